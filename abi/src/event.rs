@@ -1,0 +1,81 @@
+//! What the eBPF program hands to the tracer through maps: layouts fixed by `repr(C)`, sizes asserted.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::timespec::OldItimerspec32;
+
+/// Bytes of `task_struct.comm` (`TASK_COMM_LEN` in `include/linux/sched.h`).
+pub const COMM_LEN: usize = 16;
+
+/// One call, written to the ring buffer when it returned; the same layout holds a call in flight between
+/// its entry and its return.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RawEvent {
+    /// `CLOCK_MONOTONIC` in nanoseconds when the entry probe ran (`bpf_ktime_get_ns`).
+    pub entry_ns: u64,
+    /// The same when the return probe ran; 0 while the call is in flight.
+    pub exit_ns: u64,
+    /// The wrapper's return value; meaningless until [`flag::RETURNED`].
+    pub ret: i64,
+    /// Thread group id, the pid that user space knows.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// CPU of the entry.
+    pub cpu: u32,
+    /// Facts about the fields; see [`flag`].
+    pub flags: u32,
+    /// Low 32 bits of `bx`.
+    pub ufd: i32,
+    /// Low 32 bits of `cx`.
+    pub settime_flags: i32,
+    /// Low 32 bits of `dx`; 0 is null.
+    pub utmr: u32,
+    /// Low 32 bits of `si`; 0 is null.
+    pub otmr: u32,
+    /// `*utmr` as the entry probe read it; zeros unless [`flag::UTMR_ENTRY_READ`].
+    pub utmr_entry: OldItimerspec32,
+    /// `*otmr` as the return probe read it; zeros unless [`flag::OTMR_READ`].
+    pub otmr_written: OldItimerspec32,
+    /// Negative errno of the entry probe's failed read of `*utmr`, else 0.
+    pub utmr_entry_err: i32,
+    /// Negative errno of the return probe's failed read of `*otmr`, else 0.
+    pub otmr_err: i32,
+    /// Name of the thread at entry, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = assert!(size_of::<RawEvent>() == 112);
+
+/// Bits of [`RawEvent::flags`].
+pub mod flag {
+    /// The return probe ran: `ret` and `exit_ns` hold.
+    pub const RETURNED: u32 = 1 << 0;
+    /// `utmr_entry` holds what was read.
+    pub const UTMR_ENTRY_READ: u32 = 1 << 1;
+    /// `otmr_written` holds what was read.
+    pub const OTMR_READ: u32 = 1 << 2;
+    /// `cs` was `__USER_CS` (0x33): a 64-bit process used the i386 entry.
+    pub const CALLER_64BIT: u32 = 1 << 3;
+    /// The return of this call was never seen (the kernel skipped the return probe): a later call of the
+    /// same thread found this one still in flight.
+    pub const RESULT_LOST: u32 = 1 << 4;
+}
+
+/// Per-CPU counters of what could not be reported; index of each in the counter map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Finished calls for which the ring buffer had no room.
+    LostBuffer = 0,
+    /// Calls for which the in-flight map had no room: neither entry nor result was kept.
+    LostInFlight = 1,
+    /// Calls reported without their result, since the kernel skipped the return probe.
+    LostResult = 2,
+    /// New processes of a followed command that could not be followed, since the filter map was full.
+    LostFollow = 3,
+}
+
+/// Number of [`Counter`]s.
+pub const COUNTERS: u32 = 4;

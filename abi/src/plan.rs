@@ -1,0 +1,306 @@
+//! A plan: what the workload is to do, as a list of steps over a table of file descriptors.
+//!
+//! A plan is closed in itself: it opens every descriptor that it uses, in a process of its own. Its bytes
+//! ([`Plan::encode`]) are a header that a damaged file does not pass, then postcard.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::timespec::OldItimerspec32;
+
+/// Slots in the descriptor table.
+pub const SLOTS: usize = 32;
+
+/// The most steps that a plan may have, so that the journal is bounded.
+pub const MAX_STEPS: usize = 1 << 20;
+
+/// A list of steps, done in order by one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Put a descriptor into a slot; what was there is closed.
+    Open {
+        /// Index below [`SLOTS`].
+        slot: u8,
+        /// What to open.
+        kind: FdKind,
+    },
+    /// `timerfd_settime32`, the call under test.
+    Call(Call),
+    /// Set `CLOCK_REALTIME` to the time that it shows, which cancels the timers that asked for it
+    /// (`timerfd_clock_was_set`, `fs/timerfd.c`).
+    SetClock,
+    /// Wait until the timer in the slot is readable, or until the time is over.
+    Wait {
+        /// Index below [`SLOTS`].
+        slot: u8,
+        /// The longest wait, milliseconds.
+        timeout_ms: u16,
+    },
+    /// Fork; the child does the next `steps` steps and exits, the parent waits and goes on after them.
+    Fork {
+        /// Steps that the child does; no further `Fork` among them.
+        steps: u16,
+    },
+}
+
+/// What a slot of the descriptor table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FdKind {
+    /// A new timerfd.
+    Timer(Clock),
+    /// A duplicate of another slot's descriptor; closed when that slot holds none.
+    Dup(u8),
+    /// Another slot's descriptor, sent through a socket to ourselves (`SCM_RIGHTS`).
+    Passed(u8),
+    /// A number that was open and is closed.
+    Closed,
+    /// A number that is used as it is, such as -1; never open.
+    Number(i32),
+    /// `open("/", O_PATH)`.
+    Path,
+    /// An open descriptor that is no timerfd.
+    NotATimer(Other),
+}
+
+/// Clocks of `timerfd_create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clock {
+    /// `CLOCK_REALTIME`.
+    Realtime,
+    /// `CLOCK_MONOTONIC`.
+    Monotonic,
+    /// `CLOCK_BOOTTIME`.
+    Boottime,
+}
+
+impl Clock {
+    /// The clock's number in `include/uapi/linux/time.h`.
+    pub const fn id(self) -> i32 {
+        match self {
+            Self::Realtime => 0,
+            Self::Monotonic => 1,
+            Self::Boottime => 7,
+        }
+    }
+}
+
+/// Descriptors that are no timerfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Other {
+    /// `eventfd`.
+    Eventfd,
+    /// The reading end of a pipe.
+    Pipe,
+    /// A Unix socket.
+    Socket,
+    /// The root directory.
+    Directory,
+}
+
+/// The arguments of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Slot of the descriptor.
+    pub slot: u8,
+    /// The flags argument.
+    pub flags: i32,
+    /// The `utmr` argument.
+    pub utmr: Pointer,
+    /// The `otmr` argument.
+    pub otmr: Pointer,
+    /// What is put at `utmr` before the call; unused when that is null.
+    pub new: OldItimerspec32,
+}
+
+/// Where a pointer argument points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pointer {
+    /// Null.
+    Null,
+    /// Memory of the workload that is mapped, resident and writable, used by this argument alone.
+    Valid,
+}
+
+/// Why bytes are not a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanError {
+    /// They do not begin with the magic number.
+    NotAPlan,
+    /// They are of another version of this format.
+    Version(u32),
+    /// They end early, or more follow.
+    Length {
+        /// Bytes that the header promises.
+        expected: usize,
+        /// Bytes that are there.
+        found: usize,
+    },
+    /// The checksum does not match: they were altered.
+    Checksum,
+    /// postcard could not decode the steps.
+    Decode(String),
+    /// A step cannot be done.
+    Step {
+        /// Index of the step.
+        index: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl core::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotAPlan => write!(f, "not a plan: the magic number is missing"),
+            Self::Version(found) => write!(f, "plan of format version {found}, but this program reads version {VERSION}"),
+            Self::Length { expected, found } => {
+                write!(f, "plan is truncated or too long: {found} bytes after the header, expected {expected}")
+            }
+            Self::Checksum => write!(f, "plan is damaged: the checksum does not match"),
+            Self::Decode(reason) => write!(f, "plan is damaged: {reason}"),
+            Self::Step { index, reason } => write!(f, "step {index} of the plan cannot be done: {reason}"),
+        }
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+const MAGIC: [u8; 4] = *b"S32P";
+const VERSION: u32 = 1;
+const HEADER_LEN: usize = 20;
+
+impl Plan {
+    /// The plan's bytes: magic, version, length and FNV-1a checksum (little endian), then the steps.
+    pub fn encode(&self) -> Vec<u8> {
+        let body = postcard::to_allocvec(&self.steps).expect("steps are plain data, which postcard always encodes");
+        let mut bytes = Vec::with_capacity(HEADER_LEN + body.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(u32::try_from(body.len()).expect("a plan is far below 4 GiB")).to_le_bytes());
+        bytes.extend_from_slice(&fnv1a(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// The plan that the bytes hold, checked by [`Plan::validate`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
+        if bytes.len() < HEADER_LEN || bytes[..4] != MAGIC {
+            return Err(PlanError::NotAPlan);
+        }
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        if word(4) != VERSION {
+            return Err(PlanError::Version(word(4)));
+        }
+        let (expected, body) = (word(8) as usize, &bytes[HEADER_LEN..]);
+        if body.len() != expected {
+            return Err(PlanError::Length { expected, found: body.len() });
+        }
+        if fnv1a(body).to_le_bytes() != bytes[12..HEADER_LEN] {
+            return Err(PlanError::Checksum);
+        }
+        let steps = postcard::from_bytes(body).map_err(|error| PlanError::Decode(alloc::format!("{error}")))?;
+        let plan = Self { steps };
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// Checks what the types cannot say: slots in range, descriptors opened before they are used, forks whole
+    /// and not nested, no more than [`MAX_STEPS`].
+    pub fn validate(&self) -> Result<(), PlanError> {
+        if self.steps.len() > MAX_STEPS {
+            return Err(PlanError::Step { index: MAX_STEPS, reason: "the plan is too long" });
+        }
+        let mut filled = [false; SLOTS];
+        // Inside a fork: where it ends, and the table as the parent keeps it.
+        let mut child: Option<(usize, [bool; SLOTS])> = None;
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Some((end, parent_table)) = child
+                && index == end
+            {
+                filled = parent_table;
+                child = None;
+            }
+            let fail = |reason| Err(PlanError::Step { index, reason });
+            let known = |slot: u8| filled.get(usize::from(slot)).copied().unwrap_or(false);
+            match *step {
+                Step::Open { slot, .. } if usize::from(slot) >= SLOTS => return fail("no such slot"),
+                Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } if !known(of) => return fail("a copy of an empty slot"),
+                Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), slot } if of == slot => return fail("a copy of itself"),
+                Step::Open { slot, .. } => filled[usize::from(slot)] = true,
+                Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } if !known(slot) => return fail("an empty slot"),
+                Step::Fork { .. } if child.is_some() => return fail("a fork inside a fork"),
+                Step::Fork { steps } if index + 1 + usize::from(steps) > self.steps.len() => return fail("a fork past the end"),
+                Step::Fork { steps } => child = Some((index + 1 + usize::from(steps), filled)),
+                Step::Call(_) | Step::Wait { .. } | Step::SetClock => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of calls under test.
+    pub fn calls(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step, Step::Call(_))).count()
+    }
+}
+
+/// FNV-1a, 64 bits: a checksum against accidents, not against intent.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn example() -> Plan {
+        let call = Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+        Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Fork { steps: 1 }, Step::Call(call)] }
+    }
+
+    #[test]
+    fn encoding_round_trips() {
+        assert_eq!(Plan::decode(&example().encode()), Ok(example()));
+    }
+
+    #[test]
+    fn every_altered_bit_is_noticed() {
+        let good = example().encode();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Plan::decode(&bad).is_err(), "bit {bit} altered and not noticed");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_noticed() {
+        let good = example().encode();
+        for len in 0..good.len() {
+            assert!(Plan::decode(&good[..len]).is_err(), "{len} bytes taken as a plan");
+        }
+    }
+
+    #[test]
+    fn steps_that_cannot_be_done_are_refused() {
+        let refused = |steps: Vec<Step>| Plan { steps }.validate().is_err();
+        let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+        assert!(refused(vec![Step::Call(call)]));
+        assert!(refused(vec![Step::Open { slot: 200, kind: FdKind::Closed }]));
+        assert!(refused(vec![Step::Open { slot: 1, kind: FdKind::Dup(0) }]));
+        assert!(refused(vec![Step::Fork { steps: 1 }]));
+        assert!(refused(vec![Step::Fork { steps: 2 }, Step::Fork { steps: 1 }, Step::SetClock]));
+        // What a child opens is not open in its parent.
+        assert!(refused(vec![Step::Fork { steps: 1 }, Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)]));
+    }
+}

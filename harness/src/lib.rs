@@ -1,0 +1,1 @@
+//! The harness: generate → boot → capture → compare → report, a module a stage.
