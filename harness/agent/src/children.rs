@@ -13,10 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::SigSet;
 use settime32_abi::frame::{Exit, Reply, Stream};
 
-use crate::port::Port;
-
-/// Large, so that a process that writes much and the agent take turns seldom.
-const PIPE_SIZE: i32 = 1 << 20;
+use crate::port::{PIPE_SIZE, Port};
 
 /// From this size on, moving pages costs less than copying them twice.
 const SPLICE_MIN_LEN: usize = 16 << 10;

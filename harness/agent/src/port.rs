@@ -5,18 +5,23 @@
 
 use std::fs::{File, OpenOptions, read_dir, read_to_string};
 use std::io::{ErrorKind, IoSlice, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::pipe2;
 use settime32_abi::frame::{Decoder, PORT_NAME, Reply, Request, encode};
 
 use crate::head::head;
+
+/// Size of the pipes between a process and the port: large, so that a process that writes much and the agent
+/// take turns seldom.
+pub(crate) const PIPE_SIZE: i32 = 1 << 20;
 
 const PORTS: &str = "/sys/class/virtio-ports";
 const FIND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +36,11 @@ const READ_TURN: usize = 1 << 20;
 pub(crate) struct Port {
     file: File,
     decoder: Decoder,
+    /// What is spliced to the port comes from a pipe that holds nothing else. The driver takes as many pages
+    /// as the pipe has, and when told to stop before the last of them, passes empty ones to the device, past
+    /// the end of its own list (`__send_to_port` with fewer entries than the scatterlist it made).
+    stage_in: OwnedFd,
+    stage_out: OwnedFd,
 }
 
 impl Port {
@@ -43,7 +53,7 @@ impl Port {
                 Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("failed to open the virtio-serial port {PORT_NAME}"));
                 }
-                Some(Ok(file)) => return Ok(Self { file, decoder: Decoder::default() }),
+                Some(Ok(file)) => return Self::new(file),
                 _ => sleep(FIND_PAUSE),
             }
         }
@@ -52,6 +62,13 @@ impl Port {
              does QEMU have the virtserialport, and does /modules hold the virtio modules of this kernel?",
             FIND_TIMEOUT.as_secs()
         )
+    }
+
+    fn new(file: File) -> Result<Self> {
+        let (stage_out, stage_in) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
+        // A smaller pipe only costs time, so that a refusal is no failure.
+        let _ = fcntl(&stage_in, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
+        Ok(Self { file, decoder: Decoder::default(), stage_in, stage_out })
     }
 
     /// Sends the first frame, however late the host connects, then lets reading return when there is no more.
@@ -78,8 +95,18 @@ impl Port {
         self.write_all(&mut [IoSlice::new(&head(empty, len))])?;
         let mut left = len;
         while left > 0 {
-            match splice(pipe, None, self.file.as_fd(), None, left, SpliceFFlags::empty()) {
-                Ok(0) => bail!("a pipe held less than it said"),
+            let moved = splice(pipe, None, &self.stage_in, None, left, SpliceFFlags::empty());
+            let moved = moved.context("failed to take a process's output out of its pipe")?;
+            ensure!(moved > 0, "a pipe held less than it said");
+            self.drain_stage(moved)?;
+            left -= moved;
+        }
+        Ok(())
+    }
+
+    fn drain_stage(&mut self, mut left: usize) -> Result<()> {
+        while left > 0 {
+            match splice(&self.stage_out, None, &self.file, None, left, SpliceFFlags::empty()) {
                 Ok(moved) => left -= moved,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait_writable()?,
