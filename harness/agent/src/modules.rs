@@ -26,8 +26,8 @@ fn load(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| format!("failed to open the module {} that {ORDER} names", path.display()))?;
     match finit_module(&file, c"", ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => {
-            Err(errno).with_context(|| format!("failed to load the module {}; is it uncompressed and this kernel's own?", path.display()))
-        }
+        Err(errno) => Err(errno).with_context(|| {
+            format!("failed to load the module {}; is it uncompressed, this kernel's own, and after those that it needs?", path.display())
+        }),
     }
 }

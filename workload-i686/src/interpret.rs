@@ -1,0 +1,187 @@
+//! Does the steps of a plan in order. It stops at the first step that cannot be done; a call under test can
+//! always be done, whatever its result.
+
+use std::ops::Range;
+
+use bytemuck::Zeroable;
+use nix::errno::Errno;
+use settime32_abi::journal::{Clocks, Header, MAGIC, Record, VERSION};
+use settime32_abi::plan::{FdKind, Plan, SLOTS, Step};
+
+use crate::call::{self, Scratch};
+use crate::journal::Journal;
+use crate::kernel::{ChildError, Kernel, Source};
+
+/// Why a plan was not done to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A step that prepares for calls failed.
+    #[error("step {step} of the plan: failed to {action}: {errno}")]
+    Step {
+        /// Index of the step.
+        step: usize,
+        /// What could not be done.
+        action: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// A forked child did not do its steps.
+    #[error("step {step} of the plan: {source}")]
+    Child {
+        /// Index of the `Fork`.
+        step: usize,
+        /// What became of the child.
+        source: ChildError,
+    },
+    /// Something outside of the steps failed.
+    #[error("failed to {action}: {errno}")]
+    Around {
+        /// What could not be done.
+        action: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+}
+
+/// A descriptor table's entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Slot {
+    #[default]
+    Empty,
+    /// A descriptor, to be closed when another takes its place.
+    Open(i32),
+    /// A number with nothing open behind it.
+    Number(i32),
+}
+
+type Table = [Slot; SLOTS];
+
+/// Does the plan. The header is the journal's in any case, and says whether all steps were done.
+pub fn run<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal) -> (Header, Result<(), Failure>) {
+    let mut header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        pid: kernel.identity().pid,
+        record_size: size_of::<Record>() as u32,
+        ..Zeroable::zeroed()
+    };
+    let done = run_between_clocks(plan, kernel, journal, &mut header);
+    header.complete = done.is_ok().into();
+    header.records = journal.len() as u32;
+    (header, done)
+}
+
+fn run_between_clocks<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal, header: &mut Header) -> Result<(), Failure> {
+    let around = |action| move |errno| Failure::Around { action, errno };
+    header.comm = kernel.comm().map_err(around("read the name of this thread"))?;
+    let scratch = Scratch::new().map_err(around("map memory for the calls"))?;
+    let mut workbench = Workbench { steps: &plan.steps, table: Table::default(), scratch, journal };
+    header.start = read_clocks(kernel)?;
+    workbench.do_steps(kernel, 0..plan.steps.len())?;
+    header.end = read_clocks(kernel)?;
+    Ok(())
+}
+
+fn read_clocks<K: Kernel>(kernel: &K) -> Result<Clocks, Failure> {
+    kernel.clocks().map_err(|errno| Failure::Around { action: "read the clocks", errno })
+}
+
+/// All that steps work on.
+struct Workbench<'a> {
+    steps: &'a [Step],
+    table: Table,
+    scratch: Scratch,
+    journal: &'a mut Journal,
+}
+
+impl Workbench<'_> {
+    fn do_steps<K: Kernel>(&mut self, kernel: &mut K, range: Range<usize>) -> Result<(), Failure> {
+        let mut next = range.start;
+        while next < range.end {
+            let step = next;
+            let fail = |action| move |errno| Failure::Step { step, action, errno };
+            next += 1;
+            match self.steps[step] {
+                Step::Call(ref call) => {
+                    let ufd = self.number(call.slot);
+                    let record = call::make(kernel, &mut self.scratch, step as u32, ufd, call);
+                    self.journal.push(record);
+                }
+                Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
+                Step::SetClock => kernel.set_clock().map_err(fail("set CLOCK_REALTIME"))?,
+                Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
+                Step::Fork { steps } => {
+                    next += usize::from(steps);
+                    self.fork(kernel, step, step + 1..next)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self, slot: u8) -> i32 {
+        match self.table[usize::from(slot)] {
+            Slot::Open(fd) | Slot::Number(fd) => fd,
+            Slot::Empty => unreachable!("Plan::validate refuses the use of an empty slot"),
+        }
+    }
+
+    fn open<K: Kernel>(&mut self, kernel: &mut K, slot: u8, kind: FdKind) -> Result<(), Errno> {
+        let source = self.source(kind);
+        if let Slot::Open(fd) = self.table[usize::from(slot)] {
+            kernel.close(fd);
+        }
+        self.table[usize::from(slot)] = match (source, kind) {
+            (Some(source), _) => Slot::Open(kernel.open(source)?),
+            (None, FdKind::Number(number)) => Slot::Number(number),
+            (None, _) => Slot::Number(kernel.closed_number(slot)?),
+        };
+        Ok(())
+    }
+
+    /// Where a descriptor of this kind comes from; `None` for a number with nothing open behind it, which a
+    /// copy of such a number is too.
+    fn source(&self, kind: FdKind) -> Option<Source> {
+        let open = |slot: u8| match self.table[usize::from(slot)] {
+            Slot::Open(fd) => Some(fd),
+            Slot::Number(_) | Slot::Empty => None,
+        };
+        match kind {
+            FdKind::Timer(clock) => Some(Source::Timer(clock)),
+            FdKind::Dup(of) => open(of).map(Source::Dup),
+            FdKind::Passed(of) => open(of).map(Source::Passed),
+            FdKind::Closed | FdKind::Number(_) => None,
+            FdKind::Path => Some(Source::Path),
+            FdKind::NotATimer(other) => Some(Source::NotATimer(other)),
+        }
+    }
+
+    fn wait<K: Kernel>(&self, kernel: &mut K, slot: u8, timeout_ms: u16) -> Result<(), Errno> {
+        match self.table[usize::from(slot)] {
+            Slot::Open(fd) => kernel.wait_readable(fd, timeout_ms),
+            Slot::Number(_) | Slot::Empty => Ok(()),
+        }
+    }
+
+    fn fork<K: Kernel>(&mut self, kernel: &mut K, step: usize, range: Range<usize>) -> Result<(), Failure> {
+        let table = self.table;
+        let done = kernel.in_child(|kernel| self.do_steps(kernel, range));
+        // In the parent of a real fork nothing changed; a kernel that does the work in place has changed it.
+        self.table = table;
+        done.map_err(|source| Failure::Child { step, source })
+    }
+}
+
+fn action_of(kind: FdKind) -> &'static str {
+    match kind {
+        FdKind::Timer(_) => "create a timerfd",
+        FdKind::Dup(_) => "duplicate a descriptor",
+        FdKind::Passed(_) => "pass a descriptor through a socket",
+        FdKind::Closed | FdKind::Number(_) => "find a number that is closed",
+        FdKind::Path => "open the root directory with O_PATH",
+        FdKind::NotATimer(_) => "open a descriptor that is no timerfd",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! Every step kind, on a kernel that is made up here: descriptors are numbers, and a call writes a known old
+//! setting.
+
+use std::collections::BTreeSet;
+
+use settime32_abi::event::COMM_LEN;
+use settime32_abi::journal::Journal as ReadBack;
+use settime32_abi::plan::{Call, Clock, Other, Pointer};
+use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+
+use super::*;
+use crate::kernel::Identity;
+
+const PARENT: Identity = Identity { pid: 100, tid: 101 };
+const OLD: [i32; 4] = [1, 2, 3, 4];
+
+/// What was asked of the kernel, but for reads of identity and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    Open(Source, i32),
+    ClosedNumber(u8),
+    Close(i32),
+    Settime { ufd: i32, flags: i32, new: Option<[i32; 4]>, otmr: bool },
+    SetClock,
+    Wait(i32, u16),
+    Fork,
+    Joined,
+}
+
+#[derive(Debug)]
+struct Fake {
+    who: Identity,
+    asked: Vec<Asked>,
+    open: BTreeSet<i32>,
+    /// Fails this, when asked.
+    failing: Option<Asked>,
+    /// How a child ends that did its steps.
+    child_end: Result<(), ChildError>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self { who: PARENT, asked: vec![], open: (0..3).collect(), failing: None, child_end: Ok(()) }
+    }
+
+    fn ask(&mut self, what: Asked) -> Result<(), Errno> {
+        let fails = self.failing.as_ref() == Some(&what);
+        self.asked.push(what);
+        if fails { Err(Errno::EMFILE) } else { Ok(()) }
+    }
+}
+
+impl Kernel for Fake {
+    fn identity(&self) -> Identity {
+        self.who
+    }
+
+    fn comm(&self) -> Result<[u8; COMM_LEN], Errno> {
+        Ok(*b"fake\0\0\0\0\0\0\0\0\0\0\0\0")
+    }
+
+    fn clocks(&self) -> Result<Clocks, Errno> {
+        let at = self.asked.len() as i64;
+        Ok(Clocks { monotonic_before_ns: at, realtime_ns: 1000, monotonic_after_ns: at })
+    }
+
+    fn open(&mut self, source: Source) -> Result<i32, Errno> {
+        let fd = (0..).find(|fd| !self.open.contains(fd)).unwrap();
+        self.ask(Asked::Open(source, fd))?;
+        self.open.insert(fd);
+        Ok(fd)
+    }
+
+    fn closed_number(&mut self, slot: u8) -> Result<i32, Errno> {
+        self.ask(Asked::ClosedNumber(slot))?;
+        Ok(900 + i32::from(slot))
+    }
+
+    fn close(&mut self, fd: i32) {
+        assert!(self.open.remove(&fd), "{fd} closed, but it is not open");
+        self.asked.push(Asked::Close(fd));
+    }
+
+    unsafe fn timerfd_settime32(&mut self, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+        // SAFETY: the caller's promise about the pointers.
+        let new = (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_volatile() });
+        self.asked.push(Asked::Settime { ufd, flags, new, otmr: otmr != 0 });
+        if new.is_none() {
+            return -14;
+        }
+        if otmr != 0 {
+            // SAFETY: as above.
+            unsafe { (otmr as usize as *mut [i32; 4]).write_volatile(OLD) };
+        }
+        0
+    }
+
+    fn set_clock(&mut self) -> Result<(), Errno> {
+        self.ask(Asked::SetClock)
+    }
+
+    fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno> {
+        self.ask(Asked::Wait(fd, timeout_ms))
+    }
+
+    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+        self.ask(Asked::Fork).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
+        let (who, open) = (self.who, self.open.clone());
+        self.who = Identity { pid: 200, tid: 200 };
+        let done = work(self);
+        (self.who, self.open) = (who, open);
+        self.asked.push(Asked::Joined);
+        done.map_err(|_| ChildError::Failed { code: 1 }).and(self.child_end)
+    }
+}
+
+const NEW: OldItimerspec32 =
+    OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 5, tv_nsec: -6 }, it_value: OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 8 } };
+const NEW_WORDS: [i32; 4] = [5, -6, i32::MIN, 8];
+
+fn call(slot: u8, utmr: Pointer, otmr: Pointer) -> Step {
+    Step::Call(Call { slot, flags: -7, utmr, otmr, new: NEW })
+}
+
+fn valid_call(slot: u8) -> Step {
+    call(slot, Pointer::Valid, Pointer::Valid)
+}
+
+fn open(slot: u8, kind: FdKind) -> Step {
+    Step::Open { slot, kind }
+}
+
+fn settime(ufd: i32) -> Asked {
+    Asked::Settime { ufd, flags: -7, new: Some(NEW_WORDS), otmr: true }
+}
+
+/// Runs the steps, and reads the journal back as the harness does.
+fn run_on(mut fake: Fake, steps: Vec<Step>) -> (Fake, Header, Vec<Record>, Result<(), Failure>) {
+    let plan = Plan { steps };
+    plan.validate().unwrap();
+    let mut journal = Journal::with_capacity(plan.calls()).unwrap();
+    let (header, done) = run(&plan, &mut fake, &mut journal);
+    let mut bytes = Vec::new();
+    journal.write(&header, &mut bytes).unwrap();
+    assert_eq!(ReadBack::parse(&bytes).is_ok(), done.is_ok(), "a journal is whole exactly when its plan was done");
+    (fake, header, journal.records().to_vec(), done)
+}
+
+fn asked_by(steps: Vec<Step>) -> Vec<Asked> {
+    let (fake, _, _, done) = run_on(Fake::new(), steps);
+    assert_eq!(done, Ok(()));
+    fake.asked
+}
+
+#[test]
+fn a_call_is_recorded_as_it_was_made() {
+    let (_, _, records, _) = run_on(Fake::new(), vec![open(9, FdKind::Timer(Clock::Boottime)), valid_call(9), valid_call(9)]);
+    let [first, second] = records[..] else { panic!("two calls, but {} records", records.len()) };
+    assert_eq!((first.step, first.pid, first.tid, first.ufd, first.flags, first.ret), (1, PARENT.pid, PARENT.tid, 3, -7, 0));
+    assert_eq!(first.utmr_before, bytemuck::cast::<_, [u8; 16]>(NEW_WORDS));
+    assert_eq!(first.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
+    assert!(first.utmr.abs_diff(first.otmr) >= 16 && first.utmr != 0 && first.otmr != 0);
+    assert_ne!(first.otmr_before, second.otmr_before);
+    assert!(![[0; 16], first.otmr_after].contains(&first.otmr_before));
+    assert_eq!(second.otmr_after, first.otmr_after, "the pattern is put there again before each call");
+}
+
+#[test]
+fn null_pointers_are_passed_as_null_and_recorded_as_zeros() {
+    let steps = vec![
+        open(0, FdKind::Number(-1)),
+        call(0, Pointer::Null, Pointer::Valid),
+        call(0, Pointer::Valid, Pointer::Null),
+        call(0, Pointer::Null, Pointer::Null),
+    ];
+    let (fake, _, records, _) = run_on(Fake::new(), steps);
+    let expected = [(None, true), (Some(NEW_WORDS), false), (None, false)];
+    assert_eq!(fake.asked, expected.map(|(new, otmr)| Asked::Settime { ufd: -1, flags: -7, new, otmr }));
+    assert_eq!((records[0].utmr, records[0].utmr_before, records[0].ret), (0, [0; 16], -14));
+    assert_eq!(records[0].otmr_after, records[0].otmr_before, "a call that fails leaves what was there");
+    assert_eq!((records[1].otmr, records[1].otmr_before, records[1].otmr_after), (0, [0; 16], [0; 16]));
+}
+
+#[test]
+fn each_kind_of_descriptor_is_asked_for() {
+    for (kind, source) in [
+        (FdKind::Timer(Clock::Realtime), Source::Timer(Clock::Realtime)),
+        (FdKind::Path, Source::Path),
+        (FdKind::NotATimer(Other::Eventfd), Source::NotATimer(Other::Eventfd)),
+        (FdKind::NotATimer(Other::Pipe), Source::NotATimer(Other::Pipe)),
+        (FdKind::NotATimer(Other::Socket), Source::NotATimer(Other::Socket)),
+        (FdKind::NotATimer(Other::Directory), Source::NotATimer(Other::Directory)),
+    ] {
+        assert_eq!(asked_by(vec![open(1, kind), valid_call(1)]), [Asked::Open(source, 3), settime(3)]);
+    }
+    assert_eq!(asked_by(vec![open(1, FdKind::Closed), valid_call(1)]), [Asked::ClosedNumber(1), settime(901)]);
+    assert_eq!(asked_by(vec![open(1, FdKind::Number(77)), valid_call(1)]), [settime(77)]);
+}
+
+#[test]
+fn copies_are_made_of_descriptors_and_are_closed_where_there_is_none() {
+    let timer = open(0, FdKind::Timer(Clock::Monotonic));
+    let opened = Asked::Open(Source::Timer(Clock::Monotonic), 3);
+    for (kind, source) in [(FdKind::Dup(0), Source::Dup(3)), (FdKind::Passed(0), Source::Passed(3))] {
+        let asked = asked_by(vec![timer.clone(), open(1, kind), valid_call(1)]);
+        assert_eq!(asked, [opened.clone(), Asked::Open(source, 4), settime(4)]);
+        assert_eq!(asked_by(vec![open(0, FdKind::Number(5)), open(1, kind), valid_call(1)]), [Asked::ClosedNumber(1), settime(901)]);
+        let asked = asked_by(vec![open(0, FdKind::Closed), open(1, kind), valid_call(1)]);
+        assert_eq!(asked, [Asked::ClosedNumber(0), Asked::ClosedNumber(1), settime(901)]);
+    }
+}
+
+#[test]
+fn what_was_in_a_slot_is_closed_once() {
+    let asked = asked_by(vec![open(0, FdKind::Path), open(0, FdKind::Number(-1)), open(0, FdKind::Path)]);
+    assert_eq!(asked, [Asked::Open(Source::Path, 3), Asked::Close(3), Asked::Open(Source::Path, 3)]);
+}
+
+#[test]
+fn only_what_is_open_is_waited_for() {
+    let wait = Step::Wait { slot: 0, timeout_ms: 250 };
+    let asked = asked_by(vec![open(0, FdKind::Path), wait.clone()]);
+    assert_eq!(asked, [Asked::Open(Source::Path, 3), Asked::Wait(3, 250)]);
+    assert_eq!(asked_by(vec![open(0, FdKind::Number(-1)), wait.clone()]), []);
+    assert_eq!(asked_by(vec![open(0, FdKind::Closed), wait]), [Asked::ClosedNumber(0)]);
+}
+
+#[test]
+fn a_child_does_its_steps_with_a_table_of_its_own() {
+    let steps = vec![
+        open(0, FdKind::Number(10)),
+        Step::Fork { steps: 2 },
+        open(0, FdKind::Number(20)),
+        valid_call(0),
+        valid_call(0),
+        Step::Fork { steps: 0 },
+        Step::SetClock,
+    ];
+    let (fake, header, records, done) = run_on(Fake::new(), steps);
+    assert_eq!(done, Ok(()));
+    let expected = [Asked::Fork, settime(20), Asked::Joined, settime(10), Asked::Fork, Asked::Joined, Asked::SetClock];
+    assert_eq!(fake.asked, expected);
+    let by = |record: &Record| (record.step, record.pid, record.tid);
+    assert_eq!(records.iter().map(by).collect::<Vec<_>>(), [(3, 200, 200), (4, PARENT.pid, PARENT.tid)]);
+    assert_eq!((header.pid, header.records), (PARENT.pid, 2));
+}
+
+#[test]
+fn the_header_tells_of_the_whole_run() {
+    let (_, header, _, _) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
+    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 80));
+    assert_eq!(&header.comm, b"fake\0\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!((header.start.monotonic_before_ns, header.end.monotonic_before_ns), (0, 2), "before the first step, after the last");
+}
+
+#[test]
+fn a_step_that_fails_ends_the_run_and_is_named() {
+    let calls = [open(0, FdKind::Number(1)), valid_call(0), open(1, FdKind::Path), valid_call(0)];
+    for (failing, last, message) in [
+        (Asked::Open(Source::Path, 3), None, "step 2 of the plan: failed to open the root directory with O_PATH: EMFILE"),
+        (Asked::SetClock, Some(Step::SetClock), "step 4 of the plan: failed to set CLOCK_REALTIME: EMFILE"),
+        (Asked::Fork, Some(Step::Fork { steps: 0 }), "step 4 of the plan: failed to fork: EMFILE"),
+        (Asked::Wait(3, 1), Some(Step::Wait { slot: 1, timeout_ms: 1 }), "step 4 of the plan: failed to wait for a timer: EMFILE"),
+        (Asked::ClosedNumber(2), Some(open(2, FdKind::Closed)), "step 4 of the plan: failed to find a number that is closed: EMFILE"),
+    ] {
+        let fake = Fake { failing: Some(failing), ..Fake::new() };
+        let before = if last.is_some() { 2 } else { 1 };
+        let (_, header, records, done) = run_on(fake, calls.iter().cloned().chain(last).collect());
+        assert!(done.unwrap_err().to_string().starts_with(message), "{} is not {message}", done.unwrap_err());
+        assert_eq!((header.complete, header.records, records.len()), (0, before, before as usize));
+    }
+}
+
+#[test]
+fn a_child_that_fails_or_is_killed_fails_the_run() {
+    let steps = vec![open(0, FdKind::Number(1)), Step::Fork { steps: 2 }, valid_call(0), open(1, FdKind::Path), valid_call(0)];
+    let failing = Fake { failing: Some(Asked::Open(Source::Path, 3)), ..Fake::new() };
+    let killed = Fake { child_end: Err(ChildError::Killed { signal: 9 }), ..Fake::new() };
+    for (fake, message) in [
+        (failing, "step 1 of the plan: the forked child failed with exit code 1; its own message is above"),
+        (killed, "step 1 of the plan: the forked child was killed by signal 9"),
+    ] {
+        let (_, header, records, done) = run_on(fake, steps.clone());
+        assert_eq!(done.unwrap_err().to_string(), message);
+        assert_eq!((header.complete, records.len()), (0, 1), "the child's call is kept, the parent makes none");
+    }
+}

@@ -1,0 +1,94 @@
+//! What the interpreter needs of a kernel.
+
+use nix::errno::Errno;
+use settime32_abi::event::COMM_LEN;
+use settime32_abi::journal::Clocks;
+use settime32_abi::plan::{Clock, Other};
+
+use crate::interpret::Failure;
+
+/// A kernel that a plan is done on: the real one, or one that a test made up.
+pub trait Kernel {
+    /// Process and thread id of the caller, without asking for them each time.
+    fn identity(&self) -> Identity;
+
+    /// Name of the calling thread, NUL-padded (`PR_GET_NAME`).
+    fn comm(&self) -> Result<[u8; COMM_LEN], Errno>;
+
+    /// Reads the clocks in the order that [`Clocks`] documents.
+    fn clocks(&self) -> Result<Clocks, Errno>;
+
+    /// Opens a descriptor.
+    fn open(&mut self, source: Source) -> Result<i32, Errno>;
+
+    /// A number that was open and is closed, and which [`Kernel::open`] never gives; another for each slot.
+    fn closed_number(&mut self, slot: u8) -> Result<i32, Errno>;
+
+    /// Closes a descriptor that [`Kernel::open`] gave.
+    fn close(&mut self, fd: i32);
+
+    /// The call under test, with exactly these register values. Gives 0 or a negative errno.
+    ///
+    /// # Safety
+    ///
+    /// `utmr` and `otmr` are null or the addresses of 16 bytes, `otmr`'s writable, that hold no Rust value.
+    unsafe fn timerfd_settime32(&mut self, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32;
+
+    /// Sets `CLOCK_REALTIME` to the time that it shows.
+    fn set_clock(&mut self) -> Result<(), Errno>;
+
+    /// Waits until the descriptor is readable or the time is over.
+    fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno>;
+
+    /// Does `work` in a forked child and waits for its end.
+    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError>;
+}
+
+/// Who makes a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+}
+
+/// Where a descriptor comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `timerfd_create`.
+    Timer(Clock),
+    /// `dup` of this descriptor.
+    Dup(i32),
+    /// This descriptor, sent through a socket to ourselves (`SCM_RIGHTS`).
+    Passed(i32),
+    /// `open("/", O_PATH)`.
+    Path,
+    /// Something that is no timerfd.
+    NotATimer(Other),
+}
+
+/// Why a forked child's steps were not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChildError {
+    /// There is no child, or its end could not be waited for.
+    #[error("failed to {action}: {errno}")]
+    NoChild {
+        /// What could not be done.
+        action: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// It could not do one of its steps, and has said which on its standard error.
+    #[error("the forked child failed with exit code {code}; its own message is above")]
+    Failed {
+        /// Its exit code.
+        code: i32,
+    },
+    /// It was killed.
+    #[error("the forked child was killed by signal {signal}")]
+    Killed {
+        /// The signal's number.
+        signal: i32,
+    },
+}
