@@ -26,12 +26,12 @@ pub enum Failure {
         errno: Errno,
     },
     /// A forked child did not do its steps.
-    #[error("step {step} of the plan: {source}")]
+    #[error("step {step} of the plan: {cause}")]
     Child {
         /// Index of the `Fork`.
         step: usize,
         /// What became of the child.
-        source: ChildError,
+        cause: ChildError,
     },
     /// Something outside of the steps failed.
     #[error("failed to {action}: {errno}")]
@@ -168,7 +168,7 @@ impl Workbench<'_> {
         let done = kernel.in_child(|kernel| self.do_steps(kernel, range));
         // In the parent of a real fork nothing changed; a kernel that does the work in place has changed it.
         self.table = table;
-        done.map_err(|source| Failure::Child { step, source })
+        done.map_err(|cause| Failure::Child { step, cause })
     }
 }
 
