@@ -1,9 +1,69 @@
-//! skeleton
-#![no_std]
-#![no_main]
+//! The probes of settime32-tracer, in the kernel: which program runs where. What each does is in its module;
+//! nothing here formats, decides on output or knows of user space beyond the maps.
+//!
+//! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so that
+//! `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
-#[cfg(not(test))]
+mod entry;
+mod exit;
+mod filter;
+mod follow;
+mod maps;
+
+use aya_ebpf::macros::{kprobe, kretprobe, tracepoint};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
+
+/// On `__ia32_sys_timerfd_settime32` at offset 0.
+#[kprobe]
+pub fn settime32_entry(ctx: ProbeContext) -> u32 {
+    entry::enter(&ctx);
+    0
+}
+
+/// On the return of the same function.
+#[kretprobe]
+pub fn settime32_return(ctx: RetProbeContext) -> u32 {
+    exit::leave(&ctx);
+    0
+}
+
+/// On `sched:sched_process_fork`; attached only when a command is followed.
+#[tracepoint]
+pub fn settime32_fork(ctx: TracePointContext) -> u32 {
+    follow::fork(&ctx);
+    0
+}
+
+/// On `sched:sched_process_exec`; attached only when a command is followed.
+#[tracepoint]
+pub fn settime32_exec(ctx: TracePointContext) -> u32 {
+    follow::exec(&ctx);
+    0
+}
+
+/// On `sched:sched_process_exit`; attached only when a command is followed.
+#[tracepoint]
+pub fn settime32_exit(_ctx: TracePointContext) -> u32 {
+    follow::exit();
+    0
+}
+
+/// The kernel gives the time and user memory only to programs that say to be GPL-compatible, in one of the
+/// spellings of `license_is_gpl_compatible` (`include/linux/license.h`). This one stands for the MIT half of
+/// the project's licence, which the GPL takes in.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Never reached: the verifier accepts no loop without end, so a panic that were compiled in would be refused.
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,80 @@
+//! The threads of a followed command: who belongs to it as it forks, executes and exits.
+//!
+//! Threads, not processes, because a fork is seen with the new thread's id alone and a process lives on after
+//! its first thread exited.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use aya_ebpf::programs::TracePointContext;
+use settime32_abi::event::Counter;
+
+use crate::maps::count;
+
+/// 1 when a command is followed.
+#[unsafe(no_mangle)]
+static FOLLOW: Global<u32> = Global::new(0);
+
+/// Where `child_pid` lies in the record of `sched:sched_process_fork`; kernels differ.
+#[unsafe(no_mangle)]
+static FORK_CHILD_PID_AT: Global<u32> = Global::new(0);
+
+/// Where `old_pid` lies in the record of `sched:sched_process_exec`.
+#[unsafe(no_mangle)]
+static EXEC_OLD_PID_AT: Global<u32> = Global::new(0);
+
+/// Thread ids of the command; user space puts the first one in and sets the size.
+#[map]
+static FOLLOWED: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
+
+#[inline(always)]
+pub(crate) fn enabled() -> bool {
+    FOLLOW.load() != 0
+}
+
+#[inline(always)]
+pub(crate) fn is_followed(tid: u32) -> bool {
+    FOLLOWED.get_ptr(tid).is_some()
+}
+
+/// A followed thread made another. The kernel tells before it lets the new one run (`kernel_clone`,
+/// `kernel/fork.c`), so no call of it is missed.
+#[inline(always)]
+pub(crate) fn fork(ctx: &TracePointContext) {
+    if !is_followed(current_tid()) {
+        return;
+    }
+    // SAFETY: the offset comes from this kernel's description of the record, which is a `pid_t` there.
+    let child = unsafe { ctx.read_at::<u32>(FORK_CHILD_PID_AT.load() as usize) };
+    if child.is_ok_and(|tid| FOLLOWED.insert(tid, 0, 0).is_ok()) {
+        return;
+    }
+    count(Counter::LostFollow);
+}
+
+/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`).
+#[inline(always)]
+pub(crate) fn exec(ctx: &TracePointContext) {
+    // SAFETY: as in `fork`.
+    let Ok(old_tid) = (unsafe { ctx.read_at::<u32>(EXEC_OLD_PID_AT.load() as usize) }) else { return };
+    let tid = current_tid();
+    if tid == old_tid || FOLLOWED.remove(old_tid).is_err() {
+        return;
+    }
+    if FOLLOWED.insert(tid, 0, 0).is_err() {
+        count(Counter::LostFollow);
+    }
+}
+
+/// A thread that exits leaves the set, so that its id can be given to a stranger.
+#[inline(always)]
+pub(crate) fn exit() {
+    // Most threads of the system were never in the set, and then there is nothing to remove.
+    _ = FOLLOWED.remove(current_tid());
+}
+
+#[inline(always)]
+fn current_tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
