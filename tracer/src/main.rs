@@ -1,2 +1,74 @@
-//! skeleton
-fn main() {}
+//! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module; this one says
+//! in which order they run.
+
+mod buffer_size;
+mod call_event;
+mod cli;
+mod command;
+mod drain;
+mod outcome;
+mod preflight;
+mod pretty;
+mod probes;
+mod signals;
+mod sink;
+mod symbol;
+mod tracepoint;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::command::GatedCommand;
+use crate::drain::Drain;
+use crate::outcome::Outcome;
+use crate::preflight::Facts;
+use crate::probes::Probes;
+use crate::signals::Signals;
+use crate::sink::Sink;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(outcome) => {
+            say(&outcome.to_string());
+            ExitCode::from(outcome.exit_code())
+        }
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::from(outcome::exit_code_of(&error))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome> {
+    let object = probes::embedded_object()?;
+    let facts = Facts::gather(Path::new("/"))?;
+    preflight::check(&facts)?;
+    // Before anything is loaded: a copy of a small process, which inherits nothing.
+    let mut command = GatedCommand::spawn(&cli.command)?;
+    let signals = Signals::install().context("failed to install the signal handlers")?;
+    let (mut probes, ring) = Probes::load(object, &cli.filter(command.as_ref().map(GatedCommand::pid)), cli.buffer)?;
+    probes.attach(preflight::SYMBOL)?;
+    say(&format!("ready (kprobe on {})", preflight::SYMBOL));
+    if let Some(command) = &mut command {
+        command.release()?;
+    }
+
+    let sink = Sink::stdout().context("failed to open standard output")?;
+    let mut drain = Drain::new(ring, sink, cli.output, cli.count);
+    let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
+    probes.detach()?;
+    let unfinished = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { 0 };
+    let outcome = Outcome::new(ended, drain.reported(), probes.losses()?, unfinished);
+    drain.summarise(&outcome)?;
+    Ok(outcome)
+}
+
+/// Says something on standard error. Nobody can be told when that fails.
+fn say(message: &str) {
+    _ = writeln!(io::stderr(), "settime32-tracer: {message}");
+}

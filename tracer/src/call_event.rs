@@ -1,0 +1,181 @@
+//! From what the kernel side hands over to the documented [`CallEvent`].
+
+use std::borrow::Cow;
+
+use nix::errno::Errno;
+use settime32_abi::event::{COMM_LEN, RawEvent, flag};
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
+
+/// How much of a call was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It came out of the ring buffer: it returned, or a later call of its thread shows that it must have.
+    Whole,
+    /// It was still in flight when tracing ended.
+    Entry,
+}
+
+/// The event to print. Borrows the name from `raw`.
+pub fn call_event(raw: &RawEvent, seen: Seen) -> CallEvent<'_> {
+    let returned = has(raw, flag::RETURNED);
+    CallEvent {
+        event: Cow::Borrowed(CALL_EVENT),
+        entry_ns: raw.entry_ns,
+        exit_ns: returned.then_some(raw.exit_ns),
+        pid: raw.pid,
+        tid: raw.tid,
+        comm: comm(&raw.comm),
+        cpu: raw.cpu,
+        abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
+        ufd: raw.ufd,
+        flags: raw.settime_flags,
+        utmr: pointer(raw.utmr),
+        utmr_entry: has(raw, flag::UTMR_ENTRY_READ).then_some(raw.utmr_entry),
+        utmr_entry_errno: failure(raw.utmr_entry_err),
+        otmr: pointer(raw.otmr),
+        otmr_written: has(raw, flag::OTMR_READ).then_some(raw.otmr_written),
+        otmr_written_errno: failure(raw.otmr_err),
+        ret: returned.then_some(raw.ret),
+        errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
+        unfinished: seen == Seen::Entry,
+        result_lost: has(raw, flag::RESULT_LOST),
+    }
+}
+
+/// Whether a bit of [`RawEvent::flags`] is set.
+pub const fn has(raw: &RawEvent, bit: u32) -> bool {
+    raw.flags & bit != 0
+}
+
+/// A thread's name without its padding.
+pub fn comm(comm: &[u8; COMM_LEN]) -> Cow<'_, str> {
+    let len = comm.iter().position(|byte| *byte == 0).unwrap_or(COMM_LEN);
+    String::from_utf8_lossy(&comm[..len])
+}
+
+/// The errno that a result stands for: negative and no further from zero than `MAX_ERRNO` (`include/linux/err.h`).
+pub fn result_errno(ret: i64) -> Option<i32> {
+    (-4095..0).contains(&ret).then(|| -(ret as i32))
+}
+
+/// The name of a positive errno, or its number where it has none.
+pub fn errno_name(errno: i32) -> Cow<'static, str> {
+    if let Some(name) = settime32_abi::errno::name(errno) {
+        return Cow::Borrowed(name);
+    }
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => Cow::Owned(errno.to_string()),
+        known => Cow::Owned(format!("{known:?}")),
+    }
+}
+
+fn pointer(address: u32) -> Option<u32> {
+    (address != 0).then_some(address)
+}
+
+fn failure(error: i32) -> Option<Cow<'static, str>> {
+    (error != 0).then(|| errno_name(-error))
+}
+
+#[cfg(test)]
+pub mod examples {
+    //! Events to format in tests.
+
+    use bytemuck::Zeroable;
+    use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+
+    use super::*;
+
+    pub const NEW: OldItimerspec32 =
+        OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 0, tv_nsec: 0 }, it_value: OldTimespec32 { tv_sec: 5, tv_nsec: -1 } };
+    pub const OLD: OldItimerspec32 = OldItimerspec32 {
+        it_interval: OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 2 },
+        it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 999_999_999 },
+    };
+
+    /// A successful call with both structures.
+    pub fn success() -> RawEvent {
+        RawEvent {
+            entry_ns: 1000,
+            exit_ns: 1500,
+            pid: 123,
+            tid: 124,
+            cpu: 1,
+            flags: flag::RETURNED | flag::UTMR_ENTRY_READ | flag::OTMR_READ,
+            ufd: 3,
+            settime_flags: 1,
+            utmr: 0xffd0_0010,
+            otmr: 0xffd0_0020,
+            utmr_entry: NEW,
+            otmr_written: OLD,
+            comm: *b"prog\0\0\0\0\0\0\0\0\0\0\0\0",
+            ..RawEvent::zeroed()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(raw: &RawEvent, seen: Seen) -> String {
+        serde_json::to_string(&call_event(raw, seen)).unwrap()
+    }
+
+    #[test]
+    fn a_successful_call_has_every_fact() {
+        assert_eq!(
+            json(&examples::success(), Seen::Whole),
+            concat!(
+                r#"{"event":"timerfd_settime32","entry_ns":1000,"exit_ns":1500,"pid":123,"tid":124,"comm":"prog","cpu":1,"#,
+                r#""abi":"i386","ufd":3,"flags":1,"utmr":4291821584,"#,
+                r#""utmr_entry":{"it_interval":{"tv_sec":0,"tv_nsec":0},"it_value":{"tv_sec":5,"tv_nsec":-1}},"#,
+                r#""otmr":4291821600,"#,
+                r#""otmr_written":{"it_interval":{"tv_sec":-2147483648,"tv_nsec":2},"it_value":{"tv_sec":3,"tv_nsec":999999999}},"#,
+                r#""ret":0}"#
+            )
+        );
+    }
+
+    #[test]
+    fn failed_reads_and_results_are_named() {
+        let raw = RawEvent {
+            flags: flag::RETURNED | flag::CALLER_64BIT,
+            ret: -125,
+            utmr_entry_err: -14,
+            otmr_err: -14,
+            otmr: 0,
+            ..examples::success()
+        };
+        let event = call_event(&raw, Seen::Whole);
+        assert_eq!((event.utmr_entry, event.utmr_entry_errno.as_deref()), (None, Some("EFAULT")));
+        assert_eq!((event.otmr, event.otmr_written, event.otmr_written_errno.as_deref()), (None, None, Some("EFAULT")));
+        assert_eq!((event.ret, event.errno.as_deref(), event.abi), (Some(-125), Some("ECANCELED"), Abi::X86_64));
+    }
+
+    #[test]
+    fn what_was_not_seen_is_null() {
+        let raw = RawEvent { flags: flag::UTMR_ENTRY_READ, exit_ns: 0, ..examples::success() };
+        let event = call_event(&raw, Seen::Entry);
+        assert_eq!((event.ret, event.exit_ns, event.otmr_written, event.unfinished, event.result_lost), (None, None, None, true, false));
+        let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };
+        let event = call_event(&lost, Seen::Whole);
+        assert_eq!((event.ret, event.unfinished, event.result_lost), (None, false, true));
+    }
+
+    #[test]
+    fn names_need_not_be_text_nor_end() {
+        assert_eq!(comm(b"0123456789abcdef"), "0123456789abcdef");
+        assert_eq!(comm(b"a\xffb\0cdefghijklmn"), "a\u{fffd}b");
+        let raw = RawEvent { comm: *b"q\"\n\x1b\0\0\0\0\0\0\0\0\0\0\0\0", ..examples::success() };
+        assert!(json(&raw, Seen::Whole).contains(r#""comm":"q\"\n\u001b""#));
+    }
+
+    #[test]
+    fn every_errno_has_a_name() {
+        assert_eq!(errno_name(22), "EINVAL");
+        assert_eq!(errno_name(99), "EADDRNOTAVAIL");
+        assert_eq!(errno_name(4000), "4000");
+        assert_eq!((result_errno(0), result_errno(-1), result_errno(-4095), result_errno(-4096)), (None, Some(1), Some(4095), None));
+    }
+}

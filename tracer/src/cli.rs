@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum, value_parser};
+use settime32_abi::event::COMM_LEN;
+use thiserror::Error;
+
+use crate::buffer_size::BufferSize;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all calls were reported (or that of COMMAND, 128 + N when signal N ended it)
+  1    tracing failed
+  2    the command line is wrong
+  3    calls were lost; the last line on standard error says how many
+  10   this binary holds no eBPF program
+  11   the kernel is too old
+  12   privileges are missing
+  13   the kernel is locked down
+  14   the kernel has no BTF
+  15   the kernel has no i386 entry of timerfd_settime32
+  16   the events could not be written
+  126  COMMAND could not be executed
+  127  COMMAND was not found
+
+SIGINT and SIGTERM end the tracing, not COMMAND; a second one ends the tracer at once.";
+
+/// Reports every timerfd_settime32 system call (i386 number 325): its arguments, the times that it sets and the
+/// times that it replaces, and its result.
+///
+/// Without a filter, the calls of all processes are reported. -p and COMMAND add up; --comm narrows them.
+#[derive(Debug, Parser)]
+#[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// How calls are printed.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    pub output: Format,
+
+    /// Report the calls of this process only; can be given more than once.
+    #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub pids: Vec<u32>,
+
+    /// Report the calls of threads with this name only; can be given more than once. The kernel keeps the first
+    /// 15 bytes of a name, and so does this.
+    #[arg(long = "comm", value_name = "NAME")]
+    pub comms: Vec<Comm>,
+
+    /// Stop after this time, such as 10s or 5min.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many calls.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 120
+    /// bytes, so the default holds 139,810 calls that this program has not come round to yet.
+    #[arg(long, value_name = "SIZE", default_value = "16M")]
+    pub buffer: BufferSize,
+
+    /// A command to run, traced with all processes that it starts; tracing ends when it does.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// How calls are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One line a call, as strace prints it.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which calls the kernel side is to report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Process ids; empty lets every process through, unless a command is followed.
+    pub pids: Vec<u32>,
+    /// Thread names; empty lets every name through.
+    pub comms: Vec<Comm>,
+    /// The first process of a followed command.
+    pub command: Option<u32>,
+}
+
+impl Cli {
+    /// The filter that was asked for, with the process id of the command, if any.
+    pub fn filter(&self, command: Option<u32>) -> Filter {
+        Filter { pids: self.pids.clone(), comms: self.comms.clone(), command }
+    }
+}
+
+/// A thread's name as the kernel has it: cut and padded with NULs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comm(pub [u8; COMM_LEN]);
+
+/// Why a text is no [`Comm`].
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("a thread's name is not empty and has no NUL")]
+pub struct CommError;
+
+impl FromStr for Comm {
+    type Err = CommError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        if name.is_empty() || name.contains('\0') {
+            return Err(CommError);
+        }
+        let mut comm = [0; COMM_LEN];
+        let len = name.len().min(COMM_LEN - 1);
+        comm[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Ok(Self(comm))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let cli = Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
+        assert_eq!(cli.pids, [7, 8]);
+        assert_eq!(cli.command, ["prog", "-p", "9"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for arguments in [&["-p", "0"][..], &["--count", "0"], &["--comm", ""], &["--duration", "soon"], &["--buffer", "5000"], &["prog"]] {
+            let line = ["settime32-tracer"].iter().chain(arguments);
+            assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_cut_as_the_kernel_cuts_them() {
+        assert_eq!("prog".parse(), Ok(Comm(*b"prog\0\0\0\0\0\0\0\0\0\0\0\0")));
+        assert_eq!("a-very-long-program-name".parse(), Ok(Comm(*b"a-very-long-pro\0")));
+    }
+}

@@ -1,0 +1,216 @@
+//! From the ring buffer to standard output, until something ends the tracing.
+//!
+//! The kernel wakes a reader only for a record that finds the buffer empty. To keep a busy system from doing so
+//! for every record, this side lets records collect for a moment before it takes them all.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use aya::maps::{MapData, RingBuf};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use settime32_abi::event::RawEvent;
+
+use crate::call_event::{Seen, call_event};
+use crate::cli::Format;
+use crate::command::GatedCommand;
+use crate::outcome::Outcome;
+use crate::pretty;
+use crate::probes::Ring;
+use crate::signals::Signals;
+use crate::sink::{Sink, SinkError};
+
+/// The longest that records collect: not noticed by who watches, and long against a wake-up.
+const MAX_COLLECT: Duration = Duration::from_millis(5);
+/// A fast machine fills this much of the buffer in a millisecond (some five million calls a second).
+const FILL_BYTES_PER_MS: u32 = 600_000;
+
+/// What ended the tracing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// The traced command ended; this is its exit code.
+    Command(u8),
+    /// `--duration` is over.
+    Duration,
+    /// `--count` calls were printed.
+    Count,
+    /// Nobody reads standard output any more.
+    ReaderGone,
+}
+
+impl Ended {
+    /// Whether what is still in the buffer, or in flight, is to be printed.
+    pub const fn wants_rest(self) -> bool {
+        !matches!(self, Self::Count | Self::ReaderGone)
+    }
+}
+
+/// The way of events to standard output.
+pub struct Drain {
+    ring: RingBuf<MapData>,
+    sink: Sink<File>,
+    format: Format,
+    limit: u64,
+    reported: u64,
+    collect: Duration,
+}
+
+impl Drain {
+    /// Prints at most `limit` calls, if given.
+    pub fn new(ring: Ring, sink: Sink<File>, format: Format, limit: Option<u64>) -> Self {
+        let collect = collect_time(ring.size.bytes());
+        Self { ring: ring.map, sink, format, limit: limit.unwrap_or(u64::MAX), reported: 0, collect }
+    }
+
+    /// Calls printed so far.
+    pub const fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Prints calls as they come, until something ends that.
+    pub fn run(&mut self, signals: &Signals, mut command: Option<&mut GatedCommand>, duration: Option<Duration>) -> Result<Ended> {
+        let deadline = duration.map(|duration| Instant::now() + duration);
+        loop {
+            match self.take_all() {
+                Err(SinkError::ReaderGone) => return Ok(Ended::ReaderGone),
+                other => other?,
+            }
+            if let Some(ended) = self.ended(signals, command.as_deref_mut(), deadline)? {
+                return Ok(ended);
+            }
+            if self.wait(signals, deadline, Wait::ForEvents)? {
+                self.wait(signals, deadline, Wait::ToCollect)?;
+            }
+        }
+    }
+
+    /// Prints what is left once the probes are detached: the buffer, then the calls still in flight. Returns how
+    /// many those are.
+    pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<u64, SinkError> {
+        self.take_all()?;
+        let mut unfinished = 0;
+        for raw in in_flight {
+            if self.reported < self.limit {
+                self.print(raw, Seen::Entry)?;
+                unfinished += 1;
+            }
+        }
+        self.sink.flush()?;
+        Ok(unfinished)
+    }
+
+    /// Prints the summary for machines; the one for humans goes elsewhere.
+    pub fn summarise(&mut self, outcome: &Outcome) -> Result<(), SinkError> {
+        if self.format == Format::Json && outcome.has_reader() {
+            self.sink.append(|line| write_json(line, &outcome.summary))?;
+            self.sink.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is in the buffer, and lets nothing of it wait.
+    fn take_all(&mut self) -> Result<(), SinkError> {
+        while self.reported < self.limit {
+            let Some(record) = self.ring.next() else { break };
+            // A copy, so that the kernel can use the room while the line is made.
+            let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
+            drop(record);
+            self.print(&raw, Seen::Whole)?;
+        }
+        self.sink.flush()
+    }
+
+    fn print(&mut self, raw: &RawEvent, seen: Seen) -> Result<(), SinkError> {
+        self.reported += 1;
+        match self.format {
+            Format::Json => self.sink.append(|line| write_json(line, &call_event(raw, seen))),
+            Format::Pretty => self.sink.append(|line| pretty::write_line(line, raw, seen)),
+        }
+    }
+
+    fn ended(&self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {
+        if self.reported >= self.limit {
+            return Ok(Some(Ended::Count));
+        }
+        if signals.stop_requested() {
+            return Ok(Some(Ended::Signal));
+        }
+        if let Some(code) = command.map(GatedCommand::ended).transpose()?.flatten() {
+            return Ok(Some(Ended::Command(code)));
+        }
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        Ok(is_over.then_some(Ended::Duration))
+    }
+
+    /// Sleeps until there is something to do; true when that is only events.
+    fn wait(&self, signals: &Signals, deadline: Option<Instant>, wait: Wait) -> Result<bool> {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let (interest, longest) = match wait {
+            Wait::ForEvents => (PollFlags::POLLIN, left),
+            Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),
+        };
+        let mut sources = [
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            // Without asking for anything, one is told of a reader that left.
+            PollFd::new(self.sink.as_fd(), PollFlags::empty()),
+            PollFd::new(self.ring.as_fd(), interest),
+        ];
+        match poll(&mut sources, timeout(longest)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(anyhow!(errno)).context("failed to wait for events"),
+        }
+        let [signal, reader, events] = sources.map(|source| source.revents().is_some_and(|flags| !flags.is_empty()));
+        if signal {
+            signals.clear();
+        }
+        Ok(events && !signal && !reader)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    ForEvents,
+    ToCollect,
+}
+
+/// How long records may collect: not so long that a small buffer could fill meanwhile.
+fn collect_time(buffer_bytes: u32) -> Duration {
+    let half_full = Duration::from_millis(u64::from(buffer_bytes / 2 / FILL_BYTES_PER_MS));
+    half_full.min(MAX_COLLECT)
+}
+
+/// Rounded up, so that a deadline has passed when the sleep is over.
+fn timeout(longest: Option<Duration>) -> PollTimeout {
+    let Some(longest) = longest else { return PollTimeout::NONE };
+    PollTimeout::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+}
+
+fn write_json<T: serde::Serialize>(line: &mut Vec<u8>, value: &T) {
+    // Numbers and strings into memory: there is nothing that could fail.
+    _ = serde_json::to_writer(&mut *line, value);
+    line.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_is_not_left_to_fill() {
+        assert_eq!(collect_time(16 << 20), MAX_COLLECT);
+        assert_eq!(collect_time(2 << 20), Duration::from_millis(1));
+        assert_eq!(collect_time(4096), Duration::ZERO);
+    }
+
+    #[test]
+    fn sleeps_are_rounded_up_and_may_have_no_end() {
+        assert_eq!(timeout(None), PollTimeout::NONE);
+        assert_eq!(timeout(Some(Duration::ZERO)), PollTimeout::ZERO);
+        assert_eq!(timeout(Some(Duration::from_micros(1))), PollTimeout::from(1_u8));
+        assert_eq!(timeout(Some(Duration::MAX)), PollTimeout::MAX);
+    }
+}

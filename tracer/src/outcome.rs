@@ -1,0 +1,123 @@
+//! How a run of the tracer ended, in words and as an exit code.
+
+use std::fmt;
+
+use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+
+use crate::command::ExecError;
+use crate::drain::Ended;
+use crate::preflight::Refusal;
+use crate::sink::SinkError;
+
+/// Tracing failed in a way that has no code of its own.
+const FAILED: u8 = 1;
+/// Calls were lost.
+const LOST: u8 = 3;
+/// Events could not be written.
+const NOT_WRITTEN: u8 = 16;
+
+/// A run that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    ended: Ended,
+    /// What is printed last in JSON.
+    pub summary: Summary,
+}
+
+impl Outcome {
+    /// Puts the counts together.
+    pub fn new(ended: Ended, reported: u64, lost: Lost, unfinished: u64) -> Self {
+        Self { ended, summary: Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unfinished } }
+    }
+
+    /// Losses come before the command's own code: a run that missed calls must not look complete.
+    pub const fn exit_code(&self) -> u8 {
+        match self.ended {
+            _ if self.summary.lost.total() > 0 => LOST,
+            Ended::Command(code) => code,
+            Ended::Signal | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
+        }
+    }
+
+    /// Whether anybody is there to read on.
+    pub fn has_reader(&self) -> bool {
+        self.ended != Ended::ReaderGone
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { reported, lost, unfinished, .. } = &self.summary;
+        if self.ended == Ended::ReaderGone {
+            write!(f, "standard output was closed by its reader; ")?;
+        }
+        write!(f, "{reported} calls reported, {} lost, {unfinished} unfinished", lost.total())?;
+        if lost.total() == 0 {
+            return Ok(());
+        }
+        let kinds = [
+            (lost.buffer, "found the buffer full (give a larger --buffer)"),
+            (lost.in_flight, "found too many calls in flight"),
+            (lost.result, "reported without their result"),
+            (lost.follow, "new threads of COMMAND not followed"),
+        ];
+        let mut separator = " (";
+        for (count, words) in kinds.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {words}")?;
+            separator = ", ";
+        }
+        write!(f, ")")
+    }
+}
+
+/// The exit code of a run that could not be carried out.
+pub fn exit_code_of(error: &anyhow::Error) -> u8 {
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        refusal.exit_code()
+    } else if let Some(error) = error.downcast_ref::<ExecError>() {
+        error.exit_code()
+    } else if error.downcast_ref::<SinkError>().is_some() {
+        NOT_WRITTEN
+    } else {
+        FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_outrank_the_commands_own_code() {
+        let outcome = |ended, lost| Outcome::new(ended, 7, lost, 1);
+        assert_eq!(outcome(Ended::Command(5), Lost::default()).exit_code(), 5);
+        assert_eq!(outcome(Ended::Signal, Lost::default()).exit_code(), 0);
+        for lost in [
+            Lost { buffer: 1, ..Lost::default() },
+            Lost { in_flight: 1, ..Lost::default() },
+            Lost { result: 1, ..Lost::default() },
+            Lost { follow: 1, ..Lost::default() },
+        ] {
+            assert_eq!(outcome(Ended::Command(5), lost).exit_code(), 3, "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_counts_everything() {
+        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 1).to_string(), "7 calls reported, 0 lost, 1 unfinished");
+        let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
+        assert_eq!(
+            Outcome::new(Ended::Signal, 7, lost, 0).to_string(),
+            "7 calls reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 reported without their result)"
+        );
+    }
+
+    #[test]
+    fn each_failure_has_its_code_also_under_a_context() {
+        let error = |inner: anyhow::Error| exit_code_of(&inner.context("outer"));
+        assert_eq!(error(Refusal::LockedDown.into()), 13);
+        assert_eq!(error(ExecError { program: "x".into(), errno: nix::errno::Errno::ENOENT }.into()), 127);
+        assert_eq!(error(SinkError::ReaderGone.into()), 16);
+        assert_eq!(error(anyhow::anyhow!("other")), 1);
+    }
+}

@@ -1,0 +1,267 @@
+//! Whether this machine can be traced: facts gathered under a root folder, then judged. Loading and attaching
+//! can still fail; then the kernel's own words are what there is to say.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::symbol::{self, Found};
+
+/// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
+pub const SYMBOL: &str = "__ia32_sys_timerfd_settime32";
+/// Made by the same macro (`SYSCALL_DEFINE`), and in no system call table.
+const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
+
+/// `BPF_MAP_TYPE_RINGBUF` came with this version.
+const MIN_KERNEL: (u32, u32) = (5, 8);
+
+// Of `include/uapi/linux/capability.h`.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// What decides whether tracing can work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// `uname -r`.
+    pub release: String,
+    /// Effective capabilities, a bit each.
+    pub capabilities: u64,
+    /// Content of the lockdown file; `None` where the kernel has none.
+    pub lockdown: Option<String>,
+    /// The kernel describes its types.
+    pub has_btf: bool,
+}
+
+/// Why this machine cannot be traced, and what to do about it.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// The build script found no BPF toolchain.
+    #[error("this binary was built without its eBPF program ({reason}); build it again where the BPF toolchain is installed")]
+    Stub {
+        /// What the build script said.
+        reason: &'static str,
+    },
+    /// A fact could not be read.
+    #[error("failed to read {}: {source}; is the file system mounted?", path.display())]
+    Unreadable {
+        /// Of what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No BPF ring buffer.
+    #[error("kernel {release} is too old: BPF ring buffers need {}.{} or later", MIN_KERNEL.0, MIN_KERNEL.1)]
+    KernelTooOld {
+        /// `uname -r`.
+        release: String,
+    },
+    /// Not allowed to load and attach.
+    #[error("missing {missing}; run as root, or give the binary `setcap cap_bpf,cap_perfmon=ep`")]
+    Unprivileged {
+        /// Names of the capabilities.
+        missing: &'static str,
+    },
+    /// Kernel memory must not be read.
+    #[error("the kernel is locked down in confidentiality mode, which forbids probes; boot without `lockdown=confidentiality`")]
+    LockedDown,
+    /// No type information.
+    #[error("kernel {release} has no BTF in /sys/kernel/btf/vmlinux; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
+    NoBtf {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The i386 entry is not there.
+    #[error("kernel has no {SYMBOL}: {reason}")]
+    NoSymbol {
+        /// What is there instead and what to do.
+        reason: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The exit code that stands for it.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } => 1,
+            Self::Stub { .. } => 10,
+            Self::KernelTooOld { .. } => 11,
+            Self::Unprivileged { .. } => 12,
+            Self::LockedDown => 13,
+            Self::NoBtf { .. } => 14,
+            Self::NoSymbol { .. } => 15,
+        }
+    }
+}
+
+impl Facts {
+    /// Reads the facts below `root`, which is `/` but in tests.
+    pub fn gather(root: &Path) -> Result<Self, Refusal> {
+        let release = read(&root.join("proc/sys/kernel/osrelease"))?.trim().to_owned();
+        let status_path = root.join("proc/self/status");
+        let capabilities = effective_capabilities(&read(&status_path)?).ok_or_else(|| Refusal::Unreadable {
+            path: status_path,
+            source: io::Error::new(io::ErrorKind::InvalidData, "no line `CapEff:`"),
+        })?;
+        let lockdown = fs::read_to_string(root.join("sys/kernel/security/lockdown")).ok();
+        Ok(Self { release, capabilities, lockdown, has_btf: root.join("sys/kernel/btf/vmlinux").exists() })
+    }
+}
+
+/// Judges the facts: what the user can change least comes first.
+pub fn check(facts: &Facts) -> Result<(), Refusal> {
+    if version(&facts.release).is_none_or(|version| version < MIN_KERNEL) {
+        return Err(Refusal::KernelTooOld { release: facts.release.clone() });
+    }
+    if let Some(missing) = missing_capabilities(facts.capabilities) {
+        return Err(Refusal::Unprivileged { missing });
+    }
+    if facts.lockdown.as_deref().is_some_and(|modes| modes.contains("[confidentiality]")) {
+        return Err(Refusal::LockedDown);
+    }
+    if !facts.has_btf {
+        return Err(Refusal::NoBtf { release: facts.release.clone() });
+    }
+    Ok(())
+}
+
+/// Looks the i386 entry up in the kernel's symbol table.
+pub fn check_symbol(root: &Path) -> Result<(), Refusal> {
+    let path = root.join("proc/kallsyms");
+    // Each read makes the kernel look for where the last one ended, so large ones are much faster.
+    let table = File::open(&path).map(|file| BufReader::with_capacity(1 << 20, file));
+    let found = table.and_then(|table| symbol::find(table, SYMBOL, NEVER_CALLED)).map_err(|source| Refusal::Unreadable { path, source })?;
+    let reason = match found {
+        Found::Wanted => return Ok(()),
+        Found::OnlyOther => {
+            "it has only __x64_sys_timerfd_settime32, which nothing calls, so 32-bit programs cannot run; boot one built with CONFIG_IA32_EMULATION=y"
+        }
+        Found::Neither => "it has no timerfd for 32-bit times; boot one built with CONFIG_IA32_EMULATION=y and CONFIG_COMPAT_32BIT_TIME=y",
+    };
+    Err(Refusal::NoSymbol { reason })
+}
+
+fn read(path: &Path) -> Result<String, Refusal> {
+    fs::read_to_string(path).map_err(|source| Refusal::Unreadable { path: path.to_owned(), source })
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|other: char| !other.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn missing_capabilities(effective: u64) -> Option<&'static str> {
+    let has = |capability: u32| effective & (1 << capability) != 0;
+    match (has(CAP_BPF) || has(CAP_SYS_ADMIN), has(CAP_PERFMON) || has(CAP_SYS_ADMIN)) {
+        (true, true) => None,
+        (false, true) => Some("CAP_BPF"),
+        (true, false) => Some("CAP_PERFMON"),
+        (false, false) => Some("CAP_BPF and CAP_PERFMON"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &str = "000001ffffffffff";
+
+    /// A root folder of a machine that can be traced.
+    fn machine(release: &str, cap_eff: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "proc/sys/kernel/osrelease", &format!("{release}\n"));
+        put(root.path(), "proc/self/status", &format!("Name:\tprog\nCapPrm:\t{ALL}\nCapEff:\t{cap_eff}\nCapBnd:\t{ALL}\n"));
+        put(root.path(), "sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
+        put(root.path(), "sys/kernel/btf/vmlinux", "");
+        put(root.path(), "proc/kallsyms", &format!("0 T {NEVER_CALLED}\n0 T {SYMBOL}\n"));
+        root
+    }
+
+    fn put(root: &Path, path: &str, content: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn judge(root: &Path) -> Result<(), Refusal> {
+        check(&Facts::gather(root)?)?;
+        check_symbol(root)
+    }
+
+    #[test]
+    fn a_machine_with_everything_passes() {
+        judge(machine("6.12.117+deb12-cloud-amd64", ALL).path()).unwrap();
+        judge(machine("5.8.0", ALL).path()).unwrap();
+        judge(machine("10.0-rc1", ALL).path()).unwrap();
+    }
+
+    #[test]
+    fn lockdown_and_its_file_are_optional() {
+        let root = machine("6.1.0", ALL);
+        put(root.path(), "sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+        judge(root.path()).unwrap();
+        fs::remove_file(root.path().join("sys/kernel/security/lockdown")).unwrap();
+        judge(root.path()).unwrap();
+    }
+
+    #[test]
+    fn each_capability_is_asked_for() {
+        let missing = |capabilities: &[u32]| {
+            let mask: u64 = capabilities.iter().map(|capability| 1 << capability).sum();
+            match judge(machine("6.1.0", &format!("{mask:016x}")).path()) {
+                Ok(()) => None,
+                Err(Refusal::Unprivileged { missing }) => Some(missing),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert_eq!(missing(&[]), Some("CAP_BPF and CAP_PERFMON"));
+        assert_eq!(missing(&[CAP_BPF]), Some("CAP_PERFMON"));
+        assert_eq!(missing(&[CAP_PERFMON]), Some("CAP_BPF"));
+        assert_eq!(missing(&[CAP_BPF, CAP_PERFMON]), None);
+        assert_eq!(missing(&[CAP_SYS_ADMIN]), None);
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_code_and_says_what_to_do() {
+        let old = machine("5.7.19-amd64", ALL);
+        let unprivileged = machine("6.1.0", "0000000000000000");
+        let locked = machine("6.1.0", ALL);
+        put(locked.path(), "sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
+        let untyped = machine("6.1.0", ALL);
+        fs::remove_file(untyped.path().join("sys/kernel/btf/vmlinux")).unwrap();
+        let native = machine("6.1.0", ALL);
+        put(native.path(), "proc/kallsyms", &format!("0 T {NEVER_CALLED}\n"));
+        for (root, code, words) in [
+            (&old, 11, "need 5.8 or later"),
+            (&unprivileged, 12, "run as root"),
+            (&locked, 13, "boot without"),
+            (&untyped, 14, "CONFIG_DEBUG_INFO_BTF"),
+            (&native, 15, "which nothing calls"),
+        ] {
+            let refusal = judge(root.path()).unwrap_err();
+            assert_eq!(refusal.exit_code(), code, "{refusal}");
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_any_timerfd_settime32_is_told_apart() {
+        let root = machine("6.1.0", ALL);
+        put(root.path(), "proc/kallsyms", "0 T other\n");
+        assert!(judge(root.path()).unwrap_err().to_string().contains("CONFIG_COMPAT_32BIT_TIME"));
+    }
+
+    #[test]
+    fn a_missing_proc_is_no_verdict_on_the_kernel() {
+        let root = tempfile::tempdir().unwrap();
+        let refusal = judge(root.path()).unwrap_err();
+        assert!(matches!(refusal, Refusal::Unreadable { .. }) && refusal.to_string().contains("osrelease"), "{refusal}");
+    }
+}

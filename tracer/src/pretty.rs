@@ -1,0 +1,156 @@
+//! A call as strace prints it, with the ids in front that strace gives with `-f`.
+
+use std::io::Write;
+
+use nix::errno::Errno;
+use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+
+use crate::call_event::{Seen, comm, errno_name, has, result_errno};
+
+/// Bits of the flags argument, of `include/linux/timerfd.h`.
+const FLAG_NAMES: [(i32, &str); 2] = [(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+
+/// Appends the line of one call.
+pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+    let bits = if has(raw, flag::CALLER_64BIT) { " 64-bit" } else { "" };
+    put(line, format_args!("[pid {} tid {}{bits}] ", raw.pid, raw.tid));
+    write_comm(line, &comm(&raw.comm));
+    put(line, format_args!(" timerfd_settime32({}, ", raw.ufd));
+    write_flags(line, raw.settime_flags);
+    line.extend_from_slice(b", ");
+    write_argument(line, raw.utmr, has(raw, flag::UTMR_ENTRY_READ).then_some(&raw.utmr_entry));
+    line.extend_from_slice(b", ");
+    write_argument(line, raw.otmr, has(raw, flag::OTMR_READ).then_some(&raw.otmr_written));
+    write_result(line, raw, seen);
+    line.push(b'\n');
+}
+
+/// Writing to a vector cannot fail.
+fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    _ = line.write_fmt(text);
+}
+
+/// A process chooses its name, and must not reach the terminal's controls with it.
+fn write_comm(line: &mut Vec<u8>, comm: &str) {
+    for letter in comm.chars() {
+        if letter.is_control() {
+            put(line, format_args!("{}", letter.escape_default()));
+        } else {
+            put(line, format_args!("{letter}"));
+        }
+    }
+}
+
+/// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
+fn write_flags(line: &mut Vec<u8>, flags: i32) {
+    let mut rest = flags;
+    let mut separator = "";
+    for (bit, name) in FLAG_NAMES {
+        if flags & bit != 0 {
+            put(line, format_args!("{separator}{name}"));
+            separator = "|";
+            rest &= !bit;
+        }
+    }
+    match (rest, separator.is_empty()) {
+        (0, true) => line.push(b'0'),
+        (0, false) => {}
+        (_, true) => put(line, format_args!("{rest:#x} /* TFD_??? */")),
+        (_, false) => put(line, format_args!("|{rest:#x}")),
+    }
+}
+
+/// The structure where it was read, else the address.
+fn write_argument(line: &mut Vec<u8>, address: u32, content: Option<&OldItimerspec32>) {
+    match (address, content) {
+        (0, _) => line.extend_from_slice(b"NULL"),
+        (_, Some(content)) => {
+            line.extend_from_slice(b"{it_interval=");
+            write_time(line, content.it_interval);
+            line.extend_from_slice(b", it_value=");
+            write_time(line, content.it_value);
+            line.push(b'}');
+        }
+        (_, None) => put(line, format_args!("{address:#x}")),
+    }
+}
+
+fn write_time(line: &mut Vec<u8>, time: OldTimespec32) {
+    put(line, format_args!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec, time.tv_nsec));
+}
+
+fn write_result(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+    if seen == Seen::Entry {
+        return line.extend_from_slice(b" <unfinished ...>");
+    }
+    if !has(raw, flag::RETURNED) {
+        return line.extend_from_slice(b") = ? <result lost>");
+    }
+    match result_errno(raw.ret) {
+        Some(errno) => put(line, format_args!(") = -1 {} ({})", errno_name(errno), Errno::from_raw(errno).desc())),
+        None => put(line, format_args!(") = {}", raw.ret)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call_event::examples::success;
+
+    fn line(raw: &RawEvent, seen: Seen) -> String {
+        let mut line = Vec::new();
+        write_line(&mut line, raw, seen);
+        String::from_utf8(line).unwrap()
+    }
+
+    const HEAD: &str = "[pid 123 tid 124] prog timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
+    const NEW: &str = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=-1}}";
+    const OLD: &str = "{it_interval={tv_sec=-2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
+
+    #[test]
+    fn a_successful_call_shows_both_structures() {
+        assert_eq!(line(&success(), Seen::Whole), format!("{HEAD}{NEW}, {OLD}) = 0\n"));
+    }
+
+    #[test]
+    fn a_failed_call_shows_the_address_and_the_errno() {
+        let raw = RawEvent { ret: -22, flags: flag::RETURNED | flag::UTMR_ENTRY_READ, ..success() };
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = -1 EINVAL (Invalid argument)\n"));
+    }
+
+    #[test]
+    fn null_and_unreadable_pointers_differ() {
+        let raw = RawEvent { ret: -14, flags: flag::RETURNED, utmr_entry_err: -14, otmr: 0, ..success() };
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}0xffd00010, NULL) = -1 EFAULT (Bad address)\n"));
+    }
+
+    #[test]
+    fn calls_without_a_result_say_so() {
+        let raw = RawEvent { flags: flag::UTMR_ENTRY_READ, ..success() };
+        assert_eq!(line(&raw, Seen::Entry), format!("{HEAD}{NEW}, 0xffd00020 <unfinished ...>\n"));
+        let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };
+        assert_eq!(line(&lost, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = ? <result lost>\n"));
+    }
+
+    #[test]
+    fn flags_are_named_as_strace_names_them() {
+        let flags = |flags| {
+            let mut line = Vec::new();
+            write_flags(&mut line, flags);
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(flags(0), "0");
+        assert_eq!(flags(1), "TFD_TIMER_ABSTIME");
+        assert_eq!(flags(3), "TFD_TIMER_ABSTIME|TFD_TIMER_CANCEL_ON_SET");
+        assert_eq!(flags(0x82), "TFD_TIMER_CANCEL_ON_SET|0x80");
+        assert_eq!(flags(i32::MIN), "0x80000000 /* TFD_??? */");
+        assert_eq!(flags(-1), "TFD_TIMER_ABSTIME|TFD_TIMER_CANCEL_ON_SET|0xfffffffc");
+    }
+
+    #[test]
+    fn a_64_bit_caller_is_marked_and_a_name_cannot_control_the_terminal() {
+        let raw = RawEvent { flags: success().flags | flag::CALLER_64BIT, comm: *b"a\x1b[2J\nb\0\0\0\0\0\0\0\0\0", ..success() };
+        assert!(line(&raw, Seen::Whole).starts_with("[pid 123 tid 124 64-bit] a\\u{1b}[2J\\nb timerfd_settime32("));
+    }
+}
