@@ -1,10 +1,10 @@
-//! From what the kernel side hands over to the documented [`CallEvent`].
+//! What the fields of a [`RawEvent`] mean, for every form of output; in tests also the documented `CallEvent` that
+//! the JSON text must equal.
 
 use std::borrow::Cow;
 
 use nix::errno::Errno;
-use settime32_abi::event::{COMM_LEN, RawEvent, flag};
-use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
+use settime32_abi::event::{COMM_LEN, RawEvent};
 
 /// How much of a call was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,33 +13,6 @@ pub enum Seen {
     Whole,
     /// It was still in flight when tracing ended.
     Entry,
-}
-
-/// The event to print. Borrows the name from `raw`.
-pub fn call_event(raw: &RawEvent, seen: Seen) -> CallEvent<'_> {
-    let returned = has(raw, flag::RETURNED);
-    CallEvent {
-        event: Cow::Borrowed(CALL_EVENT),
-        entry_ns: raw.entry_ns,
-        exit_ns: returned.then_some(raw.exit_ns),
-        pid: raw.pid,
-        tid: raw.tid,
-        comm: comm(&raw.comm),
-        cpu: raw.cpu,
-        abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
-        ufd: raw.ufd,
-        flags: raw.settime_flags,
-        utmr: pointer(raw.utmr),
-        utmr_entry: has(raw, flag::UTMR_ENTRY_READ).then_some(raw.utmr_entry),
-        utmr_entry_errno: failure(raw.utmr_entry_err),
-        otmr: pointer(raw.otmr),
-        otmr_written: has(raw, flag::OTMR_READ).then_some(raw.otmr_written),
-        otmr_written_errno: failure(raw.otmr_err),
-        ret: returned.then_some(raw.ret),
-        errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
-        unfinished: seen == Seen::Entry,
-        result_lost: has(raw, flag::RESULT_LOST),
-    }
 }
 
 /// Whether a bit of [`RawEvent::flags`] is set.
@@ -69,19 +42,12 @@ pub fn errno_name(errno: i32) -> Cow<'static, str> {
     }
 }
 
-fn pointer(address: u32) -> Option<u32> {
-    (address != 0).then_some(address)
-}
-
-fn failure(error: i32) -> Option<Cow<'static, str>> {
-    (error != 0).then(|| errno_name(-error))
-}
-
 #[cfg(test)]
 pub mod examples {
     //! Events to format in tests.
 
     use bytemuck::Zeroable;
+    use settime32_abi::event::flag;
     use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
     use super::*;
@@ -115,7 +81,56 @@ pub mod examples {
 }
 
 #[cfg(test)]
+pub mod reference {
+    //! The documented event of a call, field by field.
+
+    use settime32_abi::event::flag;
+    use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
+
+    use super::*;
+
+    /// The event. Borrows the name from `raw`.
+    pub fn call_event(raw: &RawEvent, seen: Seen) -> CallEvent<'_> {
+        let returned = has(raw, flag::RETURNED);
+        CallEvent {
+            event: Cow::Borrowed(CALL_EVENT),
+            entry_ns: raw.entry_ns,
+            exit_ns: returned.then_some(raw.exit_ns),
+            pid: raw.pid,
+            tid: raw.tid,
+            comm: comm(&raw.comm),
+            cpu: raw.cpu,
+            abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
+            ufd: raw.ufd,
+            flags: raw.settime_flags,
+            utmr: pointer(raw.utmr),
+            utmr_entry: has(raw, flag::UTMR_ENTRY_READ).then_some(raw.utmr_entry),
+            utmr_entry_errno: failure(raw.utmr_entry_err),
+            otmr: pointer(raw.otmr),
+            otmr_written: has(raw, flag::OTMR_READ).then_some(raw.otmr_written),
+            otmr_written_errno: failure(raw.otmr_err),
+            ret: returned.then_some(raw.ret),
+            errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
+            unfinished: seen == Seen::Entry,
+            result_lost: has(raw, flag::RESULT_LOST),
+        }
+    }
+
+    fn pointer(address: u32) -> Option<u32> {
+        (address != 0).then_some(address)
+    }
+
+    fn failure(error: i32) -> Option<Cow<'static, str>> {
+        (error != 0).then(|| errno_name(-error))
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use settime32_abi::event::flag;
+    use settime32_abi::output::Abi;
+
+    use super::reference::call_event;
     use super::*;
 
     fn json(raw: &RawEvent, seen: Seen) -> String {

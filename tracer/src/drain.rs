@@ -13,14 +13,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::RawEvent;
 
-use crate::call_event::{Seen, call_event};
+use crate::call_event::Seen;
 use crate::cli::Format;
 use crate::command::GatedCommand;
 use crate::outcome::Outcome;
-use crate::pretty;
 use crate::probes::Ring;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
+use crate::{json, pretty};
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);
@@ -106,7 +106,11 @@ impl Drain {
     /// Prints the summary for machines; the one for humans goes elsewhere.
     pub fn summarise(&mut self, outcome: &Outcome) -> Result<(), SinkError> {
         if self.format == Format::Json && outcome.has_reader() {
-            self.sink.append(|line| write_json(line, &outcome.summary))?;
+            self.sink.append(|line| {
+                // Numbers into memory: there is nothing that could fail.
+                _ = serde_json::to_writer(&mut *line, &outcome.summary);
+                line.push(b'\n');
+            })?;
             self.sink.flush()?;
         }
         Ok(())
@@ -127,7 +131,7 @@ impl Drain {
     fn print(&mut self, raw: &RawEvent, seen: Seen) -> Result<(), SinkError> {
         self.reported += 1;
         match self.format {
-            Format::Json => self.sink.append(|line| write_json(line, &call_event(raw, seen))),
+            Format::Json => self.sink.append(|line| json::write_line(line, raw, seen)),
             Format::Pretty => self.sink.append(|line| pretty::write_line(line, raw, seen)),
         }
     }
@@ -187,12 +191,6 @@ fn collect_time(buffer_bytes: u32) -> Duration {
 fn timeout(longest: Option<Duration>) -> PollTimeout {
     let Some(longest) = longest else { return PollTimeout::NONE };
     PollTimeout::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-}
-
-fn write_json<T: serde::Serialize>(line: &mut Vec<u8>, value: &T) {
-    // Numbers and strings into memory: there is nothing that could fail.
-    _ = serde_json::to_writer(&mut *line, value);
-    line.push(b'\n');
 }
 
 #[cfg(test)]

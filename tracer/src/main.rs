@@ -6,6 +6,7 @@ mod call_event;
 mod cli;
 mod command;
 mod drain;
+mod json;
 mod outcome;
 mod preflight;
 mod pretty;

@@ -45,7 +45,7 @@ pub enum Refusal {
         reason: &'static str,
     },
     /// A fact could not be read.
-    #[error("failed to read {}: {source}; is the file system mounted?", path.display())]
+    #[error("failed to read {}, which tells whether this machine can be traced; is the file system mounted?", path.display())]
     Unreadable {
         /// Of what.
         path: PathBuf,

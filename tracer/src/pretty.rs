@@ -1,8 +1,7 @@
 //! A call as strace prints it, with the ids in front that strace gives with `-f`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use nix::errno::Errno;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -88,9 +87,16 @@ fn write_result(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
         return line.extend_from_slice(b") = ? <result lost>");
     }
     match result_errno(raw.ret) {
-        Some(errno) => put(line, format_args!(") = -1 {} ({})", errno_name(errno), Errno::from_raw(errno).desc())),
+        Some(errno) => put(line, format_args!(") = -1 {} ({})", errno_name(errno), description(errno))),
         None => put(line, format_args!(") = {}", raw.ret)),
     }
+}
+
+/// The C library's words for an errno, as strace prints them.
+fn description(errno: i32) -> String {
+    let words = io::Error::from_raw_os_error(errno).to_string();
+    // Rust adds the number, which strace does not.
+    words.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -117,6 +123,12 @@ mod tests {
     fn a_failed_call_shows_the_address_and_the_errno() {
         let raw = RawEvent { ret: -22, flags: flag::RETURNED | flag::UTMR_ENTRY_READ, ..success() };
         assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = -1 EINVAL (Invalid argument)\n"));
+    }
+
+    #[test]
+    fn errnos_are_described_as_the_c_library_does() {
+        assert_eq!(description(9), "Bad file descriptor");
+        assert_eq!(description(125), "Operation canceled");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{KProbe, TracePoint, kprobe::KProbeLinkId, trace_point::TracePointLinkId};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent};
 use settime32_abi::output::Lost;
 
@@ -158,7 +159,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf>
         ),
         None => (0, 0),
     };
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("FILTER_PIDS", &by_pid, true)
@@ -171,6 +172,23 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf>
         .map_max_entries("COMMS", entries(filter.comms.len())?)
         .map_max_entries("FOLLOWED", if filter.command.is_some() { MAX_FOLLOWED } else { 1 });
     loader.load(object).context("failed to load the eBPF program")
+}
+
+/// A loader that does not know the kernel's types, which this object does not need. aya parses all of them as soon
+/// as it makes a loader and has no way to say no: five megabytes, more work than everything else at startup. So it
+/// is kept from opening the file, and goes on without, as it does on a kernel that has none.
+fn loader_without_btf<'a>() -> EbpfLoader<'a> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Ok((_, hard)) = limit {
+        // Where it fails, startup is slower.
+        _ = setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
+    }
+    let loader = EbpfLoader::new();
+    if let Ok((soft, hard)) = limit {
+        // It was the limit a moment ago, so it is allowed.
+        _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    }
+    loader
 }
 
 /// A map has at least one entry.
