@@ -1,4 +1,4 @@
-//! A call enters: who calls with what, kept in [`IN_FLIGHT`] until the return.
+//! A call enters: who calls with what, kept until the return.
 
 use core::mem::{MaybeUninit, offset_of};
 
@@ -10,11 +10,9 @@ use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 use crate::filter;
-use crate::maps::{IN_FLIGHT, count, submit};
+use crate::maps::{OVERFLOW, THREADS, count, is_in_flight, submit};
 
-/// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`: insert only.
-const NO_EXIST: u64 = 1;
-/// `BPF_ANY`: insert or replace.
+/// `BPF_ANY` of `include/uapi/linux/bpf.h`: insert or replace.
 const ANY: u64 = 0;
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
@@ -117,22 +115,42 @@ fn read_new_setting(event: &mut RawEvent) {
     }
 }
 
-/// Keeps the call until it returns. A thread is in one call at a time, so an earlier call that is still kept
-/// returned unseen: it is reported as far as it is known.
+/// Keeps the call until it returns.
 #[inline(always)]
 fn keep(event: &RawEvent) {
-    if IN_FLIGHT.insert(event.tid, event, NO_EXIST).is_ok() {
+    if let Some(slot) = THREADS.get_ptr_mut(event.tid) {
+        // SAFETY: the entry is this thread's own: no other one writes it, and nothing removes it.
+        let slot = unsafe { &mut *slot };
+        report_lost_result(slot);
+        *slot = *event;
         return;
     }
-    if let Some(old) = IN_FLIGHT.get_ptr_mut(event.tid) {
-        // SAFETY: the entry is this thread's own, and nothing removes it while the thread is here.
-        let old = unsafe { &mut *old };
-        old.flags |= flag::RESULT_LOST;
-        if submit(old) {
-            count(Counter::LostResult);
-        }
+    if THREADS.insert(event.tid, event, ANY).is_err() {
+        keep_in_overflow(event);
     }
-    if IN_FLIGHT.insert(event.tid, event, ANY).is_err() {
+}
+
+/// As [`keep`], for a thread that finds no room among the others.
+#[inline(always)]
+fn keep_in_overflow(event: &RawEvent) {
+    if let Some(slot) = OVERFLOW.get_ptr_mut(event.tid) {
+        // SAFETY: the entry is this thread's own, and nothing else removes it while the thread is here.
+        report_lost_result(unsafe { &mut *slot });
+    }
+    if OVERFLOW.insert(event.tid, event, ANY).is_err() {
         count(Counter::LostInFlight);
+    }
+}
+
+/// A thread is in one call at a time, so an earlier one that is still in flight returned unseen: it is reported as
+/// far as it is known.
+#[inline(always)]
+fn report_lost_result(earlier: &mut RawEvent) {
+    if !is_in_flight(earlier) {
+        return;
+    }
+    earlier.flags |= flag::RESULT_LOST;
+    if submit(earlier) {
+        count(Counter::LostResult);
     }
 }

@@ -6,15 +6,29 @@ use aya_ebpf::programs::RetProbeContext;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
-use crate::maps::{IN_FLIGHT, submit};
+use crate::maps::{OVERFLOW, THREADS, is_in_flight, submit};
 
 #[inline(always)]
 pub(crate) fn leave(ctx: &RetProbeContext) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    // Not kept at the entry: not wanted, or lost and counted there.
-    let Some(event) = IN_FLIGHT.get_ptr_mut(tid) else { return };
-    // SAFETY: the entry is this thread's own, and nothing else removes it while the thread is here.
-    let event = unsafe { &mut *event };
+    if let Some(event) = THREADS.get_ptr_mut(tid) {
+        // SAFETY: the entry is this thread's own: no other one writes it, and nothing removes it.
+        finish(ctx, unsafe { &mut *event });
+    } else if let Some(event) = OVERFLOW.get_ptr_mut(tid) {
+        // SAFETY: the entry is this thread's own, and nothing else removes it while the thread is here.
+        finish(ctx, unsafe { &mut *event });
+        // The entry was there a moment ago.
+        _ = OVERFLOW.remove(tid);
+    }
+}
+
+/// Adds what the return tells and reports the call. One that is not in flight was not wanted, or was lost and
+/// counted at its entry.
+#[inline(always)]
+fn finish(ctx: &RetProbeContext, event: &mut RawEvent) {
+    if !is_in_flight(event) {
+        return;
+    }
     // SAFETY: the helper only reads the clock.
     event.exit_ns = unsafe { bpf_ktime_get_ns() };
     event.ret = ctx.ret::<i64>();
@@ -24,8 +38,6 @@ pub(crate) fn leave(ctx: &RetProbeContext) {
         read_old_setting(event);
     }
     submit(event);
-    // The entry was there a moment ago, and only this thread removes it.
-    _ = IN_FLIGHT.remove(tid);
 }
 
 #[inline(always)]

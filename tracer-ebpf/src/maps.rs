@@ -2,16 +2,23 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
-use settime32_abi::event::{COUNTERS, Counter, RawEvent};
+use settime32_abi::event::{COUNTERS, Counter, RawEvent, flag};
 
 /// Finished calls, on their way to user space; user space sets the size.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 
-/// Calls between their entry and their return, by thread id. Preallocated, so that an entry costs no allocation
-/// and fails only when this many threads are inside the call at once (each of them sleeps in a page fault).
+/// The last call of each thread, by thread id, which is in flight until [`flag::RETURNED`] is set. What is in here
+/// stays, so that a thread pays for inserting once and never for removing; an entry of a thread that is gone is
+/// used again by the next thread with its id.
 #[map]
-pub(crate) static IN_FLIGHT: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
+pub(crate) static THREADS: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
+
+/// Calls in flight of threads that found [`THREADS`] full, removed as they return. Preallocated as well, so that an
+/// entry costs no allocation and fails only when this many threads are inside the call at once (each of them sleeps
+/// in a page fault).
+#[map]
+pub(crate) static OVERFLOW: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
 
 /// Counts of [`Counter`].
 #[map]
@@ -35,4 +42,10 @@ pub(crate) fn count(counter: Counter) {
         // SAFETY: the kernel checked the index, and the slot is this CPU's own.
         unsafe { *slot += 1 };
     }
+}
+
+/// Whether the call has not returned yet, as far as was seen.
+#[inline(always)]
+pub(crate) fn is_in_flight(event: &RawEvent) -> bool {
+    event.flags & flag::RETURNED == 0
 }

@@ -8,7 +8,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{KProbe, TracePoint, kprobe::KProbeLinkId, trace_point::TracePointLinkId};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use settime32_abi::event::{COMM_LEN, Counter, RawEvent};
+use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
 use settime32_abi::output::Lost;
 
 use crate::buffer_size::BufferSize;
@@ -94,12 +94,18 @@ impl Probes {
 
     /// Calls that entered and did not return, oldest first.
     pub fn in_flight(&self) -> Result<Vec<RawEvent>> {
-        let map = self.ebpf.map("IN_FLIGHT").context("the eBPF object has no map IN_FLIGHT")?;
-        let map: HashMap<_, u32, RawWords> = HashMap::try_from(map)?;
-        let calls = map.iter().map(|entry| entry.map(|(_tid, words)| bytemuck::cast::<RawWords, RawEvent>(words)));
-        let mut calls = calls.collect::<Result<Vec<_>, _>>().context("failed to read the calls in flight")?;
+        let mut calls = self.last_calls("THREADS")?;
+        calls.extend(self.last_calls("OVERFLOW")?);
+        calls.retain(|call| call.flags & flag::RETURNED == 0);
         calls.sort_by_key(|call| call.entry_ns);
         Ok(calls)
+    }
+
+    fn last_calls(&self, name: &str) -> Result<Vec<RawEvent>> {
+        let map = self.ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
+        let map: HashMap<_, u32, RawWords> = HashMap::try_from(map)?;
+        let calls = map.iter().map(|entry| entry.map(|(_tid, words)| bytemuck::cast::<RawWords, RawEvent>(words)));
+        calls.collect::<Result<_, _>>().with_context(|| format!("failed to read the calls in {name}"))
     }
 
     /// What could not be reported.
