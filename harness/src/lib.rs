@@ -1,1 +1,4 @@
 //! The harness: generate → boot → capture → compare → report, a module a stage.
+
+pub mod generate;
+pub mod model;

@@ -1,0 +1,183 @@
+//! Predicts each call's outcome as the kernel's sources have it: the result, the old interval, and the old value as
+//! far as the clock readings around the calls tell it. It knows nothing of tracers.
+//!
+//! The rules were read in `fs/timerfd.c` and `kernel/time/` of 5.10 to 7.x, and each is named where it is applied.
+//! It takes for granted: the initial time namespace, a guest that is never suspended (`CLOCK_BOOTTIME` is
+//! `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody but the plan, and readable, writable
+//! memory behind every pointer that is not null.
+
+mod slots;
+mod timer;
+
+use settime32_abi::errno;
+use settime32_abi::plan::{Call, Plan, Pointer, Step};
+use settime32_abi::timespec::OldTimespec32;
+
+use slots::{Slot, Slots};
+pub use timer::{Bounds, Remaining, Setting, Timeline};
+
+/// `TFD_TIMER_ABSTIME` (`include/uapi/linux/timerfd.h`).
+pub const TFD_TIMER_ABSTIME: i32 = 1;
+/// `TFD_TIMER_CANCEL_ON_SET` (`include/uapi/linux/timerfd.h`).
+pub const TFD_TIMER_CANCEL_ON_SET: i32 = 2;
+
+/// Which rule decided a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// `get_old_itimerspec32` could not read a null `utmr`: `EFAULT`, before anything else is looked at.
+    NoNewSetting,
+    /// `do_timerfd_settime`: unknown flags, `EINVAL`.
+    UnknownFlags,
+    /// `do_timerfd_settime`: `itimerspec64_valid` refuses the interval, `EINVAL`.
+    InvalidInterval,
+    /// `do_timerfd_settime`: `itimerspec64_valid` refuses the value, `EINVAL`.
+    InvalidValue,
+    /// `timerfd_fget`: the descriptor is not open, `EBADF`.
+    NotOpen,
+    /// `timerfd_fget`: `fdget` does not give out `O_PATH` descriptors, `EBADF`.
+    PathOnly,
+    /// `timerfd_fget`: the descriptor is of no timer, `EINVAL`.
+    NotATimer,
+    /// `timerfd_setup`: `timerfd_canceled` says that the clock was set; `ECANCELED`, and the timer is armed.
+    Canceled,
+    /// `timerfd_setup` armed the timer.
+    Armed,
+    /// `timerfd_setup` left the timer stopped and kept the interval.
+    Disarmed,
+}
+
+impl Rule {
+    /// What the rule is, in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoNewSetting => "get_old_itimerspec32 cannot read a null utmr",
+            Self::UnknownFlags => "do_timerfd_settime refuses unknown flags",
+            Self::InvalidInterval => "do_timerfd_settime refuses an invalid interval",
+            Self::InvalidValue => "do_timerfd_settime refuses an invalid value",
+            Self::NotOpen => "timerfd_fget finds no open file",
+            Self::PathOnly => "timerfd_fget does not take an O_PATH descriptor",
+            Self::NotATimer => "timerfd_fget finds a file that is no timerfd",
+            Self::Canceled => "timerfd_canceled: the clock was set",
+            Self::Armed => "timerfd_setup arms the timer",
+            Self::Disarmed => "timerfd_setup disarms the timer",
+        }
+    }
+
+    /// The result that goes with it: 0 or a negative errno.
+    pub const fn ret(self) -> i32 {
+        match self {
+            Self::NoNewSetting => -errno::EFAULT,
+            Self::UnknownFlags | Self::InvalidInterval | Self::InvalidValue | Self::NotATimer => -errno::EINVAL,
+            Self::NotOpen | Self::PathOnly => -errno::EBADF,
+            Self::Canceled => -errno::ECANCELED,
+            Self::Armed | Self::Disarmed => 0,
+        }
+    }
+}
+
+/// What a call must give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The rule that decides; its [`Rule::ret`] is the result.
+    pub rule: Rule,
+    /// The old setting, which a successful call writes to `otmr` when that is not null; `None` when the call fails.
+    pub old: Option<Old>,
+}
+
+/// The old setting of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// `it_interval`, exactly.
+    pub interval: OldTimespec32,
+    /// `it_value`.
+    pub remaining: Remaining,
+    /// What the timer had been set to.
+    pub setting: Setting,
+}
+
+/// The state of all timers of a plan while its steps are followed in order.
+#[derive(Clone, Debug)]
+pub struct Model {
+    slots: Slots,
+    timeline: Timeline,
+    /// While a forked child runs: the step at which the parent goes on, and the parent's table.
+    parent: Option<(usize, Slots)>,
+    timers: Vec<timer::Timer>,
+}
+
+impl Model {
+    /// The state before the first step.
+    pub fn new(timeline: Timeline) -> Self {
+        Self { slots: Slots::default(), timeline, parent: None, timers: Vec::new() }
+    }
+
+    /// Whether step `index`, the next one, is done by a forked child. A fork's end is noticed here, so this is to be
+    /// asked before every step.
+    pub fn begin_step(&mut self, index: usize) -> bool {
+        // The child had a table of its own but shared the timers (`dup_fd`, fs/file.c).
+        if let Some((_, table)) = self.parent.take_if(|(end, _)| *end == index) {
+            self.slots = table;
+        }
+        self.parent.is_some()
+    }
+
+    /// Follows a step that is not a call; `index` is its place in the plan.
+    pub fn follow(&mut self, index: usize, step: &Step) {
+        match *step {
+            Step::Open { slot, kind } => self.slots.open(slot, kind, &mut self.timers),
+            Step::SetClock => self.timers.iter_mut().for_each(timer::Timer::clock_was_set),
+            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), self.slots.clone())),
+            // `timerfd_poll` changes nothing.
+            Step::Wait { .. } | Step::Call(_) => {}
+        }
+    }
+
+    /// Follows a call that ran within `span` of `CLOCK_MONOTONIC`, nanoseconds, and says what it must have given.
+    pub fn call(&mut self, call: &Call, span: Bounds) -> Outcome {
+        match self.timer_or_failure(call) {
+            Err(rule) => Outcome { rule, old: None },
+            Ok(timer) => self.timers[timer].settime(call.flags, &call.new, span, &self.timeline),
+        }
+    }
+
+    /// The checks before a timer is touched, in the order of `SYSCALL_DEFINE4(timerfd_settime32)` and
+    /// `do_timerfd_settime`.
+    fn timer_or_failure(&self, call: &Call) -> Result<usize, Rule> {
+        if call.utmr == Pointer::Null {
+            return Err(Rule::NoNewSetting);
+        }
+        if call.flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
+            return Err(Rule::UnknownFlags);
+        }
+        // `itimerspec64_valid` looks at both, also when the call would only disarm.
+        if !call.new.it_interval.is_valid() {
+            return Err(Rule::InvalidInterval);
+        }
+        if !call.new.it_value.is_valid() {
+            return Err(Rule::InvalidValue);
+        }
+        match self.slots.get(call.slot) {
+            Slot::Closed => Err(Rule::NotOpen),
+            Slot::Path => Err(Rule::PathOnly),
+            Slot::Other => Err(Rule::NotATimer),
+            Slot::Timer(timer) => Ok(timer),
+        }
+    }
+}
+
+/// Follows a whole plan, of which call number `n` ran within `span(n)`; for those who want to know what a plan reaches.
+pub fn outcomes(plan: &Plan, timeline: Timeline, mut span: impl FnMut(usize) -> Bounds) -> Vec<Outcome> {
+    let mut model = Model::new(timeline);
+    let mut outcomes = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        model.begin_step(index);
+        match step {
+            Step::Call(call) => outcomes.push(model.call(call, span(outcomes.len()))),
+            other => model.follow(index, other),
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests;
