@@ -2,3 +2,5 @@
 
 pub mod generate;
 pub mod model;
+pub mod oracle;
+pub mod verdict;

@@ -1,0 +1,174 @@
+//! What the oracle found: one finding a fault, with its place, in words. All are counted, the first are kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use settime32_abi::output::{Lost, Summary};
+
+/// One field that is not what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What it must be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must be {}, is {}", self.field, self.expected, self.found)
+    }
+}
+
+/// What kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An event's fields differ from the journal.
+    Field,
+    /// A call has no event, and the tracer did not count it as lost.
+    Missing,
+    /// An event came twice.
+    Doubled,
+    /// An event came before one of an earlier call of the same thread.
+    OutOfOrder,
+    /// An event of no call that was made.
+    Extra,
+    /// Timestamps that contradict the order of the calls or the workload's clock.
+    BadTimestamp,
+    /// The kernel's answer in the journal is not what the model says.
+    Model,
+    /// The journal is not what the plan asks for, so the workload is at fault.
+    WorkloadLied,
+    /// A line that is neither an event nor a summary.
+    Unparseable,
+    /// The summary is missing, not last, or contradicts the events.
+    Summary,
+}
+
+impl Kind {
+    /// The kind in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Field => "event differs from the call",
+            Self::Missing => "no event, and no loss counted for it",
+            Self::Doubled => "event came twice",
+            Self::OutOfOrder => "event came before that of an earlier call of its thread",
+            Self::Extra => "event of no call that was made",
+            Self::BadTimestamp => "timestamps cannot be right",
+            Self::Model => "the kernel's answer is not what its sources say",
+            Self::WorkloadLied => "the workload did not do what the plan asks for",
+            Self::Unparseable => "line is neither an event nor a summary",
+            Self::Summary => "the summary is not right",
+        }
+    }
+}
+
+/// Where in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Index of the plan, where it is known.
+    pub plan: Option<u64>,
+    /// Index of the step in the plan.
+    pub step: Option<usize>,
+    /// Which call of the plan, from 0.
+    pub call: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(plan) = self.plan else { return write!(f, "output") };
+        write!(f, "plan {plan}")?;
+        if let Some(step) = self.step {
+            write!(f, ", step {step}")?;
+        }
+        if let Some(call) = self.call {
+            write!(f, ", call {call}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where.
+    pub place: Place,
+    /// What kind.
+    pub kind: Kind,
+    /// Field by field.
+    pub differences: Vec<Difference>,
+    /// What else there is to say; may be empty.
+    pub note: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.kind.as_str())?;
+        if !self.note.is_empty() {
+            write!(f, " ({})", self.note)?;
+        }
+        for difference in &self.differences {
+            write!(f, "\n  {difference}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The first findings, up to the limit that was asked for.
+    pub first: Vec<Finding>,
+    /// All findings, by kind.
+    pub counts: BTreeMap<Kind, u64>,
+    /// Calls in the journals.
+    pub calls: u64,
+    /// Calls whose event was compared with the journal, and the journal with the model.
+    pub checked: u64,
+    /// Call events that came.
+    pub events: u64,
+    /// Calls without an event, those among them that the tracer counted as lost.
+    pub missing: u64,
+    /// What the tracer says that it lost.
+    pub lost: u64,
+    /// What the tracer said at its end, when it did.
+    pub summary: Option<Summary>,
+}
+
+impl Findings {
+    /// Number of findings of all kinds; losses that were counted by the tracer are none.
+    pub fn mismatches(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Number of findings of a kind.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.counts.get(&kind).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, limit: usize, finding: Finding) {
+        self.count_only(finding.kind, 1);
+        if self.first.len() < limit {
+            self.first.push(finding);
+        }
+    }
+
+    pub(super) fn count_only(&mut self, kind: Kind, more: u64) {
+        *self.counts.entry(kind).or_default() += more;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count_for_test(&mut self, kind: Kind) {
+        self.count_only(kind, 1);
+    }
+}
+
+/// How many calls may be without an event: those that the tracer could not keep at all. `None` is any number, since
+/// nobody can count the calls of processes that were not followed.
+pub(super) fn excused(lost: &Lost) -> Option<u64> {
+    (lost.follow == 0).then_some(lost.buffer + lost.in_flight)
+}

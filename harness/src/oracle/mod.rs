@@ -1,0 +1,304 @@
+//! The oracle: compares, call by call and as a stream, what was asked for (plan), what was really passed and answered
+//! (journal), what the kernel's sources say (model) and what the tracer printed (events).
+//!
+//! It verifies:
+//! * that the journal is what the plan asks for: steps, order, processes, flags, pointers null or not, the bytes at
+//!   `utmr`, and descriptor numbers as far as they must be equal, different or given;
+//! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
+//!   model's, and that a failed call leaves `otmr` untouched;
+//! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
+//!   arguments, both structures, result, errno name, pid, tid, comm and ABI, and a CPU that exists;
+//! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
+//! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
+//!
+//! It does not verify:
+//! * timestamps more closely than that, or which CPU it was among those that exist;
+//! * the order of events of different threads;
+//! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it fired;
+//! * what was at `otmr` before a call that succeeded, since only the workload saw it;
+//! * that an address in the journal is where the workload keeps its memory, beyond the event naming the same;
+//! * which call a lost event was of, when calls that are alike follow each other.
+//!
+//! Memory is bounded by the plans that are not settled: an event is compared and forgotten.
+
+mod align;
+mod finding;
+mod replay;
+mod seen;
+mod timing;
+mod workload;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use settime32_abi::journal::Journal;
+use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
+use settime32_abi::plan::Plan;
+
+use align::Recent;
+pub use finding::{Difference, Finding, Findings, Kind, Place};
+use replay::{Replay, Report};
+use seen::{Names, Seen};
+
+/// What the oracle has to know of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// CPUs of the guest.
+    pub cpus: u32,
+    /// Name of the workload's process as the kernel cuts it, when it is known.
+    pub comm: Option<String>,
+    /// Findings that are kept; the others are only counted.
+    pub max_findings: usize,
+    /// A plan is given up when so many events of others came after its journal: its own were lost.
+    pub patience_events: u64,
+    /// Events of unknown threads that may wait for a journal; more are of no plan.
+    pub max_waiting_events: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { cpus: 1, comm: None, max_findings: 100, patience_events: 1 << 16, max_waiting_events: 1 << 20 }
+    }
+}
+
+/// What becomes of a thread's events.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    /// They belong to this plan.
+    Plan(u64),
+    /// They belong to a plan whose journal is useless, which was reported.
+    Nobody,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Oracle {
+    config: Config,
+    report: Report,
+    /// Plans with a journal that are not settled, and the number of events that had come when they were added.
+    replays: BTreeMap<u64, (Replay, u64)>,
+    owners: HashMap<u32, Owner>,
+    waiting: HashMap<u32, VecDeque<Seen>>,
+    waiting_events: usize,
+    /// Last events of threads whose plans are settled, to tell copies from strangers.
+    settled: HashMap<u32, (u64, Recent)>,
+    received: HashMap<u32, u64>,
+}
+
+impl Oracle {
+    /// An oracle that has seen nothing.
+    pub fn new(config: Config) -> Self {
+        let report = Report {
+            names: Names::new(),
+            findings: Findings::default(),
+            limit: config.max_findings,
+            missing: Vec::new(),
+            results_lost: 0,
+            unfinished: 0,
+        };
+        let (owners, waiting, settled, received) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, received }
+    }
+
+    /// Takes a plan that was done, with its journal. Plans are added in the order in which they were done, each under
+    /// an index of its own; events may have come before.
+    pub fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal) {
+        let pids: Vec<u32> = journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
+        let comm = self.config.comm.as_deref();
+        let Some(mut replay) = Replay::new(index, plan, journal, self.config.cpus, comm, &mut self.report) else {
+            self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));
+            pids.iter().for_each(|pid| self.forget(*pid));
+            return;
+        };
+        for tid in replay.tids().collect::<Vec<_>>() {
+            // The kernel gave the number to another process, so that plan's events have all come.
+            if let Some(Owner::Plan(earlier)) = self.owners.insert(tid, Owner::Plan(index)) {
+                self.close(earlier);
+                self.owners.insert(tid, Owner::Plan(index));
+            }
+            self.settled.remove(&tid);
+            let waited = self.waiting.remove(&tid).unwrap_or_default();
+            self.waiting_events -= waited.len();
+            waited.into_iter().for_each(|seen| _ = replay.push(seen));
+        }
+        self.replays.insert(index, (replay, self.report.findings.events));
+        self.advance(index);
+        self.give_up_on_stale_plans();
+    }
+
+    /// Takes a call event, in the order in which the tracer printed them.
+    pub fn event(&mut self, event: &CallEvent<'_>) {
+        if self.report.findings.summary.is_some() {
+            self.report.note(Place::default(), Kind::Summary, "an event came after it".to_owned());
+        }
+        let seen = Seen::new(event, &mut self.report.names);
+        self.report.findings.events += 1;
+        self.report.results_lost += u64::from(seen.result_lost);
+        self.report.unfinished += u64::from(seen.unfinished);
+        *self.received.entry(seen.tid).or_default() += 1;
+        match self.owners.get(&seen.tid) {
+            Some(Owner::Nobody) => {}
+            Some(&Owner::Plan(index)) => {
+                let (replay, _) = self.replays.get_mut(&index).expect("a plan owns threads until it is settled");
+                if replay.push(seen) {
+                    self.advance(index);
+                }
+            }
+            None => self.unowned(seen),
+        }
+    }
+
+    /// Takes a line of the tracer's output, with or without its newline: an event, the summary, or a fault.
+    pub fn line(&mut self, line: &[u8]) {
+        const CALL_PREFIX: &[u8] = br#"{"event":"timerfd_settime32","#;
+        const SUMMARY_PREFIX: &[u8] = br#"{"event":"summary","#;
+        let parsed = if line.starts_with(CALL_PREFIX) {
+            serde_json::from_slice::<CallEvent<'_>>(line).map(|event| self.event(&event))
+        } else if line.starts_with(SUMMARY_PREFIX) {
+            serde_json::from_slice::<Summary>(line).map(|summary| self.summary(summary))
+        } else {
+            return self.unparseable(line, "it begins like neither");
+        };
+        if let Err(error) = parsed {
+            self.unparseable(line, &error.to_string());
+        }
+    }
+
+    /// Takes the tracer's last words.
+    pub fn summary(&mut self, summary: Summary) {
+        if self.report.findings.summary.is_some() {
+            self.report.note(Place::default(), Kind::Summary, "it came twice".to_owned());
+        }
+        self.report.findings.lost = summary.lost.total();
+        self.report.findings.summary = Some(summary);
+    }
+
+    /// Call events that have come.
+    pub fn received(&self) -> u64 {
+        self.report.findings.events
+    }
+
+    /// Call events of this thread that have come; a process's first thread has its number.
+    pub fn received_from(&self, tid: u32) -> u64 {
+        self.received.get(&tid).copied().unwrap_or(0)
+    }
+
+    /// Calls in journals that were not compared yet, since their events have not come.
+    pub fn outstanding(&self) -> u64 {
+        self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum()
+    }
+
+    /// Findings so far; losses are judged at the end only.
+    pub fn so_far(&self) -> &Findings {
+        &self.report.findings
+    }
+
+    /// Ends the input: what has not come by now is missing, and what was for nobody is extra.
+    pub fn finish(mut self) -> Findings {
+        while let Some(index) = self.replays.keys().next().copied() {
+            self.close(index);
+        }
+        let mut strangers: Vec<Seen> = self.waiting.values().flatten().copied().collect();
+        strangers.sort_by_key(|seen| seen.entry_ns);
+        for seen in &strangers {
+            self.report.event_of_no_call(Place::default(), Kind::Extra, seen);
+        }
+        self.check_summary();
+        self.judge_missing();
+        self.report.findings
+    }
+
+    fn unowned(&mut self, seen: Seen) {
+        if let Some((index, _)) = self.settled.get(&seen.tid).filter(|(_, recent)| recent.has(&seen)) {
+            let place = Place { plan: Some(*index), ..Place::default() };
+            self.report.event_of_no_call(place, Kind::Doubled, &seen);
+        } else if self.waiting_events < self.config.max_waiting_events {
+            self.waiting.entry(seen.tid).or_default().push_back(seen);
+            self.waiting_events += 1;
+        } else {
+            self.report.event_of_no_call(Place::default(), Kind::Extra, &seen);
+        }
+    }
+
+    fn forget(&mut self, tid: u32) {
+        self.waiting_events -= self.waiting.remove(&tid).map_or(0, |queue| queue.len());
+    }
+
+    fn unparseable(&mut self, line: &[u8], reason: &str) {
+        const SHOWN: usize = 200;
+        let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+        self.report.note(Place::default(), Kind::Unparseable, format!("{reason}: {:?}", text.trim_end()));
+    }
+
+    fn advance(&mut self, index: u64) {
+        let (replay, _) = self.replays.get_mut(&index).expect("only plans that are there are advanced");
+        if replay.advance(false, &mut self.report) {
+            self.end(index);
+        }
+    }
+
+    /// Ends a plan with the events that have come.
+    fn close(&mut self, index: u64) {
+        let Some((replay, _)) = self.replays.get_mut(&index) else { return };
+        let done = replay.advance(true, &mut self.report);
+        debug_assert!(done, "a closing plan never waits");
+        self.end(index);
+    }
+
+    fn end(&mut self, index: u64) {
+        let Some((replay, _)) = self.replays.remove(&index) else { return };
+        let waiting_before: usize = self.waiting.values().map(VecDeque::len).sum();
+        let threads = replay.end(&mut self.waiting, &mut self.report);
+        self.waiting_events -= waiting_before - self.waiting.values().map(VecDeque::len).sum::<usize>();
+        for (tid, mut thread) in threads {
+            self.owners.remove(&tid);
+            let rest = thread.take_rest();
+            self.settled.insert(tid, (index, thread.recent));
+            // Either copies, or of a later process with the same number.
+            rest.into_iter().for_each(|seen| self.unowned(seen));
+        }
+    }
+
+    fn give_up_on_stale_plans(&mut self) {
+        let events = self.report.findings.events;
+        let patience = self.config.patience_events;
+        let stale = self.replays.iter().filter(|(_, (_, since))| events - since > patience).map(|(index, _)| *index);
+        for index in stale.collect::<Vec<_>>() {
+            self.close(index);
+        }
+    }
+
+    fn check_summary(&mut self) {
+        let Some(summary) = &self.report.findings.summary else {
+            self.report.note(Place::default(), Kind::Summary, "the tracer never printed it".to_owned());
+            return;
+        };
+        let counts = [
+            ("reported", self.report.findings.events, summary.reported),
+            ("unfinished", self.report.unfinished, summary.unfinished),
+            ("lost.result", self.report.results_lost, summary.lost.result),
+        ];
+        let wrong = counts.into_iter().filter(|(_, expected, found)| expected != found);
+        let differences: Vec<Difference> =
+            wrong.map(|(field, expected, found)| Difference { field, expected: expected.to_string(), found: found.to_string() }).collect();
+        if !differences.is_empty() {
+            let finding = Finding { place: Place::default(), kind: Kind::Summary, differences, note: String::new() };
+            self.report.add(Place::default(), Kind::Summary, finding);
+        }
+    }
+
+    /// Calls without an event are a loss that was counted, or else a silent one, which is a mismatch.
+    fn judge_missing(&mut self) {
+        let missing = self.report.findings.missing;
+        let excused = self.report.findings.summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
+        let Some(excused) = excused.filter(|excused| *excused < missing) else { return };
+        let places = core::mem::take(&mut self.report.missing);
+        let unnamed = missing - places.len() as u64;
+        for place in places {
+            let note = format!("{missing} calls have no event, and the tracer counted {excused} as lost");
+            self.report.note(place, Kind::Missing, note);
+        }
+        self.report.findings.count_only(Kind::Missing, unnamed);
+    }
+}
+
+const _: () = assert!(SUMMARY_EVENT.len() == 7, "the prefix of a summary line is written out above");

@@ -1,0 +1,370 @@
+//! Follows one plan through its journal and its events, step by step, as events come. Which event is which call's is
+//! decided by `align`; what is right by `workload`, `seen` and `timing`.
+
+use std::collections::{HashMap, VecDeque};
+
+use settime32_abi::errno;
+use settime32_abi::journal::Journal;
+use settime32_abi::output::Abi;
+use settime32_abi::plan::{Call, Plan, Step};
+
+use super::align::{LOOK_AHEAD, Move, Recent, Window};
+use super::finding::{Finding, Findings, Kind, Place};
+use super::seen::{Fields, Name, Names, Seen, describe, differences};
+use super::timing::Timing;
+use super::workload::{self, Descriptors};
+use crate::model::Model;
+
+/// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
+const BATCH: usize = 64;
+/// Events that differ before long gaps are no longer looked for: then it is not a gap.
+const FAR_SEARCHES: u32 = 64;
+/// Events of no call that are kept to be told apart from altered ones.
+const STRAYS: usize = 4096;
+
+/// Where faults go.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub names: Names,
+    pub findings: Findings,
+    pub limit: usize,
+    /// The first calls without an event.
+    pub missing: Vec<Place>,
+    /// Events that said that their result was lost.
+    pub results_lost: u64,
+    /// Events that said that their call was unfinished.
+    pub unfinished: u64,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, place: Place, kind: Kind, finding: Finding) {
+        self.findings.add(self.limit, Finding { place, kind, ..finding });
+    }
+
+    pub(super) fn note(&mut self, place: Place, kind: Kind, note: String) {
+        self.findings.add(self.limit, Finding { place, kind, differences: Vec::new(), note });
+    }
+
+    pub(super) fn event_of_no_call(&mut self, place: Place, kind: Kind, seen: &Seen) {
+        let Seen { entry_ns, pid, tid, ufd, flags, .. } = seen;
+        self.note(place, kind, format!("entry_ns {entry_ns}, pid {pid}, tid {tid}, ufd {ufd}, flags {flags:#x}"));
+    }
+
+    fn missing(&mut self, place: Place) {
+        self.findings.missing += 1;
+        if self.missing.len() < self.limit {
+            self.missing.push(place);
+        }
+    }
+}
+
+/// Events of one thread and its calls.
+#[derive(Debug, Default)]
+pub(super) struct Thread {
+    /// Indices of its calls in the journal.
+    calls: Vec<u32>,
+    /// How many of those are done.
+    done: usize,
+    queue: VecDeque<Seen>,
+    pub recent: Recent,
+    /// Calls that are known to have no event.
+    gap: usize,
+    altered: u32,
+}
+
+impl Thread {
+    fn calls_left(&self) -> usize {
+        self.calls.len() - self.done
+    }
+}
+
+/// A plan of which not every event was seen yet.
+#[derive(Debug)]
+pub(super) struct Replay {
+    index: u64,
+    plan: Plan,
+    journal: Journal,
+    pids: Vec<u32>,
+    comm: Name,
+    cpus: u32,
+    threads: HashMap<u32, Thread>,
+    model: Model,
+    descriptors: Descriptors,
+    timing: Timing,
+    step: usize,
+    call: usize,
+    /// Calls without an event.
+    missing: Vec<usize>,
+    /// Events of no call.
+    strays: Vec<Seen>,
+}
+
+impl Replay {
+    /// `None` when the journal has not as many records as the plan has calls, which was reported.
+    pub(super) fn new(index: u64, plan: Plan, journal: Journal, cpus: u32, comm: Option<&str>, report: &mut Report) -> Option<Self> {
+        let place = Place { plan: Some(index), ..Place::default() };
+        report.findings.calls += plan.calls() as u64;
+        if plan.calls() != journal.records.len() {
+            let note = format!("{} records for {} calls", journal.records.len(), plan.calls());
+            report.note(place, Kind::WorkloadLied, note);
+            return None;
+        }
+        let pids = workload::processes(&plan, &journal);
+        let outside = outside_forks(&plan).map(|call| pids[call]);
+        let lies = workload::header_lies(&journal.header, outside, comm);
+        if !lies.is_empty() {
+            report.add(place, Kind::WorkloadLied, differing(lies));
+        }
+        let mut threads: HashMap<u32, Thread> = HashMap::new();
+        for (call, pid) in pids.iter().enumerate() {
+            threads.entry(*pid).or_default().calls.push(call as u32);
+        }
+        let comm = report.names.number(comm.unwrap_or(&workload::comm_of(&journal.header)));
+        let model = Model::new(workload::timeline(&journal.header));
+        let timing = Timing::new(&journal.header);
+        let descriptors = Descriptors::new();
+        let (missing, strays) = (Vec::new(), Vec::new());
+        Some(Self { index, plan, journal, pids, comm, cpus, threads, model, descriptors, timing, step: 0, call: 0, missing, strays })
+    }
+
+    pub(super) fn tids(&self) -> impl Iterator<Item = u32> {
+        self.threads.keys().copied()
+    }
+
+    pub(super) fn calls_left(&self) -> usize {
+        self.pids.len() - self.call
+    }
+
+    /// Takes an event of one of its threads and says whether it is time to [`Replay::advance`].
+    pub(super) fn push(&mut self, seen: Seen) -> bool {
+        let waited_for = self.pids.get(self.call).copied();
+        let Some(thread) = self.threads.get_mut(&seen.tid) else { return false };
+        thread.queue.push_back(seen);
+        // A thread whose calls are all done has events of no call; they are told apart when the plan is done.
+        waited_for == Some(seen.tid) && thread.queue.len() >= BATCH.min(thread.calls_left())
+    }
+
+    /// Goes on as far as the events allow; true when the plan is done. `closing` says that no more will come.
+    pub(super) fn advance(&mut self, closing: bool, report: &mut Report) -> bool {
+        while self.step < self.plan.steps.len() {
+            let step = self.plan.steps[self.step].clone();
+            self.model.begin_step(self.step);
+            match step {
+                Step::Call(call) => {
+                    if !self.settle(&call, closing, report) {
+                        return false;
+                    }
+                    self.call += 1;
+                }
+                other => {
+                    self.model.follow(self.step, &other);
+                    self.descriptors.follow(self.step, &other);
+                }
+            }
+            self.step += 1;
+        }
+        true
+    }
+
+    /// Finds the event of the next call and compares; false when more events are needed.
+    fn settle(&mut self, call: &Call, closing: bool, report: &mut Report) -> bool {
+        loop {
+            let tid = self.pids[self.call];
+            let next = self.next_move(tid, closing);
+            let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
+            match next {
+                Move::Starved => return false,
+                Move::Miss(gap) => {
+                    thread.gap = gap - 1;
+                    thread.done += 1;
+                    self.compare(call, None, report);
+                    return true;
+                }
+                Move::Doubled | Move::Extra => {
+                    let seen = thread.queue.pop_front().expect("the move is about the first");
+                    self.set_aside(seen, next == Move::Doubled, report);
+                }
+                Move::Swap | Move::Take => {
+                    if next == Move::Swap {
+                        thread.queue.swap(0, 1);
+                        let place = self.place();
+                        report.note(place, Kind::OutOfOrder, "the event of the next call came first".to_owned());
+                    }
+                    self.take(call, tid, report);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn next_move(&self, tid: u32, closing: bool) -> Move {
+        let thread = &self.threads[&tid];
+        if thread.gap > 0 {
+            return Move::Miss(thread.gap);
+        }
+        let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
+        let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
+        Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES }.next_move()
+    }
+
+    /// What the event of a call must be; `cpu` is the number of CPUs, and the timestamps are not compared.
+    fn expected(&self, call: usize) -> Seen {
+        let record = &self.journal.records[call];
+        let pointer = |address: u32| (address != 0).then_some(address);
+        let written = record.ret == 0 && record.otmr != 0;
+        Seen {
+            event: Names::CALL,
+            entry_ns: 0,
+            exit_ns: Some(0),
+            pid: self.pids[call],
+            tid: self.pids[call],
+            comm: self.comm,
+            cpu: self.cpus,
+            abi: Abi::I386,
+            ufd: record.ufd,
+            flags: record.flags,
+            utmr: pointer(record.utmr),
+            utmr_entry: pointer(record.utmr).map(|_| workload::from_bytes(&record.utmr_before)),
+            utmr_entry_errno: None,
+            otmr: pointer(record.otmr),
+            otmr_written: written.then(|| workload::from_bytes(&record.otmr_after)),
+            otmr_written_errno: None,
+            ret: Some(i64::from(record.ret)),
+            errno: errno_name(record.ret),
+            unfinished: false,
+            result_lost: false,
+        }
+    }
+
+    fn take(&mut self, call: &Call, tid: u32, report: &mut Report) {
+        let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
+        let seen = thread.queue.pop_front().expect("an event to take was there");
+        thread.recent.push(seen);
+        thread.done += 1;
+        self.compare(call, Some(seen), report);
+    }
+
+    /// Judges a call: the record against the plan, the kernel against the model, the event against the record. A
+    /// record that is wrong itself is not held against the event.
+    fn compare(&mut self, call: &Call, seen: Option<Seen>, report: &mut Report) {
+        let place = self.place();
+        let next = self.threads[&self.pids[self.call]].queue.front().map(|next| next.entry_ns);
+        let (span, fault) = match &seen {
+            None => (self.timing.unseen(), None),
+            Some(seen) => self.timing.judge(seen, next),
+        };
+        let record = self.journal.records[self.call];
+        let lies = workload::lies(self.step, call, self.pids[self.call], &record, &mut self.descriptors);
+        self.descriptors.follow(self.step, &Step::Call(*call));
+        let contradictions = workload::contradictions(call, &self.model.call(call, span), &record);
+        let expected = self.expected(self.call);
+        let fields = seen.map_or(Fields::default(), |seen| differences(&expected, &seen));
+        if !fields.is_empty() {
+            self.threads.get_mut(&self.pids[self.call]).expect("every call's thread is there").altered += 1;
+        }
+        if !lies.is_empty() {
+            report.add(place, Kind::WorkloadLied, differing(lies));
+        } else if !contradictions.is_empty() {
+            report.add(place, Kind::Model, differing(contradictions));
+        } else if let Some(seen) = seen.filter(|_| !fields.is_empty()) {
+            let differences = describe(fields, &expected, &seen, &report.names);
+            report.add(place, Kind::Field, differing(differences));
+        }
+        if let Some(fault) = fault {
+            report.note(place, Kind::BadTimestamp, fault);
+        }
+        match seen {
+            None => self.missing.push(self.call),
+            Some(seen) => report.findings.checked += u64::from(!seen.result_lost),
+        }
+    }
+
+    fn set_aside(&mut self, seen: Seen, doubled: bool, report: &mut Report) {
+        let place = Place { call: None, step: None, ..self.place() };
+        if doubled {
+            report.event_of_no_call(place, Kind::Doubled, &seen);
+        } else if self.strays.len() < STRAYS {
+            self.strays.push(seen);
+        } else {
+            report.event_of_no_call(place, Kind::Extra, &seen);
+        }
+    }
+
+    /// Ends a plan that is done: calls without an event and events without a call that fit but for their identity
+    /// are one fault, not two. `waiting` holds events of threads that no journal knows. Gives back events that came
+    /// after the last call of their thread, and what to recognise copies by.
+    pub(super) fn end(mut self, waiting: &mut HashMap<u32, VecDeque<Seen>>, report: &mut Report) -> Vec<(u32, Thread)> {
+        for call in core::mem::take(&mut self.missing) {
+            let place = self.place_of(call);
+            let expected = self.expected(call);
+            let fits = |seen: &Seen| {
+                let fields = differences(&expected, seen);
+                !fields.is_empty() && fields.within(Fields::IDENTITY) && self.timing.covers(seen)
+            };
+            let position = self.strays.iter().position(fits);
+            let found = position.map(|at| self.strays.swap_remove(at)).or_else(|| take_from(waiting, &self.timing, fits));
+            let Some(seen) = found else {
+                report.missing(place);
+                continue;
+            };
+            let differences = describe(differences(&expected, &seen), &expected, &seen, &report.names);
+            report.add(place, Kind::Field, differing(differences));
+            report.findings.checked += 1;
+        }
+        let place = Place { plan: Some(self.index), ..Place::default() };
+        for seen in &self.strays {
+            report.event_of_no_call(place, Kind::Extra, seen);
+        }
+        self.threads.into_iter().collect()
+    }
+
+    fn place(&self) -> Place {
+        Place { plan: Some(self.index), step: Some(self.step), call: Some(self.call) }
+    }
+
+    fn place_of(&self, call: usize) -> Place {
+        Place { plan: Some(self.index), step: Some(self.journal.records[call].step as usize), call: Some(call) }
+    }
+}
+
+impl Thread {
+    /// Events that came after the last call.
+    pub(super) fn take_rest(&mut self) -> VecDeque<Seen> {
+        core::mem::take(&mut self.queue)
+    }
+}
+
+/// Takes an event of an unknown thread; each queue is in the order of time, so a later plan's is left at once.
+fn take_from(waiting: &mut HashMap<u32, VecDeque<Seen>>, timing: &Timing, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
+    for queue in waiting.values_mut() {
+        if let Some(at) = queue.iter().take_while(|seen| timing.covers(seen)).position(&fits) {
+            return queue.remove(at);
+        }
+    }
+    None
+}
+
+/// A call outside of all forks.
+fn outside_forks(plan: &Plan) -> Option<usize> {
+    let (mut call, mut child_until) = (0, 0);
+    for (index, step) in plan.steps.iter().enumerate() {
+        match step {
+            Step::Fork { steps } => child_until = index + 1 + usize::from(*steps),
+            Step::Call(_) if index >= child_until => return Some(call),
+            Step::Call(_) => call += 1,
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } => {}
+        }
+    }
+    None
+}
+
+fn differing(differences: Vec<super::finding::Difference>) -> Finding {
+    Finding { place: Place::default(), kind: Kind::Field, differences, note: String::new() }
+}
+
+const _: () = assert!(BATCH >= LOOK_AHEAD);
+
+/// The number of the errno's name.
+fn errno_name(ret: i32) -> Option<Name> {
+    (ret < 0).then(|| Names::of_errno(ret.checked_neg().and_then(errno::name)))
+}

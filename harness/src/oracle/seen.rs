@@ -1,0 +1,224 @@
+//! An event in the shape in which it waits and is compared: fixed size, strings as numbers. It says in which fields
+//! two events differ; what that means is decided elsewhere.
+
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
+use settime32_abi::timespec::OldItimerspec32;
+
+use super::finding::Difference;
+
+/// A string that was seen before, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name(u32);
+
+/// The strings of events: few different ones, each stored once.
+#[derive(Debug)]
+pub(super) struct Names(Vec<String>);
+
+impl Names {
+    /// `event` of a call.
+    pub(super) const CALL: Name = Name(0);
+    /// More different strings than this come only from a tracer that writes garbage; they are then all one, which is
+    /// equal to no string that is expected.
+    const MOST: usize = 1024;
+
+    /// The errnos that `timerfd_settime32` gives, in the order of their numbers here.
+    const ERRNOS: [&'static str; 5] = ["EBADF", "EFAULT", "EINVAL", "ECANCELED", "EPERM"];
+
+    pub(super) fn new() -> Self {
+        let known = [CALL_EVENT].into_iter().chain(Self::ERRNOS).chain(["(an errno without a name)"]);
+        Self(known.map(str::to_owned).collect())
+    }
+
+    /// The number of an errno's name, fixed so that it need not be looked up for every call.
+    pub(super) fn of_errno(name: Option<&'static str>) -> Name {
+        let at = Self::ERRNOS.iter().position(|known| Some(*known) == name);
+        Name(at.unwrap_or(Self::ERRNOS.len()) as u32 + 1)
+    }
+
+    pub(super) fn number(&mut self, text: &str) -> Name {
+        if let Some(at) = self.0.iter().position(|known| known == text) {
+            return Name(at as u32);
+        }
+        if self.0.len() == Self::MOST {
+            self.0.push("(one of too many different strings)".to_owned());
+        }
+        if self.0.len() < Self::MOST {
+            self.0.push(text.to_owned());
+        }
+        Name(self.0.len() as u32 - 1)
+    }
+
+    fn text(&self, name: Name) -> &str {
+        &self.0[name.0 as usize]
+    }
+}
+
+/// A [`CallEvent`], or what one is expected to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub event: Name,
+    pub entry_ns: u64,
+    pub exit_ns: Option<u64>,
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: Name,
+    pub cpu: u32,
+    pub abi: Abi,
+    pub ufd: i32,
+    pub flags: i32,
+    pub utmr: Option<u32>,
+    pub utmr_entry: Option<OldItimerspec32>,
+    pub utmr_entry_errno: Option<Name>,
+    pub otmr: Option<u32>,
+    pub otmr_written: Option<OldItimerspec32>,
+    pub otmr_written_errno: Option<Name>,
+    pub ret: Option<i64>,
+    pub errno: Option<Name>,
+    pub unfinished: bool,
+    pub result_lost: bool,
+}
+
+impl Seen {
+    pub(super) fn new(event: &CallEvent<'_>, names: &mut Names) -> Self {
+        Self {
+            event: names.number(&event.event),
+            entry_ns: event.entry_ns,
+            exit_ns: event.exit_ns,
+            pid: event.pid,
+            tid: event.tid,
+            comm: names.number(&event.comm),
+            cpu: event.cpu,
+            abi: event.abi,
+            ufd: event.ufd,
+            flags: event.flags,
+            utmr: event.utmr,
+            utmr_entry: event.utmr_entry,
+            utmr_entry_errno: event.utmr_entry_errno.as_deref().map(|errno| names.number(errno)),
+            otmr: event.otmr,
+            otmr_written: event.otmr_written,
+            otmr_written_errno: event.otmr_written_errno.as_deref().map(|errno| names.number(errno)),
+            ret: event.ret,
+            errno: event.errno.as_deref().map(|errno| names.number(errno)),
+            unfinished: event.unfinished,
+            result_lost: event.result_lost,
+        }
+    }
+}
+
+/// A set of fields, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields(u32);
+
+/// Names of the fields, by bit. Timestamps are not among them: there is nothing that they must equal.
+const FIELDS: [&str; 19] = [
+    "event",
+    "exit_ns",
+    "pid",
+    "tid",
+    "comm",
+    "cpu",
+    "abi",
+    "ufd",
+    "flags",
+    "utmr",
+    "utmr_entry",
+    "utmr_entry_errno",
+    "otmr",
+    "otmr_written",
+    "otmr_written_errno",
+    "ret",
+    "errno",
+    "unfinished",
+    "result_lost",
+];
+
+impl Fields {
+    /// `pid` and `tid`.
+    pub(super) const IDENTITY: Self = Self(0b1100);
+    /// What the return of a call tells: not there when the tracer lost it and says so.
+    const OF_RETURN: Self = Self(1 << 1 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18);
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    pub(super) const fn within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+}
+
+/// The fields in which `found` is not what is `expected`; `expected.cpu` is the number of CPUs. An event that says
+/// that its result was lost is not held against it.
+pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
+    let different = [
+        expected.event != found.event,
+        expected.exit_ns.is_some() != found.exit_ns.is_some(),
+        expected.pid != found.pid,
+        expected.tid != found.tid,
+        expected.comm != found.comm,
+        found.cpu >= expected.cpu,
+        expected.abi != found.abi,
+        expected.ufd != found.ufd,
+        expected.flags != found.flags,
+        expected.utmr != found.utmr,
+        expected.utmr_entry != found.utmr_entry,
+        expected.utmr_entry_errno != found.utmr_entry_errno,
+        expected.otmr != found.otmr,
+        expected.otmr_written != found.otmr_written,
+        expected.otmr_written_errno != found.otmr_written_errno,
+        expected.ret != found.ret,
+        expected.errno != found.errno,
+        expected.unfinished != found.unfinished,
+        expected.result_lost != found.result_lost,
+    ];
+    let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
+    let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
+    Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits })
+}
+
+/// The differing fields with both values, in words.
+pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Names) -> Vec<Difference> {
+    let differing = (0..FIELDS.len()).filter(|bit| fields.0 >> bit & 1 == 1);
+    let of = |bit: usize| Difference {
+        field: FIELDS[bit],
+        expected: if FIELDS[bit] == "cpu" { format!("below {}", expected.cpu) } else { text(bit, expected, names) },
+        found: text(bit, found, names),
+    };
+    differing.map(of).collect()
+}
+
+fn text(bit: usize, seen: &Seen, names: &Names) -> String {
+    let address = |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
+    let errno = |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());
+    match FIELDS[bit] {
+        "event" => names.text(seen.event).to_owned(),
+        "exit_ns" => seen.exit_ns.map_or("null".to_owned(), |_| "a time".to_owned()),
+        "pid" => seen.pid.to_string(),
+        "tid" => seen.tid.to_string(),
+        "comm" => format!("{:?}", names.text(seen.comm)),
+        "cpu" => seen.cpu.to_string(),
+        "abi" => format!("{:?}", seen.abi),
+        "ufd" => seen.ufd.to_string(),
+        "flags" => format!("{:#x}", seen.flags),
+        "utmr" => address(seen.utmr),
+        "utmr_entry" => setting(seen.utmr_entry),
+        "utmr_entry_errno" => errno(seen.utmr_entry_errno),
+        "otmr" => address(seen.otmr),
+        "otmr_written" => setting(seen.otmr_written),
+        "otmr_written_errno" => errno(seen.otmr_written_errno),
+        "ret" => seen.ret.map_or("null".to_owned(), |ret| ret.to_string()),
+        "errno" => errno(seen.errno),
+        "unfinished" => seen.unfinished.to_string(),
+        _ => seen.result_lost.to_string(),
+    }
+}
+
+/// A setting as people write it: interval, then value, each seconds and nanoseconds as they are.
+pub(super) fn setting(setting: Option<OldItimerspec32>) -> String {
+    let Some(OldItimerspec32 { it_interval, it_value }) = setting else { return "null".to_owned() };
+    format!("interval {}s {}ns, value {}s {}ns", it_interval.tv_sec, it_interval.tv_nsec, it_value.tv_sec, it_value.tv_nsec)
+}

@@ -1,0 +1,80 @@
+//! Checks the timestamps of a plan's events against each other and against the workload's clock, and says within
+//! which span of time a call ran. A timestamp may be off by less than its surroundings show; nothing here sees that.
+
+use settime32_abi::journal::Header;
+
+use super::seen::Seen;
+use super::workload::clocks_are_sane;
+use crate::model::Bounds;
+
+/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by others may disagree, nanoseconds.
+const SLACK_NS: i64 = 1_000;
+
+/// The clock of one plan.
+#[derive(Clone, Debug)]
+pub(super) struct Timing {
+    /// When the plan was done, by the journal.
+    window: Bounds,
+    /// The last event's thread, entry and exit.
+    last: Option<(u32, i64, i64)>,
+}
+
+/// What is wrong with an event's timestamps.
+pub(super) type Fault = String;
+
+impl Timing {
+    pub(super) fn new(header: &Header) -> Self {
+        let window = if clocks_are_sane(header) {
+            Bounds::new(header.start.monotonic_after_ns - SLACK_NS, header.end.monotonic_before_ns + SLACK_NS)
+        } else {
+            Bounds::new(0, i64::MAX / 2)
+        };
+        Self { window, last: None }
+    }
+
+    /// Whether an event came while the plan was done.
+    pub(super) fn covers(&self, seen: &Seen) -> bool {
+        let entry = nanos(seen.entry_ns);
+        self.window.low <= entry && entry <= self.window.high
+    }
+
+    /// The most that is known of a call without an event, or with one that cannot be believed. It begins at the last
+    /// entry, not at the last exit, since of calls that are alike the last event may be another's than was thought.
+    pub(super) fn unseen(&self) -> Bounds {
+        let (_, since, _) = self.last.unwrap_or((0, self.window.low, self.window.low));
+        Bounds::new(since.min(self.window.high), self.window.high)
+    }
+
+    /// Judges the event that was taken for a call; `next_entry_ns` is of the next event of its thread, when it came.
+    pub(super) fn judge(&mut self, seen: &Seen, next_entry_ns: Option<u64>) -> (Bounds, Option<Fault>) {
+        let entry = nanos(seen.entry_ns);
+        // Without an exit all that is known is that it was over before the next call.
+        let exit = seen.exit_ns.or(next_entry_ns).map_or(self.window.high, nanos);
+        if entry > exit {
+            return (self.unseen(), Some(format!("entry_ns {entry} is after exit_ns {exit}")));
+        }
+        if entry < self.window.low || exit > self.window.high {
+            let Bounds { low, high } = self.window;
+            return (self.unseen(), Some(format!("{entry} to {exit} is not within {low} to {high}, when the plan was done")));
+        }
+        if let Some((tid, last_entry, last_exit)) = self.last {
+            // Between processes the order is that of the workload's waiting, on another CPU perhaps.
+            let slack = if tid == seen.tid { 0 } else { SLACK_NS };
+            if entry + slack < last_exit {
+                let span = self.unseen();
+                self.last = Some((seen.tid, last_entry.min(entry), last_exit.min(exit)));
+                return (span, Some(format!("entry_ns {entry} is before {last_exit}, when the call before it returned")));
+            }
+        }
+        // The next event will be reported; until then nobody knows which of the two is wrong.
+        let doubtful = next_entry_ns.is_some_and(|next| nanos(next) < exit);
+        let span = if doubtful { self.unseen() } else { Bounds::new(entry, exit) };
+        self.last = Some((seen.tid, entry, exit));
+        (span, None)
+    }
+}
+
+/// Times past the year 2262 are all the same to a comparison.
+fn nanos(time_ns: u64) -> i64 {
+    i64::try_from(time_ns).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,234 @@
+//! Checks a journal against its plan and against the model: that the workload did what it was told, and that the
+//! kernel answered as its sources say. Pure comparisons; no events here.
+
+use settime32_abi::journal::{Clocks, Header, Journal, Record};
+use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
+
+use super::finding::Difference;
+use super::seen::setting;
+use crate::model::{Bounds, Outcome, Timeline};
+
+/// How far the header's clock readings may contradict each other before it is the workload's fault, nanoseconds.
+const SLACK_NS: i64 = 1_000;
+
+fn difference(field: &'static str, expected: impl ToString, found: impl ToString) -> Difference {
+    Difference { field, expected: expected.to_string(), found: found.to_string() }
+}
+
+/// The process that makes each call: the one in the header, or one child a fork. A record that says otherwise is
+/// outvoted by the others of its process.
+pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
+    let mut pids: Vec<u32> = journal.records.iter().map(|record| record.pid).collect();
+    let mut outside = Vec::new();
+    let mut call = 0;
+    let mut fork: Option<(usize, usize)> = None;
+    for (index, step) in plan.steps.iter().enumerate() {
+        if let Some((_, first)) = fork.take_if(|(end, _)| *end == index) {
+            agree(&mut pids[first..call]);
+        }
+        match step {
+            Step::Fork { steps } => fork = Some((index + 1 + usize::from(*steps), call)),
+            Step::Call(_) => {
+                if fork.is_none() {
+                    outside.push(call);
+                }
+                call += 1;
+            }
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } => {}
+        }
+    }
+    if let Some((_, first)) = fork {
+        agree(&mut pids[first..call]);
+    }
+    let parent = majority(outside.iter().map(|call| pids[*call])).unwrap_or(journal.header.pid);
+    outside.into_iter().for_each(|call| pids[call] = parent);
+    pids
+}
+
+fn agree(pids: &mut [u32]) {
+    if let Some(pid) = majority(pids.iter().copied()) {
+        pids.fill(pid);
+    }
+}
+
+/// The vote of Boyer and Moore: the element that makes up more than half.
+fn majority(votes: impl Iterator<Item = u32>) -> Option<u32> {
+    let mut leader = None;
+    let mut lead = 0;
+    for vote in votes {
+        match leader {
+            Some(leading) if leading == vote => lead += 1,
+            Some(_) if lead > 0 => lead -= 1,
+            _ => (leader, lead) = (Some(vote), 1),
+        }
+    }
+    leader
+}
+
+/// What is wrong with the header; `parent` is the process of the calls outside forks.
+pub(super) fn header_lies(header: &Header, parent: Option<u32>, comm: Option<&str>) -> Vec<Difference> {
+    let mut lies = Vec::new();
+    if let Some(parent) = parent.filter(|parent| *parent != header.pid) {
+        lies.push(difference("pid of the header", parent, header.pid));
+    }
+    let found = comm_of(header);
+    if let Some(comm) = comm.filter(|comm| *comm != found) {
+        lies.push(difference("comm of the header", comm, &found));
+    }
+    if !clocks_are_sane(header) {
+        lies.push(difference("clocks of the header", "in order", format!("{:?}, then {:?}", header.start, header.end)));
+    }
+    lies
+}
+
+/// The name of the process, up to the first NUL.
+pub(super) fn comm_of(header: &Header) -> String {
+    let len = header.comm.iter().position(|byte| *byte == 0).unwrap_or(header.comm.len());
+    String::from_utf8_lossy(&header.comm[..len]).into_owned()
+}
+
+/// Whether the readings are in order, and `CLOCK_REALTIME` was set back at most, as the plan's way of setting it does.
+pub(super) fn clocks_are_sane(header: &Header) -> bool {
+    let (start, end) = (&header.start, &header.end);
+    let order = [start.monotonic_before_ns, start.monotonic_after_ns, end.monotonic_before_ns, end.monotonic_after_ns];
+    // No machine was up for centuries, and the sums below must not overflow.
+    let plausible = |time: i64| (0..1 << 62).contains(&time);
+    let readings = order.into_iter().chain([start.realtime_ns, end.realtime_ns]);
+    readings.into_iter().all(plausible) && order.is_sorted() && offset(end).low <= offset(start).high + SLACK_NS
+}
+
+/// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` when the three readings were taken.
+fn offset(clocks: &Clocks) -> Bounds {
+    Bounds::new(clocks.realtime_ns - clocks.monotonic_after_ns, clocks.realtime_ns - clocks.monotonic_before_ns)
+}
+
+/// How the clocks relate while the plan is done: each setting of `CLOCK_REALTIME` puts it back by the time that the
+/// setting takes, so the offset falls from what it is at the start to what it is at the end.
+pub(super) fn timeline(header: &Header) -> Timeline {
+    let realtime_offset = if clocks_are_sane(header) {
+        Bounds::new(offset(&header.end).low, offset(&header.start).high)
+    } else {
+        Bounds::new(i64::MIN / 2, i64::MAX / 2)
+    };
+    Timeline { realtime_offset }
+}
+
+/// The numbers of the descriptors in a process's table, as far as calls have shown them.
+#[derive(Clone, Debug)]
+pub(super) struct Descriptors {
+    slots: [Descriptor; SLOTS],
+    parent: Option<(usize, Box<[Descriptor; SLOTS]>)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Descriptor {
+    kind: Option<FdKind>,
+    open: bool,
+    number: Option<i32>,
+}
+
+impl Descriptors {
+    pub(super) fn new() -> Self {
+        Self { slots: [Descriptor::default(); SLOTS], parent: None }
+    }
+
+    /// To be told of every step in order.
+    pub(super) fn follow(&mut self, index: usize, step: &Step) {
+        if let Some((_, table)) = self.parent.take_if(|(end, _)| *end == index) {
+            self.slots = *table;
+        }
+        match *step {
+            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), Box::new(self.slots))),
+            Step::Open { slot, kind } => {
+                let open = match kind {
+                    FdKind::Timer(_) | FdKind::Path | FdKind::NotATimer(_) => true,
+                    FdKind::Dup(of) | FdKind::Passed(of) => self.slots[usize::from(of)].open,
+                    FdKind::Closed | FdKind::Number(_) => false,
+                };
+                self.slots[usize::from(slot)] = Descriptor { kind: Some(kind), open, number: None };
+            }
+            Step::Call(_) | Step::SetClock | Step::Wait { .. } => {}
+        }
+    }
+
+    /// What is wrong with the number that a call used: another than the slot's, or one that is another slot's.
+    fn lie(&mut self, slot: u8, found: i32) -> Option<Difference> {
+        let this = self.slots[usize::from(slot)];
+        let others = self.slots.iter().enumerate().filter(|(other, _)| *other != usize::from(slot));
+        let taken = others.into_iter().any(|(_, other)| other.open && other.number == Some(found));
+        self.slots[usize::from(slot)].number = Some(found);
+        match (this.kind, this.number) {
+            (Some(FdKind::Number(number)), _) if number != found => Some(difference("ufd", number, found)),
+            (_, Some(number)) if number != found => Some(difference("ufd", format!("{number} as before"), found)),
+            _ if this.open && found < 0 => Some(difference("ufd", "an open descriptor", found)),
+            _ if taken => Some(difference("ufd", "a number of its own", format!("{found}, which another slot has"))),
+            _ => None,
+        }
+    }
+}
+
+/// What a record says that the plan does not ask for.
+pub(super) fn lies(step: usize, call: &Call, pid: u32, record: &Record, descriptors: &mut Descriptors) -> Vec<Difference> {
+    let mut lies = Vec::new();
+    let mut must = |field, right: bool, expected: String, found: String| {
+        if !right {
+            lies.push(difference(field, expected, found));
+        }
+    };
+    must("step", record.step as usize == step, step.to_string(), record.step.to_string());
+    must("pid", record.pid == pid, pid.to_string(), record.pid.to_string());
+    // The workload has one thread, whose id is the process's.
+    must("tid", record.tid == pid, pid.to_string(), record.tid.to_string());
+    must("flags", record.flags == call.flags, format!("{:#x}", call.flags), format!("{:#x}", record.flags));
+    must("utmr", fits(call.utmr, record.utmr), format!("{:?}", call.utmr), format!("{:#x}", record.utmr));
+    must("otmr", fits(call.otmr, record.otmr), format!("{:?}", call.otmr), format!("{:#x}", record.otmr));
+    let apart = record.utmr == 0 || record.utmr.abs_diff(record.otmr) as usize >= ITIMERSPEC32_SIZE;
+    must("otmr", apart, "memory of its own".to_owned(), format!("{:#x} with utmr {:#x}", record.otmr, record.utmr));
+    let new = if call.utmr == Pointer::Null { OldItimerspec32::default() } else { call.new };
+    must("utmr_before", from_bytes(&record.utmr_before) == new, text(&new), text(&from_bytes(&record.utmr_before)));
+    if call.otmr == Pointer::Null {
+        for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)] {
+            must(field, *bytes == [0; ITIMERSPEC32_SIZE], "zeros".to_owned(), text(&from_bytes(bytes)));
+        }
+    }
+    lies.extend(descriptors.lie(call.slot, record.ufd));
+    lies
+}
+
+fn fits(pointer: Pointer, address: u32) -> bool {
+    (pointer == Pointer::Null) == (address == 0)
+}
+
+/// What the kernel answered that the model does not allow.
+pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) -> Vec<Difference> {
+    if record.ret != outcome.rule.ret() {
+        return vec![difference("ret", format!("{}, since {}", outcome.rule.ret(), outcome.rule.as_str()), record.ret)];
+    }
+    if call.otmr == Pointer::Null {
+        return Vec::new();
+    }
+    let Some(old) = outcome.old else {
+        let untouched = record.otmr_after == record.otmr_before;
+        let (before, after) = (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
+        return if untouched { Vec::new() } else { vec![difference("otmr_after", format!("untouched, {before}"), after)] };
+    };
+    let after = from_bytes(&record.otmr_after);
+    let mut wrong = Vec::new();
+    if after.it_interval != old.interval {
+        wrong.push(difference("otmr_after.it_interval", format!("{:?}", old.interval), format!("{:?}", after.it_interval)));
+    }
+    if !old.remaining.allows(after.it_value) {
+        let expected = format!("{} s of a timer that was {:?}", old.remaining, old.setting);
+        wrong.push(difference("otmr_after.it_value", expected, format!("{:?}", after.it_value)));
+    }
+    wrong
+}
+
+pub(super) fn from_bytes(bytes: &[u8; ITIMERSPEC32_SIZE]) -> OldItimerspec32 {
+    bytemuck::pod_read_unaligned(bytes)
+}
+
+fn text(value: &OldItimerspec32) -> String {
+    setting(Some(*value))
+}

@@ -1,0 +1,111 @@
+//! What a run comes to, its exit code, and the rule by which findings and counts make a verdict. How a guest or a
+//! boot failed is decided by those who watch it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oracle::Findings;
+
+/// The outcome of a run; each has its own exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything that was asked for was checked, and all of it was right.
+    Pass,
+    /// The tracer, or the kernel, or the workload did not do what it must.
+    Violation,
+    /// The command line asked for something that cannot be done.
+    Usage,
+    /// Events were lost and counted, or less was checked than asked for, and what was checked was right.
+    Inconclusive,
+    /// The guest's kernel panicked or locked up, or the workload or the tracer was killed.
+    GuestFailure,
+    /// The guest did not come up, or stopped answering.
+    BootFailure,
+    /// Something that the harness itself needs is missing: QEMU, a kernel image, a toolchain.
+    Infrastructure,
+}
+
+impl Verdict {
+    /// All of them, in the order of their exit codes.
+    pub const ALL: [Self; 7] =
+        [Self::Pass, Self::Violation, Self::Usage, Self::Inconclusive, Self::GuestFailure, Self::BootFailure, Self::Infrastructure];
+
+    /// The exit code of a program that ends with this verdict.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Violation => 1,
+            Self::Usage => 2,
+            Self::Inconclusive => 3,
+            Self::GuestFailure => 4,
+            Self::BootFailure => 5,
+            Self::Infrastructure => 6,
+        }
+    }
+
+    /// The name that people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Violation => "violation",
+            Self::Usage => "usage",
+            Self::Inconclusive => "inconclusive",
+            Self::GuestFailure => "guest failure",
+            Self::BootFailure => "boot failure",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    /// The verdict on a guest that ran to its end, of which `asked` calls were wanted. A mismatch outweighs a loss,
+    /// since what was seen was wrong already; a run that checked nothing, or less than asked, is never a pass.
+    pub fn of(findings: &Findings, asked: u64) -> Self {
+        if findings.mismatches() > 0 {
+            Self::Violation
+        } else if findings.lost > 0 || findings.missing > 0 || findings.checked == 0 || findings.checked < asked {
+            Self::Inconclusive
+        } else {
+            Self::Pass
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::Kind;
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        assert_eq!(Verdict::ALL.map(Verdict::exit_code), [0, 1, 2, 3, 4, 5, 6]);
+        let names = ["pass", "violation", "usage", "inconclusive", "guest failure", "boot failure", "infrastructure"];
+        assert_eq!(Verdict::ALL.map(|verdict| verdict.to_string()), names);
+    }
+
+    #[test]
+    fn a_verdict_survives_json() {
+        for verdict in Verdict::ALL {
+            let text = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(text, format!("\"{}\"", verdict.as_str().replace(' ', "-")));
+            assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+        }
+    }
+
+    #[test]
+    fn only_a_whole_and_clean_run_passes() {
+        let clean = Findings { checked: 10, ..Findings::default() };
+        assert_eq!(Verdict::of(&clean, 10), Verdict::Pass);
+        assert_eq!(Verdict::of(&clean, 11), Verdict::Inconclusive);
+        assert_eq!(Verdict::of(&Findings::default(), 0), Verdict::Inconclusive);
+        assert_eq!(Verdict::of(&Findings { lost: 1, ..clean.clone() }, 10), Verdict::Inconclusive);
+        assert_eq!(Verdict::of(&Findings { missing: 1, ..clean.clone() }, 10), Verdict::Inconclusive);
+        let mut wrong = Findings { lost: 1, ..clean };
+        wrong.count_for_test(Kind::Doubled);
+        assert_eq!(Verdict::of(&wrong, 10), Verdict::Violation);
+    }
+}
