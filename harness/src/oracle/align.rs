@@ -13,6 +13,11 @@ use super::seen::{Seen, differences};
 pub(super) const LOOK_AHEAD: usize = 8;
 /// Events that are remembered to recognise a second copy.
 const REMEMBERED: usize = 16;
+/// What an event too many or too few costs, where a differing field costs 1: an event with a few wrong fields in the
+/// right place is more likely than one that is missing and one too many.
+const UNPAIRED: u32 = 3;
+/// What a swap costs: less than the two differences at least that it explains.
+const SWAPPED: u32 = 1;
 
 /// What to do about the first event of the queue and the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,16 +104,16 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
         let (events, calls) = (self.queue.len().saturating_sub(event), self.calls_left.saturating_sub(call));
         let pairs = events.min(calls).min(LOOK_AHEAD);
         let misfit: u32 = (0..pairs).map(|pair| self.cost_of(event + pair, call + pair)).sum();
-        let left_over = if self.closing { events.abs_diff(calls).min(LOOK_AHEAD) as u32 } else { 0 };
+        let left_over = if self.closing { UNPAIRED * events.abs_diff(calls).min(LOOK_AHEAD) as u32 } else { 0 };
         misfit + left_over
     }
 
     fn weigh(&self) -> Move {
         let two = self.queue.len() > 1 && self.calls_left > 1;
-        let swap = two.then(|| (1 + self.cost_of(1, 0) + self.cost_of(0, 1) + self.rest(2, 2), Move::Swap));
-        let missing = (1..self.calls_left.min(LOOK_AHEAD + 1)).map(|gap| (1 + gap as u32 / 4 + self.rest(0, gap), Move::Miss(gap)));
+        let swap = two.then(|| (SWAPPED + self.cost_of(1, 0) + self.cost_of(0, 1) + self.rest(2, 2), Move::Swap));
+        let missing = (1..self.calls_left.min(LOOK_AHEAD + 1)).map(|gap| (UNPAIRED + gap as u32 / 4 + self.rest(0, gap), Move::Miss(gap)));
         let candidates = [(self.rest(0, 0), Move::Take)].into_iter().chain(swap).chain(missing);
-        let best = candidates.chain([(1 + self.rest(1, 0), Move::Extra)]).min_by_key(|(cost, _)| *cost);
+        let best = candidates.chain([(UNPAIRED + self.rest(1, 0), Move::Extra)]).min_by_key(|(cost, _)| *cost);
         let (cost, best) = best.expect("there is always the first candidate");
         // Nothing near fits: look for a place far ahead where everything does, as after a full ring buffer.
         let hopeless = self.far && cost as usize > LOOK_AHEAD;

@@ -149,6 +149,7 @@ impl Replay {
         while self.step < self.plan.steps.len() {
             let step = self.plan.steps[self.step].clone();
             self.model.begin_step(self.step);
+            self.descriptors.begin_step(self.step);
             match step {
                 Step::Call(call) => {
                     if !self.settle(&call, closing, report) {
@@ -255,7 +256,6 @@ impl Replay {
         };
         let record = self.journal.records[self.call];
         let lies = workload::lies(self.step, call, self.pids[self.call], &record, &mut self.descriptors);
-        self.descriptors.follow(self.step, &Step::Call(*call));
         let contradictions = workload::contradictions(call, &self.model.call(call, span), &record);
         let expected = self.expected(self.call);
         let fields = seen.map_or(Fields::default(), |seen| differences(&expected, &seen));
@@ -294,6 +294,11 @@ impl Replay {
     /// are one fault, not two. `waiting` holds events of threads that no journal knows. Gives back events that came
     /// after the last call of their thread, and what to recognise copies by.
     pub(super) fn end(mut self, waiting: &mut HashMap<u32, VecDeque<Seen>>, report: &mut Report) -> Vec<(u32, Thread)> {
+        for thread in self.threads.values_mut().filter(|_| !self.missing.is_empty()) {
+            let (ours, later) = thread.queue.drain(..).partition(|seen| self.timing.covers(seen) && !thread.recent.has(seen));
+            self.strays.extend::<VecDeque<Seen>>(ours);
+            thread.queue = later;
+        }
         for call in core::mem::take(&mut self.missing) {
             let place = self.place_of(call);
             let expected = self.expected(call);

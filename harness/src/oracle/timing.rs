@@ -69,7 +69,8 @@ impl Timing {
         // The next event will be reported; until then nobody knows which of the two is wrong.
         let doubtful = next_entry_ns.is_some_and(|next| nanos(next) < exit);
         let span = if doubtful { self.unseen() } else { Bounds::new(entry, exit) };
-        self.last = Some((seen.tid, entry, exit));
+        // An exit that is not known is no later than anything.
+        self.last = Some((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
         (span, None)
     }
 }

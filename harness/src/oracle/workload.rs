@@ -133,11 +133,15 @@ impl Descriptors {
         Self { slots: [Descriptor::default(); SLOTS], parent: None }
     }
 
-    /// To be told of every step in order.
-    pub(super) fn follow(&mut self, index: usize, step: &Step) {
+    /// To be told of every step before it is done; a fork's end is noticed here.
+    pub(super) fn begin_step(&mut self, index: usize) {
         if let Some((_, table)) = self.parent.take_if(|(end, _)| *end == index) {
             self.slots = *table;
         }
+    }
+
+    /// To be told of every step that is not a call.
+    pub(super) fn follow(&mut self, index: usize, step: &Step) {
         match *step {
             Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), Box::new(self.slots))),
             Step::Open { slot, kind } => {

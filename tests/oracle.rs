@@ -1,0 +1,499 @@
+//! The oracle on simulated runs: an exact tracer passes, and every altered event, journal and summary is caught, as
+//! one finding of the right kind. What real kernels do is for the tests in a virtual machine.
+
+mod simulate;
+
+use proptest::prelude::*;
+use rstest::rstest;
+use settime32_abi::output::{Abi, CallEvent, Lost, Summary};
+use settime32_abi::plan::Plan;
+use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+use settime32_harness::generate;
+use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
+use settime32_harness::verdict::Verdict;
+use simulate::{Bug, COMM, CPUS, Machine, Run, summary_of};
+
+type Event = CallEvent<'static>;
+
+fn oracle() -> Oracle {
+    Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), ..Config::default() })
+}
+
+fn simulated(plan: &Plan, seed: u64) -> Run {
+    Machine::new(seed, None).run(plan)
+}
+
+/// A run of generated calls; dense, so that each kind of step is in it.
+fn any_run() -> impl Strategy<Value = Run> {
+    (generate::plan_strategy(1..60), any::<u64>()).prop_map(|(plan, seed)| simulated(&plan, seed))
+}
+
+/// Runs whose plans are compared with their events, of which the tracer lost `lost`.
+fn judge_all(runs: &[Run], lost: u64) -> Findings {
+    let mut oracle = oracle();
+    for (index, run) in runs.iter().enumerate() {
+        oracle.plan_done(index as u64, run.plan.clone(), run.journal.clone());
+        run.events.iter().for_each(|event| oracle.event(event));
+    }
+    oracle.summary(summary_of(runs.iter().flat_map(|run| &run.events), lost));
+    oracle.finish()
+}
+
+fn judge(run: &Run) -> Findings {
+    judge_all(std::slice::from_ref(run), 0)
+}
+
+fn calls(runs: &[Run]) -> u64 {
+    runs.iter().map(|run| run.plan.calls() as u64).sum()
+}
+
+/// Nothing but `kind`, once.
+fn assert_one(findings: &Findings, kind: Kind) -> Result<(), TestCaseError> {
+    prop_assert_eq!(findings.mismatches(), 1, "{:?} wanted, found {}", kind, words(findings));
+    prop_assert_eq!(findings.count(kind), 1, "{:?} wanted, found {}", kind, words(findings));
+    prop_assert_eq!(Verdict::of(findings, 0), Verdict::Violation);
+    Ok(())
+}
+
+fn words(findings: &Findings) -> String {
+    findings.first.iter().map(|finding| format!("\n{finding}")).collect()
+}
+
+fn assert_clean(findings: &Findings, calls: u64) {
+    assert_eq!(findings.mismatches(), 0, "{}", words(findings));
+    assert_eq!((findings.checked, findings.calls, findings.missing), (calls, calls, 0));
+    assert_eq!(Verdict::of(findings, calls), if calls == 0 { Verdict::Inconclusive } else { Verdict::Pass });
+}
+
+proptest! {
+    #[test]
+    fn an_exact_tracer_passes(run in any_run()) {
+        assert_clean(&judge(&run), run.plan.calls() as u64);
+    }
+
+    /// Journals before, after and in the middle of their events, over the text that the tracer prints.
+    #[test]
+    fn events_and_journals_may_come_in_any_order(seed in any::<u64>(), late in prop::collection::vec(0usize..90, 4)) {
+        let mut machine = Machine::new(seed, None);
+        let runs: Vec<Run> = (0..4).map(|index| machine.run(&generate::plan(seed, index, 40))).collect();
+        let lines: Vec<Vec<u8>> = runs.iter().flat_map(|run| &run.events).map(|event| serde_json::to_vec(event).unwrap()).collect();
+        let mut oracle = oracle();
+        let mut journals = runs.iter().enumerate().zip(&late).peekable();
+        for (at, line) in lines.iter().enumerate() {
+            while let Some(((index, run), _)) = journals.next_if(|((index, _), late)| index * 40 + **late <= at) {
+                oracle.plan_done(index as u64, run.plan.clone(), run.journal.clone());
+            }
+            oracle.line(line);
+            prop_assert_eq!(oracle.received(), at as u64 + 1);
+        }
+        journals.for_each(|((index, run), _)| oracle.plan_done(index as u64, run.plan.clone(), run.journal.clone()));
+        prop_assert_eq!(oracle.outstanding(), 0, "all that is needed has come");
+        oracle.line(serde_json::to_string(&summary_of(runs.iter().flat_map(|run| &run.events), 0)).unwrap().as_bytes());
+        assert_clean(&oracle.finish(), 160);
+    }
+
+    #[test]
+    fn an_altered_field_is_seen(mut run in any_run(), at: prop::sample::Index, field in 0..FIELDS.len(), bit in 0u32..128) {
+        let at = at.index(run.events.len());
+        FIELDS[field].1(&mut run.events[at], bit);
+        let findings = judge(&run);
+        assert_one(&findings, Kind::Field)?;
+        let found = &findings.first[0];
+        prop_assert_eq!((found.place.plan, found.place.call), (Some(0), Some(at)), "{}", found);
+        let named: Vec<&str> = found.differences.iter().map(|difference| difference.field).collect();
+        prop_assert_eq!(named, vec![FIELDS[field].0]);
+    }
+
+    #[test]
+    fn a_missing_event_is_seen(mut run in any_run(), at: prop::sample::Index) {
+        let at = at.index(run.events.len());
+        let gone = run.events.remove(at);
+        let findings = judge(&run);
+        assert_one(&findings, Kind::Missing)?;
+        let blamed = findings.first[0].place.call.unwrap();
+        prop_assert!(alike(&gone, &run, blamed), "call {} blamed for event {}", blamed, at);
+        // The same, but the tracer said so.
+        let findings = judge_all(&[run], 1);
+        prop_assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+        prop_assert_eq!(Verdict::of(&findings, 0), Verdict::Inconclusive);
+    }
+
+    /// More is missing than was counted.
+    #[test]
+    fn a_loss_that_was_not_counted_is_seen(seed in any::<u64>(), first in 0usize..80, second in 0usize..80) {
+        prop_assume!(first != second);
+        let mut run = simulated(&generate::plan(seed, 0, 80), seed);
+        run.events.remove(first.max(second));
+        run.events.remove(first.min(second));
+        let findings = judge_all(&[run], 1);
+        prop_assert_eq!(findings.count(Kind::Missing), 2, "{}", words(&findings));
+        prop_assert_eq!(Verdict::of(&findings, 0), Verdict::Violation);
+    }
+
+    #[test]
+    fn a_doubled_event_is_seen(mut run in any_run(), at: prop::sample::Index, later in 1usize..8) {
+        let at = at.index(run.events.len());
+        let copy = run.events[at].clone();
+        run.events.insert((at + later).min(run.events.len()), copy);
+        assert_one(&judge(&run), Kind::Doubled)?;
+    }
+
+    #[test]
+    fn swapped_events_are_seen(mut run in any_run(), at: prop::sample::Index) {
+        let of_one_thread = |at: &usize| run.events[*at].tid == run.events[*at + 1].tid;
+        let pairs: Vec<usize> = (0..run.events.len() - 1).filter(of_one_thread).collect();
+        prop_assume!(!pairs.is_empty());
+        let at = pairs[at.index(pairs.len())];
+        run.events.swap(at, at + 1);
+        assert_one(&judge(&run), Kind::OutOfOrder)?;
+    }
+
+    /// Of another process, or of the right one but of no call: a call of another run at a time in between.
+    #[test]
+    fn an_event_of_no_call_is_seen(mut run in any_run(), other in any_run(), at: prop::sample::Index, ours: bool) {
+        let at = at.index(run.events.len());
+        let mut extra = other.events[0].clone();
+        let neighbour = &run.events[at];
+        (extra.entry_ns, extra.exit_ns) = (neighbour.exit_ns.unwrap() + 1, Some(neighbour.exit_ns.unwrap() + 2));
+        // So that it is not by chance what some call's event would be.
+        extra.utmr = Some(0x1234_5678);
+        extra.otmr = Some(0x1234_5698);
+        let tid = if ours { neighbour.tid } else { 7 };
+        (extra.pid, extra.tid) = (tid, tid);
+        run.events.insert(at + 1, extra);
+        assert_one(&judge(&run), Kind::Extra)?;
+    }
+
+    #[test]
+    fn timestamps_that_cannot_be_are_seen(mut run in any_run(), at: prop::sample::Index, how in 0..5) {
+        let at = at.index(run.events.len());
+        let header = run.journal.header;
+        let before = at.checked_sub(1).map(|before| run.events[before].clone());
+        let event = &mut run.events[at];
+        let exit = event.exit_ns.unwrap();
+        match (how, before) {
+            (0, _) => event.entry_ns = exit + 1,
+            (1, _) => event.entry_ns = header.start.monotonic_before_ns as u64 - 5_000,
+            (2, _) => event.exit_ns = Some(header.end.monotonic_after_ns as u64 + 5_000),
+            (3, Some(before)) if before.tid == event.tid => event.entry_ns = before.exit_ns.unwrap() - 1,
+            (4, _) => event.exit_ns = Some(u64::MAX),
+            _ => event.exit_ns = Some(0),
+        }
+        assert_one(&judge(&run), Kind::BadTimestamp)?;
+    }
+
+    /// What tracers get wrong as a whole, on the one call.
+    #[test]
+    fn wrong_structures_are_seen(mut run in any_run(), at: prop::sample::Index, how in 0..5) {
+        let at = at.index(run.events.len());
+        let before = run.events[at.saturating_sub(1)].clone();
+        let event = &mut run.events[at];
+        let good = event.clone();
+        let swap = |times: OldItimerspec32| OldItimerspec32 { it_interval: times.it_value, it_value: times.it_interval };
+        match how {
+            0 => event.utmr_entry = event.utmr_entry.map(swap),
+            1 => event.otmr_written = event.otmr_written.map(swap),
+            2 => event.utmr_entry = Some(OldItimerspec32::default()),
+            3 => event.otmr_written = event.utmr_entry,
+            _ => event.otmr_written = before.otmr_written,
+        }
+        prop_assume!(*event != good);
+        assert_one(&judge(&run), Kind::Field)?;
+    }
+
+    /// Identities of a parent and its child: an event under the other's name, with everything else right.
+    #[test]
+    fn a_siblings_identity_is_seen(mut run in any_run(), at: prop::sample::Index) {
+        let main = run.journal.header.pid;
+        let child = run.events.iter().position(|event| event.pid != main);
+        prop_assume!(child.is_some() && run.events.iter().any(|event| event.pid == main));
+        let child = run.events[child.unwrap()].pid;
+        let at = at.index(run.events.len());
+        let other = if run.events[at].pid == main { child } else { main };
+        (run.events[at].pid, run.events[at].tid) = (other, other);
+        assert_one(&judge(&run), Kind::Field)?;
+    }
+
+    /// Every bit of every record; the bytes at `otmr` before a call that wrote there are nobody's business.
+    #[test]
+    fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..80 * 8) {
+        let at = at.index(run.journal.records.len());
+        let record = &mut run.journal.records[at];
+        let unseen = record.ret == 0 && record.otmr != 0 && (48 * 8..64 * 8).contains(&bit);
+        bytemuck::bytes_of_mut(record)[bit / 8] ^= 1 << (bit % 8);
+        let findings = judge(&run);
+        prop_assert!(unseen || findings.mismatches() > 0);
+        let kinds = [Kind::WorkloadLied, Kind::Model, Kind::Field];
+        prop_assert!(findings.counts.keys().all(|kind| kinds.contains(kind)), "{}", words(&findings));
+    }
+}
+
+/// An alteration of one field: its name and what does it, given a number of a bit.
+type Alteration = (&'static str, fn(&mut Event, u32));
+
+const FIELDS: [Alteration; 18] = [
+    ("event", |event, _| event.event = "timerfd_settime".into()),
+    ("exit_ns", |event, _| event.exit_ns = None),
+    ("pid", |event, bit| event.pid ^= 1 << (bit % 32)),
+    ("tid", |event, bit| event.tid ^= 1 << (bit % 32)),
+    ("comm", |event, bit| event.comm = flip_text(&event.comm, bit).into()),
+    // Bit 0 makes it the other CPU that the machine has.
+    ("cpu", |event, bit| event.cpu |= 2 << (bit % 31)),
+    ("abi", |event, _| event.abi = Abi::X86_64),
+    ("ufd", |event, bit| event.ufd ^= 1 << (bit % 32)),
+    ("flags", |event, bit| event.flags ^= 1 << (bit % 32)),
+    ("utmr", |event, bit| event.utmr = flip_pointer(event.utmr, bit)),
+    ("utmr_entry", |event, bit| event.utmr_entry = flip_setting(event.utmr_entry, bit)),
+    ("utmr_entry_errno", |event, _| event.utmr_entry_errno = Some("EFAULT".into())),
+    ("otmr", |event, bit| event.otmr = flip_pointer(event.otmr, bit)),
+    ("otmr_written", |event, bit| event.otmr_written = flip_setting(event.otmr_written, bit)),
+    ("otmr_written_errno", |event, _| event.otmr_written_errno = Some("EFAULT".into())),
+    ("ret", |event, bit| event.ret = (bit != 127).then(|| event.ret.unwrap() ^ 1 << (bit % 64))),
+    ("errno", |event, bit| event.errno = flip_errno(event, bit)),
+    ("unfinished", |event, _| event.unfinished = true),
+];
+
+fn flip_text(text: &str, bit: u32) -> String {
+    let at = bit as usize % text.len();
+    text.chars().enumerate().map(|(index, letter)| if index == at { (letter as u8 ^ 1 << (bit % 7)) as char } else { letter }).collect()
+}
+
+/// One bit of an address, null made an address, or an address made null.
+fn flip_pointer(pointer: Option<u32>, bit: u32) -> Option<u32> {
+    match pointer {
+        None => Some(if bit < 32 { 1 << bit } else { 0 }),
+        Some(address) if bit < 100 => Some(address ^ 1 << (bit % 32)),
+        Some(_) => None,
+    }
+}
+
+/// One bit of a structure; where there is none, one of zeros with one bit or none set.
+fn flip_setting(setting: Option<OldItimerspec32>, bit: u32) -> Option<OldItimerspec32> {
+    if setting.is_some() && bit == 127 {
+        return None;
+    }
+    let mut words: [i32; 4] = bytemuck::cast(setting.unwrap_or_default());
+    if setting.is_some() || bit < 120 {
+        words[bit as usize / 32] ^= 1 << (bit % 32);
+    }
+    Some(bytemuck::cast(words))
+}
+
+fn flip_errno(event: &Event, bit: u32) -> Option<std::borrow::Cow<'static, str>> {
+    match (&event.errno, bit % 2) {
+        (None, _) => Some("EINVAL".into()),
+        (Some(_), 0) => None,
+        (Some(errno), _) => Some(if errno == "EINVAL" { "EBADF" } else { "EINVAL" }.into()),
+    }
+}
+
+/// Whether the event of call `blamed` would be the one that is gone, but for its time.
+fn alike(gone: &Event, run: &Run, blamed: usize) -> bool {
+    let record = &run.journal.records[blamed];
+    gone.tid == record.tid && gone.ufd == record.ufd && gone.flags == record.flags && gone.ret == Some(i64::from(record.ret))
+}
+
+/// A plan in which the wrong kernel shows: dense in every situation.
+fn dense_plan(seed: u64) -> Plan {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8; 32]);
+    generate::plan_strategy(800).new_tree(&mut TestRunner::new_with_rng(Config::default(), rng)).unwrap().current()
+}
+
+#[test]
+fn thousands_of_calls_of_several_plans_pass() {
+    let mut machine = Machine::new(5, None);
+    let mut runs: Vec<Run> = (0..3).map(|index| machine.run(&generate::plan(5, index, 4000))).collect();
+    runs.extend((0..6).map(|seed| machine.run(&dense_plan(seed))));
+    assert_clean(&judge_all(&runs, 0), calls(&runs));
+}
+
+#[rstest]
+#[case(Bug::DisarmDropsInterval)]
+#[case(Bug::CanceledIsNotArmed)]
+#[case(Bug::CanceledWritesOld)]
+#[case(Bug::DescriptorFirst)]
+#[case(Bug::DisarmIgnoresInterval)]
+#[case(Bug::WholeIntervalLeft)]
+#[case(Bug::StartedEarly)]
+#[case(Bug::OldIsSwapped)]
+#[case(Bug::ClockSetUnnoticed)]
+fn a_kernel_that_is_wrong_is_seen(#[case] bug: Bug) {
+    let mut machine = Machine::new(5, Some(bug));
+    let runs: Vec<Run> = (0..6).map(|seed| machine.run(&dense_plan(seed))).collect();
+    let findings = judge_all(&runs, 0);
+    assert!(findings.count(Kind::Model) > 0, "{bug:?} passed");
+    assert_eq!(findings.mismatches(), findings.count(Kind::Model), "{}", words(&findings));
+}
+
+/// A ring buffer that was full for long, several times.
+#[rstest]
+#[case(&[500..2300])]
+#[case(&[3..12, 40..900, 1000..1001, 1400..2990])]
+#[case(&[0..2999])]
+#[case(&[1..3000])]
+fn long_gaps_that_were_counted_are_no_mismatch(#[case] gaps: &[std::ops::Range<usize>]) {
+    let mut run = simulated(&generate::plan(3, 0, 3000), 3);
+    for gap in gaps.iter().rev() {
+        run.events.drain(gap.clone());
+    }
+    let lost = gaps.iter().map(|gap| gap.len() as u64).sum();
+    let findings = judge_all(&[run], lost);
+    assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
+    assert_eq!((findings.missing, findings.checked), (lost, 3000 - lost));
+    assert_eq!(Verdict::of(&findings, 3000), Verdict::Inconclusive);
+}
+
+/// As bpftrace prints it: every structure is zeros.
+#[test]
+fn a_tracer_that_is_always_wrong_is_wrong_once_a_call() {
+    let mut run = simulated(&generate::plan(4, 0, 3000), 4);
+    let mut altered = 0;
+    for event in &mut run.events {
+        let zeros = event.utmr_entry.map(|_| OldItimerspec32::default());
+        altered += u64::from(zeros != event.utmr_entry);
+        event.utmr_entry = zeros;
+    }
+    let findings = judge(&run);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Field)), (altered, altered), "{}", words(&findings));
+    assert_eq!(findings.first.len(), 100);
+}
+
+#[test]
+fn a_result_that_was_lost_and_counted_is_no_mismatch() {
+    let mut run = simulated(&generate::plan(4, 0, 300), 4);
+    let lose = |event: &mut Event| {
+        (event.exit_ns, event.ret, event.errno, event.otmr_written, event.result_lost) = (None, None, None, None, true);
+    };
+    [0, 5, 150, 299].into_iter().for_each(|at| lose(&mut run.events[at]));
+    let findings = judge(&run);
+    assert_eq!((findings.mismatches(), findings.checked, findings.lost), (0, 296, 4), "{}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 300), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_process_that_was_not_followed_is_inconclusive() {
+    let mut run = simulated(&dense_plan(1), 4);
+    let main = run.journal.header.pid;
+    run.events.retain(|event| event.pid == main);
+    let mut oracle = oracle();
+    run.events.iter().for_each(|event| oracle.event(event));
+    oracle.plan_done(0, run.plan, run.journal);
+    let summary = summary_of(&run.events, 0);
+    oracle.summary(Summary { lost: Lost { follow: 1, ..summary.lost }, ..summary });
+    let findings = oracle.finish();
+    assert!(findings.missing > 0 && findings.mismatches() == 0, "{}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 1), Verdict::Inconclusive);
+}
+
+/// What a tracer can print besides good lines; each is one finding.
+#[rstest]
+#[case::garbage(b"garbage\n", Kind::Unparseable)]
+#[case::nothing(b"\n", Kind::Unparseable)]
+#[case::another_event(br#"{"event":"timerfd_settime","pid":1}"#, Kind::Unparseable)]
+#[case::cut_short(br#"{"event":"timerfd_settime32","entry_ns":1"#, Kind::Unparseable)]
+#[case::not_utf8(b"{\"event\":\"timerfd_settime32\",\"comm\":\"\xff\"}", Kind::Unparseable)]
+#[case::a_second_summary(
+    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unfinished":0}"#,
+    Kind::Summary
+)]
+fn a_line_of_another_kind_is_seen(#[case] line: &[u8], #[case] kind: Kind) {
+    let run = simulated(&generate::plan(1, 0, 20), 1);
+    let mut oracle = oracle();
+    run.events.iter().for_each(|event| oracle.event(event));
+    oracle.summary(summary_of(&run.events, 0));
+    oracle.line(line);
+    oracle.plan_done(0, run.plan, run.journal);
+    assert_one(&oracle.finish(), kind).unwrap();
+}
+
+#[rstest]
+#[case::reported(|summary: &mut Summary| summary.reported += 1)]
+#[case::unfinished(|summary: &mut Summary| summary.unfinished += 1)]
+#[case::result(|summary: &mut Summary| summary.lost.result += 1)]
+fn a_summary_that_contradicts_the_events_is_seen(#[case] alter: fn(&mut Summary)) {
+    let run = simulated(&generate::plan(1, 0, 20), 1);
+    let mut oracle = oracle();
+    run.events.iter().for_each(|event| oracle.event(event));
+    oracle.plan_done(0, run.plan, run.journal);
+    let mut summary = summary_of(&run.events, 0);
+    alter(&mut summary);
+    oracle.summary(summary);
+    assert_one(&oracle.finish(), Kind::Summary).unwrap();
+}
+
+#[test]
+fn a_summary_that_is_missing_or_not_last_is_seen() {
+    let run = simulated(&generate::plan(1, 0, 20), 1);
+    let mut silent = oracle();
+    run.events.iter().for_each(|event| silent.event(event));
+    silent.plan_done(0, run.plan.clone(), run.journal.clone());
+    assert_one(&silent.finish(), Kind::Summary).unwrap();
+
+    let mut early = oracle();
+    early.summary(summary_of(&run.events, 0));
+    run.events.iter().for_each(|event| early.event(event));
+    early.plan_done(0, run.plan, run.journal);
+    let findings = early.finish();
+    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (20, 20));
+}
+
+#[test]
+fn a_journal_of_another_length_is_one_finding() {
+    let mut run = simulated(&generate::plan(1, 0, 20), 1);
+    run.journal.records.pop();
+    let findings = judge(&run);
+    assert_one(&findings, Kind::WorkloadLied).unwrap();
+    assert_eq!((findings.checked, findings.calls), (0, 20));
+}
+
+#[rstest]
+#[case::pid(|run: &mut Run| run.journal.header.pid += 1)]
+#[case::comm(|run: &mut Run| run.journal.header.comm[0] = b'x')]
+#[case::clock_order(|run: &mut Run| run.journal.header.end.monotonic_after_ns = 0)]
+#[case::clock_set_forward(|run: &mut Run| run.journal.header.end.realtime_ns += 1_000_000_000)]
+fn a_header_that_cannot_be_is_one_finding(#[case] alter: fn(&mut Run)) {
+    let mut run = simulated(&dense_plan(2), 1);
+    alter(&mut run);
+    assert_one(&judge(&run), Kind::WorkloadLied).unwrap();
+}
+
+/// Plans whose events never come are given up before the end, so that memory stays bounded.
+#[test]
+fn a_plan_without_events_is_given_up() {
+    let mut machine = Machine::new(9, None);
+    let runs: Vec<Run> = (0..30).map(|index| machine.run(&generate::plan(9, index, 50))).collect();
+    let mut oracle = Oracle::new(Config { cpus: CPUS, patience_events: 200, ..Config::default() });
+    for (index, run) in runs.iter().enumerate() {
+        oracle.plan_done(index as u64, run.plan.clone(), run.journal.clone());
+        if index != 0 {
+            run.events.iter().for_each(|event| oracle.event(event));
+        }
+        assert!(oracle.outstanding() <= 100 || index < 6, "{} outstanding after plan {index}", oracle.outstanding());
+    }
+    oracle.summary(summary_of(runs[1..].iter().flat_map(|run| &run.events), 50));
+    let findings = oracle.finish();
+    assert_eq!((findings.mismatches(), findings.missing), (0, 50), "{}", words(&findings));
+}
+
+#[test]
+fn a_run_of_nothing_is_no_pass() {
+    let mut oracle = oracle();
+    oracle.summary(summary_of(&[], 0));
+    let findings = oracle.finish();
+    assert_eq!((findings.mismatches(), Verdict::of(&findings, 0)), (0, Verdict::Inconclusive));
+}
+
+#[test]
+fn a_finding_reads_field_by_field() {
+    let mut run = simulated(&generate::plan(1, 0, 20), 1);
+    run.events[3].flags ^= 4;
+    let text = words(&judge(&run));
+    assert!(text.contains("call 3: event differs from the call\n  flags must be 0x"), "{text}");
+    let wrong = OldTimespec32 { tv_sec: -7, tv_nsec: 3 };
+    run.events[3].flags ^= 4;
+    run.events[3].utmr_entry = Some(OldItimerspec32 { it_interval: wrong, it_value: wrong });
+    let text = words(&judge(&run));
+    assert!(text.contains("is interval -7s 3ns, value -7s 3ns"), "{text}");
+}

@@ -1,0 +1,198 @@
+//! A simulated run: a small kernel of timers driven by a plan, with the journal that the workload would write and the
+//! events that an exact tracer would print. It shares nothing with the harness's model: it follows `fs/timerfd.c`
+//! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
+
+mod kernel;
+
+use proptest::prelude::{Rng, RngExt};
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use settime32_abi::errno;
+use settime32_abi::journal::{Clocks, Header, Journal, MAGIC, Record, VERSION};
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
+
+pub use kernel::Bug;
+use kernel::{Kernel, What};
+
+/// Name of the simulated process.
+pub const COMM: &str = "settime32-workl";
+/// CPUs of the simulated machine.
+pub const CPUS: u32 = 2;
+
+const UTMR: u32 = 0x0804_b010;
+const OTMR: u32 = 0xbfff_f3c0;
+
+/// What is left of one simulated plan.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub plan: Plan,
+    pub journal: Journal,
+    pub events: Vec<CallEvent<'static>>,
+}
+
+/// A machine on which plans are done one after another.
+pub struct Machine {
+    kernel: Kernel,
+    rng: TestRng,
+    next_pid: u32,
+}
+
+#[derive(Clone)]
+struct Process {
+    pid: u32,
+    /// Number and what is behind it.
+    table: [(i32, What); SLOTS],
+    next_fd: i32,
+}
+
+impl Machine {
+    /// A machine that was up for a while; the seed decides how long everything takes.
+    pub fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut key = [0x5a; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
+        let up_ns = rng.random_range(2_000_000_000..90_000_000_000);
+        Self { kernel: Kernel::new(up_ns, bug), next_pid: 80 + rng.next_u32() % 4000, rng }
+    }
+
+    /// Does a plan in a process of its own.
+    pub fn run(&mut self, plan: &Plan) -> Run {
+        self.spend(50_000, 400_000);
+        let mut process = Process { pid: self.new_pid(), table: [(-1, What::Closed); SLOTS], next_fd: 3 };
+        let mut run = Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
+        run.journal.header.start = self.read_clocks();
+        let mut parent: Option<(usize, Process)> = None;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Some((_, back)) = parent.take_if(|(end, _)| *end == index) {
+                process = back;
+            }
+            self.spend(300, 9_000);
+            match step {
+                Step::Open { slot, kind } => self.open(&mut process, *slot, *kind),
+                Step::SetClock => {
+                    let read_ns = self.kernel.realtime();
+                    self.spend(400, 6_000);
+                    self.kernel.set_realtime(read_ns);
+                }
+                Step::Wait { timeout_ms, .. } => self.spend(1_000, i64::from(*timeout_ms) * 1_000_000),
+                Step::Fork { steps } => {
+                    parent = Some((index + 1 + usize::from(*steps), process.clone()));
+                    process.pid = self.new_pid();
+                    self.spend(50_000, 200_000);
+                }
+                Step::Call(call) => self.call(&mut run, &process, index as u32, call),
+            }
+        }
+        self.spend(300, 9_000);
+        run.journal.header.end = self.read_clocks();
+        run.journal.header.records = run.journal.records.len() as u32;
+        run
+    }
+
+    fn new_pid(&mut self) -> u32 {
+        self.next_pid += 1 + self.rng.next_u32() % 3;
+        self.next_pid
+    }
+
+    fn spend(&mut self, least_ns: i64, most_ns: i64) {
+        let ns = self.rng.random_range(least_ns..=most_ns);
+        self.kernel.pass(ns);
+    }
+
+    fn read_clocks(&mut self) -> Clocks {
+        let monotonic_before_ns = self.kernel.monotonic();
+        self.spend(40, 900);
+        let realtime_ns = self.kernel.realtime();
+        self.spend(40, 900);
+        Clocks { monotonic_before_ns, realtime_ns, monotonic_after_ns: self.kernel.monotonic() }
+    }
+
+    fn open(&mut self, process: &mut Process, slot: u8, kind: FdKind) {
+        let mut fresh = |what| {
+            process.next_fd += 1;
+            (process.next_fd, what)
+        };
+        let opened = match kind {
+            FdKind::Timer(clock) => {
+                let timer = self.kernel.timerfd_create(clock.id());
+                fresh(What::Timer(timer))
+            }
+            FdKind::Dup(of) | FdKind::Passed(of) => fresh(process.table[usize::from(of)].1),
+            FdKind::Closed => fresh(What::Closed),
+            FdKind::Number(number) => (number, What::Closed),
+            FdKind::Path => fresh(What::Path),
+            FdKind::NotATimer(_) => fresh(What::Other),
+        };
+        process.table[usize::from(slot)] = opened;
+    }
+
+    fn call(&mut self, run: &mut Run, process: &Process, step: u32, call: &Call) {
+        let (ufd, what) = process.table[usize::from(call.slot)];
+        let present = |pointer, address| if pointer == Pointer::Null { 0 } else { address };
+        let (utmr, otmr) = (present(call.utmr, UTMR), present(call.otmr, OTMR));
+        let bytes = |value: OldItimerspec32| <[u8; ITIMERSPEC32_SIZE]>::try_from(bytemuck::bytes_of(&value)).unwrap();
+        let utmr_before = if utmr == 0 { [0; ITIMERSPEC32_SIZE] } else { bytes(call.new) };
+        let otmr_before = if otmr == 0 { [0; ITIMERSPEC32_SIZE] } else { [0xa5; ITIMERSPEC32_SIZE] };
+        let entry_ns = self.kernel.monotonic() as u64;
+        self.spend(100, 1_500);
+        let readable = (utmr != 0).then_some(call.new);
+        let mut spend = || self.rng.random_range(5..=300);
+        let (ret, written) = self.kernel.timerfd_settime32(what, call.flags, readable, &mut spend);
+        self.spend(100, 1_500);
+        let exit_ns = self.kernel.monotonic() as u64;
+        let otmr_after = written.filter(|_| otmr != 0).map_or(otmr_before, bytes);
+        let pid = process.pid;
+        let record = Record { step, pid, tid: pid, ufd, flags: call.flags, utmr, otmr, ret, utmr_before, otmr_before, otmr_after };
+        run.journal.records.push(record);
+        run.events.push(event_of(&record, entry_ns, exit_ns, self.rng.next_u32() % CPUS));
+    }
+}
+
+fn empty_journal(pid: u32) -> Journal {
+    let mut comm = [0; 16];
+    comm[..COMM.len()].copy_from_slice(COMM.as_bytes());
+    let record_size = size_of::<Record>() as u32;
+    let clocks = Clocks::default();
+    let header = Header { magic: MAGIC, version: VERSION, pid, complete: 1, records: 0, record_size, comm, start: clocks, end: clocks };
+    Journal { header, records: Vec::new() }
+}
+
+/// What an exact tracer prints about a call.
+fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
+    let pointer = |address: u32| (address != 0).then_some(address);
+    let read = |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
+    CallEvent {
+        event: CALL_EVENT.into(),
+        entry_ns,
+        exit_ns: Some(exit_ns),
+        pid: record.pid,
+        tid: record.tid,
+        comm: COMM.into(),
+        cpu,
+        abi: Abi::I386,
+        ufd: record.ufd,
+        flags: record.flags,
+        utmr: pointer(record.utmr),
+        utmr_entry: pointer(record.utmr).map(|_| read(&record.utmr_before)),
+        utmr_entry_errno: None,
+        otmr: pointer(record.otmr),
+        otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
+        otmr_written_errno: None,
+        ret: Some(i64::from(record.ret)),
+        errno: (record.ret < 0).then(|| errno::name(-record.ret).unwrap().into()),
+        unfinished: false,
+        result_lost: false,
+    }
+}
+
+/// The last line of a tracer that printed these events and lost `buffer` others.
+pub fn summary_of<'a>(events: impl IntoIterator<Item = &'a CallEvent<'static>>, buffer: u64) -> Summary {
+    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost: Lost { buffer, ..Lost::default() }, unfinished: 0 };
+    for event in events {
+        summary.reported += 1;
+        summary.lost.result += u64::from(event.result_lost);
+        summary.unfinished += u64::from(event.unfinished);
+    }
+    summary
+}
