@@ -329,16 +329,16 @@ fn a_kernel_that_is_wrong_is_seen(#[case] bug: Bug) {
 
 /// A ring buffer that was full for long, several times.
 #[rstest]
-#[case(&[500..2300])]
-#[case(&[3..12, 40..900, 1000..1001, 1400..2990])]
-#[case(&[0..2999])]
-#[case(&[1..3000])]
-fn long_gaps_that_were_counted_are_no_mismatch(#[case] gaps: &[std::ops::Range<usize>]) {
+#[case(&[(500, 2300)])]
+#[case(&[(3, 12), (40, 900), (1000, 1001), (1400, 2990)])]
+#[case(&[(0, 2999)])]
+#[case(&[(1, 3000)])]
+fn long_gaps_that_were_counted_are_no_mismatch(#[case] gaps: &[(usize, usize)]) {
     let mut run = simulated(&generate::plan(3, 0, 3000), 3);
-    for gap in gaps.iter().rev() {
-        run.events.drain(gap.clone());
+    for &(from, to) in gaps.iter().rev() {
+        run.events.drain(from..to);
     }
-    let lost = gaps.iter().map(|gap| gap.len() as u64).sum();
+    let lost = gaps.iter().map(|(from, to)| (to - from) as u64).sum();
     let findings = judge_all(&[run], lost);
     assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
     assert_eq!((findings.missing, findings.checked), (lost, 3000 - lost));

@@ -182,7 +182,8 @@ impl Oracle {
         self.received.get(&tid).copied().unwrap_or(0)
     }
 
-    /// Calls in journals that were not compared yet, since their events have not come.
+    /// Calls in journals that were not compared yet. It comes down to 0 when all events have come and are right; after
+    /// a fault at the end of a thread a few may stay until [`Oracle::finish`], so nobody should wait for 0 for ever.
     pub fn outstanding(&self) -> u64 {
         self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum()
     }
