@@ -159,7 +159,7 @@ fn empty_journal(pid: u32) -> Journal {
 }
 
 /// What an exact tracer prints about a call.
-fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
+pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
     let pointer = |address: u32| (address != 0).then_some(address);
     let read = |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
     CallEvent {

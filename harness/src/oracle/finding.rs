@@ -119,7 +119,7 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
     /// The first findings, up to the limit that was asked for.
     pub first: Vec<Finding>,

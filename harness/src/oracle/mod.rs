@@ -60,6 +60,9 @@ impl Default for Config {
     }
 }
 
+/// Threads of settled plans of which the last events are kept.
+const REMEMBERED_THREADS: usize = 1024;
+
 /// What becomes of a thread's events.
 #[derive(Clone, Copy, Debug)]
 enum Owner {
@@ -250,6 +253,10 @@ impl Oracle {
         let waiting_before: usize = self.waiting.values().map(VecDeque::len).sum();
         let threads = replay.end(&mut self.waiting, &mut self.report);
         self.waiting_events -= waiting_before - self.waiting.values().map(VecDeque::len).sum::<usize>();
+        // Who is forgotten here is at worst called a stranger instead of a copy.
+        if self.settled.len() > REMEMBERED_THREADS {
+            self.settled.clear();
+        }
         for (tid, mut thread) in threads {
             self.owners.remove(&tid);
             let rest = thread.take_rest();

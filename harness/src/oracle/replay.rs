@@ -12,7 +12,7 @@ use super::align::{LOOK_AHEAD, Move, Recent, Window};
 use super::finding::{Finding, Findings, Kind, Place};
 use super::seen::{Fields, Name, Names, Seen, describe, differences};
 use super::timing::Timing;
-use super::workload::{self, Descriptors};
+use super::workload::{self, Caller, Descriptors};
 use crate::model::Model;
 
 /// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
@@ -85,6 +85,8 @@ pub(super) struct Replay {
     plan: Plan,
     journal: Journal,
     pids: Vec<u32>,
+    /// The process that forks.
+    parent: u32,
     comm: Name,
     cpus: u32,
     threads: HashMap<u32, Thread>,
@@ -93,6 +95,8 @@ pub(super) struct Replay {
     timing: Timing,
     step: usize,
     call: usize,
+    /// The next call that another process makes.
+    boundary: usize,
     /// Calls without an event.
     missing: Vec<usize>,
     /// Events of no call.
@@ -111,7 +115,8 @@ impl Replay {
         }
         let pids = workload::processes(&plan, &journal);
         let outside = outside_forks(&plan).map(|call| pids[call]);
-        let lies = workload::header_lies(&journal.header, outside, comm);
+        let parent = outside.unwrap_or(journal.header.pid);
+        let lies = workload::header_lies(&journal.header, parent, comm);
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
         }
@@ -124,7 +129,24 @@ impl Replay {
         let timing = Timing::new(&journal.header);
         let descriptors = Descriptors::new();
         let (missing, strays) = (Vec::new(), Vec::new());
-        Some(Self { index, plan, journal, pids, comm, cpus, threads, model, descriptors, timing, step: 0, call: 0, missing, strays })
+        Some(Self {
+            index,
+            plan,
+            journal,
+            pids,
+            parent,
+            comm,
+            cpus,
+            threads,
+            model,
+            descriptors,
+            timing,
+            step: 0,
+            call: 0,
+            boundary: 0,
+            missing,
+            strays,
+        })
     }
 
     pub(super) fn tids(&self) -> impl Iterator<Item = u32> {
@@ -171,6 +193,7 @@ impl Replay {
     fn settle(&mut self, call: &Call, closing: bool, report: &mut Report) -> bool {
         loop {
             let tid = self.pids[self.call];
+            self.find_boundary();
             let next = self.next_move(tid, closing);
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
             match next {
@@ -205,7 +228,32 @@ impl Replay {
         }
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES }.next_move()
+        let window = Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES };
+        match window.next_move() {
+            Move::Take => self.calls_before(thread).map_or(Move::Take, Move::Miss),
+            other => other,
+        }
+    }
+
+    /// A process that forks makes calls before and after its child. When calls on both sides are alike, and those
+    /// before have no event, only the child's events tell: how many calls are missing then.
+    fn calls_before(&self, thread: &Thread) -> Option<usize> {
+        let head = thread.queue.front()?;
+        let other = &self.threads[self.pids.get(self.boundary)?];
+        let of_other = other.queue.front()?;
+        // An event under a wrong name must not pass for the child's first.
+        let evidence = other.queue.len() <= other.calls_left() && differences(&self.expected(self.boundary), of_other).is_empty();
+        let gap = self.boundary - self.call;
+        let later = *thread.calls.get(thread.done + gap)?;
+        let fits = evidence && of_other.entry_ns < head.entry_ns && differences(&self.expected(later as usize), head).is_empty();
+        fits.then_some(gap)
+    }
+
+    fn find_boundary(&mut self) {
+        self.boundary = self.boundary.max(self.call);
+        while self.pids.get(self.boundary) == Some(&self.pids[self.call]) {
+            self.boundary += 1;
+        }
     }
 
     /// What the event of a call must be; `cpu` is the number of CPUs, and the timestamps are not compared.
@@ -255,7 +303,9 @@ impl Replay {
             Some(seen) => self.timing.judge(seen, next),
         };
         let record = self.journal.records[self.call];
-        let lies = workload::lies(self.step, call, self.pids[self.call], &record, &mut self.descriptors);
+        let not = self.model.begin_step(self.step).then_some(self.parent);
+        let caller = Caller { step: self.step, pid: self.pids[self.call], not };
+        let lies = workload::lies(caller, call, &record, &mut self.descriptors);
         let contradictions = workload::contradictions(call, &self.model.call(call, span), &record);
         let expected = self.expected(self.call);
         let fields = seen.map_or(Fields::default(), |seen| differences(&expected, &seen));

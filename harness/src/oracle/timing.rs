@@ -66,12 +66,9 @@ impl Timing {
                 return (span, Some(format!("entry_ns {entry} is before {last_exit}, when the call before it returned")));
             }
         }
-        // The next event will be reported; until then nobody knows which of the two is wrong.
-        let doubtful = next_entry_ns.is_some_and(|next| nanos(next) < exit);
-        let span = if doubtful { self.unseen() } else { Bounds::new(entry, exit) };
         // An exit that is not known is no later than anything.
         self.last = Some((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
-        (span, None)
+        (Bounds::new(entry, exit), None)
     }
 }
 

@@ -67,9 +67,9 @@ fn majority(votes: impl Iterator<Item = u32>) -> Option<u32> {
 }
 
 /// What is wrong with the header; `parent` is the process of the calls outside forks.
-pub(super) fn header_lies(header: &Header, parent: Option<u32>, comm: Option<&str>) -> Vec<Difference> {
+pub(super) fn header_lies(header: &Header, parent: u32, comm: Option<&str>) -> Vec<Difference> {
     let mut lies = Vec::new();
-    if let Some(parent) = parent.filter(|parent| *parent != header.pid) {
+    if parent != header.pid {
         lies.push(difference("pid of the header", parent, header.pid));
     }
     let found = comm_of(header);
@@ -161,7 +161,9 @@ impl Descriptors {
         let this = self.slots[usize::from(slot)];
         let others = self.slots.iter().enumerate().filter(|(other, _)| *other != usize::from(slot));
         let taken = others.into_iter().any(|(_, other)| other.open && other.number == Some(found));
-        self.slots[usize::from(slot)].number = Some(found);
+        if !taken {
+            self.slots[usize::from(slot)].number = Some(found);
+        }
         match (this.kind, this.number) {
             (Some(FdKind::Number(number)), _) if number != found => Some(difference("ufd", number, found)),
             (_, Some(number)) if number != found => Some(difference("ufd", format!("{number} as before"), found)),
@@ -172,8 +174,20 @@ impl Descriptors {
     }
 }
 
+/// Where a call is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// Index of the step in the plan.
+    pub step: usize,
+    /// The process, by the vote of its records.
+    pub pid: u32,
+    /// The process that must not make this call, since a forked child does.
+    pub not: Option<u32>,
+}
+
 /// What a record says that the plan does not ask for.
-pub(super) fn lies(step: usize, call: &Call, pid: u32, record: &Record, descriptors: &mut Descriptors) -> Vec<Difference> {
+pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &mut Descriptors) -> Vec<Difference> {
+    let Caller { step, pid, not } = caller;
     let mut lies = Vec::new();
     let mut must = |field, right: bool, expected: String, found: String| {
         if !right {
@@ -182,6 +196,7 @@ pub(super) fn lies(step: usize, call: &Call, pid: u32, record: &Record, descript
     };
     must("step", record.step as usize == step, step.to_string(), record.step.to_string());
     must("pid", record.pid == pid, pid.to_string(), record.pid.to_string());
+    must("pid", not != Some(pid) && pid != 0, "that of a forked child".to_owned(), pid.to_string());
     // The workload has one thread, whose id is the process's.
     must("tid", record.tid == pid, pid.to_string(), record.tid.to_string());
     must("flags", record.flags == call.flags, format!("{:#x}", call.flags), format!("{:#x}", record.flags));
