@@ -57,17 +57,16 @@ impl Timing {
             let Bounds { low, high } = self.window;
             return (self.unseen(), Some(format!("{entry} to {exit} is not within {low} to {high}, when the plan was done")));
         }
-        if let Some((tid, last_entry, last_exit)) = self.last {
+        // An exit that is not known is no later than anything.
+        let last = self.last.replace((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
+        if let Some((tid, last_entry, last_exit)) = last {
             // Between processes the order is that of the workload's waiting, on another CPU perhaps.
             let slack = if tid == seen.tid { 0 } else { SLACK_NS };
             if entry + slack < last_exit {
-                let span = self.unseen();
-                self.last = Some((seen.tid, last_entry.min(entry), last_exit.min(exit)));
+                let span = Bounds::new(last_entry.min(entry), self.window.high);
                 return (span, Some(format!("entry_ns {entry} is before {last_exit}, when the call before it returned")));
             }
         }
-        // An exit that is not known is no later than anything.
-        self.last = Some((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
         (Bounds::new(entry, exit), None)
     }
 }
