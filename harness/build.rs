@@ -1,10 +1,16 @@
 //! Embeds what goes into the guest: agent, tracer and workload.
 
+use std::thread;
+
 use settime32_toolchain::{Guest, embed};
 
 fn main() -> anyhow::Result<()> {
-    embed(Guest::Workload)?;
-    embed(Guest::Static { package: "settime32-tracer", bin: "settime32-tracer" })?;
-    embed(Guest::Static { package: "settime32-agent", bin: "settime32-agent" })?;
-    embed(Guest::Static { package: "settime32-agent", bin: "settime32-bare-init" })
+    // Side by side, since each waits for its own longest crate. The static programs share a folder and take turns.
+    thread::scope(|scope| {
+        let workload = scope.spawn(|| embed(Guest::Workload));
+        embed(Guest::Static { package: "settime32-tracer", bin: "settime32-tracer" })?;
+        embed(Guest::Static { package: "settime32-agent", bin: "settime32-agent" })?;
+        embed(Guest::Static { package: "settime32-agent", bin: "settime32-bare-init" })?;
+        workload.join().expect("the thread does not panic")
+    })
 }

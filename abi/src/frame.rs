@@ -202,7 +202,7 @@ impl Decoder {
     }
 
     /// The next whole message, or `None` until more bytes come.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let rest = &self.buffer[self.start..];
         let Some((prefix, body)) = rest.split_at_checked(PREFIX_LEN) else { return Ok(None) };
         let len = u32::from_le_bytes(prefix.try_into().expect("split at four bytes")) as usize;
@@ -262,7 +262,7 @@ mod tests {
             let mut got = Vec::new();
             for piece in wire.chunks(size) {
                 decoder.push(piece);
-                while let Some(reply) = decoder.next::<Reply>().unwrap() {
+                while let Some(reply) = decoder.next_message::<Reply>().unwrap() {
                     got.push(reply);
                 }
             }
@@ -274,6 +274,6 @@ mod tests {
     fn a_length_out_of_bounds_is_an_error() {
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert_eq!(decoder.next::<Reply>(), Err(FrameError::TooLong(u32::MAX as usize)));
+        assert_eq!(decoder.next_message::<Reply>(), Err(FrameError::TooLong(u32::MAX as usize)));
     }
 }

@@ -133,7 +133,7 @@ impl Port {
 
     /// The next request that has arrived whole.
     pub(crate) fn request(&mut self) -> Result<Option<Request>> {
-        Ok(self.decoder.next()?)
+        Ok(self.decoder.next_message()?)
     }
 
     fn write_all(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<()> {
