@@ -1,0 +1,89 @@
+//! The harness's folder of the user's cache: fetched kernels, what was learnt about the machine, records of
+//! failed runs. Everything in it can be removed at any time.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::failure::InfraError;
+
+/// Overrides the folder.
+pub const CACHE_ENV: &str = "SETTIME32_CACHE";
+
+/// The cache's folder: [`CACHE_ENV`], else `settime32` in the user's cache folder (XDG base directories), else
+/// in the system's folder for temporary files.
+pub fn folder() -> PathBuf {
+    if let Some(path) = std::env::var_os(CACHE_ENV) {
+        return path.into();
+    }
+    let base = directories::BaseDirs::new().map(|dirs| dirs.cache_dir().to_path_buf());
+    base.unwrap_or_else(std::env::temp_dir).join("settime32")
+}
+
+/// Makes a folder and those above it.
+pub fn make_folder(path: &Path) -> Result<(), InfraError> {
+    fs::create_dir_all(path).map_err(InfraError::file("create", path))
+}
+
+/// Writes a file whole or not at all: under another name first, then renamed.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), InfraError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder)?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(InfraError::file("write", path))
+}
+
+/// An exclusive lock between processes; given back when dropped or when the process ends (`flock(2)`).
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Waits for the lock `name` of the cache.
+pub fn lock(name: &str) -> Result<Lock, InfraError> {
+    let path = folder().join("locks").join(name);
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    let file = File::create(&path).map_err(InfraError::file("create", &path))?;
+    file.lock().map_err(InfraError::file("lock", &path))?;
+    Ok(Lock { _file: file })
+}
+
+/// SHA-256 of bytes, hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a file and checks it against its recorded SHA-256.
+pub fn read_checked(path: &Path, expected: &str) -> Result<Vec<u8>, InfraError> {
+    let content = fs::read(path).map_err(InfraError::file("read", path))?;
+    let found = sha256(&content);
+    if found != expected {
+        return Err(InfraError::Checksum { path: path.into(), expected: expected.into(), found });
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some/file");
+        write_whole(&path, b"abc").unwrap();
+        // FIPS 180-2, appendix B.1.
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(read_checked(&path, digest).unwrap(), b"abc");
+        write_whole(&path, b"abd").unwrap();
+        assert!(matches!(read_checked(&path, digest), Err(InfraError::Checksum { .. })));
+    }
+}

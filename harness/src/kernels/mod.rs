@@ -1,0 +1,137 @@
+//! Kernel images: by name from the machine's package mirror, or by path.
+
+mod apt;
+mod catalog;
+mod package;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache;
+use crate::failure::InfraError;
+
+pub use catalog::{Archive, Entry, catalog};
+
+/// A kernel that can be booted.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// What the user called it: a name of the catalogue, or a path.
+    pub name: String,
+    /// The bzImage.
+    pub image: PathBuf,
+    /// Version of the package that it came from; `None` for a path.
+    pub package_version: Option<String>,
+    /// Modules that the guest's agent must load, in order.
+    pub modules: Vec<PathBuf>,
+}
+
+/// What is recorded beside a cached kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// Debian package.
+    package: String,
+    /// Its version.
+    version: String,
+    /// Files in the same folder, image first, then modules in the order in which they are loaded.
+    files: Vec<FileRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FileRecord {
+    name: String,
+    sha256: String,
+}
+
+/// File name of a [`Record`].
+const RECORD: &str = "kernel.json";
+/// File name of the image in the cache.
+const IMAGE: &str = "vmlinuz";
+
+/// Says what is being done when it may take long.
+pub type Say<'a> = &'a dyn Fn(&str);
+
+/// The kernel that `spec` names: a name of `ci/kernels.toml`, fetched when it is not in the cache, or the path of
+/// a bzImage. Cached files are checked against their recorded SHA-256 each time.
+pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {
+    match catalog().iter().find(|entry| entry.name == spec) {
+        Some(entry) => named(entry, say),
+        None => by_path(Path::new(spec)),
+    }
+}
+
+fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
+    let folder = cache::folder().join("kernels").join(&entry.name);
+    let _lock = cache::lock(&format!("kernel-{}", entry.name))?;
+    if !folder.join(RECORD).exists() {
+        fetch(entry, &folder, say)?;
+    }
+    let path = folder.join(RECORD);
+    let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
+    let record: Record = serde_json::from_slice(&text).map_err(|error| InfraError::KernelFetch {
+        name: entry.name.clone(),
+        reason: format!("{} is damaged ({error}); remove {} and run again", path.display(), folder.display()),
+    })?;
+    for file in &record.files {
+        cache::read_checked(&folder.join(&file.name), &file.sha256)?;
+    }
+    let modules = record.files.iter().filter(|file| file.name != IMAGE).map(|file| folder.join(&file.name)).collect();
+    Ok(Kernel { name: entry.name.clone(), image: folder.join(IMAGE), package_version: Some(record.version), modules })
+}
+
+/// In words, what the cache holds of a kernel of the catalogue.
+pub fn cached(name: &str) -> String {
+    let read = fs::read(cache::folder().join("kernels").join(name).join(RECORD)).ok();
+    let record: Option<Record> = read.and_then(|text| serde_json::from_slice(&text).ok());
+    record.map_or_else(|| "not fetched yet".into(), |record| format!("{} {}", record.package, record.version))
+}
+
+/// Fetches, unpacks beside the final place and renames, so that a half-made kernel is never found.
+fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), InfraError> {
+    let parent = folder.parent().expect("the folder is inside the cache");
+    cache::make_folder(parent)?;
+    say(&format!("fetching kernel {} from the package mirror (once)", entry.name));
+    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(parent).map_err(InfraError::file("create a folder in", parent))?;
+    let found = apt::download(entry, scratch.path())?;
+    let files = package::unpack(entry, &found.deb, scratch.path())?;
+    let record = Record { package: found.package, version: found.version, files };
+    let staged = scratch.path().join("kernel");
+    let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+    cache::write_whole(&staged.join(RECORD), &text)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(InfraError::file("remove", folder))?;
+    }
+    fs::rename(&staged, folder).map_err(InfraError::file("rename a folder to", folder))
+}
+
+/// The image of a user's own; it must have all drivers built in.
+fn by_path(path: &Path) -> Result<Kernel, InfraError> {
+    let refuse = |reason: String| InfraError::KernelImage { path: path.into(), reason };
+    let content = fs::read(path).map_err(|error| refuse(error.to_string()))?;
+    // Documentation/arch/x86/boot.rst: the setup header's magic number.
+    if content.get(0x202..0x206) != Some(b"HdrS") {
+        return Err(refuse("it is no bzImage (boot header not found)".into()));
+    }
+    let image = fs::canonicalize(path).map_err(|error| refuse(error.to_string()))?;
+    Ok(Kernel { name: path.display().to_string(), image, package_version: None, modules: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_kernel_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), vec![0; 4096]).unwrap();
+        let error = resolve(file.path().to_str().unwrap(), &|_| ()).unwrap_err();
+        assert!(error.to_string().contains("no bzImage"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_kernel_names_its_path() {
+        let error = resolve("/nonexistent/vmlinuz", &|_| ()).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/vmlinuz"), "{error}");
+    }
+}
