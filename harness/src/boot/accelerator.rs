@@ -1,0 +1,130 @@
+//! KVM where a boot under it really works, else TCG. `/dev/kvm` being there says nothing: it may open, create
+//! CPUs, and still not run a kernel. So the first boot on a machine tries it, and what came of it is remembered.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BootOptions, Deadline, Vm};
+use crate::cache;
+use crate::failure::{Failure, InfraError};
+use crate::kernels::Say;
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Hardware virtualisation.
+    Kvm,
+    /// QEMU's emulation.
+    Tcg,
+}
+
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// What the user wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// KVM where it really works, else TCG.
+    Auto,
+    /// KVM or nothing.
+    Kvm,
+    /// TCG.
+    Tcg,
+}
+
+/// A guest under a working KVM is up within a second; a broken one may hang for ever.
+const KVM_BOOT_LIMIT: Duration = Duration::from_secs(15);
+
+/// What is known of KVM on this machine.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    /// Host kernel, machine and QEMU that it holds for.
+    machine: String,
+    kvm_works: bool,
+    /// Why not.
+    reason: String,
+}
+
+/// Boots under the accelerator that the options and the machine allow.
+pub(super) fn decide(options: &BootOptions, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+    let limit = options.boot_timeout.min(deadline.left());
+    match options.choice {
+        Choice::Tcg => return Vm::boot_with(options, Accelerator::Tcg, limit),
+        Choice::Kvm => return Vm::boot_with(options, Accelerator::Kvm, limit),
+        Choice::Auto => {}
+    }
+    if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        return Vm::boot_with(options, Accelerator::Tcg, limit);
+    }
+    let path = cache::folder().join("accelerator.json");
+    let machine = machine_identity(&options.qemu);
+    if remembered(&path, &machine).is_some_and(|memory| !memory.kvm_works) {
+        return Vm::boot_with(options, Accelerator::Tcg, limit);
+    }
+    match Vm::boot_with(options, Accelerator::Kvm, limit.min(KVM_BOOT_LIMIT)) {
+        Ok(vm) => {
+            remember(&path, &Memory { machine, kvm_works: true, reason: String::new() })?;
+            Ok(vm)
+        }
+        // A missing emulator is missing under TCG too, and says nothing of KVM.
+        Err(Failure::Infra(error @ (InfraError::QemuMissing { .. } | InfraError::Stub { .. } | InfraError::File { .. }))) => {
+            Err(error.into())
+        }
+        Err(failure) => {
+            // Only a boot that works under TCG shows that KVM was to blame.
+            let vm = Vm::boot_with(options, Accelerator::Tcg, options.boot_timeout.min(deadline.left()))?;
+            let reason = first_line(&failure.to_string());
+            say(&format!("/dev/kvm is there and does not work ({reason}); using emulation (TCG) on this machine from now on"));
+            remember(&path, &Memory { machine, kvm_works: false, reason })?;
+            Ok(vm)
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_string()
+}
+
+fn remembered(path: &Path, machine: &str) -> Option<Memory> {
+    let memory: Memory = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (memory.machine == machine).then_some(memory)
+}
+
+fn remember(path: &Path, memory: &Memory) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(memory).expect("a memory is plain data");
+    Ok(cache::write_whole(path, &text)?)
+}
+
+/// What a verdict on KVM depends on: the machine, its kernel, and QEMU.
+fn machine_identity(qemu: &Path) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    let version = Command::new(qemu).arg("--version").stdin(Stdio::null()).output();
+    let version = version.map(|output| first_line(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default();
+    format!("{} {} {version}", read("/etc/machine-id"), read("/proc/sys/kernel/osrelease"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_learnt_on_another_machine_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accelerator.json");
+        assert!(remembered(&path, "here").is_none());
+        remember(&path, &Memory { machine: "here".into(), kvm_works: false, reason: "aborts".into() }).unwrap();
+        assert!(!remembered(&path, "here").unwrap().kvm_works);
+        assert!(remembered(&path, "there").is_none());
+    }
+}

@@ -1,0 +1,207 @@
+//! From a kernel image to a guest whose agent answers.
+//!
+//! [`machine`] is QEMU's command line, [`supervise`] its process, [`initramfs`] what the guest runs from,
+//! [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM and TCG.
+
+mod accelerator;
+mod console;
+mod initramfs;
+mod machine;
+mod monitor;
+mod supervise;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use settime32_abi::frame::{self, Reply, Request};
+use tempfile::TempDir;
+
+use crate::failure::{BootError, Failure, GuestError, InfraError};
+use crate::guest::{Connection, Incoming};
+use crate::kernels::Kernel;
+
+pub use accelerator::{Accelerator, Choice};
+pub use console::{Symptom, triage};
+pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
+pub(crate) use initramfs::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH};
+pub use machine::Machine;
+pub use supervise::Emulator;
+
+/// Wall-clock limit of a whole run, said by the user.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Instant,
+    /// The limit, seconds, for messages.
+    pub seconds: u64,
+}
+
+impl Deadline {
+    /// A deadline that is `limit` from now.
+    pub fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, seconds: limit.as_secs() }
+    }
+
+    /// What is left; zero when it has passed.
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// How to boot.
+#[derive(Clone, Debug)]
+pub struct BootOptions {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// QEMU's program.
+    pub qemu: PathBuf,
+    /// KVM, TCG, or whichever works.
+    pub choice: Choice,
+    /// Added to the guest's kernel command line.
+    pub append: String,
+    /// How long the agent may take.
+    pub boot_timeout: Duration,
+}
+
+/// A guest whose agent answers. Dropping it ends QEMU.
+#[derive(Debug)]
+pub struct Vm {
+    connection: Connection,
+    emulator: Emulator,
+    folder: TempDir,
+    /// What runs the guest.
+    pub accelerator: Accelerator,
+    /// `uname -r` in the guest.
+    pub kernel_release: String,
+    /// CPUs online in the guest.
+    pub cpus: u32,
+}
+
+/// How long between looks at a guest that is silent.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Vm {
+    /// Boots and waits until the agent is ready. `say` is told, once per machine, why KVM is not used.
+    pub fn boot(options: &BootOptions, deadline: Deadline, say: crate::kernels::Say) -> Result<Self, Failure> {
+        accelerator::decide(options, deadline, say)
+    }
+
+    fn boot_with(options: &BootOptions, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("settime32-vm-").tempdir();
+        let folder = folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?;
+        let initramfs = folder.path().join("initramfs.cpio");
+        let contents = agent_initramfs(&options.kernel)?;
+        fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
+        let machine = Machine {
+            qemu: options.qemu.clone(),
+            accelerator,
+            kernel: options.kernel.image.clone(),
+            initramfs,
+            append: options.append.clone(),
+            console: console_path(folder.path()),
+            agent_port: true,
+        };
+        let mut emulator = Emulator::start(&machine)?;
+        let stream = emulator.take_agent().expect("the machine has an agent port");
+        let mut vm = Self { connection: Connection::new(stream), emulator, folder, accelerator, kernel_release: String::new(), cpus: 0 };
+        vm.wait_ready(limit)?;
+        Ok(vm)
+    }
+
+    /// Waits for [`Reply::Ready`], looking after the emulator meanwhile.
+    fn wait_ready(&mut self, limit: Duration) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            match self.connection.receive(LOOK_INTERVAL) {
+                Incoming::Reply(Reply::Ready { protocol, kernel_release, cpus }) => {
+                    if protocol != frame::PROTOCOL {
+                        return Err(BootError::Protocol { expected: frame::PROTOCOL, found: protocol }.into());
+                    }
+                    (self.kernel_release, self.cpus) = (kernel_release, cpus);
+                    return Ok(());
+                }
+                Incoming::Reply(other) => return Err(GuestError::Agent { reason: format!("{other:?} before it was ready") }.into()),
+                Incoming::Broken(source) => return Err(GuestError::Frame { source }.into()),
+                Incoming::Closed => return Err(self.boot_ended()),
+                Incoming::Nothing => {}
+            }
+            if let Some(state) = self.emulator.stopped_state() {
+                return Err(BootError::Stopped { state }.into());
+            }
+            if started.elapsed() > limit {
+                return Err(match self.symptom() {
+                    Some(symptom) => BootError::Ended { status: "still running".into(), symptom: symptom.told() },
+                    None => BootError::NotReady { seconds: limit.as_secs() },
+                }
+                .into());
+            }
+        }
+    }
+
+    /// QEMU ended before the agent was ready: its own fault when the guest said nothing, else the guest's.
+    fn boot_ended(&mut self) -> Failure {
+        let status = self.emulator.wait_status();
+        let console = self.console();
+        if console.is_empty() {
+            return InfraError::QemuRefused { program: self.emulator.program.clone(), status, stderr: self.emulator.stderr() }.into();
+        }
+        let symptom = triage(&console).map(|symptom| symptom.told()).unwrap_or_default();
+        BootError::Ended { status, symptom }.into()
+    }
+
+    /// Sends a request; a guest that is gone is noticed by the next [`Vm::receive`].
+    pub fn send(&self, request: &Request) {
+        self.connection.send(request);
+    }
+
+    /// The next reply. Fails when the guest is gone, when the agent says that a request failed, and when the
+    /// deadline passes (`doing` then says what the run was at).
+    pub fn receive(&mut self, deadline: Deadline, doing: &'static str) -> Result<Reply, Failure> {
+        loop {
+            if let Some(reply) = self.receive_within(deadline, LOOK_INTERVAL, doing)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The same, but gives `None` when nothing came within `wait`.
+    pub fn receive_within(&mut self, deadline: Deadline, wait: Duration, doing: &'static str) -> Result<Option<Reply>, Failure> {
+        match self.connection.receive(wait.min(deadline.left())) {
+            Incoming::Reply(Reply::Failed { reason }) => Err(GuestError::Agent { reason }.into()),
+            Incoming::Reply(reply) => Ok(Some(reply)),
+            Incoming::Broken(source) => Err(GuestError::Frame { source }.into()),
+            Incoming::Closed => {
+                let status = self.emulator.wait_status();
+                Err(self.kernel_failure().unwrap_or(GuestError::Lost { status }).into())
+            }
+            Incoming::Nothing if deadline.left().is_zero() => Err(match self.kernel_failure() {
+                Some(failure) => failure.into(),
+                None => BootError::Hang { seconds: deadline.seconds, doing }.into(),
+            }),
+            Incoming::Nothing => Ok(None),
+        }
+    }
+
+    /// What the console shows of a failed guest kernel, as an error.
+    pub fn kernel_failure(&self) -> Option<GuestError> {
+        self.symptom().map(|symptom| GuestError::Kernel { symptom: symptom.name, line: symptom.line })
+    }
+
+    fn symptom(&self) -> Option<Symptom> {
+        triage(&self.console())
+    }
+
+    /// Everything that the guest's console showed so far.
+    pub fn console(&self) -> String {
+        fs::read(console_path(self.folder.path())).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// QEMU's process id.
+    pub fn emulator_pid(&self) -> u32 {
+        self.emulator.pid()
+    }
+}
+
+fn console_path(folder: &Path) -> PathBuf {
+    folder.join("console.log")
+}
