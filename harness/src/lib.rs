@@ -1,11 +1,18 @@
-//! The harness: generate → boot → capture → compare → report, a module a stage.
+//! The harness, a module a stage: [`generate`] → [`boot`] → [`session`] (workload and tracer) → [`oracle`]
+//! (with the [`model`] of the kernel) → [`verdict`] → [`report`]. [`verify`] is the pipeline.
 
+pub mod bench;
 pub mod boot;
 mod cache;
+pub mod cli;
 pub mod failure;
 pub mod generate;
 mod guest;
 pub mod kernels;
 pub mod model;
 pub mod oracle;
+pub mod progress;
+pub mod report;
+pub mod session;
 pub mod verdict;
+pub mod verify;

@@ -1,0 +1,218 @@
+//! The command line: what can be asked for, and nothing of how it is done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use settime32_abi::plan::{Plan, PlanError};
+
+use crate::boot::Choice;
+use crate::session::Injection;
+use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
+
+/// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what was captured.
+#[derive(Debug, Parser)]
+#[command(name = "settime32-harness", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 pass, 1 violation, 2 usage, 3 inconclusive (events lost), 4 guest failure,
+5 boot failure or hang, 6 infrastructure (QEMU, kernel image or toolchain missing).
+Cached kernels and records of failed runs are in $SETTIME32_CACHE, else in the user's cache folder.";
+
+/// The harness's jobs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make generated calls in a guest, trace them, compare, and print a verdict.
+    Verify(VerifyArgs),
+    /// Do again what a failed run did; its report prints the command.
+    Replay(ReplayArgs),
+    /// List the kernels known by name.
+    Kernels,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Time from QEMU's start to the agent being ready, against a bare init that prints one line on the same kernel.
+    Boot {
+        /// Boots of each kind, taken in turn.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// What is booted.
+        #[command(flatten)]
+        guest: GuestArgs,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The guest that is booted.
+#[derive(Args, Clone, Debug)]
+pub struct GuestArgs {
+    /// A name that `kernels` lists, or the path of a bzImage.
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_KERNEL)]
+    pub kernel: String,
+    /// What runs the guest.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Choice,
+    /// QEMU's program.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_QEMU)]
+    pub qemu: PathBuf,
+    /// Words added to the guest's kernel command line.
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+}
+
+/// What `verify` and `replay` share.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// How the tracer attaches.
+    #[arg(long, value_enum, default_value = "kprobe")]
+    attach: Attach,
+    /// Size of the tracer's ring buffer, such as 256K.
+    #[arg(long, value_name = "SIZE")]
+    buffer: Option<String>,
+    /// Wall-clock limit of the whole run, such as 90s or 5m [default: 2 minutes, and 1 s more for each 1,000 calls].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Cause a failure on purpose, to see that it is told apart.
+    #[arg(long, value_enum, value_name = "FAILURE")]
+    inject: Option<Injection>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Calls to make.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: u64,
+    /// Seed of the generator [default: a new one, which the report shows].
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// A plan in a file, instead of generated ones.
+    #[arg(conflicts_with_all = ["seed", "plan", "calls"], required_unless_present = "seed")]
+    file: Option<PathBuf>,
+    /// Seed of the run.
+    #[arg(long, requires = "calls")]
+    seed: Option<u64>,
+    /// Only this plan of the run; --calls is then the number of calls in it.
+    #[arg(long, requires = "seed")]
+    plan: Option<u64>,
+    /// Calls of the run.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: Option<u64>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// A job with its options checked.
+#[derive(Debug)]
+pub struct Job {
+    /// What to verify.
+    pub options: VerifyOptions,
+    /// Print the report as JSON.
+    pub json: bool,
+}
+
+/// Why the command line cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// The plan's file cannot be read.
+    #[error("failed to read the plan {path}: {source}")]
+    PlanFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The plan's file holds no plan.
+    #[error("failed to use the plan {path}: {source}; a plan is what a failed run kept, or what `Plan::encode` gives")]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PlanError,
+    },
+    /// `--plan` with more calls than a plan holds.
+    #[error("--calls {calls} is more than the {CALLS_PER_PLAN} that one plan holds; with --plan it is the number of calls in that plan")]
+    PlanSize {
+        /// What was asked for.
+        calls: u64,
+    },
+}
+
+impl VerifyArgs {
+    /// The job.
+    pub fn job(self) -> Job {
+        let seed = self.seed.unwrap_or_else(fresh_seed);
+        self.run.job(Work::Run { calls: self.calls }, seed)
+    }
+}
+
+impl ReplayArgs {
+    /// The job.
+    pub fn job(self) -> Result<Job, UsageError> {
+        let calls = self.calls.unwrap_or_default();
+        let work = match (self.file, self.plan) {
+            (Some(path), _) => {
+                let bytes = std::fs::read(&path).map_err(|source| UsageError::PlanFile { path: path.clone(), source })?;
+                let plan = Plan::decode(&bytes).map_err(|source| UsageError::Plan { path: path.clone(), source })?;
+                Work::Literal { file: path, plan }
+            }
+            (None, Some(_)) if calls > CALLS_PER_PLAN => return Err(UsageError::PlanSize { calls }),
+            (None, Some(index)) => Work::OnePlan { index, calls },
+            (None, None) => Work::Run { calls },
+        };
+        Ok(self.run.job(work, self.seed.unwrap_or_default()))
+    }
+}
+
+impl RunArgs {
+    fn job(self, work: Work, seed: u64) -> Job {
+        let timeout = self.timeout.unwrap_or_else(|| Duration::from_secs(120 + work.calls() / 1000));
+        let GuestArgs { kernel, accel, qemu, append } = self.guest;
+        let setup = Setup { kernel, attach: self.attach, accelerator: accel, qemu, append, buffer: self.buffer, inject: self.inject };
+        let options = VerifyOptions { work, seed, setup, timeout };
+        Job { options, json: self.json }
+    }
+}
+
+/// A seed that differs from run to run; short, since people copy it.
+fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    now.as_nanos() as u64 % 1_000_000_007
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

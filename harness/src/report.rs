@@ -1,0 +1,287 @@
+//! What a run says at its end: for people a table and, after a failure, what differed and how to see it again;
+//! for machines the same as one JSON object.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::boot::{Accelerator, Vm};
+use crate::cache;
+use crate::failure::Failure;
+use crate::oracle::Finding;
+use crate::session::Session;
+use crate::verdict::Verdict;
+use crate::verify::{VerifyOptions, Work};
+
+/// Seconds that each stage took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Seconds {
+    /// Finding, fetching and checking the kernel.
+    pub prepare: f64,
+    /// QEMU's start to the agent's first frame.
+    pub boot: f64,
+    /// The tracer's start to its ready line.
+    pub attach: f64,
+    /// All plans, compared as they come.
+    pub calls: f64,
+    /// The tracer's end, and the rest of its output.
+    pub drain: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// The kernel that was booted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KernelReport {
+    /// As asked for.
+    pub name: String,
+    /// Version of its package, for a kernel by name.
+    pub package_version: Option<String>,
+    /// `uname -r` in the guest; null when it never came up.
+    pub release: Option<String>,
+}
+
+/// The report; `--json` prints it with these names.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why the run ended early, when it did.
+    pub failure: Option<String>,
+    /// The kernel.
+    pub kernel: KernelReport,
+    /// What ran the guest; null when nothing did.
+    pub accelerator: Option<Accelerator>,
+    /// How the tracer attached.
+    pub attach: String,
+    /// Seed of the calls.
+    pub seed: u64,
+    /// Calls asked for.
+    pub calls: u64,
+    /// Calls whose event was there and was compared.
+    pub captured: u64,
+    /// Differences found.
+    pub mismatches: u64,
+    /// Events that the tracer counted as lost.
+    pub lost: u64,
+    /// Calls a second, from the first call to the last comparison.
+    pub calls_per_second: f64,
+    /// Seconds by stage.
+    pub seconds: Seconds,
+    /// The first differences, in words.
+    pub findings: Vec<String>,
+    /// The command that does it again, after anything but a pass.
+    pub replay: Option<String>,
+    /// Folder with the console, the tracer's stderr and the plan, after anything but a pass.
+    pub record: Option<PathBuf>,
+    #[serde(skip)]
+    findings_whole: Vec<Finding>,
+    /// What the guest's console showed.
+    #[serde(skip)]
+    pub console: String,
+    #[serde(skip)]
+    tracer_stderr: String,
+}
+
+impl Report {
+    /// A report of a run that has not begun.
+    pub fn new(options: &VerifyOptions) -> Self {
+        Self {
+            verdict: Verdict::Inconclusive,
+            failure: None,
+            kernel: KernelReport { name: options.setup.kernel.clone(), ..KernelReport::default() },
+            accelerator: None,
+            attach: options.setup.attach.to_string(),
+            seed: options.seed,
+            calls: options.work.calls(),
+            captured: 0,
+            mismatches: 0,
+            lost: 0,
+            calls_per_second: 0.0,
+            seconds: Seconds::default(),
+            findings: Vec::new(),
+            replay: None,
+            record: None,
+            findings_whole: Vec::new(),
+            console: String::new(),
+            tracer_stderr: String::new(),
+        }
+    }
+
+    /// Takes down what the guest turned out to be.
+    pub fn booted(&mut self, vm: &Vm) {
+        self.accelerator = Some(vm.accelerator);
+        self.kernel.release = Some(vm.kernel_release.clone());
+    }
+
+    /// Takes down what was compared. Nothing counts as missing in a run that was cut short
+    /// (`whole` is false).
+    pub fn ran(&mut self, session: Session, whole: bool) {
+        self.console = session.vm().console();
+        self.tracer_stderr = session.tracer_stderr();
+        let findings = if whole { session.oracle.finish() } else { session.oracle.so_far().clone() };
+        self.captured = findings.checked;
+        self.mismatches = findings.mismatches();
+        self.lost = findings.lost;
+        self.verdict = Verdict::of(&findings, self.calls);
+        self.findings = findings.first.iter().map(ToString::to_string).collect();
+        self.findings_whole = findings.first;
+    }
+
+    /// Ends the report: the verdict, and after anything but a pass a record and the way back.
+    pub fn conclude(&mut self, options: &VerifyOptions, seconds: Seconds, outcome: Result<(), Failure>) {
+        self.seconds = seconds;
+        let judged = seconds.calls + seconds.drain;
+        self.calls_per_second = if judged > 0.0 { self.captured as f64 / judged } else { 0.0 };
+        if let Err(failure) = &outcome {
+            self.verdict = failure.verdict();
+            self.failure = Some(failure.to_string());
+        }
+        if self.verdict != Verdict::Pass {
+            self.replay = Some(self.replay_command(options));
+            match self.keep_record(options) {
+                Ok(folder) => self.record = Some(folder),
+                Err(error) => self.findings.push(format!("the record of this run could not be kept: {error}")),
+            }
+        }
+    }
+
+    /// The plan to which all findings belong, when there is one.
+    fn only_plan(&self) -> Option<u64> {
+        let mut plans = self.findings_whole.iter().map(|finding| finding.place.plan);
+        let first = plans.next()??;
+        plans.all(|plan| plan == Some(first)).then_some(first)
+    }
+
+    fn replay_command(&self, options: &VerifyOptions) -> String {
+        let mut command = String::from("cargo harness replay");
+        let single = self.only_plan().filter(|_| self.failure.is_none());
+        match (&options.work, single) {
+            (Work::Literal { file, .. }, _) => write!(command, " {}", quoted(&file.display().to_string())),
+            (Work::Run { calls }, Some(index)) => {
+                let size = crate::verify::CALLS_PER_PLAN.min(calls - index * crate::verify::CALLS_PER_PLAN);
+                write!(command, " --seed {} --plan {index} --calls {size}", options.seed)
+            }
+            (Work::Run { calls }, None) => write!(command, " --seed {} --calls {calls}", options.seed),
+            (Work::OnePlan { index, calls }, _) => write!(command, " --seed {} --plan {index} --calls {calls}", options.seed),
+        }
+        .expect("a string takes everything");
+        command += &format!(" --kernel {} --attach {}", quoted(&options.setup.kernel), options.setup.attach);
+        if !options.setup.append.is_empty() {
+            command += &format!(" --append {}", quoted(&options.setup.append));
+        }
+        if let Some(buffer) = &options.setup.buffer {
+            command += &format!(" --buffer {buffer}");
+        }
+        if let Some(inject) = options.setup.inject {
+            let value = clap::ValueEnum::to_possible_value(&inject).expect("no injection is hidden");
+            command += &format!(" --inject {} --timeout {}s", value.get_name(), options.timeout.as_secs());
+        }
+        command
+    }
+
+    /// Keeps what a person needs to look into the failure.
+    fn keep_record(&self, options: &VerifyOptions) -> Result<PathBuf, crate::failure::InfraError> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let folder = cache::folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()));
+        cache::write_whole(&folder.join("console.log"), self.console.as_bytes())?;
+        cache::write_whole(&folder.join("tracer-stderr.log"), self.tracer_stderr.as_bytes())?;
+        let json = serde_json::to_vec_pretty(self).expect("a report is plain data");
+        cache::write_whole(&folder.join("report.json"), &json)?;
+        if let Work::Literal { plan, .. } = &options.work {
+            cache::write_whole(&folder.join("plan"), &plan.encode())?;
+        }
+        Ok(folder)
+    }
+
+    /// The table and what follows it.
+    pub fn text(&self) -> String {
+        let mut text = self.table().to_string();
+        text.push('\n');
+        for line in &self.findings {
+            text += &format!("\n{line}\n");
+        }
+        if self.mismatches > self.findings.len() as u64 {
+            text += &format!("\n… and {} more differences\n", self.mismatches - self.findings.len() as u64);
+        }
+        if let Some(failure) = &self.failure {
+            text += &format!("\n{}: {failure}\n", self.verdict);
+        }
+        if let Some(record) = &self.record {
+            text += &format!("\nkept    {}\n", record.display());
+        }
+        if let Some(replay) = &self.replay {
+            text += &format!("replay  {replay}\n");
+        }
+        text
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        let release = self.kernel.release.clone().unwrap_or_else(|| self.kernel.name.clone());
+        let kernel = match &self.kernel.package_version {
+            Some(version) => format!("{release} (Debian {version})"),
+            None => release,
+        };
+        let Seconds { prepare, boot, attach, calls, drain, total } = self.seconds;
+        let stages =
+            format!("prepare {prepare:.1} + boot {boot:.1} + attach {attach:.1} + calls {calls:.1} + drain {drain:.1} = {total:.1} in all");
+        let rows = [
+            ("kernel", kernel),
+            ("accelerator", self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
+            ("attach mode", self.attach.clone()),
+            ("seed", self.seed.to_string()),
+            ("calls", grouped(self.calls)),
+            ("captured", grouped(self.captured)),
+            ("mismatches", grouped(self.mismatches)),
+            ("lost", grouped(self.lost)),
+            ("calls a second", grouped(self.calls_per_second.round() as u64)),
+            ("seconds", stages),
+            ("verdict", self.verdict.to_string()),
+        ];
+        for (name, value) in rows {
+            table.add_row([Cell::new(name), Cell::new(value)]);
+        }
+        table
+    }
+}
+
+/// 1234567 → `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=:,+@%".contains(character);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str));
+    }
+
+    #[test]
+    fn words_survive_the_shell() {
+        for word in ["plain-word_1.0", "two words", "it's", "", "a;b", "$HOME"] {
+            let output = std::process::Command::new("sh").arg("-c").arg(format!("printf %s {}", quoted(word))).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word);
+        }
+    }
+}

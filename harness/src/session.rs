@@ -1,0 +1,260 @@
+//! Drives a booted guest: tracer up, plan after plan through the workload, tracer down, everything that is
+//! written handed to the oracle as it comes.
+//!
+//! It knows processes and bytes; what they mean is the oracle's. At most one plan runs at a time, and the next
+//! starts only when the events of the one before the last have arrived, so that a tracer that is slower than
+//! the workload is not made to lose events by the harness.
+
+use std::time::{Duration, Instant};
+
+use settime32_abi::frame::{Exit, Fault, Reply, Request, Stream};
+use settime32_abi::journal::Journal;
+use settime32_abi::plan::Plan;
+
+use crate::boot::{Deadline, Vm, WORKLOAD_PATH};
+use crate::failure::{BootError, Failure, GuestError};
+use crate::oracle::Oracle;
+
+/// What to run in the guest, and how.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// The tracer's program in the guest and its arguments.
+    pub tracer: Vec<String>,
+    /// A failure to cause on purpose, to test the harness.
+    pub inject: Option<Injection>,
+    /// Wall-clock limit.
+    pub deadline: Deadline,
+}
+
+/// Failures that the harness can be told to cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Injection {
+    /// The guest's kernel panics while the first plan runs.
+    GuestPanic,
+    /// The guest stops answering while the first plan runs.
+    GuestHang,
+    /// The workload is killed while the first plan runs.
+    KillWorkload,
+    /// The tracer is killed while the first plan runs.
+    KillTracer,
+    /// The end of the first journal is cut off.
+    TruncateJournal,
+}
+
+/// The agent's name for the tracer's process; workloads are named upward from [`FIRST_WORKLOAD`].
+const TRACER: u32 = 1;
+const FIRST_WORKLOAD: u32 = 100;
+
+/// How long the tracer may write nothing, while events are still missing, before the run goes on without them.
+/// It decides only how long a run that fails takes.
+const STALL: Duration = Duration::from_secs(3);
+
+/// What the tracer says on stderr when it is attached.
+const READY: &str = ": ready";
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+
+/// A guest and the tracer in it.
+#[derive(Debug)]
+pub struct Session {
+    vm: Vm,
+    options: SessionOptions,
+    /// What has been compared so far.
+    pub oracle: Oracle,
+    /// The tracer's output up to the last line's end has been handed on; this is what followed.
+    partial_line: Vec<u8>,
+    tracer_stderr: Vec<u8>,
+    tracer_exit: Option<Exit>,
+    last_output: Instant,
+    next_workload: u32,
+}
+
+/// The workload that is running.
+struct Workload {
+    id: u32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Session {
+    /// A session on a guest that is up; the tracer is not started yet.
+    pub fn new(vm: Vm, oracle: Oracle, options: SessionOptions) -> Self {
+        Self {
+            vm,
+            options,
+            oracle,
+            partial_line: Vec::new(),
+            tracer_stderr: Vec::new(),
+            tracer_exit: None,
+            last_output: Instant::now(),
+            next_workload: FIRST_WORKLOAD,
+        }
+    }
+
+    /// Starts the tracer and waits until it says that it is attached.
+    pub fn attach(&mut self) -> Result<(), Failure> {
+        let argv = self.options.tracer.clone();
+        self.vm.send(&Request::Spawn { id: TRACER, argv, env: Vec::new(), stdin: Vec::new(), uid: None });
+        while !String::from_utf8_lossy(&self.tracer_stderr).lines().any(|line| line.contains(READY)) {
+            self.take("the tracer attaches", &mut None)?;
+            self.fail_if_tracer_ended("it attached")?;
+        }
+        Ok(())
+    }
+
+    /// Runs one plan and hands its journal to the oracle. Events may still be on their way afterwards.
+    pub fn run_plan(&mut self, index: u64, plan: Plan) -> Result<(), Failure> {
+        let id = self.next_workload;
+        self.next_workload += 1;
+        let argv = [WORKLOAD_PATH, "-", "-"].map(str::to_string).to_vec();
+        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin: plan.encode(), uid: None });
+        let inject = self.options.inject.filter(|_| id == FIRST_WORKLOAD);
+        self.cause(inject, id);
+        let mut workload = Some(Workload { id, stdout: Vec::new(), stderr: Vec::new() });
+        let status = loop {
+            if let Some(status) = self.take("a plan runs", &mut workload)? {
+                break status;
+            }
+            self.fail_if_tracer_ended("a plan ran")?;
+        };
+        let Workload { mut stdout, stderr, .. } = workload.expect("it was put there above");
+        if status != Exit::Code(0) {
+            return Err(GuestError::Workload { plan: index, status, said: told(&stderr) }.into());
+        }
+        if inject == Some(Injection::TruncateJournal) {
+            stdout.truncate(stdout.len().saturating_sub(1));
+        }
+        let journal = Journal::parse(&stdout).map_err(|source| GuestError::Journal { plan: index, source })?;
+        self.oracle.plan_done(index, plan, journal);
+        Ok(())
+    }
+
+    fn cause(&self, inject: Option<Injection>, workload: u32) {
+        match inject {
+            Some(Injection::GuestPanic) => self.vm.send(&Request::Inject(Fault::Panic)),
+            Some(Injection::GuestHang) => self.vm.send(&Request::Inject(Fault::Hang)),
+            Some(Injection::KillWorkload) => self.vm.send(&Request::Signal { id: workload, signal: SIGKILL }),
+            Some(Injection::KillTracer) => self.vm.send(&Request::Signal { id: TRACER, signal: SIGKILL }),
+            Some(Injection::TruncateJournal) | None => {}
+        }
+    }
+
+    /// Waits until at most `missing` events are still to come, or the tracer has been silent for [`STALL`].
+    pub fn wait_events(&mut self, missing: u64) -> Result<(), Failure> {
+        self.last_output = Instant::now();
+        while self.oracle.outstanding() > missing && self.last_output.elapsed() < STALL {
+            self.take_within(Duration::from_millis(50), "events arrive", &mut None)?;
+            self.fail_if_tracer_ended("events arrived")?;
+        }
+        Ok(())
+    }
+
+    /// Asks the tracer to stop, and takes everything that it still writes.
+    pub fn stop_tracer(&mut self) -> Result<(), Failure> {
+        self.fail_if_tracer_ended("the plans ran")?;
+        self.vm.send(&Request::Signal { id: TRACER, signal: SIGINT });
+        while self.tracer_exit.is_none() {
+            self.take("the tracer stops", &mut None)?;
+        }
+        if !self.partial_line.is_empty() {
+            let line = std::mem::take(&mut self.partial_line);
+            self.oracle.line(&line);
+        }
+        if self.oracle.so_far().summary.is_none() {
+            self.fail_if_tracer_ended("it stopped, without its last line")?;
+        }
+        match self.vm.kernel_failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Content of a file in the guest.
+    pub fn read_file(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.vm.send(&Request::Get { path: path.into() });
+        loop {
+            match self.vm.receive(self.options.deadline, "a file is read")? {
+                Reply::File { content, .. } => return Ok(content),
+                other => drop(self.sort(other, &mut None)),
+            }
+        }
+    }
+
+    /// The guest.
+    pub fn vm(&self) -> &Vm {
+        &self.vm
+    }
+
+    /// What the tracer wrote to stderr.
+    pub fn tracer_stderr(&self) -> String {
+        String::from_utf8_lossy(&self.tracer_stderr).into_owned()
+    }
+
+    fn fail_if_tracer_ended(&self, doing: &'static str) -> Result<(), Failure> {
+        match self.tracer_exit {
+            Some(status) => Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes one message and sorts it; gives the workload's end.
+    fn take(&mut self, doing: &'static str, workload: &mut Option<Workload>) -> Result<Option<Exit>, Failure> {
+        let reply = self.vm.receive(self.options.deadline, doing)?;
+        if self.options.deadline.left().is_zero() {
+            return Err(BootError::Hang { seconds: self.options.deadline.seconds, doing }.into());
+        }
+        Ok(self.sort(reply, workload))
+    }
+
+    fn take_within(&mut self, wait: Duration, doing: &'static str, workload: &mut Option<Workload>) -> Result<Option<Exit>, Failure> {
+        let reply = self.vm.receive_within(self.options.deadline, wait, doing)?;
+        Ok(reply.and_then(|reply| self.sort(reply, workload)))
+    }
+
+    fn sort(&mut self, reply: Reply, workload: &mut Option<Workload>) -> Option<Exit> {
+        match reply {
+            Reply::Output { id: TRACER, stream: Stream::Stdout, content } => self.lines(&content),
+            Reply::Output { id: TRACER, stream: Stream::Stderr, content } => self.tracer_stderr.extend(content),
+            Reply::Output { id, stream, content } => {
+                if let Some(workload) = workload.as_mut().filter(|workload| workload.id == id) {
+                    match stream {
+                        Stream::Stdout => workload.stdout.extend(content),
+                        Stream::Stderr => workload.stderr.extend(content),
+                    }
+                }
+            }
+            Reply::Exited { id: TRACER, status } => self.tracer_exit = Some(status),
+            Reply::Exited { id, status } => return workload.as_ref().filter(|workload| workload.id == id).map(|_| status),
+            // `Failed` became an error where it was received.
+            Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Failed { .. } => {}
+        }
+        None
+    }
+
+    /// Hands whole lines of the tracer's output to the oracle.
+    fn lines(&mut self, content: &[u8]) {
+        self.last_output = Instant::now();
+        let mut rest = content;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            if self.partial_line.is_empty() {
+                self.oracle.line(&rest[..end]);
+            } else {
+                self.partial_line.extend_from_slice(&rest[..end]);
+                let line = std::mem::take(&mut self.partial_line);
+                self.oracle.line(&line);
+            }
+            rest = &rest[end + 1..];
+        }
+        self.partial_line.extend_from_slice(rest);
+    }
+}
+
+/// What a program said, as the end of a message.
+fn told(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    match text.trim() {
+        "" => String::new(),
+        said => format!(": {said}"),
+    }
+}
