@@ -1,0 +1,184 @@
+//! The harness's command line, run as a user would: every way in which a run can end has its own verdict, exit
+//! code and message. Declared by the package `settime32-harness`, whose program it runs.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+use rstest::rstest;
+use serde_json::Value;
+
+fn harness() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_settime32-harness"))
+}
+
+/// Runs `verify` with arguments divided at blanks, and gives the exit code and the report.
+fn report_of(arguments: &str) -> (i32, Value) {
+    let output = harness().arg("verify").arg("--json").args(arguments.split(' ')).output().unwrap();
+    let report = serde_json::from_slice(&output.stdout);
+    let report = report.unwrap_or_else(|error| panic!("no report ({error}): {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().expect("it is not killed"), report)
+}
+
+#[test]
+fn help_names_the_jobs_and_the_exit_codes() {
+    let all = ["verify", "replay", "kernels", "bench"].into_iter().map(contains).fold(contains("Exit codes: 0 pass"), |_, next| next);
+    harness().arg("--help").assert().success().stdout(all.and(contains("1 violation")));
+    harness().args(["verify", "--help"]).assert().success().stdout(contains("--calls").and(contains("--seed")));
+}
+
+#[rstest]
+#[case("")]
+#[case("frobnicate")]
+#[case("verify --calls 0")]
+#[case("verify --calls many")]
+#[case("verify --timeout soon")]
+#[case("verify --attach magic")]
+#[case("replay")]
+#[case("replay --seed 7")]
+#[case("replay --seed 7 --plan 0 --calls 10001")]
+#[case("replay /nonexistent/plan")]
+fn bad_arguments_are_a_usage_error(#[case] arguments: &str) {
+    let words = arguments.split(' ').filter(|word| !word.is_empty());
+    harness().args(words).assert().code(2).stdout("").stderr(predicate::str::is_empty().not());
+}
+
+#[test]
+fn a_file_that_is_no_plan_is_a_usage_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "not a plan").unwrap();
+    harness().arg("replay").arg(file.path()).assert().code(2).stderr(contains("not a plan").and(contains(file.path().to_str().unwrap())));
+}
+
+#[rstest]
+#[case("--kernel /nonexistent/vmlinuz", "/nonexistent/vmlinuz")]
+#[case("--kernel 9.99", "9.99")]
+#[case("--qemu /nonexistent/qemu", "/nonexistent/qemu")]
+fn what_is_missing_is_an_infrastructure_failure(#[case] arguments: &str, #[case] named: &str) {
+    let (code, report) = report_of(arguments);
+    assert_eq!((code, report["verdict"].as_str()), (6, Some("infrastructure")), "{report}");
+    let failure = report["failure"].as_str().unwrap();
+    assert!(failure.contains(named), "{failure}");
+    assert_eq!(report["captured"], 0);
+}
+
+#[test]
+fn a_qemu_that_refuses_its_machine_is_an_infrastructure_failure() {
+    // A program that ends at once, with an error of its own, is what a broken QEMU is to the harness.
+    let (code, report) = report_of("--accel tcg --qemu /bin/false");
+    assert_eq!((code, report["verdict"].as_str()), (6, Some("infrastructure")), "{report}");
+}
+
+#[test]
+fn an_empty_path_has_no_qemu() {
+    let output = harness().args(["verify", "--json"]).env("PATH", "").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{report}");
+    assert!(report["failure"].as_str().unwrap().contains("ci/setup"), "{report}");
+}
+
+/// Every failure in the guest, caused on purpose.
+#[rstest]
+#[case::panic("--inject guest-panic", 4, "guest-failure", "kernel panic")]
+#[case::hang("--inject guest-hang --timeout 25s", 5, "boot-failure", "no answer within the time limit of 25 s")]
+#[case::killed_workload("--inject kill-workload", 4, "guest-failure", "the workload ended with signal 9")]
+#[case::killed_tracer("--inject kill-tracer", 4, "guest-failure", "the tracer ended with signal 9")]
+#[case::truncated_journal("--inject truncate-journal", 4, "guest-failure", "journal is truncated")]
+#[case::no_init("--append rdinit=/nonexistent", 5, "boot-failure", "kernel panic")]
+#[case::lockdown("--append lockdown=confidentiality", 4, "guest-failure", "lockdown")]
+fn each_failure_has_its_own_verdict(#[case] arguments: &str, #[case] code: i32, #[case] verdict: &str, #[case] said: &str) {
+    let (found_code, report) = report_of(arguments);
+    assert_eq!((found_code, report["verdict"].as_str()), (code, Some(verdict)), "{report}");
+    let failure = report["failure"].as_str().unwrap();
+    assert!(failure.contains(said), "{failure}");
+    // What a person needs to look into it is kept.
+    let record = Path::new(report["record"].as_str().unwrap());
+    assert!(record.join("report.json").exists() && record.join("console.log").exists(), "{record:?}");
+    let replay = report["replay"].as_str().unwrap();
+    assert!(replay.starts_with("cargo harness replay --seed "), "{replay}");
+}
+
+/// A buffer that is too small loses events; each is counted, and the verdict is no pass.
+#[test]
+fn lost_events_are_counted_and_inconclusive() {
+    let (code, report) = report_of("--calls 20000 --buffer 4K");
+    assert_eq!((code, report["verdict"].as_str()), (3, Some("inconclusive")), "{report}");
+    let number = |name: &str| report[name].as_u64().unwrap();
+    assert!(number("lost") > 0, "{report}");
+    assert_eq!(number("captured") + number("lost"), 20_000, "{report}");
+    assert_eq!(number("mismatches"), 0, "{report}");
+}
+
+/// The command that a failure prints is taken as it stands, and fails in the same way.
+#[test]
+fn the_printed_replay_command_replays() {
+    let (code, report) = report_of("--inject kill-workload --seed 11");
+    let command = report["replay"].as_str().unwrap();
+    let words = command.strip_prefix("cargo harness ").unwrap().split(' ');
+    let output = harness().args(words).arg("--json").output().unwrap();
+    let again: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &again["failure"]), (Some(code), &report["failure"]));
+    assert_eq!((&again["seed"], &again["calls"]), (&report["seed"], &report["calls"]));
+}
+
+/// One plan of a run, replayed alone, passes where the run passes.
+#[test]
+fn a_single_plan_can_be_replayed() {
+    let output = harness().args("replay --seed 7 --plan 3 --calls 500 --json".split(' ')).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), report["captured"].as_u64()), (Some(0), Some(500)), "{report}");
+}
+
+#[test]
+fn a_pass_prints_a_table_that_says_so() {
+    let rows = ["kernel", "accelerator", "attach mode", "seed", "captured", "mismatches", "lost", "calls a second", "verdict"];
+    let output = harness().args("verify --calls 100 --seed 3".split(' ')).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for row in rows {
+        assert!(text.contains(row), "no row `{row}` in\n{text}");
+    }
+    assert!(text.lines().any(|line| line.contains("verdict") && line.contains("pass")), "{text}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// A VM never outlives the command that started it, however that ends.
+#[test]
+fn qemu_dies_with_the_harness() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_settime32-harness"))
+        .args("verify --calls 1000000 --accel tcg".split(' '))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let emulator = loop {
+        assert!(child.try_wait().unwrap().is_none(), "the harness ended before it started QEMU");
+        if let Some(pid) = child_named(child.id(), "qemu") {
+            break pid;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+    child.wait().unwrap();
+    // The kernel sends the signal when the parent ends; what is waited for here is only QEMU's own dying.
+    while is_alive(emulator) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn child_named(parent: u32, name: &str) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .find(|pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.contains(name)))
+}
+
+/// A zombie that nobody has waited for yet is dead, too.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+}

@@ -1,0 +1,66 @@
+//! The tracer's command line, without a probe ever being attached to this machine: everything here ends before
+//! that, for want of arguments or of privilege. Declared by the package `settime32-tracer`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use assert_cmd::assert::OutputAssertExt;
+use predicates::prelude::*;
+use predicates::str::contains;
+use rstest::rstest;
+
+/// Exit codes that the tracer documents.
+const USAGE: i32 = 2;
+const NO_PRIVILEGE: i32 = 12;
+
+/// The tracer as a user without any privilege, whoever runs the tests.
+fn unprivileged(arguments: &[&str]) -> Output {
+    // The build's folder may be closed to others, so the program is run from where all may go.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("settime32-tracer");
+    fs::copy(env!("CARGO_BIN_EXE_settime32-tracer"), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir("/");
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn help_names_options_and_exit_codes() {
+    let said = unprivileged(&["--help"]).assert().success();
+    let options = ["--output", "--pid", "--comm", "--duration", "--count", "--buffer", "Exit codes"];
+    options.into_iter().fold(said, |said, option| said.stdout(contains(option)));
+}
+
+#[rstest]
+#[case(&["--frobnicate"])]
+#[case(&["--output", "xml"])]
+#[case(&["--duration", "soon"])]
+#[case(&["--count", "-1"])]
+#[case(&["--buffer", "3K"])]
+#[case(&["-p", "everything"])]
+fn bad_arguments_are_a_usage_error(#[case] arguments: &[&str]) {
+    unprivileged(arguments).assert().code(USAGE).stdout("").stderr(predicate::str::is_empty().not());
+}
+
+/// Refused before anything is loaded, and the message says what is missing and what to do.
+#[test]
+fn without_privilege_it_refuses() {
+    let said = unprivileged(&["--count", "1"]).assert().code(NO_PRIVILEGE).stdout("");
+    said.stderr(contains("CAP_BPF").and(contains("root")));
+}
+
+/// A command that cannot be traced is not run untraced.
+#[test]
+fn without_privilege_the_command_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let trace = folder.path().join("it-ran");
+    unprivileged(&["--", "touch", trace.to_str().unwrap()]).assert().code(NO_PRIVILEGE);
+    assert!(!trace.exists());
+}
