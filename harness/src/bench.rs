@@ -1,12 +1,11 @@
 //! Measurements; figures come as ratios of what was taken in turn in one run.
 
 use std::fs;
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::boot::{Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Vm, bare_initramfs};
+use crate::boot::{Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs};
 use crate::failure::{BootError, Failure, InfraError};
 use crate::kernels::Say;
 
@@ -41,7 +40,7 @@ impl BootBench {
 pub fn boot(options: &BootOptions, rounds: u32, say: Say) -> Result<BootBench, Failure> {
     let deadline = || Deadline::after(options.boot_timeout * 2);
     // The first boot also settles which accelerator works, which is not what is measured.
-    let first = Vm::boot(options, deadline(), say)?;
+    let first = Vm::boot(options, &Scratch::new()?, deadline(), say)?;
     let (accelerator, kernel) = (first.accelerator, first.kernel_release.clone());
     drop(first);
     let choice = match accelerator {
@@ -54,7 +53,7 @@ pub fn boot(options: &BootOptions, rounds: u32, say: Say) -> Result<BootBench, F
         say(&format!("round {} of {rounds}", round + 1));
         bare.push(boot_bare(&options, accelerator)?);
         let started = Instant::now();
-        let vm = Vm::boot(&options, deadline(), say)?;
+        let vm = Vm::boot(&options, &Scratch::new()?, deadline(), say)?;
         agent.push(started.elapsed().as_secs_f64());
         drop(vm);
     }
@@ -64,30 +63,25 @@ pub fn boot(options: &BootOptions, rounds: u32, say: Say) -> Result<BootBench, F
 
 /// Seconds until the bare init's line is on the console.
 fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Failure> {
-    let folder = tempfile::tempdir().map_err(InfraError::file("create a folder in", std::env::temp_dir()))?;
     let started = Instant::now();
-    let initramfs = folder.path().join("initramfs.cpio");
+    let scratch = Scratch::new()?;
+    let initramfs = scratch.path().join("initramfs.cpio");
     fs::write(&initramfs, bare_initramfs()?).map_err(InfraError::file("write", &initramfs))?;
-    let console = folder.path().join("console.log");
     let machine = Machine {
         qemu: options.qemu.clone(),
         accelerator,
         kernel: options.kernel.image.clone(),
         initramfs,
         append: options.append.clone(),
-        console: console.clone(),
+        console: scratch.console_path(),
         agent_port: false,
     };
     let _emulator = Emulator::start(&machine)?;
-    let mut log = Vec::new();
-    while !String::from_utf8_lossy(&log).contains("bare init") {
+    while !scratch.console().contains("bare init") {
         if started.elapsed() > options.boot_timeout {
-            return Err(BootError::NotReady { seconds: options.boot_timeout.as_secs() }.into());
+            return Err(BootError::NotReady { seconds: options.boot_timeout.as_secs_f64() }.into());
         }
         std::thread::sleep(Duration::from_millis(2));
-        log.clear();
-        // Until QEMU has created the log there is nothing to read.
-        let _ = fs::File::open(&console).and_then(|mut file| file.read_to_end(&mut log));
     }
     Ok(started.elapsed().as_secs_f64())
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::failure::InfraError;
+use crate::kernels::Say;
 
 /// Overrides the folder.
 pub const CACHE_ENV: &str = "SETTIME32_CACHE";
@@ -47,13 +48,33 @@ pub struct Lock {
     _file: File,
 }
 
-/// Waits for the lock `name` of the cache.
-pub fn lock(name: &str) -> Result<Lock, InfraError> {
+/// Waits for the lock `name` of the cache, and says so when it has to.
+pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
     let path = folder().join("locks").join(name);
     make_folder(path.parent().unwrap_or(Path::new(".")))?;
     let file = File::create(&path).map_err(InfraError::file("create", &path))?;
-    file.lock().map_err(InfraError::file("lock", &path))?;
+    if file.try_lock().is_err() {
+        say(&format!("waiting for another run that holds {}", path.display()));
+        file.lock().map_err(InfraError::file("lock", &path))?;
+    }
     Ok(Lock { _file: file })
+}
+
+/// Removes the oldest of the folders beside `folder`, whose names begin with the time of their making, so that
+/// `count` are left.
+pub fn keep_newest(folder: &Path, count: usize) -> Result<(), InfraError> {
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    let listed = fs::read_dir(parent).map_err(InfraError::file("list", parent))?;
+    let mut folders: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    for old in folders.iter().rev().skip(count) {
+        match fs::remove_dir_all(old) {
+            // Another run was quicker.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(InfraError::file("remove", old))?,
+        }
+    }
+    Ok(())
 }
 
 /// SHA-256 of bytes, hexadecimal.
@@ -74,6 +95,15 @@ pub fn read_checked(path: &Path, expected: &str) -> Result<Vec<u8>, InfraError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_folders_are_kept() {
+        let parent = tempfile::tempdir().unwrap();
+        let names = ["1795506221213-7", "1795506241247-9", "1795506241300-3"];
+        names.iter().for_each(|name| fs::create_dir(parent.path().join(name)).unwrap());
+        keep_newest(&parent.path().join(names[2]), 2).unwrap();
+        assert_eq!(names.map(|name| parent.path().join(name).exists()), [false, true, true]);
+    }
 
     #[test]
     fn a_damaged_file_is_noticed() {

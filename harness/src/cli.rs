@@ -31,11 +31,30 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Do again what a failed run did; its report prints the command.
     Replay(ReplayArgs),
-    /// List the kernels known by name.
-    Kernels,
+    /// List the kernels known by name, with what the cache holds of each; fetch them.
+    Kernels(KernelsArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
+}
+
+/// Arguments of `kernels`.
+#[derive(Args, Debug)]
+pub struct KernelsArgs {
+    /// Only these; all when none is named.
+    #[arg(value_parser = known_kernel)]
+    pub names: Vec<String>,
+    /// Fetch those that are not in the cache, and check those that are.
+    #[arg(long)]
+    pub fetch: bool,
+    /// Fetch the newest patch release of each, whatever the cache holds.
+    #[arg(long)]
+    pub update: bool,
+}
+
+fn known_kernel(name: &str) -> Result<String, String> {
+    let names: Vec<_> = crate::kernels::catalog().iter().map(|entry| entry.name.as_str()).collect();
+    if names.contains(&name) { Ok(name.into()) } else { Err(format!("no such kernel; there are {}", names.join(", "))) }
 }
 
 /// What can be measured.
@@ -58,8 +77,8 @@ pub enum BenchCommand {
 /// The guest that is booted.
 #[derive(Args, Clone, Debug)]
 pub struct GuestArgs {
-    /// A name that `kernels` lists, or the path of a bzImage.
-    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_KERNEL)]
+    /// A name that `kernels` lists, `all` of them, or the path of a bzImage.
+    #[arg(long, value_name = "NAME|all|PATH", default_value = DEFAULT_KERNEL)]
     pub kernel: String,
     /// What runs the guest.
     #[arg(long, value_enum, default_value = "auto")]
@@ -83,7 +102,7 @@ pub struct RunArgs {
     /// Size of the tracer's ring buffer, such as 256K.
     #[arg(long, value_name = "SIZE")]
     buffer: Option<String>,
-    /// Wall-clock limit of the whole run, such as 90s or 5m [default: 2 minutes, and 1 s more for each 1,000 calls].
+    /// Wall-clock limit of a run, from the boot on, such as 90s or 5m [default: 2 minutes, and 1 s more for each 1,000 calls].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Cause a failure on purpose, to see that it is told apart.
@@ -129,8 +148,8 @@ pub struct ReplayArgs {
 /// A job with its options checked.
 #[derive(Debug)]
 pub struct Job {
-    /// What to verify.
-    pub options: VerifyOptions,
+    /// What to verify: one cell for each kernel.
+    pub cells: Vec<VerifyOptions>,
     /// Print the report as JSON.
     pub json: bool,
 }
@@ -191,13 +210,21 @@ impl ReplayArgs {
 
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
-        let timeout = self.timeout.unwrap_or_else(|| Duration::from_secs(120 + work.calls() / 1000));
+        let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
         let GuestArgs { kernel, accel, qemu, append } = self.guest;
-        let setup = Setup { kernel, attach: self.attach, accelerator: accel, qemu, append, buffer: self.buffer, inject: self.inject };
-        let options = VerifyOptions { work, seed, setup, timeout };
-        Job { options, json: self.json }
+        let kernels = match kernel.as_str() {
+            ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
+            _ => vec![kernel],
+        };
+        let setup =
+            Setup { attach: self.attach, accelerator: accel, qemu, append, buffer: self.buffer, inject: self.inject, ..Setup::default() };
+        let cell = |kernel| VerifyOptions { work: work.clone(), seed, setup: Setup { kernel, ..setup.clone() }, timeout };
+        Job { cells: kernels.into_iter().map(cell).collect(), json: self.json }
     }
 }
+
+/// Stands for every kernel of the catalogue.
+const ALL_KERNELS: &str = "all";
 
 /// A seed that differs from run to run; short, since people copy it.
 fn fresh_seed() -> u64 {

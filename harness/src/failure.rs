@@ -54,8 +54,8 @@ pub enum InfraError {
         /// What went wrong and what to do.
         reason: String,
     },
-    /// A cached or fetched file is not what its checksum says.
-    #[error("{path} is damaged: its SHA-256 is {found}, expected {expected}; remove it and run again")]
+    /// A fetched file is not what its checksum says.
+    #[error("{path} is damaged: its SHA-256 is {found}, expected {expected}")]
     Checksum {
         /// The file.
         path: PathBuf,
@@ -104,18 +104,22 @@ impl InfraError {
 #[non_exhaustive]
 pub enum BootError {
     /// The agent did not report within the time.
-    #[error("the guest's agent was not ready after {seconds} s")]
+    #[error("the guest's agent was not ready after {seconds:.1} s; see the console that was kept, or give a longer --timeout")]
     NotReady {
         /// The limit.
-        seconds: u64,
+        seconds: f64,
     },
-    /// The emulator ended during boot.
-    #[error("QEMU ended during boot ({status}){symptom}")]
+    /// The console shows why.
+    #[error("the guest failed to boot{symptom}")]
+    Failed {
+        /// What the console showed, beginning with `: `.
+        symptom: String,
+    },
+    /// The emulator ended during boot, and the console shows no reason.
+    #[error("QEMU ended during boot ({status}), and the console shows no reason; the kernel may lack virtio_pci or virtio_console")]
     Ended {
         /// How it ended.
         status: String,
-        /// What the console showed, empty or beginning with `: `.
-        symptom: String,
     },
     /// The virtual machine monitor stopped the guest (KVM's internal error).
     #[error("the guest was stopped by QEMU: {state}")]
@@ -132,7 +136,9 @@ pub enum BootError {
         found: u32,
     },
     /// The run's deadline passed while the guest was silent.
-    #[error("the guest hangs: no answer within the time limit of {seconds} s, while {doing}")]
+    #[error(
+        "the guest hangs: no answer within the time limit of {seconds} s, while {doing}; see the console that was kept, or give a longer --timeout"
+    )]
     Hang {
         /// The limit (`--timeout`).
         seconds: u64,

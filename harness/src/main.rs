@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use settime32_harness::boot::BootOptions;
-use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job};
+use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::progress::Progress;
+use settime32_harness::report::Report;
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
-use settime32_harness::{bench, kernels};
+use settime32_harness::{bench, kernels, matrix};
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
@@ -22,25 +23,54 @@ fn main() -> ExitCode {
                 Verdict::Usage
             }
         },
-        Command::Kernels => list_kernels(),
+        Command::Kernels(arguments) => kernels(&arguments),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
     };
     ExitCode::from(verdict.exit_code())
 }
 
 fn run(job: &Job) -> Verdict {
-    let progress = Progress::new(job.options.work.calls());
-    let report = verify(&job.options, &progress);
+    let progress = Progress::new(job.cells.iter().map(|cell| cell.work.calls()).sum());
+    let (verdict, text) = match job.cells.as_slice() {
+        [options] => {
+            let report = verify(options, &progress);
+            let text = if job.json { json_line(&report) } else { report.text() };
+            (report.verdict, text)
+        }
+        cells => {
+            let reports = matrix::run(cells, &progress);
+            let text = if job.json { reports.iter().map(json_line).collect() } else { matrix::text(&reports) };
+            (matrix::verdict(&reports), text)
+        }
+    };
     progress.finish();
-    let text = if job.json { serde_json::to_string(&report).expect("a report is plain data") + "\n" } else { report.text() };
     print(&text);
-    report.verdict
+    verdict
 }
 
-fn list_kernels() -> Verdict {
-    let lines: String = kernels::catalog().iter().map(|entry| format!("{}\t{}\n", entry.name, kernels::cached(&entry.name))).collect();
-    print(&lines);
-    Verdict::Pass
+fn json_line(report: &Report) -> String {
+    serde_json::to_string(report).expect("a report is plain data") + "\n"
+}
+
+/// Lists the kernels by name; fetches what is asked for first.
+fn kernels(arguments: &KernelsArgs) -> Verdict {
+    let say = |text: &str| eprintln!("settime32-harness: {text}");
+    let entries = kernels::catalog().iter().filter(|entry| arguments.names.is_empty() || arguments.names.contains(&entry.name));
+    let mut verdict = Verdict::Pass;
+    for entry in entries {
+        let outcome = match (arguments.update, arguments.fetch) {
+            (true, _) => kernels::update(entry, &say),
+            (false, true) => kernels::resolve(&entry.name, &say).map(drop),
+            (false, false) => Ok(()),
+        };
+        if let Err(error) = outcome {
+            say(&error.to_string());
+            verdict = Verdict::Infrastructure;
+        }
+        let (package, version) = kernels::cached(entry).unwrap_or_else(|| ("not fetched yet".into(), String::new()));
+        print(&format!("{:8} {package} {version}\n", entry.name));
+    }
+    verdict
 }
 
 fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {

@@ -42,9 +42,10 @@ impl Watch for Progress {
     }
 
     fn calls_made(&self, calls: u64) {
-        if self.bar.position() == 0 {
-            self.bar.set_message("comparing calls");
-            self.bar.reset_eta();
+        let length = self.bar.length().unwrap_or_default().max(1);
+        let tenth = |position: u64| position * 10 / length;
+        if !self.terminal && tenth(calls) > tenth(self.bar.position()) && calls < length {
+            eprintln!("settime32-harness: {calls} of {length} calls compared");
         }
         self.bar.set_position(calls);
     }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::boot::{Accelerator, Vm};
+use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
 use crate::failure::Failure;
 use crate::oracle::Finding;
 use crate::session::Session;
 use crate::verdict::Verdict;
-use crate::verify::{VerifyOptions, Work};
+use crate::verify::{Setup, VerifyOptions, Work};
 
 /// Seconds that each stage took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -82,6 +82,8 @@ pub struct Report {
     #[serde(skip)]
     pub console: String,
     #[serde(skip)]
+    qemu_stderr: String,
+    #[serde(skip)]
     tracer_stderr: String,
 }
 
@@ -106,6 +108,7 @@ impl Report {
             record: None,
             findings_whole: Vec::new(),
             console: String::new(),
+            qemu_stderr: String::new(),
             tracer_stderr: String::new(),
         }
     }
@@ -114,6 +117,12 @@ impl Report {
     pub fn booted(&mut self, vm: &Vm) {
         self.accelerator = Some(vm.accelerator);
         self.kernel.release = Some(vm.kernel_release.clone());
+    }
+
+    /// Takes down what a guest that did not come up left behind.
+    pub fn not_booted(&mut self, scratch: &Scratch) {
+        self.console = scratch.console();
+        self.qemu_stderr = scratch.qemu_stderr();
     }
 
     /// Takes down what was compared. Nothing counts as missing in a run that was cut short
@@ -175,9 +184,18 @@ impl Report {
         if let Some(buffer) = &options.setup.buffer {
             command += &format!(" --buffer {buffer}");
         }
-        if let Some(inject) = options.setup.inject {
-            let value = clap::ValueEnum::to_possible_value(&inject).expect("no injection is hidden");
-            command += &format!(" --inject {} --timeout {}s", value.get_name(), options.timeout.as_secs());
+        let defaults = Setup::default();
+        if options.setup.accelerator != defaults.accelerator {
+            command += &format!(" --accel {}", value_name(&options.setup.accelerator));
+        }
+        if options.setup.qemu != defaults.qemu {
+            command += &format!(" --qemu {}", quoted(&options.setup.qemu.display().to_string()));
+        }
+        if let Some(inject) = &options.setup.inject {
+            command += &format!(" --inject {}", value_name(inject));
+        }
+        if options.timeout != options.work.default_timeout() {
+            command += &format!(" --timeout {}", quoted(&humantime::format_duration(options.timeout).to_string()));
         }
         command
     }
@@ -187,19 +205,25 @@ impl Report {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let folder = cache::folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()));
         cache::write_whole(&folder.join("console.log"), self.console.as_bytes())?;
+        cache::write_whole(&folder.join("qemu-stderr.log"), self.qemu_stderr.as_bytes())?;
         cache::write_whole(&folder.join("tracer-stderr.log"), self.tracer_stderr.as_bytes())?;
         let json = serde_json::to_vec_pretty(self).expect("a report is plain data");
         cache::write_whole(&folder.join("report.json"), &json)?;
-        if let Work::Literal { plan, .. } = &options.work {
+        if let Some(plan) = options.work.plan(options.seed, self.only_plan()) {
             cache::write_whole(&folder.join("plan"), &plan.encode())?;
         }
+        cache::keep_newest(&folder, RECORDS_KEPT)?;
         Ok(folder)
     }
 
     /// The table and what follows it.
     pub fn text(&self) -> String {
-        let mut text = self.table().to_string();
-        text.push('\n');
+        format!("{}\n{}", self.table(), self.details())
+    }
+
+    /// What there is to say after anything but a pass: differences, failure, record, and the way back.
+    pub fn details(&self) -> String {
+        let mut text = String::new();
         for line in &self.findings {
             text += &format!("\n{line}\n");
         }
@@ -249,8 +273,16 @@ impl Report {
     }
 }
 
+/// Records of failed runs that are kept; older ones make room.
+const RECORDS_KEPT: usize = 50;
+
+/// A choice as the command line spells it.
+fn value_name(value: &impl clap::ValueEnum) -> String {
+    value.to_possible_value().expect("no choice is hidden").get_name().to_string()
+}
+
 /// 1234567 → `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -43,6 +43,19 @@ impl Verdict {
         }
     }
 
+    /// Which of two verdicts speaks for both: something that was seen to be wrong outweighs what could not be seen.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Inconclusive => 1,
+            Self::Infrastructure => 2,
+            Self::BootFailure => 3,
+            Self::GuestFailure => 4,
+            Self::Usage => 5,
+            Self::Violation => 6,
+        }
+    }
+
     /// The name that people read.
     pub const fn as_str(self) -> &'static str {
         match self {

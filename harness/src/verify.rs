@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{BootOptions, Choice, Deadline, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, BootOptions, Choice, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate;
 use crate::kernels::{self, Kernel, Say};
@@ -66,6 +66,17 @@ impl Work {
         }
     }
 
+    /// The limit of a run for which none was given.
+    pub fn default_timeout(&self) -> Duration {
+        Duration::from_secs(120 + self.calls() / 1000)
+    }
+
+    /// One plan of this work: that which `only` names, or the only one that there is.
+    pub fn plan(&self, seed: u64, only: Option<u64>) -> Option<Plan> {
+        let single = !matches!(self, Self::Run { calls } if *calls > CALLS_PER_PLAN);
+        self.plans(seed).find(|(index, _)| single || Some(*index) == only).filter(|_| single || only.is_some()).map(|(_, plan)| plan)
+    }
+
     /// The plans, made one after the other when asked for.
     fn plans(&self, seed: u64) -> Box<dyn Iterator<Item = (u64, Plan)> + Send> {
         let generated = move |index: u64, calls: u64| {
@@ -97,7 +108,7 @@ pub struct VerifyOptions {
     pub seed: u64,
     /// The guest and the tracer.
     pub setup: Setup,
-    /// Wall-clock limit of the whole run.
+    /// Wall-clock limit of the run, from the boot on.
     pub timeout: Duration,
 }
 
@@ -165,36 +176,52 @@ pub fn verify(options: &VerifyOptions, watch: &dyn Watch) -> Report {
 }
 
 fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report: &mut Report) -> Result<(), Failure> {
-    let deadline = Deadline::after(options.timeout);
     let setup = &options.setup;
+    boot::check_qemu(&setup.qemu)?;
     let kernel = timed(&mut seconds.prepare, || kernels::resolve(&setup.kernel, &|text| watch.say(text)))?;
     report.kernel.package_version.clone_from(&kernel.package_version);
+    // A download takes what it takes; the limit is for what may hang.
+    let deadline = Deadline::after(options.timeout);
     watch.say(&format!("booting {}", kernel.name));
-    let vm = timed(&mut seconds.boot, || setup.boot(kernel, deadline, &|text| watch.say(text)))?;
+    let scratch = Scratch::new()?;
+    let vm = timed(&mut seconds.boot, || setup.boot(kernel, &scratch, deadline, &|text| watch.say(text)));
+    let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
     report.booted(&vm);
     watch.say("attaching the tracer");
     let mut session = setup.session(vm, deadline);
     let outcome = timed(&mut seconds.attach, || session.attach());
+    watch.say("making calls");
     let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
     let outcome = outcome.and_then(|()| timed(&mut seconds.drain, || session.stop_tracer()));
     report.ran(session, outcome.is_ok());
     outcome
 }
 
+impl std::fmt::Display for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kernel, self.attach)
+    }
+}
+
 impl Setup {
     /// A session with the tracer attached, for tests; [`verify`] takes the same steps one by one.
     pub fn start(&self, deadline: Deadline) -> Result<Session, Failure> {
-        let say = |text: &str| eprintln!("settime32-harness: {text}");
-        let kernel = kernels::resolve(&self.kernel, &say)?;
-        let vm = self.boot(kernel, deadline, &say)?;
+        let vm = self.boot_alone(deadline)?;
         let mut session = self.session(vm, deadline);
         session.attach()?;
         Ok(session)
     }
 
-    fn boot(&self, kernel: Kernel, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+    /// A guest in which nothing runs but the agent, for tests.
+    pub fn boot_alone(&self, deadline: Deadline) -> Result<Vm, Failure> {
+        let say = |text: &str| eprintln!("settime32-harness: {text}");
+        let kernel = kernels::resolve(&self.kernel, &say)?;
+        self.boot(kernel, &Scratch::new()?, deadline, &say)
+    }
+
+    fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        Vm::boot(&BootOptions { kernel, qemu, choice: self.accelerator, append, boot_timeout: BOOT_TIMEOUT }, deadline, say)
+        Vm::boot(&BootOptions { kernel, qemu, choice: self.accelerator, append, boot_timeout: BOOT_TIMEOUT }, scratch, deadline, say)
     }
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {
@@ -224,7 +251,7 @@ fn run_plans(options: &VerifyOptions, session: &mut Session, watch: &dyn Watch) 
         session.run_plan(index, plan)?;
         made += calls;
         watch.calls_made(made);
-        session.wait_events(calls)?;
+        session.wait_outstanding(calls)?;
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootOptions, Deadline, Vm};
+use super::{BootOptions, Deadline, Scratch, Vm};
 use crate::cache;
-use crate::failure::{Failure, InfraError};
+use crate::failure::{BootError, Failure, InfraError};
 use crate::kernels::Say;
 
 /// What runs the guest's instructions.
@@ -57,22 +57,25 @@ struct Memory {
 }
 
 /// Boots under the accelerator that the options and the machine allow.
-pub(super) fn decide(options: &BootOptions, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
     let limit = options.boot_timeout.min(deadline.left());
     match options.choice {
-        Choice::Tcg => return Vm::boot_with(options, Accelerator::Tcg, limit),
-        Choice::Kvm => return Vm::boot_with(options, Accelerator::Kvm, limit),
+        Choice::Tcg => return Vm::boot_with(options, scratch, Accelerator::Tcg, limit),
+        Choice::Kvm => return Vm::boot_with(options, scratch, Accelerator::Kvm, limit),
         Choice::Auto => {}
     }
-    if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
-        return Vm::boot_with(options, Accelerator::Tcg, limit);
+    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            say("/dev/kvm is there and may not be opened; using emulation (TCG); ask to be in its group");
+        }
+        return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
     }
     let path = cache::folder().join("accelerator.json");
     let machine = machine_identity(&options.qemu);
     if remembered(&path, &machine).is_some_and(|memory| !memory.kvm_works) {
-        return Vm::boot_with(options, Accelerator::Tcg, limit);
+        return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
     }
-    match Vm::boot_with(options, Accelerator::Kvm, limit.min(KVM_BOOT_LIMIT)) {
+    match Vm::boot_with(options, scratch, Accelerator::Kvm, limit.min(KVM_BOOT_LIMIT)) {
         Ok(vm) => {
             remember(&path, &Memory { machine, kvm_works: true, reason: String::new() })?;
             Ok(vm)
@@ -83,10 +86,18 @@ pub(super) fn decide(options: &BootOptions, deadline: Deadline, say: Say) -> Res
         }
         Err(failure) => {
             // Only a boot that works under TCG shows that KVM was to blame.
-            let vm = Vm::boot_with(options, Accelerator::Tcg, options.boot_timeout.min(deadline.left()))?;
+            let vm = Vm::boot_with(options, scratch, Accelerator::Tcg, options.boot_timeout.min(deadline.left()))?;
             let reason = first_line(&failure.to_string());
-            say(&format!("/dev/kvm is there and does not work ({reason}); using emulation (TCG) on this machine from now on"));
-            remember(&path, &Memory { machine, kvm_works: false, reason })?;
+            // A boot that was merely slow may have met a busy machine, and is tried again next time.
+            if !matches!(failure, Failure::Boot(BootError::NotReady { .. })) {
+                let here = path.display();
+                say(&format!(
+                    "/dev/kvm is there and does not work ({reason}); using emulation (TCG) from now on; remove {here} to try again"
+                ));
+                remember(&path, &Memory { machine, kvm_works: false, reason })?;
+            } else {
+                say(&format!("/dev/kvm is there and {reason}; using emulation (TCG) this time"));
+            }
             Ok(vm)
         }
     }

@@ -33,7 +33,7 @@ const SYMPTOMS: [(&str, &str); 13] = [
     ("rcu: INFO: rcu", "rcu stall"),
     ("blocked for more than", "hung task"),
     ("Out of memory: Killed process", "out of memory"),
-    ("settime32-agent: fatal:", "agent failure"),
+    ("settime32-agent: ", "agent failure"),
 ];
 
 /// The first failure that the console shows.

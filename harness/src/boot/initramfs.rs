@@ -26,9 +26,9 @@ static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SET
 static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 
 /// Where the tracer is in the guest.
-pub(crate) const TRACER_PATH: &str = "/bin/settime32-tracer";
+pub const TRACER_PATH: &str = "/bin/settime32-tracer";
 /// Where the workload is in the guest.
-pub(crate) const WORKLOAD_PATH: &str = "/bin/settime32-workload";
+pub const WORKLOAD_PATH: &str = "/bin/settime32-workload";
 /// The name that the kernel gives the workload's process: the file's, cut to `TASK_COMM_LEN - 1` bytes.
 pub(crate) const WORKLOAD_COMM: &str = "settime32-workl";
 

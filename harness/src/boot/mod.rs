@@ -8,24 +8,26 @@ mod console;
 mod initramfs;
 mod machine;
 mod monitor;
+mod scratch;
 mod supervise;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use settime32_abi::frame::{self, Reply, Request};
-use tempfile::TempDir;
 
 use crate::failure::{BootError, Failure, GuestError, InfraError};
 use crate::guest::{Connection, Incoming};
-use crate::kernels::Kernel;
+use crate::kernels::{Kernel, Say};
 
 pub use accelerator::{Accelerator, Choice};
 pub use console::{Symptom, triage};
+pub(crate) use initramfs::WORKLOAD_COMM;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
-pub(crate) use initramfs::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH};
+pub use initramfs::{TRACER_PATH, WORKLOAD_PATH};
 pub use machine::Machine;
+pub use scratch::Scratch;
 pub use supervise::Emulator;
 
 /// Wall-clock limit of a whole run, said by the user.
@@ -39,7 +41,10 @@ pub struct Deadline {
 impl Deadline {
     /// A deadline that is `limit` from now.
     pub fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, seconds: limit.as_secs() }
+        let now = Instant::now();
+        // A limit past the end of the clock is as good as one in ten years.
+        let at = now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(10 * 365 * 24 * 3600));
+        Self { at, seconds: limit.as_secs() }
     }
 
     /// What is left; zero when it has passed.
@@ -68,7 +73,7 @@ pub struct BootOptions {
 pub struct Vm {
     connection: Connection,
     emulator: Emulator,
-    folder: TempDir,
+    scratch: Scratch,
     /// What runs the guest.
     pub accelerator: Accelerator,
     /// `uname -r` in the guest.
@@ -77,34 +82,52 @@ pub struct Vm {
     pub cpus: u32,
 }
 
+/// Fails when there is no emulator, before anything is fetched or written for it.
+pub fn check_qemu(program: &std::path::Path) -> Result<(), InfraError> {
+    let output = std::process::Command::new(program).arg("--version").stdin(std::process::Stdio::null()).output();
+    match output {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(InfraError::QemuMissing { program: program.into() }),
+        Err(source) => Err(InfraError::QemuStart { program: program.into(), source }),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// How long between looks at a guest that is silent.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Vm {
-    /// Boots and waits until the agent is ready. `say` is told, once per machine, why KVM is not used.
-    pub fn boot(options: &BootOptions, deadline: Deadline, say: crate::kernels::Say) -> Result<Self, Failure> {
-        accelerator::decide(options, deadline, say)
+    /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`, also after a
+    /// failure. `say` is told, once per machine, why KVM is not used.
+    pub fn boot(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Self, Failure> {
+        accelerator::decide(options, scratch, deadline, say)
     }
 
-    fn boot_with(options: &BootOptions, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("settime32-vm-").tempdir();
-        let folder = folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?;
-        let initramfs = folder.path().join("initramfs.cpio");
+    fn boot_with(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
+        let initramfs = scratch.path().join("initramfs.cpio");
         let contents = agent_initramfs(&options.kernel)?;
         fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
         let machine = Machine {
             qemu: options.qemu.clone(),
             accelerator,
             kernel: options.kernel.image.clone(),
-            initramfs,
+            initramfs: initramfs.clone(),
             append: options.append.clone(),
-            console: console_path(folder.path()),
+            console: scratch.console_path(),
             agent_port: true,
         };
         let mut emulator = Emulator::start(&machine)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
-        let mut vm = Self { connection: Connection::new(stream), emulator, folder, accelerator, kernel_release: String::new(), cpus: 0 };
+        let mut vm = Self {
+            connection: Connection::new(stream),
+            emulator,
+            scratch: scratch.clone(),
+            accelerator,
+            kernel_release: String::new(),
+            cpus: 0,
+        };
         vm.wait_ready(limit)?;
+        // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
+        fs::remove_file(&initramfs).map_err(InfraError::file("remove", &initramfs))?;
         Ok(vm)
     }
 
@@ -130,8 +153,8 @@ impl Vm {
             }
             if started.elapsed() > limit {
                 return Err(match self.symptom() {
-                    Some(symptom) => BootError::Ended { status: "still running".into(), symptom: symptom.told() },
-                    None => BootError::NotReady { seconds: limit.as_secs() },
+                    Some(symptom) => BootError::Failed { symptom: symptom.told() },
+                    None => BootError::NotReady { seconds: limit.as_secs_f64() },
                 }
                 .into());
             }
@@ -145,8 +168,11 @@ impl Vm {
         if console.is_empty() {
             return InfraError::QemuRefused { program: self.emulator.program.clone(), status, stderr: self.emulator.stderr() }.into();
         }
-        let symptom = triage(&console).map(|symptom| symptom.told()).unwrap_or_default();
-        BootError::Ended { status, symptom }.into()
+        match triage(&console) {
+            Some(symptom) => BootError::Failed { symptom: symptom.told() },
+            None => BootError::Ended { status },
+        }
+        .into()
     }
 
     /// Sends a request; a guest that is gone is noticed by the next [`Vm::receive`].
@@ -166,7 +192,14 @@ impl Vm {
 
     /// The same, but gives `None` when nothing came within `wait`.
     pub fn receive_within(&mut self, deadline: Deadline, wait: Duration, doing: &'static str) -> Result<Option<Reply>, Failure> {
-        match self.connection.receive(wait.min(deadline.left())) {
+        let incoming = self.connection.receive(wait.min(deadline.left()));
+        // A guest that keeps talking must not keep the run from ending.
+        let over = deadline.left().is_zero() && !matches!(incoming, Incoming::Closed);
+        match incoming {
+            _ if over => Err(match self.kernel_failure() {
+                Some(failure) => failure.into(),
+                None => BootError::Hang { seconds: deadline.seconds, doing }.into(),
+            }),
             Incoming::Reply(Reply::Failed { reason }) => Err(GuestError::Agent { reason }.into()),
             Incoming::Reply(reply) => Ok(Some(reply)),
             Incoming::Broken(source) => Err(GuestError::Frame { source }.into()),
@@ -174,10 +207,6 @@ impl Vm {
                 let status = self.emulator.wait_status();
                 Err(self.kernel_failure().unwrap_or(GuestError::Lost { status }).into())
             }
-            Incoming::Nothing if deadline.left().is_zero() => Err(match self.kernel_failure() {
-                Some(failure) => failure.into(),
-                None => BootError::Hang { seconds: deadline.seconds, doing }.into(),
-            }),
             Incoming::Nothing => Ok(None),
         }
     }
@@ -193,15 +222,6 @@ impl Vm {
 
     /// Everything that the guest's console showed so far.
     pub fn console(&self) -> String {
-        fs::read(console_path(self.folder.path())).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        self.scratch.console()
     }
-
-    /// QEMU's process id.
-    pub fn emulator_pid(&self) -> u32 {
-        self.emulator.pid()
-    }
-}
-
-fn console_path(folder: &Path) -> PathBuf {
-    folder.join("console.log")
 }

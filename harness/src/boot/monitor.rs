@@ -10,7 +10,7 @@ type Connection = Qmp<Stream<std::io::BufReader<UnixStream>, UnixStream>>;
 
 /// A QMP connection that is made when first used: QEMU greets only after it has set the machine up.
 pub(super) struct Monitor {
-    socket: Option<UnixStream>,
+    socket: UnixStream,
     connection: Option<Connection>,
 }
 
@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Monitor {
     pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket: Some(socket), connection: None }
+        Self { socket, connection: None }
     }
 
     /// The run state, when it is one that the guest does not leave by itself. A monitor that does not answer
@@ -32,7 +32,8 @@ impl Monitor {
 
     fn connection(&mut self) -> Option<&mut Connection> {
         if self.connection.is_none() {
-            let socket = self.socket.take()?;
+            // Kept until QEMU has greeted, so that one slow answer is not the last question.
+            let socket = self.socket.try_clone().ok()?;
             socket.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
             let reader = std::io::BufReader::new(socket.try_clone().ok()?);
             let mut connection = Qmp::new(Stream::new(reader, socket));

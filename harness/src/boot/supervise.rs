@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use super::machine::Machine;
 use super::monitor::Monitor;
+use super::scratch::QEMU_STDERR;
 use crate::failure::InfraError;
 
 /// A running QEMU. The kernel kills it when the thread that started it ends (`PR_SET_PDEATHSIG`), however that
@@ -34,7 +35,7 @@ impl Emulator {
         let socket = || UnixStream::pair().map_err(InfraError::file("create a socket for", &machine.qemu));
         let (monitor, monitor_end) = socket()?;
         let (agent, agent_end) = if machine.agent_port { socket().map(|(ours, theirs)| (Some(ours), Some(theirs)))? } else { (None, None) };
-        let stderr = machine.console.with_file_name("qemu-stderr.log");
+        let stderr = machine.console.with_file_name(QEMU_STDERR);
         let stderr_file = fs::File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
         let inherited: Vec<RawFd> = [Some(&monitor_end), agent_end.as_ref()].into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
         let mut command = Command::new(&machine.qemu);
@@ -68,11 +69,6 @@ impl Emulator {
         self.agent.take()
     }
 
-    /// QEMU's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The run state in which QEMU keeps a guest that can go no further, such as `internal-error`.
     pub fn stopped_state(&mut self) -> Option<String> {
         self.monitor.stopped_state()
@@ -83,12 +79,12 @@ impl Emulator {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(2) {
             match self.child.try_wait() {
-                Ok(Some(status)) => return words(status),
+                Ok(Some(status)) => return status.to_string(),
                 Ok(None) => std::thread::sleep(Duration::from_millis(5)),
                 Err(error) => return error.to_string(),
             }
         }
-        "QEMU still runs".into()
+        "still running".into()
     }
 
     /// What QEMU wrote to stderr.
@@ -101,10 +97,6 @@ impl Emulator {
             Err(error) => format!("its stderr could not be read: {error}"),
         }
     }
-}
-
-fn words(status: ExitStatus) -> String {
-    format!("QEMU ended with {status}")
 }
 
 impl Drop for Emulator {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use glob::Pattern;
 
-use super::catalog::{Archive, Entry};
+use super::catalog::Entry;
 use crate::cache;
 use crate::failure::InfraError;
 
@@ -23,7 +23,7 @@ pub(super) struct Found {
 pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraError> {
     let apt = PrivateApt::new(entry, scratch)?;
     apt.run("apt-get", &["update", "-q"])?;
-    let names = apt.run("apt-cache", &["pkgnames", "linux-image-"])?;
+    let names = apt.run("apt-cache", &["pkgnames", "linux-"])?;
     let pattern = Pattern::new(&entry.image).map_err(|error| apt.fail(format!("bad pattern in ci/kernels.toml: {error}")))?;
     let mut newest: Option<(String, String, String)> = None;
     for package in names.lines().filter(|name| pattern.matches(name)) {
@@ -39,7 +39,7 @@ pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraErro
         }
     }
     let (version, package, digest) =
-        newest.ok_or_else(|| apt.fail(format!("no package of suite {} matches `{}`", entry.suite, entry.image)))?;
+        newest.ok_or_else(|| apt.fail(format!("no package of {} matches `{}`", entry.suites.join(" or "), entry.image)))?;
     apt.run("apt-get", &["download", "-q", &format!("{package}={version}")])?;
     let deb = apt.downloaded()?;
     cache::read_checked(&deb, &digest)?;
@@ -60,31 +60,31 @@ impl<'a> PrivateApt<'a> {
         }
         let apt = Self { entry, root };
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        let source = format!("deb [arch=amd64 signed-by={keyring}] {} {} main\n", apt.site()?, entry.suite);
+        let mut sources = String::new();
+        for suite in &entry.suites {
+            sources += &format!("deb [arch=amd64 signed-by={keyring}] {} {suite} main\n", apt.site(suite)?);
+        }
         let list = apt.root.join("sources.list");
-        fs::write(&list, source).map_err(InfraError::file("write", &list))?;
+        fs::write(&list, sources).map_err(InfraError::file("write", &list))?;
         fs::write(apt.root.join("state/status"), "").map_err(InfraError::file("write", apt.root.join("state/status")))?;
         Ok(apt)
     }
 
-    /// The address from which this machine takes Debian's packages, asked of its own apt.
-    fn site(&self) -> Result<String, InfraError> {
+    /// The address from which this machine takes Debian's packages of such a suite, asked of its own apt. Suites of
+    /// the security archive are named for it, and it has a site of its own.
+    fn site(&self, suite: &str) -> Result<String, InfraError> {
         let mut command = Command::new("apt-get");
         command.args(["indextargets", "--format", "$(ORIGIN) $(RELEASE) $(SITE)", "Created-By: Packages"]);
         let listed = self.output(command)?;
-        let wanted = self.entry.archive;
+        let is_security = |suite: &str| suite.ends_with("-security");
         let mut sites = listed.lines().filter_map(|line| {
             let [origin, release, site] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-            let archive = if release.ends_with("-security") { Archive::Security } else { Archive::Main };
-            (origin == "Debian" && archive == wanted).then(|| site.to_string())
+            (origin == "Debian" && is_security(release) == is_security(suite)).then(|| site.to_string())
         });
         sites.next().ok_or_else(|| {
+            let archive = if is_security(suite) { "security" } else { "main" };
             self.fail(format!(
-                "apt on this machine has no source of Debian's {} archive; add one, run `apt-get update`, or give a path with --kernel",
-                match wanted {
-                    Archive::Main => "main",
-                    Archive::Security => "security",
-                }
+                "apt on this machine has no source of Debian's {archive} archive; add one, run `apt-get update`, or give a path with --kernel"
             ))
         })
     }
@@ -105,6 +105,7 @@ impl<'a> PrivateApt<'a> {
             // Suites that are archived are no longer signed anew.
             "Acquire::Check-Valid-Until=false".into(),
             "Acquire::Retries=3".into(),
+            "Acquire::http::Timeout=30".into(),
         ] {
             command.arg("-o").arg(setting);
         }

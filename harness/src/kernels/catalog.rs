@@ -4,26 +4,14 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-/// Which of Debian's archives a suite is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Archive {
-    /// The main archive.
-    Main,
-    /// The security archive.
-    Security,
-}
-
 /// One kernel of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// What the user calls it.
     pub name: String,
-    /// Where the suite is.
-    pub archive: Archive,
-    /// Debian suite.
-    pub suite: String,
+    /// Debian suites that hold it.
+    pub suites: Vec<String>,
     /// Shell pattern that the package's name matches.
     pub image: String,
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache;
 use crate::failure::InfraError;
 
-pub use catalog::{Archive, Entry, catalog};
+pub use catalog::{Entry, catalog};
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -63,35 +63,47 @@ pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {
 
 fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
     let folder = cache::folder().join("kernels").join(&entry.name);
-    let _lock = cache::lock(&format!("kernel-{}", entry.name))?;
+    let _lock = cache::lock(&format!("kernel-{}", entry.name), say)?;
     if !folder.join(RECORD).exists() {
         fetch(entry, &folder, say)?;
+    } else if let Err(error) = check(&folder) {
+        say(&format!("the cached kernel {} cannot be used ({error})", entry.name));
+        fetch(entry, &folder, say)?;
     }
-    let path = folder.join(RECORD);
-    let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
-    let record: Record = serde_json::from_slice(&text).map_err(|error| InfraError::KernelFetch {
-        name: entry.name.clone(),
-        reason: format!("{} is damaged ({error}); remove {} and run again", path.display(), folder.display()),
-    })?;
-    for file in &record.files {
-        cache::read_checked(&folder.join(&file.name), &file.sha256)?;
-    }
+    let record = check(&folder)?;
     let modules = record.files.iter().filter(|file| file.name != IMAGE).map(|file| folder.join(&file.name)).collect();
     Ok(Kernel { name: entry.name.clone(), image: folder.join(IMAGE), package_version: Some(record.version), modules })
 }
 
-/// In words, what the cache holds of a kernel of the catalogue.
-pub fn cached(name: &str) -> String {
-    let read = fs::read(cache::folder().join("kernels").join(name).join(RECORD)).ok();
-    let record: Option<Record> = read.and_then(|text| serde_json::from_slice(&text).ok());
-    record.map_or_else(|| "not fetched yet".into(), |record| format!("{} {}", record.package, record.version))
+/// The record of a cached kernel whose files are all there and as they were.
+fn check(folder: &Path) -> Result<Record, InfraError> {
+    let path = folder.join(RECORD);
+    let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
+    let record: Record = serde_json::from_slice(&text).map_err(|error| InfraError::file("decode", &path)(error.into()))?;
+    for file in &record.files {
+        cache::read_checked(&folder.join(&file.name), &file.sha256)?;
+    }
+    Ok(record)
+}
+
+/// Package and version that the cache holds of a kernel of the catalogue.
+pub fn cached(entry: &Entry) -> Option<(String, String)> {
+    let text = fs::read(cache::folder().join("kernels").join(&entry.name).join(RECORD)).ok()?;
+    let record: Record = serde_json::from_slice(&text).ok()?;
+    Some((record.package, record.version))
+}
+
+/// Fetches the newest patch release of a kernel of the catalogue, whatever the cache holds.
+pub fn update(entry: &Entry, say: Say) -> Result<(), InfraError> {
+    let _lock = cache::lock(&format!("kernel-{}", entry.name), say)?;
+    fetch(entry, &cache::folder().join("kernels").join(&entry.name), say)
 }
 
 /// Fetches, unpacks beside the final place and renames, so that a half-made kernel is never found.
 fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), InfraError> {
     let parent = folder.parent().expect("the folder is inside the cache");
     cache::make_folder(parent)?;
-    say(&format!("fetching kernel {} from the package mirror (once)", entry.name));
+    say(&format!("fetching kernel {} from the package mirror", entry.name));
     let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(parent).map_err(InfraError::file("create a folder in", parent))?;
     let found = apt::download(entry, scratch.path())?;
     let files = package::unpack(entry, &found.deb, scratch.path())?;
@@ -127,6 +139,22 @@ mod tests {
         fs::write(file.path(), vec![0; 4096]).unwrap();
         let error = resolve(file.path().to_str().unwrap(), &|_| ()).unwrap_err();
         assert!(error.to_string().contains("no bzImage"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_cache_is_noticed_whatever_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+        let files = vec![FileRecord { name: IMAGE.into(), sha256: cache::sha256(b"image") }];
+        let record = Record { package: "package".into(), version: "1".into(), files };
+        write(RECORD, &serde_json::to_vec(&record).unwrap());
+        assert!(check(folder.path()).is_err(), "the image is missing");
+        write(IMAGE, b"other");
+        assert!(check(folder.path()).is_err(), "the image is another");
+        write(IMAGE, b"image");
+        assert_eq!(check(folder.path()).unwrap(), record);
+        write(RECORD, b"{");
+        assert!(check(folder.path()).is_err(), "the record is cut off");
     }
 
     #[test]

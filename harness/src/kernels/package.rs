@@ -18,13 +18,10 @@ const WANTED: [&str; 2] = ["virtio_pci", "virtio_console"];
 pub(super) fn unpack(entry: &Entry, deb: &Path, scratch: &Path) -> Result<Vec<FileRecord>, InfraError> {
     let fail = |reason: String| InfraError::KernelFetch { name: entry.name.clone(), reason };
     let wanted = contents(deb).map_err(|error| fail(format!("failed to unpack {}: {error}", deb.display())))?;
-    let image = wanted.image.ok_or_else(|| fail(format!("{} holds no boot/vmlinuz-*", deb.display())))?;
+    let image = wanted.image.ok_or_else(|| fail(format!("{} holds no vmlinuz", deb.display())))?;
     let mut files = vec![(IMAGE.to_string(), image)];
     for path in load_order(&wanted.dependencies) {
         let name = path.rsplit('/').next().expect("rsplit gives at least one part");
-        if !name.ends_with(".ko") {
-            return Err(fail(format!("module {path} is compressed, which this harness cannot unpack")));
-        }
         let content = wanted.modules.get(&path).ok_or_else(|| fail(format!("{} lists {path} and does not hold it", deb.display())))?;
         files.push((name.to_string(), content.clone()));
     }
@@ -61,13 +58,14 @@ fn contents(deb: &Path) -> std::io::Result<Contents> {
             file.read_to_end(&mut content)?;
             Ok(content)
         };
-        if text.starts_with("boot/vmlinuz-") {
+        if is_image(&text) {
             found.image = Some(read()?);
         } else if let Some((_, below)) = text.strip_prefix("lib/modules/").and_then(|rest| rest.split_once('/')) {
             if below == "modules.dep" {
                 found.dependencies = parse_dependencies(&String::from_utf8_lossy(&read()?));
             } else if below.starts_with("kernel/drivers/virtio/") || below.starts_with("kernel/drivers/char/virtio_console.ko") {
-                found.modules.insert(below.to_string(), read()?);
+                let (name, content) = uncompressed(below, read()?)?;
+                found.modules.insert(name, content);
             }
         }
     }
@@ -83,6 +81,19 @@ fn contents(deb: &Path) -> std::io::Result<Contents> {
         found.dependencies = found.modules.iter().map(|(path, content)| depends(path, content, &found.modules)).collect();
     }
     Ok(found)
+}
+
+/// Where the image is; in packages since 7.x it lies among the modules.
+fn is_image(path: &str) -> bool {
+    path.starts_with("boot/vmlinuz-") || (path.starts_with("lib/modules/") && path.ends_with("/vmlinuz"))
+}
+
+/// A module as the guest's agent loads it.
+fn uncompressed(name: &str, content: Vec<u8>) -> std::io::Result<(String, Vec<u8>)> {
+    let Some(plain) = name.strip_suffix(".xz") else { return Ok((name.to_string(), content)) };
+    let mut unpacked = Vec::new();
+    lzma_rs::xz_decompress(&mut content.as_slice(), &mut unpacked).map_err(|error| std::io::Error::other(format!("{name}: {error:?}")))?;
+    Ok((plain.to_string(), unpacked))
 }
 
 /// Lines of `modules.dep`: a module, a colon, and what it needs.
@@ -135,6 +146,12 @@ mod tests {
         let text = "a/virtio_pci.ko: a/virtio_ring.ko a/virtio.ko\na/virtio_ring.ko: a/virtio.ko\na/virtio.ko:\na/other.ko:\n";
         assert_eq!(load_order(&parse_dependencies(text)), ["a/virtio.ko", "a/virtio_ring.ko", "a/virtio_pci.ko"]);
         assert!(load_order(&[]).is_empty(), "a kernel with everything built in needs no modules");
+    }
+
+    #[test]
+    fn the_image_is_found_in_old_and_new_packages() {
+        assert!(is_image("boot/vmlinuz-6.12.1-cloud-amd64") && is_image("lib/modules/7.3.4-cloud-amd64/vmlinuz"));
+        assert!(!is_image("boot/config-6.12.1-cloud-amd64") && !is_image("lib/modules/7.3.4-cloud-amd64/vmlinuz.ko"));
     }
 
     #[test]

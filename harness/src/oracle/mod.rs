@@ -84,7 +84,6 @@ pub struct Oracle {
     waiting_events: usize,
     /// Last events of threads whose plans are settled, to tell copies from strangers.
     settled: HashMap<u32, (u64, Recent)>,
-    received: HashMap<u32, u64>,
 }
 
 impl Oracle {
@@ -98,8 +97,8 @@ impl Oracle {
             results_lost: 0,
             unfinished: 0,
         };
-        let (owners, waiting, settled, received) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, received }
+        let (owners, waiting, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled }
     }
 
     /// Takes a plan that was done, with its journal. Plans are added in the order in which they were done, each under
@@ -137,7 +136,6 @@ impl Oracle {
         self.report.findings.events += 1;
         self.report.results_lost += u64::from(seen.result_lost);
         self.report.unfinished += u64::from(seen.unfinished);
-        *self.received.entry(seen.tid).or_default() += 1;
         match self.owners.get(&seen.tid) {
             Some(Owner::Nobody) => {}
             Some(&Owner::Plan(index)) => {
@@ -178,11 +176,6 @@ impl Oracle {
     /// Call events that have come.
     pub fn received(&self) -> u64 {
         self.report.findings.events
-    }
-
-    /// Call events of this thread that have come; a process's first thread has its number.
-    pub fn received_from(&self, tid: u32) -> u64 {
-        self.received.get(&tid).copied().unwrap_or(0)
     }
 
     /// Calls in journals that were not compared yet. It comes down to 0 when all events have come and are right; after

@@ -1,0 +1,48 @@
+//! The folder in which a guest's files are while it runs; it goes when the last holder does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::failure::InfraError;
+
+/// File that keeps what QEMU writes to stderr.
+pub(super) const QEMU_STDERR: &str = "qemu-stderr.log";
+
+/// A folder that guest and harness share the ownership of, so that its logs can be read after a boot that failed.
+#[derive(Clone, Debug)]
+pub struct Scratch(Arc<TempDir>);
+
+impl Scratch {
+    /// A new folder among the system's temporary files.
+    pub fn new() -> Result<Self, InfraError> {
+        let folder = tempfile::Builder::new().prefix("settime32-vm-").tempdir();
+        Ok(Self(Arc::new(folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?)))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Where the guest's console is kept.
+    pub fn console_path(&self) -> PathBuf {
+        self.path().join("console.log")
+    }
+
+    /// What the guest's console showed so far; empty before QEMU has run.
+    pub fn console(&self) -> String {
+        self.text(&self.console_path())
+    }
+
+    /// What QEMU wrote to stderr so far.
+    pub fn qemu_stderr(&self) -> String {
+        self.text(&self.path().join(QEMU_STDERR))
+    }
+
+    fn text(&self, path: &Path) -> String {
+        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}

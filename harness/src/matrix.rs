@@ -1,0 +1,94 @@
+//! Several kernels and attach modes in one run: a cell each, as many side by side as the machine has CPUs, one
+//! table at the end. A cell that fails does not keep the others from running.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use comfy_table::{Cell, Table, presets};
+
+use crate::report::{Report, grouped};
+use crate::verdict::Verdict;
+use crate::verify::{VerifyOptions, Watch, verify};
+
+/// Runs all cells; the reports come in the order of the cells.
+pub fn run(cells: &[VerifyOptions], watch: &(dyn Watch + Sync)) -> Vec<Report> {
+    let next = AtomicUsize::new(0);
+    let reports: Mutex<Vec<Option<Report>>> = Mutex::new(cells.iter().map(|_| None).collect());
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from).min(cells.len());
+    // QEMU dies with the thread that started it, so that a cell's thread must be the one that ends with it.
+    thread::scope(|scope| {
+        for _ in 0..side_by_side {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(options) = cells.get(index) else { break };
+                    let report = verify(options, &Quiet { cell: &options.setup.to_string(), watch });
+                    watch.say(&format!("{}: {}", options.setup, report.verdict));
+                    reports.lock().expect("no holder panics")[index] = Some(report);
+                }
+            });
+        }
+    });
+    let reports = reports.into_inner().expect("no holder panics");
+    reports.into_iter().map(|report| report.expect("each cell was run")).collect()
+}
+
+/// What the cells come to: the worst of them. Nothing at all is no pass.
+pub fn verdict(reports: &[Report]) -> Verdict {
+    reports.iter().map(|report| report.verdict).max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive)
+}
+
+/// One line a cell, then what each cell that did not pass has to say.
+pub fn text(reports: &[Report]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "kernel",
+        "accelerator",
+        "attach mode",
+        "seed",
+        "calls",
+        "captured",
+        "mismatches",
+        "lost",
+        "calls a second",
+        "seconds",
+        "verdict",
+    ]);
+    for report in reports {
+        let release = report.kernel.release.as_ref().unwrap_or(&report.kernel.name);
+        table.add_row([
+            Cell::new(release),
+            Cell::new(report.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
+            Cell::new(&report.attach),
+            Cell::new(report.seed),
+            Cell::new(grouped(report.calls)),
+            Cell::new(grouped(report.captured)),
+            Cell::new(grouped(report.mismatches)),
+            Cell::new(grouped(report.lost)),
+            Cell::new(grouped(report.calls_per_second.round() as u64)),
+            Cell::new(format!("{:.1}", report.seconds.total)),
+            Cell::new(report.verdict),
+        ]);
+    }
+    let mut text = format!("{table}\n");
+    for report in reports.iter().filter(|report| report.verdict != Verdict::Pass) {
+        text += &format!("\n── {} ({})\n{}", report.kernel.name, report.attach, report.details());
+    }
+    text
+}
+
+/// A cell among others: its lines name it, and its calls are not counted on a bar.
+struct Quiet<'a> {
+    cell: &'a str,
+    watch: &'a (dyn Watch + Sync),
+}
+
+impl Watch for Quiet<'_> {
+    fn say(&self, text: &str) {
+        self.watch.say(&format!("{}: {text}", self.cell));
+    }
+
+    fn calls_made(&self, _calls: u64) {}
+}

@@ -1,0 +1,109 @@
+//! Programs in a guest, any number at once: start, signal, wait, and what they wrote. For tests and tools that
+//! want a guest without the pipeline of [`crate::verify`].
+
+use std::collections::BTreeMap;
+
+use settime32_abi::frame::{Exit, Reply, Request, Stream};
+
+use crate::boot::{Deadline, Vm};
+use crate::failure::Failure;
+
+/// A guest and what runs in it.
+#[derive(Debug)]
+pub struct Programs {
+    vm: Vm,
+    deadline: Deadline,
+    ran: BTreeMap<u32, Ran>,
+}
+
+/// A program that runs or ran.
+#[derive(Clone, Debug, Default)]
+pub struct Ran {
+    /// Its process id in the guest, once it was started.
+    pub pid: Option<u32>,
+    /// What it wrote to standard output so far.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error so far.
+    pub stderr: Vec<u8>,
+    /// How it ended, once it did.
+    pub exit: Option<Exit>,
+}
+
+impl Ran {
+    /// Standard output as lines; bytes that are not UTF-8 are replaced.
+    pub fn lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.stdout).lines().map(str::to_string).collect()
+    }
+
+    /// Standard error as text; bytes that are not UTF-8 are replaced.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+impl Programs {
+    /// Nothing runs yet; every wait ends at the deadline.
+    pub fn new(vm: Vm, deadline: Deadline) -> Self {
+        Self { vm, deadline, ran: BTreeMap::new() }
+    }
+
+    /// Writes a file in the guest, missing folders too.
+    pub fn put(&mut self, path: &str, mode: u32, content: Vec<u8>) -> Result<(), Failure> {
+        self.vm.send(&Request::Put { path: path.into(), mode, content });
+        loop {
+            match self.vm.receive(self.deadline, "a file is written")? {
+                Reply::Done => return Ok(()),
+                other => self.sort(other),
+            }
+        }
+    }
+
+    /// Starts a program (absolute path, then arguments) as root and gives the number by which it is known here.
+    pub fn start(&mut self, argv: &[&str]) -> u32 {
+        let id = self.ran.len() as u32 + 1;
+        self.ran.insert(id, Ran::default());
+        let argv = argv.iter().map(ToString::to_string).collect();
+        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin: Vec::new(), uid: None });
+        id
+    }
+
+    /// Sends a signal.
+    pub fn signal(&mut self, id: u32, signal: i32) {
+        self.vm.send(&Request::Signal { id, signal });
+    }
+
+    /// Waits until the program has ended and all that it wrote has come.
+    pub fn wait(&mut self, id: u32) -> Result<Ran, Failure> {
+        self.wait_until(id, "a program ends", |ran| ran.exit.is_some())
+    }
+
+    /// Waits until `condition` holds of the program, or it has ended.
+    pub fn wait_until(&mut self, id: u32, doing: &'static str, condition: impl Fn(&Ran) -> bool) -> Result<Ran, Failure> {
+        loop {
+            let ran = &self.ran[&id];
+            if condition(ran) || ran.exit.is_some() {
+                return Ok(ran.clone());
+            }
+            let reply = self.vm.receive(self.deadline, doing)?;
+            self.sort(reply);
+        }
+    }
+
+    /// Starts a program and waits for its end.
+    pub fn run(&mut self, argv: &[&str]) -> Result<Ran, Failure> {
+        let id = self.start(argv);
+        self.wait(id)
+    }
+
+    fn sort(&mut self, reply: Reply) {
+        let (Reply::Started { id, .. } | Reply::Output { id, .. } | Reply::Exited { id, .. }) = &reply else { return };
+        let Some(ran) = self.ran.get_mut(id) else { return };
+        match reply {
+            Reply::Started { pid, .. } => ran.pid = Some(pid),
+            Reply::Output { stream: Stream::Stdout, content, .. } => ran.stdout.extend(content),
+            Reply::Output { stream: Stream::Stderr, content, .. } => ran.stderr.extend(content),
+            Reply::Exited { status, .. } => ran.exit = Some(status),
+            _ => {}
+        }
+    }
+}
