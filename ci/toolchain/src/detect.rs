@@ -34,14 +34,25 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
     match guest {
         Guest::Ebpf => ebpf(),
         Guest::Workload => workload(),
-        Guest::Static { .. } => Ok(Toolchain::Cargo {
-            command: vec![env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)],
-            target: "x86_64-unknown-linux-gnu",
-            build_std: None,
-            bootstrap: false,
-            linker: None,
-        }),
+        // It would be built, with a stub inside.
+        Guest::Static { package: "settime32-tracer", .. } => ebpf().and_then(|_| static_program()),
+        Guest::Static { .. } => static_program(),
     }
+}
+
+/// The host's own compiler, and the static half of the C library.
+fn static_program() -> Result<Toolchain, String> {
+    let libc = Command::new("cc").arg("-print-file-name=libc.a").output();
+    if !libc.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute()) {
+        return Err("no static C library to link with; run ci/setup (Debian: libc6-dev)".into());
+    }
+    Ok(Toolchain::Cargo {
+        command: vec![env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)],
+        target: "x86_64-unknown-linux-gnu",
+        build_std: None,
+        bootstrap: false,
+        linker: None,
+    })
 }
 
 /// Debian's `rustc-web` has a prebuilt `core` for BPF; elsewhere a nightly with `rust-src` builds it.
@@ -70,7 +81,7 @@ fn workload() -> Result<Toolchain, String> {
     if !has_gcc_multilib() {
         return Err("no 32-bit C library to link with; run ci/setup (Debian), or `rustup target add i686-unknown-linux-musl`".into());
     }
-    if debian_has("src/rust/library/std") || Path::new("/usr/lib/rustlib/src/rust/library/std").exists() {
+    if debian_has("src/rust/library/std") {
         return Ok(Toolchain::Cargo { command: debian_cargo(), target: gnu, build_std: std, bootstrap: true, linker: None });
     }
     if nightly_with_sources() {
