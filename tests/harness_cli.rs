@@ -86,6 +86,7 @@ fn an_empty_path_has_no_qemu() {
 #[case::killed_workload("--inject kill-workload", 4, "guest-failure", "the workload ended with signal 9")]
 #[case::killed_tracer("--inject kill-tracer", 4, "guest-failure", "the tracer ended with signal 9")]
 #[case::truncated_journal("--inject truncate-journal", 4, "guest-failure", "journal is truncated")]
+#[case::no_port("--append initcall_blacklist=virtio_console_init", 5, "boot-failure", "agent failure")]
 #[case::no_init("--append rdinit=/nonexistent", 5, "boot-failure", "kernel panic")]
 #[case::lockdown("--append lockdown=confidentiality", 4, "guest-failure", "lockdown")]
 fn each_failure_has_its_own_verdict(#[case] arguments: &str, #[case] code: i32, #[case] verdict: &str, #[case] said: &str) {
@@ -95,7 +96,9 @@ fn each_failure_has_its_own_verdict(#[case] arguments: &str, #[case] code: i32, 
     assert!(failure.contains(said), "{failure}");
     // What a person needs to look into it is kept.
     let record = Path::new(report["record"].as_str().unwrap());
-    assert!(record.join("report.json").exists() && record.join("console.log").exists(), "{record:?}");
+    assert!(record.join("report.json").exists(), "{record:?}");
+    let console = fs::read_to_string(record.join("console.log")).unwrap();
+    assert!(!said.contains("kernel panic") || console.contains("Kernel panic"), "the console was not kept:\n{console}");
     let replay = report["replay"].as_str().unwrap();
     assert!(replay.starts_with("cargo harness replay --seed "), "{replay}");
 }

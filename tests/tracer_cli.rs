@@ -4,25 +4,35 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use assert_cmd::assert::OutputAssertExt;
 use predicates::prelude::*;
 use predicates::str::contains;
 use rstest::rstest;
+use tempfile::TempDir;
 
 /// Exit codes that the tracer documents.
 const USAGE: i32 = 2;
 const NO_PRIVILEGE: i32 = 12;
 
-/// The tracer as a user without any privilege, whoever runs the tests.
-fn unprivileged(arguments: &[&str]) -> Output {
-    // The build's folder may be closed to others, so the program is run from where all may go.
+/// A copy where all may go, since the build's folder may be closed to others. Copied by another process: a
+/// descriptor of ours that is open for writing could be inherited by what a test beside starts, and then the program
+/// cannot be executed (`ETXTBSY`).
+static PROGRAM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("settime32-tracer");
-    fs::copy(env!("CARGO_BIN_EXE_settime32-tracer"), &program).unwrap();
-    let mut command = Command::new(program);
+    let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_settime32-tracer")).arg(&program).status().unwrap();
+    assert!(status.success());
+    (folder, program)
+});
+
+/// The tracer as a user without any privilege, whoever runs the tests.
+fn unprivileged(arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM.1.as_path());
     command.args(arguments).current_dir("/");
     if nix::unistd::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
