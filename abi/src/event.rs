@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::timespec::OldItimerspec32;
+use crate::timespec::{Itimerspec64, OldItimerspec32};
 
 /// Bytes of `task_struct.comm` (`TASK_COMM_LEN` in `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;
@@ -34,11 +34,15 @@ pub struct RawEvent {
     pub utmr: u32,
     /// Low 32 bits of `si`; 0 is null.
     pub otmr: u32,
-    /// `*utmr` as the entry probe read it; zeros unless [`flag::UTMR_ENTRY_READ`].
+    /// `*utmr` as the entry probe read it; zeros where [`flag::INTERVAL_READ`] or [`flag::VALUE_READ`] is missing.
     pub utmr_entry: OldItimerspec32,
     /// `*otmr` as the return probe read it; zeros unless [`flag::OTMR_READ`].
     pub otmr_written: OldItimerspec32,
-    /// Negative errno of the entry probe's failed read of `*utmr`, else 0.
+    /// `*new` as `do_timerfd_settime` was given it; meaningless unless [`flag::USED`].
+    pub utmr_used: Itimerspec64,
+    /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`].
+    pub old: Itimerspec64,
+    /// Negative errno of the entry probe's failed read of a half of `*utmr`, else 0.
     pub utmr_entry_err: i32,
     /// Negative errno of the return probe's failed read of `*otmr`, else 0.
     pub otmr_err: i32,
@@ -46,14 +50,14 @@ pub struct RawEvent {
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 112);
+const _: () = assert!(size_of::<RawEvent>() == 176);
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {
     /// The return probe ran: `ret` and `exit_ns` hold.
     pub const RETURNED: u32 = 1 << 0;
-    /// `utmr_entry` holds what was read.
-    pub const UTMR_ENTRY_READ: u32 = 1 << 1;
+    /// The interval of `utmr_entry` holds what was read.
+    pub const INTERVAL_READ: u32 = 1 << 1;
     /// `otmr_written` holds what was read.
     pub const OTMR_READ: u32 = 1 << 2;
     /// `cs` was `__USER_CS` (0x33): a 64-bit process used the i386 entry.
@@ -61,6 +65,18 @@ pub mod flag {
     /// The return of this call was never seen (the kernel skipped the return probe): a later call of the
     /// same thread found this one still in flight.
     pub const RESULT_LOST: u32 = 1 << 4;
+    /// The value of `utmr_entry` holds what was read.
+    pub const VALUE_READ: u32 = 1 << 5;
+    /// `utmr_used` holds what the kernel copied.
+    pub const USED: u32 = 1 << 6;
+    /// `old` holds what the kernel was about to write.
+    pub const OLD: u32 = 1 << 7;
+    /// The call came by `int $0x80`.
+    pub const INT80: u32 = 1 << 8;
+    /// The call came by `sysenter` or a compat `syscall`.
+    pub const FAST: u32 = 1 << 9;
+    /// One above the highest bit in use.
+    pub const END: u32 = 1 << 10;
 }
 
 /// Per-CPU counters of what could not be reported; index of each in the counter map.

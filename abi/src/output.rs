@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::timespec::OldItimerspec32;
+use crate::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 
 /// `event` of a [`CallEvent`].
 pub const CALL_EVENT: &str = "timerfd_settime32";
@@ -24,6 +24,42 @@ pub enum Abi {
     /// A 64-bit process that used the i386 entry (`cs` is `__USER_CS`, 0x33).
     #[serde(rename = "x86_64")]
     X86_64,
+}
+
+/// Through which door of the kernel the call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryPath {
+    /// `int $0x80`.
+    #[serde(rename = "int80")]
+    Int80,
+    /// `sysenter`, or a compat `syscall`: both through the vDSO.
+    #[serde(rename = "fast")]
+    Fast,
+}
+
+/// The halves of an `old_itimerspec32`, as far as they could be read: the kernel copies them one after the other, 8
+/// bytes each (`get_old_itimerspec32`, `kernel/time/time.c`), and so each is there or not by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halves {
+    /// Period after the first expiry; null when its 8 bytes could not be read.
+    pub it_interval: Option<OldTimespec32>,
+    /// Time of the first expiry; null when its 8 bytes could not be read.
+    pub it_value: Option<OldTimespec32>,
+}
+
+impl From<OldItimerspec32> for Halves {
+    /// Both are there.
+    fn from(times: OldItimerspec32) -> Self {
+        Self { it_interval: Some(times.it_interval), it_value: Some(times.it_value) }
+    }
+}
+
+impl Halves {
+    /// Whether a half that is there is not the one of `other`.
+    pub fn differs_from(&self, other: &OldItimerspec32) -> bool {
+        let differs = |half: Option<OldTimespec32>, other| half.is_some_and(|half| half != other);
+        differs(self.it_interval, other.it_interval) || differs(self.it_value, other.it_value)
+    }
 }
 
 /// One call of `timerfd_settime32`.
@@ -46,19 +82,31 @@ pub struct CallEvent<'a> {
     pub cpu: u32,
     /// Kind of process.
     pub abi: Abi,
+    /// How the call came in; null when the kernel does not let one tell.
+    pub entry_path: Option<EntryPath>,
     /// The file descriptor, low 32 bits of the register.
     pub ufd: i32,
     /// The flags, low 32 bits of the register, as the C prototype's `int`.
     pub flags: i32,
     /// Address of the new setting; null is null.
     pub utmr: Option<u32>,
-    /// `*utmr` as the probe read it at entry; null when the pointer is null or the read failed.
-    pub utmr_entry: Option<OldItimerspec32>,
-    /// Why the read at entry failed (`"EFAULT"`); only there when it did.
+    /// `*utmr` as the probe read it at entry; null when the pointer is null or neither half could be read.
+    pub utmr_entry: Option<Halves>,
+    /// Why a half could not be read at entry (`"EFAULT"`); only there when one could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utmr_entry_errno: Option<Cow<'a, str>>,
+    /// `*utmr` as the kernel itself copied it and went on with; null when it could not (`ret` is then -EFAULT).
+    pub utmr_used: Option<OldItimerspec32>,
+    /// A half that is known both at entry and as used is not the same in both: memory changed in between.
+    pub toctou: bool,
     /// Address for the old setting; null is null.
     pub otmr: Option<u32>,
+    /// The setting that the kernel replaced, as it was handed to `put_old_itimerspec32` (`kernel/time/time.c`) to be
+    /// written to `*otmr`; null when it came not that far: the pointer is null or the call failed before.
+    pub old: Option<Itimerspec64>,
+    /// `old` does not fit the 32-bit structure and was cut without an error; only there when true.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub old_truncated: bool,
     /// `*otmr` after a successful return; null when the pointer is null, the call failed or the read failed.
     pub otmr_written: Option<OldItimerspec32>,
     /// Why the read after the return failed; only there when it did.
@@ -120,7 +168,10 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::timespec::OldTimespec32;
+    use crate::timespec::Timespec64;
+
+    const NEW: OldItimerspec32 =
+        OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 }, it_value: OldTimespec32 { tv_sec: -3, tv_nsec: 4 } };
 
     /// The text itself is the contract: a renamed key must fail here even though writer and reader share the type.
     #[test]
@@ -134,15 +185,17 @@ mod tests {
             comm: "prog".into(),
             cpu: 1,
             abi: Abi::I386,
+            entry_path: None,
             ufd: 3,
             flags: -1,
             utmr: Some(4096),
-            utmr_entry: Some(OldItimerspec32 {
-                it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 },
-                it_value: OldTimespec32 { tv_sec: -3, tv_nsec: 4 },
-            }),
+            utmr_entry: Some(NEW.into()),
             utmr_entry_errno: None,
+            utmr_used: Some(NEW),
+            toctou: false,
             otmr: None,
+            old: None,
+            old_truncated: false,
             otmr_written: None,
             otmr_written_errno: None,
             ret: Some(-22),
@@ -155,12 +208,50 @@ mod tests {
             text,
             concat!(
                 r#"{"event":"timerfd_settime32","entry_ns":5,"exit_ns":9,"pid":10,"tid":11,"comm":"prog","cpu":1,"#,
-                r#""abi":"i386","ufd":3,"flags":-1,"utmr":4096,"#,
+                r#""abi":"i386","entry_path":null,"ufd":3,"flags":-1,"utmr":4096,"#,
                 r#""utmr_entry":{"it_interval":{"tv_sec":1,"tv_nsec":2},"it_value":{"tv_sec":-3,"tv_nsec":4}},"#,
-                r#""otmr":null,"otmr_written":null,"ret":-22,"errno":"EINVAL"}"#
+                r#""utmr_used":{"it_interval":{"tv_sec":1,"tv_nsec":2},"it_value":{"tv_sec":-3,"tv_nsec":4}},"#,
+                r#""toctou":false,"otmr":null,"old":null,"otmr_written":null,"ret":-22,"errno":"EINVAL"}"#
             )
         );
         assert_eq!(serde_json::from_str::<CallEvent>(&text).unwrap(), event);
+        rare_facts_read_as_documented(event);
+    }
+
+    /// Those that `event` has not.
+    fn rare_facts_read_as_documented(event: CallEvent<'_>) {
+        let wide = Timespec64 { tv_sec: 1 << 40, tv_nsec: 5 };
+        let event = CallEvent {
+            entry_path: Some(EntryPath::Int80),
+            utmr_entry: Some(Halves { it_interval: None, it_value: Some(OldTimespec32 { tv_sec: 7, tv_nsec: 8 }) }),
+            utmr_entry_errno: Some("EFAULT".into()),
+            utmr_used: None,
+            toctou: true,
+            old: Some(Itimerspec64 { it_interval: wide, it_value: Timespec64::default() }),
+            old_truncated: true,
+            ..event
+        };
+        let text = serde_json::to_string(&event).unwrap();
+        for part in [
+            r#""entry_path":"int80","#,
+            r#""utmr_entry":{"it_interval":null,"it_value":{"tv_sec":7,"tv_nsec":8}},"utmr_entry_errno":"EFAULT","utmr_used":null,"toctou":true,"#,
+            r#""old":{"it_interval":{"tv_sec":1099511627776,"tv_nsec":5},"it_value":{"tv_sec":0,"tv_nsec":0}},"old_truncated":true,"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert_eq!(serde_json::from_str::<CallEvent>(&text).unwrap(), event);
+        assert!(
+            serde_json::to_string(&CallEvent { entry_path: Some(EntryPath::Fast), ..event }).unwrap().contains(r#""entry_path":"fast""#)
+        );
+    }
+
+    #[test]
+    fn a_half_that_is_not_there_differs_from_nothing() {
+        let other = OldTimespec32 { tv_sec: 9, tv_nsec: 9 };
+        assert!(!Halves::from(NEW).differs_from(&NEW) && !Halves::default().differs_from(&NEW));
+        assert!(Halves { it_interval: Some(other), it_value: None }.differs_from(&NEW));
+        assert!(Halves { it_interval: None, it_value: Some(other) }.differs_from(&NEW));
+        assert!(!Halves { it_interval: Some(NEW.it_interval), it_value: None }.differs_from(&NEW));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The i386 time structures of `include/vdso/time32.h` and `include/linux/time32.h`.
+//! The i386 time structures of `include/vdso/time32.h` and `include/linux/time32.h`, and the kernel's own of
+//! `include/linux/time64.h`, into which it turns them.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,11 +25,34 @@ pub struct OldItimerspec32 {
     pub it_value: OldTimespec32,
 }
 
+/// `struct timespec64`: 16 bytes, how the kernel itself keeps a time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+pub struct Timespec64 {
+    /// Seconds.
+    pub tv_sec: i64,
+    /// Nanoseconds.
+    pub tv_nsec: i64,
+}
+
+/// `struct itimerspec64`: 32 bytes, what `do_timerfd_settime` (`fs/timerfd.c`) takes and gives.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+pub struct Itimerspec64 {
+    /// Period after the first expiry; zero for a one-shot timer.
+    pub it_interval: Timespec64,
+    /// Time of the first expiry; zero disarms.
+    pub it_value: Timespec64,
+}
+
 /// Bytes in an [`OldItimerspec32`], as the kernel copies them.
 pub const ITIMERSPEC32_SIZE: usize = 16;
 
 const _: () = assert!(size_of::<OldTimespec32>() == 8);
 const _: () = assert!(size_of::<OldItimerspec32>() == ITIMERSPEC32_SIZE);
+const _: () = assert!(size_of::<Itimerspec64>() == 32);
 
 /// Nanoseconds in a second.
 pub const NSEC_PER_SEC: i64 = 1_000_000_000;
@@ -53,9 +77,49 @@ impl OldItimerspec32 {
     }
 }
 
+impl From<OldTimespec32> for Timespec64 {
+    /// As `get_old_timespec32` (`kernel/time/time.c`) does it: both numbers are sign-extended.
+    fn from(time: OldTimespec32) -> Self {
+        Self { tv_sec: time.tv_sec.into(), tv_nsec: time.tv_nsec.into() }
+    }
+}
+
+impl From<OldItimerspec32> for Itimerspec64 {
+    /// As `get_old_itimerspec32` (`kernel/time/time.c`) does it.
+    fn from(times: OldItimerspec32) -> Self {
+        Self { it_interval: times.it_interval.into(), it_value: times.it_value.into() }
+    }
+}
+
+impl Timespec64 {
+    /// As `put_old_timespec32` (`kernel/time/time.c`) does it: both numbers lose their upper halves.
+    pub const fn cut(self) -> OldTimespec32 {
+        OldTimespec32 { tv_sec: self.tv_sec as i32, tv_nsec: self.tv_nsec as i32 }
+    }
+}
+
+impl Itimerspec64 {
+    /// As `put_old_itimerspec32` (`kernel/time/time.c`) does it.
+    pub const fn cut(self) -> OldItimerspec32 {
+        OldItimerspec32 { it_interval: self.it_interval.cut(), it_value: self.it_value.cut() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn widening_keeps_the_sign_and_cutting_keeps_the_low_halves() {
+        let narrow = OldTimespec32 { tv_sec: -1, tv_nsec: i32::MIN };
+        let wide = Timespec64::from(narrow);
+        assert_eq!(wide, Timespec64 { tv_sec: -1, tv_nsec: -2_147_483_648 });
+        assert_eq!(wide.cut(), narrow);
+        let most = Itimerspec64 { it_interval: Timespec64 { tv_sec: 9_223_372_036, tv_nsec: 854_775_807 }, it_value: wide };
+        assert_eq!(most.cut().it_interval, OldTimespec32 { tv_sec: 633_437_444, tv_nsec: 854_775_807 }, "KTIME_MAX");
+        assert_eq!(most.cut().it_value, narrow);
+        assert_ne!(Itimerspec64::from(most.cut()), most);
+    }
 
     #[test]
     fn validity_ends_at_a_billion_nanoseconds() {

@@ -8,7 +8,7 @@ use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
 use settime32_abi::journal::{Clocks, Header, Journal, MAGIC, Record, VERSION};
-use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
@@ -162,6 +162,8 @@ fn empty_journal(pid: u32) -> Journal {
 pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
     let pointer = |address: u32| (address != 0).then_some(address);
     let read = |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
+    let new = pointer(record.utmr).map(|_| read(&record.utmr_before));
+    let old = pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after));
     CallEvent {
         event: CALL_EVENT.into(),
         entry_ns,
@@ -171,13 +173,18 @@ pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallE
         comm: COMM.into(),
         cpu,
         abi: Abi::I386,
+        entry_path: (record.step % 2 == 0).then_some(EntryPath::Int80),
         ufd: record.ufd,
         flags: record.flags,
         utmr: pointer(record.utmr),
-        utmr_entry: pointer(record.utmr).map(|_| read(&record.utmr_before)),
+        utmr_entry: new.map(Into::into),
         utmr_entry_errno: None,
+        utmr_used: new,
+        toctou: false,
         otmr: pointer(record.otmr),
-        otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
+        old: old.map(Into::into),
+        old_truncated: false,
+        otmr_written: old,
         otmr_written_errno: None,
         ret: Some(i64::from(record.ret)),
         errno: (record.ret < 0).then(|| errno::name(-record.ret).unwrap().into()),

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use aya_ebpf::programs::ProbeContext;
 use bytemuck::Zeroable;
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
-use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32};
 
 use crate::filter;
 use crate::maps::{OVERFLOW, THREADS, count, is_in_flight, submit};
@@ -73,6 +73,8 @@ pub(crate) fn enter(ctx: &ProbeContext) {
         otmr: registers.si as u32,
         utmr_entry: OldItimerspec32::zeroed(),
         otmr_written: OldItimerspec32::zeroed(),
+        utmr_used: Itimerspec64::zeroed(),
+        old: Itimerspec64::zeroed(),
         utmr_entry_err: 0,
         otmr_err: 0,
         comm: bytemuck::cast(comm),
@@ -110,7 +112,7 @@ fn read_new_setting(event: &mut RawEvent) {
     let to = (&raw mut event.utmr_entry).cast();
     // SAFETY: the destination is as long as said, and the helper checks the source.
     match unsafe { bpf_probe_read_user(to, ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) } {
-        0 => event.flags |= flag::UTMR_ENTRY_READ,
+        0 => event.flags |= flag::INTERVAL_READ | flag::VALUE_READ,
         error => event.utmr_entry_err = error as i32,
     }
 }

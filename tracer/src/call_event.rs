@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use nix::errno::Errno;
-use settime32_abi::event::{COMM_LEN, RawEvent};
+use settime32_abi::event::{COMM_LEN, RawEvent, flag};
+use settime32_abi::output::{EntryPath, Halves};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 
 /// How much of a call was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,45 @@ pub enum Seen {
 /// Whether a bit of [`RawEvent::flags`] is set.
 pub const fn has(raw: &RawEvent, bit: u32) -> bool {
     raw.flags & bit != 0
+}
+
+/// How the call came in, where that was seen.
+pub const fn entry_path(raw: &RawEvent) -> Option<EntryPath> {
+    match (has(raw, flag::INT80), has(raw, flag::FAST)) {
+        (true, _) => Some(EntryPath::Int80),
+        (false, true) => Some(EntryPath::Fast),
+        (false, false) => None,
+    }
+}
+
+/// What could be read of `*utmr` at entry, if anything.
+pub fn utmr_entry(raw: &RawEvent) -> Option<Halves> {
+    let halves = Halves {
+        it_interval: has(raw, flag::INTERVAL_READ).then_some(raw.utmr_entry.it_interval),
+        it_value: has(raw, flag::VALUE_READ).then_some(raw.utmr_entry.it_value),
+    };
+    (halves != Halves::default()).then_some(halves)
+}
+
+/// What the kernel copied from `*utmr`. It extended the numbers, so nothing is lost in cutting them again.
+pub fn utmr_used(raw: &RawEvent) -> Option<OldItimerspec32> {
+    has(raw, flag::USED).then(|| raw.utmr_used.cut())
+}
+
+/// Whether `*utmr` changed between the entry and the kernel's copy, as far as both are known.
+pub fn toctou(raw: &RawEvent) -> bool {
+    let (Some(entry), Some(used)) = (utmr_entry(raw), utmr_used(raw)) else { return false };
+    entry.differs_from(&used)
+}
+
+/// What the kernel was about to write to `*otmr`.
+pub fn old(raw: &RawEvent) -> Option<&Itimerspec64> {
+    has(raw, flag::OLD).then_some(&raw.old)
+}
+
+/// Whether `*otmr` has no room for it.
+pub fn old_truncated(raw: &RawEvent) -> bool {
+    old(raw).is_some_and(|old| Itimerspec64::from(old.cut()) != *old)
 }
 
 /// A thread's name without its padding.
@@ -47,8 +88,7 @@ pub mod examples {
     //! Events to format in tests.
 
     use bytemuck::Zeroable;
-    use settime32_abi::event::flag;
-    use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+    use settime32_abi::timespec::OldTimespec32;
 
     use super::*;
 
@@ -59,6 +99,9 @@ pub mod examples {
         it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 999_999_999 },
     };
 
+    /// Both halves of `*utmr` were read at entry.
+    pub const UTMR_READ: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
+
     /// A successful call with both structures.
     pub fn success() -> RawEvent {
         RawEvent {
@@ -67,12 +110,14 @@ pub mod examples {
             pid: 123,
             tid: 124,
             cpu: 1,
-            flags: flag::RETURNED | flag::UTMR_ENTRY_READ | flag::OTMR_READ,
+            flags: flag::RETURNED | UTMR_READ | flag::USED | flag::OLD | flag::OTMR_READ,
             ufd: 3,
             settime_flags: 1,
             utmr: 0xffd0_0010,
             otmr: 0xffd0_0020,
             utmr_entry: NEW,
+            utmr_used: NEW.into(),
+            old: OLD.into(),
             otmr_written: OLD,
             comm: *b"prog\0\0\0\0\0\0\0\0\0\0\0\0",
             ..RawEvent::zeroed()
@@ -84,7 +129,6 @@ pub mod examples {
 pub mod reference {
     //! The documented event of a call, field by field.
 
-    use settime32_abi::event::flag;
     use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
 
     use super::*;
@@ -101,12 +145,17 @@ pub mod reference {
             comm: comm(&raw.comm),
             cpu: raw.cpu,
             abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
+            entry_path: entry_path(raw),
             ufd: raw.ufd,
             flags: raw.settime_flags,
             utmr: pointer(raw.utmr),
-            utmr_entry: has(raw, flag::UTMR_ENTRY_READ).then_some(raw.utmr_entry),
+            utmr_entry: utmr_entry(raw),
             utmr_entry_errno: failure(raw.utmr_entry_err),
+            utmr_used: utmr_used(raw),
+            toctou: toctou(raw),
             otmr: pointer(raw.otmr),
+            old: old(raw).copied(),
+            old_truncated: old_truncated(raw),
             otmr_written: has(raw, flag::OTMR_READ).then_some(raw.otmr_written),
             otmr_written_errno: failure(raw.otmr_err),
             ret: returned.then_some(raw.ret),
@@ -127,9 +176,10 @@ pub mod reference {
 
 #[cfg(test)]
 mod tests {
-    use settime32_abi::event::flag;
     use settime32_abi::output::Abi;
+    use settime32_abi::timespec::{OldTimespec32, Timespec64};
 
+    use super::examples::UTMR_READ;
     use super::reference::call_event;
     use super::*;
 
@@ -143,9 +193,11 @@ mod tests {
             json(&examples::success(), Seen::Whole),
             concat!(
                 r#"{"event":"timerfd_settime32","entry_ns":1000,"exit_ns":1500,"pid":123,"tid":124,"comm":"prog","cpu":1,"#,
-                r#""abi":"i386","ufd":3,"flags":1,"utmr":4291821584,"#,
+                r#""abi":"i386","entry_path":null,"ufd":3,"flags":1,"utmr":4291821584,"#,
                 r#""utmr_entry":{"it_interval":{"tv_sec":0,"tv_nsec":0},"it_value":{"tv_sec":5,"tv_nsec":-1}},"#,
-                r#""otmr":4291821600,"#,
+                r#""utmr_used":{"it_interval":{"tv_sec":0,"tv_nsec":0},"it_value":{"tv_sec":5,"tv_nsec":-1}},"#,
+                r#""toctou":false,"otmr":4291821600,"#,
+                r#""old":{"it_interval":{"tv_sec":-2147483648,"tv_nsec":2},"it_value":{"tv_sec":3,"tv_nsec":999999999}},"#,
                 r#""otmr_written":{"it_interval":{"tv_sec":-2147483648,"tv_nsec":2},"it_value":{"tv_sec":3,"tv_nsec":999999999}},"#,
                 r#""ret":0}"#
             )
@@ -169,8 +221,46 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_read_and_compared_one_by_one() {
+        let with = |flags, utmr_entry_err| RawEvent { flags, utmr_entry_err, ..examples::success() };
+        let event = |raw: &RawEvent| {
+            let event = call_event(raw, Seen::Whole);
+            (event.utmr_entry, event.utmr_used, event.toctou)
+        };
+        let half = Halves { it_interval: None, it_value: Some(examples::NEW.it_value) };
+        assert_eq!(event(&with(flag::VALUE_READ | flag::USED, -14)), (Some(half), Some(examples::NEW), false));
+        let half = Halves { it_interval: Some(examples::NEW.it_interval), it_value: None };
+        assert_eq!(event(&with(flag::INTERVAL_READ, -14)), (Some(half), None, false));
+        assert_eq!(event(&with(flag::USED, -14)), (None, Some(examples::NEW), false));
+        let mut changed = with(flag::VALUE_READ | flag::USED, -14);
+        changed.utmr_used.it_interval.tv_sec += 1;
+        assert!(!event(&changed).2, "the half that differs was not read at entry");
+        changed.utmr_used.it_value.tv_nsec += 1;
+        assert!(event(&changed).2);
+    }
+
+    #[test]
+    fn an_old_value_that_does_not_fit_is_marked() {
+        let mut raw = examples::success();
+        assert!(!call_event(&raw, Seen::Whole).old_truncated);
+        raw.old.it_interval = Timespec64 { tv_sec: 1 << 31, tv_nsec: 0 };
+        let event = call_event(&raw, Seen::Whole);
+        assert!(event.old_truncated);
+        assert_eq!(event.old.unwrap().it_interval.cut(), OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 0 });
+        raw.flags &= !flag::OLD;
+        let event = call_event(&raw, Seen::Whole);
+        assert_eq!((event.old, event.old_truncated), (None, false));
+    }
+
+    #[test]
+    fn entry_paths_have_names() {
+        let path = |bit| call_event(&RawEvent { flags: bit, ..examples::success() }, Seen::Whole).entry_path;
+        assert_eq!((path(0), path(flag::INT80), path(flag::FAST)), (None, Some(EntryPath::Int80), Some(EntryPath::Fast)));
+    }
+
+    #[test]
     fn what_was_not_seen_is_null() {
-        let raw = RawEvent { flags: flag::UTMR_ENTRY_READ, exit_ns: 0, ..examples::success() };
+        let raw = RawEvent { flags: UTMR_READ, exit_ns: 0, ..examples::success() };
         let event = call_event(&raw, Seen::Entry);
         assert_eq!((event.ret, event.exit_ns, event.otmr_written, event.unfinished, event.result_lost), (None, None, None, true, false));
         let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };

@@ -5,9 +5,10 @@
 
 use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+use settime32_abi::output::{EntryPath, Halves};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
-use crate::call_event::{Seen, comm, errno_name, has, result_errno};
+use crate::call_event::{Seen, comm, entry_path, errno_name, has, old, old_truncated, result_errno, toctou, utmr_entry, utmr_used};
 
 /// Appends the line of one call.
 pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
@@ -20,13 +21,18 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     string(line, &comm(&raw.comm));
     number(line, br#","cpu":"#, raw.cpu);
     line.extend_from_slice(if has(raw, flag::CALLER_64BIT) { br#","abi":"x86_64""# } else { br#","abi":"i386""# });
+    line.extend_from_slice(match entry_path(raw) {
+        Some(EntryPath::Int80) => br#","entry_path":"int80""#,
+        Some(EntryPath::Fast) => br#","entry_path":"fast""#,
+        None => br#","entry_path":null"#,
+    });
     number(line, br#","ufd":"#, raw.ufd);
     number(line, br#","flags":"#, raw.settime_flags);
-    number_or_null(line, br#","utmr":"#, (raw.utmr != 0).then_some(raw.utmr));
-    setting(line, br#","utmr_entry":"#, has(raw, flag::UTMR_ENTRY_READ).then_some(&raw.utmr_entry));
-    errno(line, br#","utmr_entry_errno":"#, -raw.utmr_entry_err);
+    new_setting(line, raw);
     number_or_null(line, br#","otmr":"#, (raw.otmr != 0).then_some(raw.otmr));
-    setting(line, br#","otmr_written":"#, has(raw, flag::OTMR_READ).then_some(&raw.otmr_written));
+    wide_setting(line, br#","old":"#, old(raw));
+    line.extend_from_slice(if old_truncated(raw) { br#","old_truncated":true"# } else { b"" });
+    setting(line, br#","otmr_written":"#, has(raw, flag::OTMR_READ).then_some(raw.otmr_written));
     errno(line, br#","otmr_written_errno":"#, -raw.otmr_err);
     number_or_null(line, br#","ret":"#, returned.then_some(raw.ret));
     if returned {
@@ -35,6 +41,15 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     line.extend_from_slice(if seen == Seen::Entry { br#","unfinished":true"# } else { b"" });
     line.extend_from_slice(if has(raw, flag::RESULT_LOST) { br#","result_lost":true"# } else { b"" });
     line.extend_from_slice(b"}\n");
+}
+
+/// What is known of `*utmr`.
+fn new_setting(line: &mut Vec<u8>, raw: &RawEvent) {
+    number_or_null(line, br#","utmr":"#, (raw.utmr != 0).then_some(raw.utmr));
+    halves(line, br#","utmr_entry":"#, utmr_entry(raw));
+    errno(line, br#","utmr_entry_errno":"#, -raw.utmr_entry_err);
+    setting(line, br#","utmr_used":"#, utmr_used(raw));
+    line.extend_from_slice(if toctou(raw) { br#","toctou":true"# } else { br#","toctou":false"# });
 }
 
 fn number(line: &mut Vec<u8>, key: &[u8], value: impl Integer) {
@@ -54,15 +69,35 @@ fn null(line: &mut Vec<u8>, key: &[u8]) {
     line.extend_from_slice(b"null");
 }
 
-fn setting(line: &mut Vec<u8>, key: &[u8], value: Option<&OldItimerspec32>) {
+fn setting(line: &mut Vec<u8>, key: &[u8], value: Option<OldItimerspec32>) {
+    halves(line, key, value.map(Halves::from));
+}
+
+fn halves(line: &mut Vec<u8>, key: &[u8], value: Option<Halves>) {
     let Some(value) = value else { return null(line, key) };
     line.extend_from_slice(key);
-    time(line, br#"{"it_interval":{"tv_sec":"#, value.it_interval);
-    time(line, br#"},"it_value":{"tv_sec":"#, value.it_value);
+    time_or_null(line, br#"{"it_interval":"#, value.it_interval);
+    time_or_null(line, br#","it_value":"#, value.it_value);
+    line.push(b'}');
+}
+
+fn time_or_null(line: &mut Vec<u8>, key: &[u8], time: Option<OldTimespec32>) {
+    let Some(time) = time else { return null(line, key) };
+    line.extend_from_slice(key);
+    number(line, br#"{"tv_sec":"#, time.tv_sec);
+    number(line, br#","tv_nsec":"#, time.tv_nsec);
+    line.push(b'}');
+}
+
+fn wide_setting(line: &mut Vec<u8>, key: &[u8], value: Option<&Itimerspec64>) {
+    let Some(value) = value else { return null(line, key) };
+    line.extend_from_slice(key);
+    wide_time(line, br#"{"it_interval":{"tv_sec":"#, value.it_interval);
+    wide_time(line, br#"},"it_value":{"tv_sec":"#, value.it_value);
     line.extend_from_slice(b"}}");
 }
 
-fn time(line: &mut Vec<u8>, key: &[u8], time: OldTimespec32) {
+fn wide_time(line: &mut Vec<u8>, key: &[u8], time: Timespec64) {
     number(line, key, time.tv_sec);
     number(line, br#","tv_nsec":"#, time.tv_nsec);
 }
@@ -112,22 +147,37 @@ mod tests {
         prop_oneof![Just(0), -200..0_i32]
     }
 
+    /// What the kernel used: often what was there at entry, or a half of it.
+    fn used() -> impl Strategy<Value = (u8, [i32; 4])> {
+        (0..4_u8, any::<[i32; 4]>())
+    }
+
+    /// Numbers that fit 32 bits, and some that do not.
+    fn wide() -> impl Strategy<Value = i64> {
+        prop_oneof![any::<i32>().prop_map(i64::from), any::<i64>(), Just(1 << 31), Just(i64::from(i32::MIN) - 1)]
+    }
+
     prop_compose! {
         fn events()(
             (entry_ns, exit_ns, pid, tid, cpu) in any::<(u64, u64, u32, u32, u32)>(),
             ret in prop_oneof![Just(0), -5000..10_i64, any::<i64>()],
-            flags in 0..32_u32,
+            flags in 0..flag::END,
             (ufd, settime_flags) in any::<(i32, i32)>(),
             utmr in prop_oneof![Just(0), any::<u32>()],
             otmr in prop_oneof![Just(0), any::<u32>()],
             times in any::<[i32; 8]>(),
+            (same, used) in used(),
+            old in prop::array::uniform4(wide()),
             (utmr_entry_err, otmr_err) in (errors(), errors()),
             comm in names(),
         ) -> RawEvent {
-            let [utmr_entry, otmr_written] = bytemuck::cast(times);
+            let [utmr_entry, otmr_written]: [OldItimerspec32; 2] = bytemuck::cast(times);
+            let mut used: OldItimerspec32 = bytemuck::cast(used);
+            used.it_interval = if same & 1 == 0 { utmr_entry.it_interval } else { used.it_interval };
+            used.it_value = if same & 2 == 0 { utmr_entry.it_value } else { used.it_value };
             RawEvent {
                 entry_ns, exit_ns, ret, pid, tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry, otmr_written,
-                utmr_entry_err, otmr_err, comm,
+                utmr_used: used.into(), old: bytemuck::cast(old), utmr_entry_err, otmr_err, comm,
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+use settime32_abi::output::Halves;
+use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 
-use crate::call_event::{Seen, comm, errno_name, has, result_errno};
+use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, result_errno, toctou, utmr_entry, utmr_used};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
 const FLAG_NAMES: [(i32, &str); 2] = [(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
@@ -18,9 +19,12 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     put(line, format_args!(" timerfd_settime32({}, ", raw.ufd));
     write_flags(line, raw.settime_flags);
     line.extend_from_slice(b", ");
-    write_argument(line, raw.utmr, has(raw, flag::UTMR_ENTRY_READ).then_some(&raw.utmr_entry));
+    write_new(line, raw);
     line.extend_from_slice(b", ");
-    write_argument(line, raw.otmr, has(raw, flag::OTMR_READ).then_some(&raw.otmr_written));
+    write_argument(line, raw.otmr, has(raw, flag::OTMR_READ).then(|| raw.otmr_written.into()));
+    if let Some(whole) = old(raw).filter(|_| old_truncated(raw)) {
+        write_uncut(line, whole);
+    }
     write_result(line, raw, seen);
     line.push(b'\n');
 }
@@ -60,23 +64,47 @@ fn write_flags(line: &mut Vec<u8>, flags: i32) {
     }
 }
 
-/// The structure where it was read, else the address.
-fn write_argument(line: &mut Vec<u8>, address: u32, content: Option<&OldItimerspec32>) {
+/// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
+fn write_new(line: &mut Vec<u8>, raw: &RawEvent) {
+    let entry = utmr_entry(raw);
+    write_argument(line, raw.utmr, utmr_used(raw).map(Halves::from).or(entry));
+    if let Some(entry) = entry.filter(|_| toctou(raw)) {
+        line.extend_from_slice(b" /* at entry ");
+        write_setting(line, &entry);
+        line.extend_from_slice(b" */");
+    }
+}
+
+/// The structure where it is known, else the address.
+fn write_argument(line: &mut Vec<u8>, address: u32, content: Option<Halves>) {
     match (address, content) {
         (0, _) => line.extend_from_slice(b"NULL"),
-        (_, Some(content)) => {
-            line.extend_from_slice(b"{it_interval=");
-            write_time(line, content.it_interval);
-            line.extend_from_slice(b", it_value=");
-            write_time(line, content.it_value);
-            line.push(b'}');
-        }
+        (_, Some(content)) => write_setting(line, &content),
         (_, None) => put(line, format_args!("{address:#x}")),
     }
 }
 
-fn write_time(line: &mut Vec<u8>, time: OldTimespec32) {
-    put(line, format_args!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec, time.tv_nsec));
+fn write_setting(line: &mut Vec<u8>, content: &Halves) {
+    line.extend_from_slice(b"{it_interval=");
+    write_time(line, content.it_interval);
+    line.extend_from_slice(b", it_value=");
+    write_time(line, content.it_value);
+    line.push(b'}');
+}
+
+/// A half that could not be read is marked as strace marks what it does not know.
+fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
+    match time {
+        Some(time) => put(line, format_args!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec, time.tv_nsec)),
+        None => line.extend_from_slice(b"???"),
+    }
+}
+
+/// The setting before it was cut to 32 bits.
+fn write_uncut(line: &mut Vec<u8>, whole: &Itimerspec64) {
+    let Itimerspec64 { it_interval, it_value } = whole;
+    put(line, format_args!(" /* cut from {{it_interval={{tv_sec={}, tv_nsec={}}}, ", it_interval.tv_sec, it_interval.tv_nsec));
+    put(line, format_args!("it_value={{tv_sec={}, tv_nsec={}}}}} */", it_value.tv_sec, it_value.tv_nsec));
 }
 
 fn write_result(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
@@ -102,7 +130,7 @@ fn description(errno: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call_event::examples::success;
+    use crate::call_event::examples::{UTMR_READ, success};
 
     fn line(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
@@ -121,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_failed_call_shows_the_address_and_the_errno() {
-        let raw = RawEvent { ret: -22, flags: flag::RETURNED | flag::UTMR_ENTRY_READ, ..success() };
+        let raw = RawEvent { ret: -22, flags: flag::RETURNED | UTMR_READ, ..success() };
         assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = -1 EINVAL (Invalid argument)\n"));
     }
 
@@ -138,8 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_used_goes_before_what_was_read() {
+        let mut raw = RawEvent { utmr_entry_err: -14, flags: success().flags & !UTMR_READ, ..success() };
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD}) = 0\n"));
+        raw.flags |= flag::INTERVAL_READ;
+        raw.utmr_entry.it_interval.tv_sec = 9;
+        let entry = "{it_interval={tv_sec=9, tv_nsec=0}, it_value=???}";
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW} /* at entry {entry} */, {OLD}) = 0\n"));
+        raw.flags &= !flag::USED;
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{entry}, {OLD}) = 0\n"));
+    }
+
+    #[test]
+    fn an_old_setting_that_was_cut_is_shown_whole() {
+        let mut raw = success();
+        raw.old.it_interval.tv_sec += 1 << 32;
+        let whole = "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* cut from {whole} */) = 0\n"));
+    }
+
+    #[test]
     fn calls_without_a_result_say_so() {
-        let raw = RawEvent { flags: flag::UTMR_ENTRY_READ, ..success() };
+        let raw = RawEvent { flags: UTMR_READ, ..success() };
         assert_eq!(line(&raw, Seen::Entry), format!("{HEAD}{NEW}, 0xffd00020 <unfinished ...>\n"));
         let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };
         assert_eq!(line(&lost, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = ? <result lost>\n"));

@@ -7,7 +7,8 @@
 //! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
 //!   model's, and that a failed call leaves `otmr` untouched;
 //! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
-//!   arguments, both structures, result, errno name, pid, tid, comm and ABI, and a CPU that exists;
+//!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
+//!   the entry path where the event names one, and a CPU that exists;
 //! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
 //! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
 //!

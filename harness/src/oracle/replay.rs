@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 
 use settime32_abi::errno;
 use settime32_abi::journal::Journal;
-use settime32_abi::output::Abi;
+use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Plan, Step};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
 use super::finding::{Finding, Findings, Kind, Place};
@@ -260,7 +261,9 @@ impl Replay {
     fn expected(&self, call: usize) -> Seen {
         let record = &self.journal.records[call];
         let pointer = |address: u32| (address != 0).then_some(address);
+        let new: Option<OldItimerspec32> = pointer(record.utmr).map(|_| workload::from_bytes(&record.utmr_before));
         let written = record.ret == 0 && record.otmr != 0;
+        let old: Option<OldItimerspec32> = written.then(|| workload::from_bytes(&record.otmr_after));
         Seen {
             event: Names::CALL,
             entry_ns: 0,
@@ -272,11 +275,18 @@ impl Replay {
             abi: Abi::I386,
             ufd: record.ufd,
             flags: record.flags,
+            entry_path: Some(EntryPath::Int80),
             utmr: pointer(record.utmr),
-            utmr_entry: pointer(record.utmr).map(|_| workload::from_bytes(&record.utmr_before)),
+            utmr_entry: new.map(Halves::from),
             utmr_entry_errno: None,
+            // The kernel copies it before it looks at anything else, so it is there whatever the result is.
+            utmr_used: new,
+            toctou: false,
             otmr: pointer(record.otmr),
-            otmr_written: written.then(|| workload::from_bytes(&record.otmr_after)),
+            // What does not fit the journal's 32 bits no plan can make.
+            old: old.map(Itimerspec64::from),
+            old_truncated: false,
+            otmr_written: old,
             otmr_written_errno: None,
             ret: Some(i64::from(record.ret)),
             errno: errno_name(record.ret),

@@ -1,8 +1,8 @@
 //! An event in the shape in which it waits and is compared: fixed size, strings as numbers. It says in which fields
 //! two events differ; what that means is decided elsewhere.
 
-use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
-use settime32_abi::timespec::OldItimerspec32;
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::finding::Difference;
 
@@ -64,12 +64,17 @@ pub(super) struct Seen {
     pub comm: Name,
     pub cpu: u32,
     pub abi: Abi,
+    pub entry_path: Option<EntryPath>,
     pub ufd: i32,
     pub flags: i32,
     pub utmr: Option<u32>,
-    pub utmr_entry: Option<OldItimerspec32>,
+    pub utmr_entry: Option<Halves>,
     pub utmr_entry_errno: Option<Name>,
+    pub utmr_used: Option<OldItimerspec32>,
+    pub toctou: bool,
     pub otmr: Option<u32>,
+    pub old: Option<Itimerspec64>,
+    pub old_truncated: bool,
     pub otmr_written: Option<OldItimerspec32>,
     pub otmr_written_errno: Option<Name>,
     pub ret: Option<i64>,
@@ -89,12 +94,17 @@ impl Seen {
             comm: names.number(&event.comm),
             cpu: event.cpu,
             abi: event.abi,
+            entry_path: event.entry_path,
             ufd: event.ufd,
             flags: event.flags,
             utmr: event.utmr,
             utmr_entry: event.utmr_entry,
             utmr_entry_errno: event.utmr_entry_errno.as_deref().map(|errno| names.number(errno)),
+            utmr_used: event.utmr_used,
+            toctou: event.toctou,
             otmr: event.otmr,
+            old: event.old,
+            old_truncated: event.old_truncated,
             otmr_written: event.otmr_written,
             otmr_written_errno: event.otmr_written_errno.as_deref().map(|errno| names.number(errno)),
             ret: event.ret,
@@ -110,7 +120,7 @@ impl Seen {
 pub(super) struct Fields(u32);
 
 /// Names of the fields, by bit. Timestamps are not among them: there is nothing that they must equal.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 24] = [
     "event",
     "exit_ns",
     "pid",
@@ -118,12 +128,17 @@ const FIELDS: [&str; 19] = [
     "comm",
     "cpu",
     "abi",
+    "entry_path",
     "ufd",
     "flags",
     "utmr",
     "utmr_entry",
     "utmr_entry_errno",
+    "utmr_used",
+    "toctou",
     "otmr",
+    "old",
+    "old_truncated",
     "otmr_written",
     "otmr_written_errno",
     "ret",
@@ -136,7 +151,7 @@ impl Fields {
     /// `pid` and `tid`.
     pub(super) const IDENTITY: Self = Self(0b1100);
     /// What the return of a call tells: not there when the tracer lost it and says so.
-    const OF_RETURN: Self = Self(1 << 1 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16 | 1 << 18);
+    const OF_RETURN: Self = Self(1 << 1 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
 
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
@@ -162,12 +177,18 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.comm != found.comm,
         found.cpu >= expected.cpu,
         expected.abi != found.abi,
+        // Not every kernel lets a tracer tell.
+        found.entry_path.is_some() && expected.entry_path != found.entry_path,
         expected.ufd != found.ufd,
         expected.flags != found.flags,
         expected.utmr != found.utmr,
         expected.utmr_entry != found.utmr_entry,
         expected.utmr_entry_errno != found.utmr_entry_errno,
+        expected.utmr_used != found.utmr_used,
+        expected.toctou != found.toctou,
         expected.otmr != found.otmr,
+        expected.old != found.old,
+        expected.old_truncated != found.old_truncated,
         expected.otmr_written != found.otmr_written,
         expected.otmr_written_errno != found.otmr_written_errno,
         expected.ret != found.ret,
@@ -202,12 +223,17 @@ fn text(bit: usize, seen: &Seen, names: &Names) -> String {
         "comm" => format!("{:?}", names.text(seen.comm)),
         "cpu" => seen.cpu.to_string(),
         "abi" => format!("{:?}", seen.abi),
+        "entry_path" => seen.entry_path.map_or("null".to_owned(), |path| format!("{path:?}")),
         "ufd" => seen.ufd.to_string(),
         "flags" => format!("{:#x}", seen.flags),
         "utmr" => address(seen.utmr),
-        "utmr_entry" => setting(seen.utmr_entry),
+        "utmr_entry" => seen.utmr_entry.map_or("null".to_owned(), |Halves { it_interval, it_value }| halves(it_interval, it_value)),
         "utmr_entry_errno" => errno(seen.utmr_entry_errno),
+        "utmr_used" => setting(seen.utmr_used),
+        "toctou" => seen.toctou.to_string(),
         "otmr" => address(seen.otmr),
+        "old" => seen.old.map_or("null".to_owned(), |Itimerspec64 { it_interval, it_value }| halves(Some(it_interval), Some(it_value))),
+        "old_truncated" => seen.old_truncated.to_string(),
         "otmr_written" => setting(seen.otmr_written),
         "otmr_written_errno" => errno(seen.otmr_written_errno),
         "ret" => seen.ret.map_or("null".to_owned(), |ret| ret.to_string()),
@@ -220,5 +246,13 @@ fn text(bit: usize, seen: &Seen, names: &Names) -> String {
 /// A setting as people write it: interval, then value, each seconds and nanoseconds as they are.
 pub(super) fn setting(setting: Option<OldItimerspec32>) -> String {
     let Some(OldItimerspec32 { it_interval, it_value }) = setting else { return "null".to_owned() };
-    format!("interval {}s {}ns, value {}s {}ns", it_interval.tv_sec, it_interval.tv_nsec, it_value.tv_sec, it_value.tv_nsec)
+    halves(Some(it_interval), Some(it_value))
+}
+
+fn halves(interval: Option<impl Into<Timespec64>>, value: Option<impl Into<Timespec64>>) -> String {
+    format!("interval {}, value {}", time(interval.map(Into::into)), time(value.map(Into::into)))
+}
+
+fn time(time: Option<Timespec64>) -> String {
+    time.map_or("unread".to_owned(), |time| format!("{}s {}ns", time.tv_sec, time.tv_nsec))
 }
