@@ -7,6 +7,10 @@ use crate::timespec::{Itimerspec64, OldItimerspec32};
 /// Bytes of `task_struct.comm` (`TASK_COMM_LEN` in `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;
 
+/// Threads with ids below this have their calls in flight in an array, at the index of their id; other threads pay
+/// for looking theirs up. It is what the kernel's `pid_max` is by default on machines of up to 32 CPUs.
+pub const SLOTS: u32 = 32_768;
+
 /// One call, written to the ring buffer when it returned; the same layout holds a call in flight between
 /// its entry and its return.
 #[repr(C)]
@@ -14,7 +18,8 @@ pub const COMM_LEN: usize = 16;
 pub struct RawEvent {
     /// `CLOCK_MONOTONIC` in nanoseconds when the entry probe ran (`bpf_ktime_get_ns`).
     pub entry_ns: u64,
-    /// The same when the return probe ran; 0 while the call is in flight.
+    /// The same when the return probe ran; meaningless until
+    /// [`flag::RETURNED`].
     pub exit_ns: u64,
     /// The wrapper's return value; meaningless until [`flag::RETURNED`].
     pub ret: i64,
@@ -34,9 +39,10 @@ pub struct RawEvent {
     pub utmr: u32,
     /// Low 32 bits of `si`; 0 is null.
     pub otmr: u32,
-    /// `*utmr` as the entry probe read it; zeros where [`flag::INTERVAL_READ`] or [`flag::VALUE_READ`] is missing.
+    /// `*utmr` as the entry probe read it; meaningless where [`flag::INTERVAL_READ`] or
+    /// [`flag::VALUE_READ`] is missing.
     pub utmr_entry: OldItimerspec32,
-    /// `*otmr` as the return probe read it; zeros unless [`flag::OTMR_READ`].
+    /// `*otmr` as the return probe read it; meaningless unless [`flag::OTMR_READ`].
     pub otmr_written: OldItimerspec32,
     /// `*new` as `do_timerfd_settime` was given it; meaningless unless [`flag::USED`].
     pub utmr_used: Itimerspec64,
@@ -75,8 +81,10 @@ pub mod flag {
     pub const INT80: u32 = 1 << 8;
     /// The call came by `sysenter` or a compat `syscall`.
     pub const FAST: u32 = 1 << 9;
+    /// The call has not returned yet, as far as was seen.
+    pub const IN_FLIGHT: u32 = 1 << 10;
     /// One above the highest bit in use.
-    pub const END: u32 = 1 << 10;
+    pub const END: u32 = 1 << 11;
 }
 
 /// Per-CPU counters of what could not be reported; index of each in the counter map.

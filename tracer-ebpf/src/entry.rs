@@ -1,157 +1,93 @@
-//! A call enters: who calls with what, kept until the return.
+//! A call enters: who calls with what, kept until the return. Where the registers come from is the caller's duty.
 
-use core::mem::{MaybeUninit, offset_of};
-
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
-use aya_ebpf::programs::ProbeContext;
-use bytemuck::Zeroable;
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
-use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
 use crate::filter;
-use crate::maps::{OVERFLOW, THREADS, count, is_in_flight, submit};
-
-/// `BPF_ANY` of `include/uapi/linux/bpf.h`: insert or replace.
-const ANY: u64 = 0;
+use crate::maps::{claim, count, submit};
+use crate::registers::Registers;
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
 const USER_CS: u16 = 0x33;
 
-/// The part of `struct pt_regs` (`arch/x86/include/asm/ptrace.h`) from `bx` to `cs`, as the wrapper's argument
-/// points to it. Reading it whole costs one helper call; the part between costs a few instructions.
-#[repr(C)]
-struct Registers {
-    bx: u64,
-    r11_to_ax: [u64; 5],
-    cx: u64,
-    dx: u64,
-    si: u64,
-    di: u64,
-    orig_ax: u64,
-    ip: u64,
-    cs: u64,
-}
-
-/// Where [`Registers`] begins in `struct pt_regs`.
-const REGISTERS_AT: u64 = 40;
-const _: () = assert!(REGISTERS_AT as usize + offset_of!(Registers, cx) == 88);
-const _: () = assert!(REGISTERS_AT as usize + offset_of!(Registers, si) == 104);
-const _: () = assert!(REGISTERS_AT as usize + offset_of!(Registers, cs) == 136);
-
-/// A thread's name, aligned.
-type CommWords = [u64; COMM_LEN / 8];
-
+/// Takes the call in, when it is wanted. `registers` reads those that the wrapper was given; `None` when they cannot
+/// be read.
 #[inline(always)]
-pub(crate) fn enter(ctx: &ProbeContext) {
+pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     let ids = bpf_get_current_pid_tgid();
     let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     if !filter::wants_thread(pid, tid) {
         return;
     }
-    let comm = current_comm();
-    if !filter::wants_comm(bytemuck::cast_ref(&comm)) {
+    let Some(event) = claim(tid) else { return count(Counter::LostInFlight) };
+    report_lost_result(event);
+    read_comm(&mut event.comm);
+    if !filter::wants_comm(&event.comm) {
         return;
     }
-    let Some(registers) = read_registers(ctx) else { return count(Counter::LostInFlight) };
-    // Field by field: zeroing the whole first would be a loop over its bytes.
-    let mut event = RawEvent {
-        // SAFETY: the helper only reads the clock.
-        entry_ns: unsafe { bpf_ktime_get_ns() },
-        exit_ns: 0,
-        ret: 0,
-        pid,
-        tid,
-        // SAFETY: the helper only reads the CPU's number.
-        cpu: unsafe { bpf_get_smp_processor_id() },
-        flags: if registers.cs as u16 == USER_CS { flag::CALLER_64BIT } else { 0 },
-        // As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`): the upper
-        // halves stay what a 64-bit caller left there, and do not count.
-        ufd: registers.bx as i32,
-        settime_flags: registers.cx as i32,
-        utmr: registers.dx as u32,
-        otmr: registers.si as u32,
-        utmr_entry: OldItimerspec32::zeroed(),
-        otmr_written: OldItimerspec32::zeroed(),
-        utmr_used: Itimerspec64::zeroed(),
-        old: Itimerspec64::zeroed(),
-        utmr_entry_err: 0,
-        otmr_err: 0,
-        comm: bytemuck::cast(comm),
-    };
-    read_new_setting(&mut event);
-    keep(&event);
+    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
+    // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
+    // own copies tell stays what the thread's last call left there, and counts only with its flag.
+    event.pid = pid;
+    event.tid = tid;
+    // SAFETY: the helper only reads the CPU's number.
+    event.cpu = unsafe { bpf_get_smp_processor_id() };
+    event.ufd = registers.ufd;
+    event.settime_flags = registers.settime_flags;
+    event.utmr = registers.utmr;
+    event.otmr = registers.otmr;
+    event.utmr_entry_err = 0;
+    event.otmr_err = 0;
+    let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
+    // SAFETY: the helper only reads the clock.
+    event.entry_ns = unsafe { bpf_ktime_get_ns() };
+    event.flags = flag::IN_FLIGHT | caller | read_new_setting(event);
 }
 
-/// In words, since the compiler copies bytes that are not aligned one by one.
 #[inline(always)]
-fn current_comm() -> CommWords {
-    let mut comm = MaybeUninit::<CommWords>::uninit();
-    // SAFETY: the helper writes the length that it is given, which is that of the array, also when it fails.
-    unsafe {
-        bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32);
-        comm.assume_init()
-    }
-}
-
-/// The registers that the wrapper was given; `None` when they cannot be read.
-#[inline(always)]
-fn read_registers(ctx: &ProbeContext) -> Option<Registers> {
-    let pt_regs = ctx.arg::<u64>(0)?;
-    // SAFETY: a source that cannot be read gives an error.
-    unsafe { bpf_probe_read_kernel((pt_regs + REGISTERS_AT) as *const Registers) }.ok()
+fn read_comm(comm: &mut [u8; COMM_LEN]) {
+    // SAFETY: the helper writes the length that it is given, which is that of the array.
+    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
 }
 
 /// Reads `*utmr`, without faulting a page in: what is not resident gives an error, and the kernel's own copy
-/// may still succeed.
+/// may still succeed. Returns the flags of the halves that were read.
 #[inline(always)]
-fn read_new_setting(event: &mut RawEvent) {
+fn read_new_setting(event: &mut RawEvent) -> u32 {
     if event.utmr == 0 {
-        return;
+        return 0;
     }
-    let to = (&raw mut event.utmr_entry).cast();
+    let from = event.utmr as usize as *const u8;
+    let to = &raw mut event.utmr_entry;
     // SAFETY: the destination is as long as said, and the helper checks the source.
-    match unsafe { bpf_probe_read_user(to, ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) } {
-        0 => event.flags |= flag::INTERVAL_READ | flag::VALUE_READ,
-        error => event.utmr_entry_err = error as i32,
+    if unsafe { bpf_probe_read_user(to.cast(), ITIMERSPEC32_SIZE as u32, from.cast()) } == 0 {
+        return flag::INTERVAL_READ | flag::VALUE_READ;
     }
+    // As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
+    // beyond 4 GiB, in memory that only a 64-bit process has.
+    let interval = read_half(&mut event.utmr_entry.it_interval, from);
+    let value = read_half(&mut event.utmr_entry.it_value, from.wrapping_add(size_of::<OldTimespec32>()));
+    event.utmr_entry_err = if interval == 0 { value } else { interval };
+    (if interval == 0 { flag::INTERVAL_READ } else { 0 }) | (if value == 0 { flag::VALUE_READ } else { 0 })
 }
 
-/// Keeps the call until it returns.
+/// Returns 0 or the negative errno.
 #[inline(always)]
-fn keep(event: &RawEvent) {
-    if let Some(slot) = THREADS.get_ptr_mut(event.tid) {
-        // SAFETY: the entry is this thread's own: no other one writes it, and nothing removes it.
-        let slot = unsafe { &mut *slot };
-        report_lost_result(slot);
-        *slot = *event;
-        return;
-    }
-    if THREADS.insert(event.tid, event, ANY).is_err() {
-        keep_in_overflow(event);
-    }
-}
-
-/// As [`keep`], for a thread that finds no room among the others.
-#[inline(always)]
-fn keep_in_overflow(event: &RawEvent) {
-    if let Some(slot) = OVERFLOW.get_ptr_mut(event.tid) {
-        // SAFETY: the entry is this thread's own, and nothing else removes it while the thread is here.
-        report_lost_result(unsafe { &mut *slot });
-    }
-    if OVERFLOW.insert(event.tid, event, ANY).is_err() {
-        count(Counter::LostInFlight);
-    }
+fn read_half(to: &mut OldTimespec32, from: *const u8) -> i32 {
+    // SAFETY: the destination is as long as said, and the helper checks the source.
+    unsafe { bpf_probe_read_user((&raw mut *to).cast(), size_of::<OldTimespec32>() as u32, from.cast()) as i32 }
 }
 
 /// A thread is in one call at a time, so an earlier one that is still in flight returned unseen: it is reported as
 /// far as it is known.
 #[inline(always)]
 fn report_lost_result(earlier: &mut RawEvent) {
-    if !is_in_flight(earlier) {
+    if earlier.flags & flag::IN_FLIGHT == 0 {
         return;
     }
-    earlier.flags |= flag::RESULT_LOST;
+    earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
     if submit(earlier) {
         count(Counter::LostResult);
     }

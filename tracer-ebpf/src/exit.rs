@@ -2,42 +2,27 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
-use aya_ebpf::programs::RetProbeContext;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
-use crate::maps::{OVERFLOW, THREADS, is_in_flight, submit};
-
-#[inline(always)]
-pub(crate) fn leave(ctx: &RetProbeContext) {
-    let tid = bpf_get_current_pid_tgid() as u32;
-    if let Some(event) = THREADS.get_ptr_mut(tid) {
-        // SAFETY: the entry is this thread's own: no other one writes it, and nothing removes it.
-        finish(ctx, unsafe { &mut *event });
-    } else if let Some(event) = OVERFLOW.get_ptr_mut(tid) {
-        // SAFETY: the entry is this thread's own, and nothing else removes it while the thread is here.
-        finish(ctx, unsafe { &mut *event });
-        // The entry was there a moment ago.
-        _ = OVERFLOW.remove(tid);
-    }
-}
+use crate::maps::{in_flight, release, submit};
 
 /// Adds what the return tells and reports the call. One that is not in flight was not wanted, or was lost and
 /// counted at its entry.
 #[inline(always)]
-fn finish(ctx: &RetProbeContext, event: &mut RawEvent) {
-    if !is_in_flight(event) {
-        return;
-    }
+pub(crate) fn leave(ret: i64) {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let Some(event) = in_flight(tid) else { return };
     // SAFETY: the helper only reads the clock.
     event.exit_ns = unsafe { bpf_ktime_get_ns() };
-    event.ret = ctx.ret::<i64>();
-    event.flags |= flag::RETURNED;
+    event.ret = ret;
+    event.flags = event.flags & !flag::IN_FLIGHT | flag::RETURNED;
     // Only then has the kernel written it (`timerfd_settime32`, `fs/timerfd.c`).
-    if event.ret == 0 && event.otmr != 0 {
+    if ret == 0 && event.otmr != 0 {
         read_old_setting(event);
     }
     submit(event);
+    release(tid);
 }
 
 #[inline(always)]

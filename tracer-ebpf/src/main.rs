@@ -6,26 +6,73 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
+mod copies;
 mod entry;
 mod exit;
 mod filter;
 mod follow;
 mod maps;
+mod registers;
 
-use aya_ebpf::macros::{kprobe, kretprobe, tracepoint};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext, TracePointContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, tracepoint};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext};
+
+use crate::registers::Registers;
 
 /// On `__ia32_sys_timerfd_settime32` at offset 0.
 #[kprobe]
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
-    entry::enter(&ctx);
+    entry::enter(|| Registers::copied(ctx.arg(0)?));
     0
 }
 
 /// On the return of the same function.
 #[kretprobe]
 pub fn settime32_return(ctx: RetProbeContext) -> u32 {
-    exit::leave(&ctx);
+    exit::leave(ctx.ret());
+    0
+}
+
+/// On `do_timerfd_settime`, `(ufd, flags, new, old)`, at offset 0.
+#[kprobe]
+pub fn settime32_used(ctx: ProbeContext) -> u32 {
+    if let Some(new) = ctx.arg(2) {
+        copies::used(new);
+    }
+    0
+}
+
+/// On `put_old_itimerspec32`, `(its, uits)`, at offset 0.
+#[kprobe]
+pub fn settime32_old(ctx: ProbeContext) -> u32 {
+    if let Some(its) = ctx.arg(0) {
+        copies::old(its);
+    }
+    0
+}
+
+/// Instead of [`settime32_entry`].
+#[fentry(function = "__ia32_sys_timerfd_settime32")]
+pub fn settime32_fentry(ctx: FEntryContext) -> i32 {
+    // SAFETY: it is the function's argument.
+    entry::enter(|| Some(unsafe { Registers::followed(ctx.arg(0)) }));
+    0
+}
+
+/// Instead of [`settime32_return`].
+#[fexit(function = "__ia32_sys_timerfd_settime32")]
+pub fn settime32_fexit(ctx: FExitContext) -> i32 {
+    // The result lies behind the one argument (`arch_prepare_bpf_trampoline`, `arch/x86/net/bpf_jit_comp.c`); the
+    // helper for it came with 5.17.
+    exit::leave(ctx.arg(1));
+    0
+}
+
+/// Instead of [`settime32_used`] and [`settime32_old`].
+#[fexit(function = "do_timerfd_settime")]
+pub fn settime32_copies(ctx: FExitContext) -> i32 {
+    // SAFETY: both are the function's arguments. Its result lies behind the four of them.
+    unsafe { copies::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
     0
 }
 

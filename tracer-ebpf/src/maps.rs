@@ -1,28 +1,81 @@
 //! The maps, and what is written to them from more than one program. User space knows each by its name here.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
-use settime32_abi::event::{COUNTERS, Counter, RawEvent, flag};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use bytemuck::Zeroable;
+use settime32_abi::event::{COUNTERS, Counter, RawEvent, SLOTS as SLOTS_LEN, flag};
+
+/// `BPF_F_MMAPABLE` of `include/uapi/linux/bpf.h`: user space looks at all entries at once.
+const MMAPABLE: u32 = 1 << 10;
+/// `BPF_ANY` of the same: insert or replace.
+const ANY: u64 = 0;
 
 /// Finished calls, on their way to user space; user space sets the size.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 
-/// The last call of each thread, by thread id, which is in flight until [`flag::RETURNED`] is set. What is in here
-/// stays, so that a thread pays for inserting once and never for removing; an entry of a thread that is gone is
-/// used again by the next thread with its id.
+/// The last call of each thread, at the index of its id, which is in flight while [`flag::IN_FLIGHT`] is set. An
+/// array, because the verifier turns its lookup into a few instructions, and a call needs several. An entry of a
+/// thread that is gone is used again by the next thread with its id.
 #[map]
-pub(crate) static THREADS: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
+static SLOTS: Array<RawEvent> = Array::with_max_entries(SLOTS_LEN, MMAPABLE);
+
+/// The same by thread id, for ids beyond the array. What is in here stays, so that a thread pays for inserting once
+/// and never for removing.
+#[map]
+static THREADS: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
 
 /// Calls in flight of threads that found [`THREADS`] full, removed as they return. Preallocated as well, so that an
 /// entry costs no allocation and fails only when this many threads are inside the call at once (each of them sleeps
 /// in a page fault).
 #[map]
-pub(crate) static OVERFLOW: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
+static OVERFLOW: HashMap<u32, RawEvent> = HashMap::with_max_entries(8192, 0);
 
 /// Counts of [`Counter`].
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// The slot of a thread, for its next call; `None` when there is no room for another thread.
+#[inline(always)]
+pub(crate) fn claim(tid: u32) -> Option<&'static mut RawEvent> {
+    if let Some(slot) = slot(tid) {
+        return Some(slot);
+    }
+    let empty = RawEvent::zeroed();
+    if THREADS.insert(tid, empty, ANY).is_err() && OVERFLOW.insert(tid, empty, ANY).is_err() {
+        return None;
+    }
+    slot(tid)
+}
+
+/// The call of a thread that is in flight, if any and if it is wanted.
+#[inline(always)]
+pub(crate) fn in_flight(tid: u32) -> Option<&'static mut RawEvent> {
+    slot(tid).filter(|event| event.flags & flag::IN_FLIGHT != 0)
+}
+
+#[inline(always)]
+fn slot(tid: u32) -> Option<&'static mut RawEvent> {
+    let slot = match SLOTS.get_ptr_mut(tid) {
+        Some(slot) => slot,
+        None => match THREADS.get_ptr_mut(tid) {
+            Some(slot) => slot,
+            None => OVERFLOW.get_ptr_mut(tid)?,
+        },
+    };
+    // SAFETY: the entry is this thread's own: no other one writes it, and nothing else removes it while the thread is
+    // here. No program keeps it beyond its end, and none looks it up again while it holds it.
+    Some(unsafe { &mut *slot })
+}
+
+/// Gives the room of a thread's finished call back, where it is scarce.
+#[inline(always)]
+pub(crate) fn release(tid: u32) {
+    if tid >= SLOTS_LEN && THREADS.get_ptr(tid).is_none() {
+        // The entry was there a moment ago.
+        _ = OVERFLOW.remove(tid);
+    }
+}
 
 /// Hands a call to user space; false when the ring buffer had no room, which is then counted.
 #[inline(always)]
@@ -35,17 +88,13 @@ pub(crate) fn submit(event: &RawEvent) -> bool {
     submitted
 }
 
-/// Adds one. Nothing else writes this CPU's slot meanwhile: probes and tracepoints run with preemption off.
+/// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and
+/// what is counted from a trampoline is counted by a program that the kernel keeps on its CPU (`migrate_disable`),
+/// where another thread's count could be lost in between only on a preemptible kernel.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(slot) = LOSSES.get_ptr_mut(counter as u32) {
         // SAFETY: the kernel checked the index, and the slot is this CPU's own.
         unsafe { *slot += 1 };
     }
-}
-
-/// Whether the call has not returned yet, as far as was seen.
-#[inline(always)]
-pub(crate) fn is_in_flight(event: &RawEvent) -> bool {
-    event.flags & flag::RETURNED == 0
 }

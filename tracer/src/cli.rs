@@ -20,9 +20,10 @@ Exit codes:
   11   the kernel is too old
   12   privileges are missing
   13   the kernel is locked down
-  14   the kernel has no BTF
+  14   the kernel has no BTF (with --attach fentry)
   15   the kernel has no i386 entry of timerfd_settime32
   16   the events could not be written
+  17   fentry does not work here (with --attach fentry)
   126  COMMAND could not be executed
   127  COMMAND was not found
 
@@ -56,10 +57,14 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 120
-    /// bytes, so the default holds 139,810 calls that this program has not come round to yet.
+    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 184
+    /// bytes, so the default holds 91,180 calls that this program has not come round to yet.
     #[arg(long, value_name = "SIZE", default_value = "16M")]
     pub buffer: BufferSize,
+
+    /// How the kernel's functions are hooked.
+    #[arg(long, value_enum, default_value_t = Attach::Auto)]
+    pub attach: Attach,
 
     /// A command to run, traced with all processes that it starts; tracing ends when it does.
     #[arg(last = true, value_name = "COMMAND")]
@@ -73,6 +78,17 @@ pub enum Format {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+/// How the kernel's functions are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// By fentry where that works, else by kprobe; the line that says "ready" names it.
+    Auto,
+    /// By kprobes and a return probe, which every kernel has.
+    Kprobe,
+    /// By fentry and fexit, which cost each call less than half as much and need the kernel's BTF and 5.12.
+    Fentry,
 }
 
 /// Which calls the kernel side is to report.

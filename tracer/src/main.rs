@@ -1,6 +1,7 @@
 //! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module; this one says
 //! in which order they run.
 
+mod attach;
 mod buffer_size;
 mod call_event;
 mod cli;
@@ -23,11 +24,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::cli::Cli;
+use crate::attach::Mode;
+use crate::cli::{Attach, Cli};
 use crate::command::GatedCommand;
 use crate::drain::Drain;
 use crate::outcome::Outcome;
-use crate::preflight::Facts;
+use crate::preflight::{Facts, Refusal};
 use crate::probes::Probes;
 use crate::signals::Signals;
 use crate::sink::Sink;
@@ -53,8 +55,8 @@ fn run(cli: &Cli) -> Result<Outcome> {
     let mut command = GatedCommand::spawn(&cli.command)?;
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let (mut probes, ring) = Probes::load(object, &cli.filter(command.as_ref().map(GatedCommand::pid)), cli.buffer)?;
-    probes.attach(preflight::SYMBOL)?;
-    say(&format!("ready (kprobe on {})", preflight::SYMBOL));
+    let mode = attach(&mut probes, cli.attach, &facts)?;
+    say(&format!("ready ({mode} on {})", preflight::SYMBOL));
     if let Some(command) = &mut command {
         command.release()?;
     }
@@ -67,6 +69,27 @@ fn run(cli: &Cli) -> Result<Outcome> {
     let outcome = Outcome::new(ended, drain.reported(), probes.losses()?, unfinished);
     drain.summarise(&outcome)?;
     Ok(outcome)
+}
+
+/// Attaches in the way that was asked for, or in the cheaper one that works.
+fn attach(probes: &mut Probes, asked: Attach, facts: &Facts) -> Result<Mode> {
+    let by_fentry = |probes: &mut Probes| {
+        preflight::check_fentry(facts)?;
+        probes.attach(Mode::Fentry).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
+    };
+    match asked {
+        Attach::Kprobe => {}
+        Attach::Fentry => {
+            by_fentry(probes)?;
+            return Ok(Mode::Fentry);
+        }
+        Attach::Auto => match by_fentry(probes) {
+            Ok(()) => return Ok(Mode::Fentry),
+            Err(refusal) => say(&format!("{refusal}; using kprobe")),
+        },
+    }
+    probes.attach(Mode::Kprobe)?;
+    Ok(Mode::Kprobe)
 }
 
 /// Says something on standard error. Nobody can be told when that fails.

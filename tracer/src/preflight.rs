@@ -17,6 +17,10 @@ const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
 /// `BPF_MAP_TYPE_RINGBUF` came with this version.
 const MIN_KERNEL: (u32, u32) = (5, 8);
 
+/// Before this version, taking a trampoline off under a call that sleeps in it crashes the kernel (repaired by
+/// "bpf: Fix fexit trampoline.").
+const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
+
 // Of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -68,10 +72,18 @@ pub enum Refusal {
     #[error("the kernel is locked down in confidentiality mode, which forbids probes; boot without `lockdown=confidentiality`")]
     LockedDown,
     /// No type information.
-    #[error("kernel {release} has no BTF in /sys/kernel/btf/vmlinux; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which fentry needs; use --attach kprobe, or boot one built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoBtf {
         /// `uname -r`.
         release: String,
+    },
+    /// Trampolines do not work.
+    #[error("fentry does not work here ({reason}); use --attach kprobe")]
+    NoFentry {
+        /// Why.
+        reason: String,
     },
     /// The i386 entry is not there.
     #[error("kernel has no {SYMBOL}: {reason}")]
@@ -92,6 +104,7 @@ impl Refusal {
             Self::LockedDown => 13,
             Self::NoBtf { .. } => 14,
             Self::NoSymbol { .. } => 15,
+            Self::NoFentry { .. } => 17,
         }
     }
 }
@@ -120,6 +133,15 @@ pub fn check(facts: &Facts) -> Result<(), Refusal> {
     }
     if facts.lockdown.as_deref().is_some_and(|modes| modes.contains("[confidentiality]")) {
         return Err(Refusal::LockedDown);
+    }
+    Ok(())
+}
+
+/// Judges what fentry needs besides.
+pub fn check_fentry(facts: &Facts) -> Result<(), Refusal> {
+    if version(&facts.release).is_none_or(|version| version < MIN_FENTRY_KERNEL) {
+        let (major, minor) = MIN_FENTRY_KERNEL;
+        return Err(Refusal::NoFentry { reason: format!("it is safe from kernel {major}.{minor} on, this is {}", facts.release) });
     }
     if !facts.has_btf {
         return Err(Refusal::NoBtf { release: facts.release.clone() });

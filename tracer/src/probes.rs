@@ -1,29 +1,28 @@
 //! The eBPF object: loaded, attached, detached, and read once it is detached. No map is touched by a system call
 //! while probes are attached: the kernel skips probes on a CPU that is inside one (`bpf_disable_instrumentation`).
 
+use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{KProbe, TracePoint, kprobe::KProbeLinkId, trace_point::TracePointLinkId};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
+use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
 use settime32_abi::output::Lost;
 
+use crate::attach::{Attached, Mode};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
-use crate::preflight::{self, Refusal};
+use crate::preflight::Refusal;
 use crate::tracepoint;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
 
 /// Most threads of a followed command at one time.
 const MAX_FOLLOWED: u32 = 32_768;
-
-/// Tracepoint programs that follow a command, and where each goes in the category `sched`.
-const FOLLOW_PROGRAMS: [(&str, &str); 3] =
-    [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec"), ("settime32_exit", "sched_process_exit")];
 
 /// A [`RawEvent`] in words, which aya takes for plain data.
 type RawWords = [u64; size_of::<RawEvent>() / 8];
@@ -45,14 +44,12 @@ pub struct Ring {
     pub size: BufferSize,
 }
 
-/// The loaded object with its links.
+/// The loaded object with what of it is attached.
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
     follows: bool,
-    entry: Option<KProbeLinkId>,
-    exit: Option<KProbeLinkId>,
-    tracepoints: Vec<(&'static str, TracePointLinkId)>,
+    attached: Option<Attached>,
 }
 
 impl Probes {
@@ -61,43 +58,48 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes = Self { ebpf, follows: filter.command.is_some(), entry: None, exit: None, tracepoints: Vec::new() };
+        let probes = Self { ebpf, follows: filter.command.is_some(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
-    /// Attaches to `symbol`: the return before the entry, so that no call is seen to enter whose return is not.
-    pub fn attach(&mut self, symbol: &str) -> Result<()> {
+    /// Attaches in the way of `mode`.
+    pub fn attach(&mut self, mode: Mode) -> Result<()> {
+        let mut attached = Attached::attach(&mut self.ebpf, mode)?;
         if self.follows {
-            for (program, name) in FOLLOW_PROGRAMS {
-                let link = self.attach_tracepoint(program, name)?;
-                self.tracepoints.push((program, link));
-            }
+            attached.follow(&mut self.ebpf)?;
         }
-        self.exit = Some(self.attach_kprobe("settime32_return", symbol)?);
-        self.entry = Some(self.attach_kprobe("settime32_entry", symbol)?);
+        self.attached = Some(attached);
         Ok(())
     }
 
-    /// Detaches everything, the entry first. When it returns, no program runs any more: the kernel waits for
-    /// those that do (`perf_trace_event_unreg`, `kernel/trace/trace_event_perf.c`).
+    /// Detaches everything. When it returns, no program runs any more.
     pub fn detach(&mut self) -> Result<()> {
-        for (name, link) in [("settime32_entry", self.entry.take()), ("settime32_return", self.exit.take())] {
-            if let Some(link) = link {
-                self.kprobe(name)?.detach(link).with_context(|| format!("failed to detach {name}"))?;
-            }
-        }
-        for (name, link) in std::mem::take(&mut self.tracepoints) {
-            self.tracepoint(name)?.detach(link).with_context(|| format!("failed to detach {name}"))?;
-        }
-        Ok(())
+        self.attached.as_mut().map_or(Ok(()), |attached| attached.detach(&mut self.ebpf))
     }
 
     /// Calls that entered and did not return, oldest first.
     pub fn in_flight(&self) -> Result<Vec<RawEvent>> {
-        let mut calls = self.last_calls("THREADS")?;
+        let mut calls = self.slots()?;
+        calls.extend(self.last_calls("THREADS")?);
         calls.extend(self.last_calls("OVERFLOW")?);
-        calls.retain(|call| call.flags & flag::RETURNED == 0);
+        calls.retain(|call| call.flags & flag::IN_FLIGHT != 0);
         calls.sort_by_key(|call| call.entry_ns);
+        Ok(calls)
+    }
+
+    /// The array's calls in flight; its entries are mapped, since there are too many to ask for one by one.
+    fn slots(&self) -> Result<Vec<RawEvent>> {
+        let Some(Map::Array(map)) = self.ebpf.map("SLOTS") else { return Err(anyhow!("the eBPF object has no array SLOTS")) };
+        let len = SLOTS as usize * size_of::<RawEvent>();
+        let bytes = NonZero::new(len).context("the array SLOTS is empty")?;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
+        // SAFETY: a new mapping, which replaces none.
+        let mapped = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, flags, map.fd().as_fd(), 0) }.context("failed to map the calls in SLOTS")?;
+        // SAFETY: the mapping is as long as said and ends further down. Nobody writes to it: the probes are detached.
+        let slots: &[RawEvent] = bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(mapped.as_ptr().cast::<u8>(), len) });
+        let calls = slots.iter().filter(|call| call.flags & flag::IN_FLIGHT != 0).copied().collect();
+        // SAFETY: the mapping was made above, and nothing refers to it any more.
+        unsafe { munmap(mapped, len) }.context("failed to unmap the calls in SLOTS")?;
         Ok(calls)
     }
 
@@ -109,7 +111,8 @@ impl Probes {
     }
 
     /// What could not be reported.
-    pub fn losses(&self) -> Result<Lost> {
+    pub fn losses(&mut self) -> Result<Lost> {
+        let missed = self.attached.as_ref().map_or(Ok(0), |attached| attached.missed_entries(&mut self.ebpf))?;
         let map = self.ebpf.map("LOSSES").context("the eBPF object has no map LOSSES")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         let sum = |counter: Counter| -> Result<u64> {
@@ -118,37 +121,10 @@ impl Probes {
         };
         Ok(Lost {
             buffer: sum(Counter::LostBuffer)?,
-            in_flight: sum(Counter::LostInFlight)?,
+            in_flight: sum(Counter::LostInFlight)? + missed,
             result: sum(Counter::LostResult)?,
             follow: sum(Counter::LostFollow)?,
         })
-    }
-
-    fn attach_kprobe(&mut self, name: &str, symbol: &str) -> Result<KProbeLinkId> {
-        let program = self.kprobe(name)?;
-        program.load().with_context(|| format!("failed to load {name}"))?;
-        program.attach(symbol, 0).or_else(|error| {
-            // The kernel looked the symbol up, which costs it nothing; reading its whole table to say what is
-            // wrong is only worth it now.
-            preflight::check_symbol(Path::new("/"))?;
-            Err(anyhow!(error).context(format!("failed to attach {name} to {symbol}")))
-        })
-    }
-
-    fn attach_tracepoint(&mut self, program: &str, name: &str) -> Result<TracePointLinkId> {
-        let tracepoint = self.tracepoint(program)?;
-        tracepoint.load().with_context(|| format!("failed to load {program}"))?;
-        tracepoint.attach("sched", name).with_context(|| format!("failed to attach {program} to sched:{name}"))
-    }
-
-    fn kprobe(&mut self, name: &str) -> Result<&mut KProbe> {
-        let program = self.ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))?;
-        Ok(program.try_into()?)
-    }
-
-    fn tracepoint(&mut self, name: &str) -> Result<&mut TracePoint> {
-        let program = self.ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))?;
-        Ok(program.try_into()?)
     }
 }
 

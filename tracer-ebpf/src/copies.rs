@@ -1,0 +1,53 @@
+//! The kernel's own copies of the two settings, seen on the way through `do_timerfd_settime` and
+//! `put_old_itimerspec32`. Other system calls use these functions too: what a thread does outside of a wanted
+//! `timerfd_settime32` is passed over.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use settime32_abi::event::flag;
+use settime32_abi::timespec::Itimerspec64;
+
+use crate::maps::in_flight;
+
+/// `do_timerfd_settime` is entered with `new`, which `get_old_itimerspec32` has just filled.
+#[inline(always)]
+pub(crate) fn used(new: usize) {
+    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    if copy(&mut event.utmr_used, new) {
+        event.flags |= flag::USED;
+    }
+}
+
+/// `put_old_itimerspec32` is entered with `its`.
+#[inline(always)]
+pub(crate) fn old(its: usize) {
+    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    if copy(&mut event.old, its) {
+        event.flags |= flag::OLD;
+    }
+}
+
+#[inline(always)]
+fn copy(to: &mut Itimerspec64, from: usize) -> bool {
+    // SAFETY: the destination is as long as said, and the helper checks the source.
+    unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), size_of::<Itimerspec64>() as u32, from as *const _) == 0 }
+}
+
+/// `do_timerfd_settime` returned `ret`: `new` is what it was given, and `old` what it says that it replaced, which
+/// the wrapper hands to `put_old_itimerspec32` as it is, when there was no error and there is an `otmr`.
+///
+/// # Safety
+///
+/// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
+#[inline(always)]
+pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
+    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    // SAFETY: said by the caller.
+    event.utmr_used = unsafe { *(new as *const Itimerspec64) };
+    event.flags |= flag::USED;
+    if ret == 0 && event.otmr != 0 {
+        // SAFETY: said by the caller.
+        event.old = unsafe { *(old as *const Itimerspec64) };
+        event.flags |= flag::OLD;
+    }
+}

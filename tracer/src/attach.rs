@@ -1,0 +1,211 @@
+//! Which programs of the object go where, in either way to hook a function, and how they come off again. Whether a
+//! way is chosen or given up is decided elsewhere.
+
+use std::fmt;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use aya::programs::fentry::FEntryLinkId;
+use aya::programs::fexit::FExitLinkId;
+use aya::programs::kprobe::KProbeLinkId;
+use aya::programs::trace_point::TracePointLinkId;
+use aya::programs::{KProbe, Program, TracePoint};
+use aya::{Btf, Ebpf};
+use nix::errno::Errno;
+
+use crate::preflight::{self, SYMBOL};
+
+/// Given `new` and `old`; static, but a function of its own on every kernel that was looked at.
+const DO_SETTIME: &str = "do_timerfd_settime";
+const PUT_OLD: &str = "put_old_itimerspec32";
+
+/// How functions of the kernel are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// kprobes and a return probe: everywhere.
+    Kprobe,
+    /// BPF trampolines (fentry and fexit): for less than half the cost.
+    Fentry,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kprobe => "kprobe",
+            Self::Fentry => "fentry",
+        })
+    }
+}
+
+impl Mode {
+    /// Programs and their functions, in the order in which they are attached: what sees the middle of a call before
+    /// what sees its end, and its begin last, so that a call that is seen at all is seen whole.
+    const fn programs(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Kprobe => &[
+                ("settime32_used", DO_SETTIME),
+                ("settime32_old", PUT_OLD),
+                ("settime32_return", SYMBOL),
+                ("settime32_entry", SYMBOL),
+            ],
+            Self::Fentry => &[("settime32_copies", DO_SETTIME), ("settime32_fexit", SYMBOL), ("settime32_fentry", SYMBOL)],
+        }
+    }
+
+    /// The program that sees a call enter.
+    const fn entry(self) -> &'static str {
+        match self {
+            Self::Kprobe => "settime32_entry",
+            Self::Fentry => "settime32_fentry",
+        }
+    }
+}
+
+/// Tracepoint programs that follow a command, and where each goes in the category `sched`.
+const FOLLOW_PROGRAMS: [(&str, &str); 3] =
+    [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec"), ("settime32_exit", "sched_process_exit")];
+
+#[derive(Debug)]
+enum Link {
+    KProbe(KProbeLinkId),
+    FEntry(FEntryLinkId),
+    FExit(FExitLinkId),
+    TracePoint(TracePointLinkId),
+}
+
+/// What is attached, in that order.
+#[derive(Debug)]
+pub struct Attached {
+    mode: Mode,
+    links: Vec<(&'static str, Link)>,
+}
+
+impl Attached {
+    /// Attaches what a mode needs. What was attached before something failed comes off again.
+    pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Self> {
+        let mut attached = Self { mode, links: Vec::new() };
+        match attached.attach_all(ebpf) {
+            Ok(()) => Ok(attached),
+            Err(error) => {
+                attached.detach(ebpf)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Attaches what follows a command besides.
+    pub fn follow(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        for (name, tracepoint) in FOLLOW_PROGRAMS {
+            let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
+            program.load().with_context(|| format!("failed to load {name}"))?;
+            let link = program.attach("sched", tracepoint).with_context(|| format!("failed to attach {name} to sched:{tracepoint}"))?;
+            // Comes off last, so it goes to the front.
+            self.links.insert(0, (name, Link::TracePoint(link)));
+        }
+        Ok(())
+    }
+
+    fn attach_all(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        let btf = match self.mode {
+            Mode::Kprobe => None,
+            Mode::Fentry => Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?),
+        };
+        for &(name, function) in self.mode.programs() {
+            let link = match (program(ebpf, name)?, &btf) {
+                (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
+                (Program::FEntry(program), Some(btf)) => {
+                    program.load(function, btf).with_context(|| format!("failed to load {name} for {function}"))?;
+                    Link::FEntry(program.attach().with_context(|| format!("failed to attach {name} to {function}"))?)
+                }
+                (Program::FExit(program), Some(btf)) => {
+                    program.load(function, btf).with_context(|| format!("failed to load {name} for {function}"))?;
+                    Link::FExit(program.attach().with_context(|| format!("failed to attach {name} to {function}"))?)
+                }
+                _ => return Err(anyhow!("program {name} of the eBPF object is of another type")),
+            };
+            self.links.push((name, link));
+        }
+        Ok(())
+    }
+
+    /// Detaches everything, what was attached last first. When it returns, no program runs any more.
+    pub fn detach(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        for (name, link) in std::mem::take(&mut self.links).into_iter().rev() {
+            let detached = match (program(ebpf, name)?, link) {
+                // The kernel waits for programs that run (`perf_trace_event_unreg`, `kernel/trace/trace_event_perf.c`).
+                (Program::KProbe(program), Link::KProbe(link)) => program.detach(link),
+                (Program::FEntry(program), Link::FEntry(link)) => program.detach(link),
+                (Program::FExit(program), Link::FExit(link)) => program.detach(link),
+                (Program::TracePoint(program), Link::TracePoint(link)) => program.detach(link),
+                _ => return Err(anyhow!("program {name} of the eBPF object is of another type")),
+            };
+            detached.with_context(|| format!("failed to detach {name}"))?;
+        }
+        if self.mode == Mode::Fentry {
+            wait_for_programs();
+        }
+        Ok(())
+    }
+
+    /// Calls whose entry the kernel passed over because the program was still busy with another one on that CPU: a
+    /// program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
+    /// `kernel/bpf/trampoline.c`).
+    pub fn missed_entries(&self, ebpf: &mut Ebpf) -> Result<u64> {
+        let Program::FEntry(program) = program(ebpf, self.mode.entry())? else { return Ok(0) };
+        let path = format!("/proc/self/fdinfo/{}", program.fd()?.as_fd().as_raw_fd());
+        let info = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        Ok(recursion_misses(&info))
+    }
+}
+
+fn attach_kprobe(program: &mut KProbe, name: &str, function: &str) -> Result<Link> {
+    program.load().with_context(|| format!("failed to load {name}"))?;
+    let link = program.attach(function, 0).or_else(|error| {
+        // The kernel looked the symbol up, which costs it nothing; reading its whole table to say what is
+        // wrong is only worth it now.
+        preflight::check_symbol(Path::new("/"))?;
+        Err(anyhow!(error).context(format!("failed to attach {name} to {function}")))
+    })?;
+    Ok(Link::KProbe(link))
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
+    ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))
+}
+
+/// Programs in trampolines run as readers of RCU, and taking one off does not wait for those that run. This does
+/// (`membarrier`, `kernel/sched/membarrier.c`).
+fn wait_for_programs() {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if Errno::result(result).is_err() {
+        // Not there on kernels with nohz_full CPUs. Programs take microseconds.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Kernels before 5.12 neither count nor skip.
+fn recursion_misses(fdinfo: &str) -> u64 {
+    let count = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misses_are_read_where_the_kernel_counts_them() {
+        assert_eq!(recursion_misses("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t17\n"), 17);
+        assert_eq!(recursion_misses("pos:\t0\nprog_type:\t26\n"), 0);
+    }
+
+    #[test]
+    fn a_call_is_seen_to_enter_only_once_the_rest_is_there() {
+        for mode in [Mode::Kprobe, Mode::Fentry] {
+            assert_eq!(mode.programs().last().unwrap().0, mode.entry(), "{mode}");
+        }
+    }
+}
