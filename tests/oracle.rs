@@ -6,9 +6,9 @@ mod simulate;
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
-use settime32_abi::plan::{Call, FdKind, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
-use settime32_harness::generate;
+use settime32_harness::generate::{self, catalogue};
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
 use settime32_harness::verdict::Verdict;
 use simulate::{Bug, COMM, CPUS, Machine, Run, event_of, summary_of};
@@ -222,7 +222,7 @@ proptest! {
 
     /// Every bit of every record; the bytes at `otmr` before a call that wrote there are nobody's business.
     #[test]
-    fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..80 * 8) {
+    fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..88 * 8) {
         let at = at.index(run.journal.records.len());
         let record = &mut run.journal.records[at];
         let unseen = record.ret == 0 && record.otmr != 0 && (48 * 8..64 * 8).contains(&bit);
@@ -538,7 +538,7 @@ fn a_finding_reads_field_by_field() {
 
 /// Calls that differ in nothing but their time.
 fn calls_that_are_alike() -> Run {
-    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
     let open = Step::Open { slot: 0, kind: FdKind::Number(-1) };
     simulated(&Plan { steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect() }, 1)
 }
@@ -585,7 +585,8 @@ fn a_late_exit_is_one_finding() {
     (record.pid, record.tid) = (run.journal.header.pid, run.journal.header.pid);
 }))]
 fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
-    let number = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+    let number =
+        Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
     let timer = Call { slot: 1, otmr: Pointer::Valid, ..number };
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
     steps.extend((1..3).map(|slot| Step::Open { slot, kind: FdKind::Timer(settime32_abi::plan::Clock::Monotonic) }));
@@ -607,7 +608,7 @@ fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
 #[case(1)]
 #[case(3)]
 fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing: usize) {
-    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
     steps.extend(std::iter::repeat_n(Step::Call(call), 6));
     steps.extend([Step::Fork { steps: 2 }, Step::Call(call), Step::Call(call), Step::Call(call), Step::Call(call), Step::Call(call)]);
@@ -615,4 +616,65 @@ fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing
     run.events.drain(6 - missing..6);
     let findings = judge_all(&[run], missing as u64);
     assert_eq!((findings.mismatches(), findings.missing), (0, missing as u64), "{}", words(&findings));
+}
+
+/// Every case of the catalogue, judged on a simulated kernel with and without a fault.
+fn judge_case(name: &str, bug: Option<Bug>) -> (Findings, u64) {
+    let plan = catalogue::find(name).unwrap().plan(5);
+    let calls = plan.calls() as u64;
+    (judge(&Machine::new(5, bug).run(&plan)), calls)
+}
+
+#[test]
+fn an_exact_tracer_passes_every_case_of_the_catalogue() {
+    for case in catalogue::CASES {
+        let (findings, calls) = judge_case(case.name, None);
+        assert_eq!(findings.mismatches(), 0, "{}: {}", case.name, words(&findings));
+        assert_clean(&findings, calls);
+    }
+}
+
+#[rstest]
+#[case("clocks/alarm-not-allowed", Bug::AlarmsForAll)]
+#[case("values/disarm-with-interval", Bug::AlarmForgetsExpiry)]
+#[case("pointers/otmr-partly-mapped", Bug::FaultDisarms)]
+#[case("values/disarm-with-interval", Bug::DisarmDropsInterval)]
+#[case("clocks/set", Bug::CanceledIsNotArmed)]
+#[case("clocks/set", Bug::CanceledWritesOld)]
+#[case("clocks/set", Bug::ClockSetUnnoticed)]
+#[case("fds/order-of-errors", Bug::DescriptorFirst)]
+#[case("values/bad-interval-of-a-disarm", Bug::DisarmIgnoresInterval)]
+#[case("pointers/otmr-partly-mapped", Bug::OldIsSwapped)]
+fn a_case_sees_the_kernel_that_it_is_there_for(#[case] name: &str, #[case] bug: Bug) {
+    let (findings, _) = judge_case(name, Some(bug));
+    assert!(findings.count(Kind::Model) > 0, "{name} does not see {bug:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// As `an_altered_field_is_seen`, where memory is odd.
+    #[test]
+    fn an_altered_field_is_seen_in_every_case(case in 0..catalogue::CASES.len(), at: prop::sample::Index, how in 0..7) {
+        let mut run = simulated(&catalogue::CASES[case].plan(5), 5);
+        let at = at.index(run.events.len());
+        let event = &mut run.events[at];
+        let good = event.clone();
+        let other = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: -9, tv_nsec: -9 }, it_value: OldTimespec32 { tv_sec: -9, tv_nsec: -9 } };
+        match how {
+            // What a tracer says that takes what it could not read for zeros.
+            0 => event.utmr_entry = Some(event.utmr_entry.map_or(OldItimerspec32::default(), |halves| OldItimerspec32 {
+                it_interval: halves.it_interval.unwrap_or_default(),
+                it_value: halves.it_value.unwrap_or_default(),
+            }).into()),
+            1 => event.utmr_entry = None,
+            2 => event.utmr_used = if event.utmr_used.is_some() { None } else { Some(OldItimerspec32::default()) },
+            3 => event.old = if event.old.is_some() { None } else { Some(Itimerspec64::default()) },
+            4 => event.old = event.old.map(|_| other.into()),
+            5 => event.otmr_written = if event.otmr_written.is_some() { None } else { Some(OldItimerspec32::default()) },
+            _ => event.utmr_entry_errno = if event.utmr_entry_errno.is_some() { None } else { Some("EFAULT".into()) },
+        }
+        prop_assume!(*event != good);
+        assert_one(&judge(&run), Kind::Field)?;
+    }
 }

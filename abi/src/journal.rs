@@ -15,7 +15,7 @@ use crate::timespec::ITIMERSPEC32_SIZE;
 /// First bytes of a journal.
 pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order, nanoseconds.
 /// `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
@@ -74,16 +74,30 @@ pub struct Record {
     pub otmr: u32,
     /// What the kernel answered: 0 or a negative errno.
     pub ret: i32,
-    /// Bytes at `utmr` before the call; zeros when null.
+    /// The bytes at `utmr` before the call. Of a page that must not be touched before it, what is there by how it was
+    /// made.
     pub utmr_before: [u8; ITIMERSPEC32_SIZE],
-    /// Bytes at `otmr` before the call; zeros when null.
+    /// The same at `otmr`.
     pub otmr_before: [u8; ITIMERSPEC32_SIZE],
-    /// Bytes at `otmr` after the call; zeros when null.
+    /// The bytes at `otmr` after the call.
     pub otmr_after: [u8; ITIMERSPEC32_SIZE],
+    /// Which bytes of `utmr_before` can be read by the process, a bit each; the others are zeros here.
+    pub utmr_there: u16,
+    /// The same of `otmr_before` and `otmr_after`.
+    pub otmr_there: u16,
+    /// How the kernel was entered: [`ENTRY_INT80`] or [`ENTRY_VDSO`].
+    pub entry: u32,
 }
 
+/// [`Record::entry`] of `int 0x80`.
+pub const ENTRY_INT80: u32 = 0;
+/// [`Record::entry`] of a call through the vDSO.
+pub const ENTRY_VDSO: u32 = 1;
+/// [`Record::utmr_there`] of memory that can be read whole.
+pub const ALL_THERE: u16 = u16::MAX;
+
 const _: () = assert!(size_of::<Header>() == 88);
-const _: () = assert!(size_of::<Record>() == 80);
+const _: () = assert!(size_of::<Record>() == 88);
 
 /// A whole journal, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]

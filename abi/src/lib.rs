@@ -21,6 +21,8 @@ pub mod journal;
 pub mod output;
 #[cfg(feature = "wire")]
 pub mod plan;
+#[cfg(feature = "wire")]
+pub mod pointer;
 
 /// i386 system call number of `timerfd_settime32` (`arch/x86/entry/syscalls/syscall_32.tbl`).
 pub const NR_TIMERFD_SETTIME32: u32 = 325;

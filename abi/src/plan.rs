@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::pointer::{Page, Pointer};
 use crate::timespec::OldItimerspec32;
 
 /// Slots in the descriptor table.
@@ -50,6 +51,31 @@ pub enum Step {
         /// Steps that the child does; no further `Fork` among them.
         steps: u16,
     },
+    /// Take `CAP_WAKE_ALARM` out of the calling thread's effective capabilities, or put it back in; the arming of alarm
+    /// clocks asks for it.
+    WakeAlarm {
+        /// Whether it is there afterwards.
+        allowed: bool,
+    },
+    /// Make another call, which must succeed and is none of those under test: no event may come of it.
+    Silent(Silent),
+}
+
+/// Calls that share code or a number with the one under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Silent {
+    /// `timerfd_settime64`, i386 411, on a timer of its own.
+    TimerfdSettime64,
+    /// `timer_settime32`, i386 260, on a POSIX timer of its own, with an old setting asked for: it uses the same two
+    /// functions that copy the structures.
+    TimerSettime32,
+    /// `timerfd_gettime32`, i386 326, on a timer of its own: it uses the function that copies the old setting out.
+    TimerfdGettime32,
+}
+
+impl Silent {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::TimerfdSettime64, Self::TimerSettime32, Self::TimerfdGettime32];
 }
 
 /// What a slot of the descriptor table holds.
@@ -80,6 +106,10 @@ pub enum Clock {
     Monotonic,
     /// `CLOCK_BOOTTIME`.
     Boottime,
+    /// `CLOCK_REALTIME_ALARM`.
+    RealtimeAlarm,
+    /// `CLOCK_BOOTTIME_ALARM`.
+    BoottimeAlarm,
 }
 
 impl Clock {
@@ -89,7 +119,14 @@ impl Clock {
             Self::Realtime => 0,
             Self::Monotonic => 1,
             Self::Boottime => 7,
+            Self::RealtimeAlarm => 8,
+            Self::BoottimeAlarm => 9,
         }
+    }
+
+    /// Whether setting a timer of it takes `CAP_WAKE_ALARM` (`isalarm`, `fs/timerfd.c`).
+    pub const fn is_alarm(self) -> bool {
+        matches!(self, Self::RealtimeAlarm | Self::BoottimeAlarm)
     }
 }
 
@@ -106,6 +143,16 @@ pub enum Other {
     Directory,
 }
 
+/// How a call enters the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Entry {
+    /// `int 0x80`.
+    #[default]
+    Int80,
+    /// `__kernel_vsyscall` of the vDSO, whose address is in `AT_SYSINFO`: `sysenter` or `syscall`, as the CPU allows.
+    Vdso,
+}
+
 /// The arguments of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -117,17 +164,25 @@ pub struct Call {
     pub utmr: Pointer,
     /// The `otmr` argument.
     pub otmr: Pointer,
-    /// What is put at `utmr` before the call; unused when that is null.
+    /// What is put at `utmr` before the call, as far as there are pages that keep it.
     pub new: OldItimerspec32,
+    /// The way into the kernel.
+    pub entry: Entry,
 }
 
-/// Where a pointer argument points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pointer {
-    /// Null.
-    Null,
-    /// Memory of the workload that is mapped, resident and writable, used by this argument alone.
-    Valid,
+impl Call {
+    /// The page of the n-th byte at `utmr`.
+    pub const fn utmr_page(&self, byte: usize) -> Page {
+        self.utmr.page_at(byte as i32)
+    }
+
+    /// The page of the n-th byte at `otmr`.
+    pub const fn otmr_page(&self, byte: usize) -> Page {
+        match self.otmr {
+            Pointer::OverUtmr(by) => self.utmr.page_at(by as i32 + byte as i32),
+            other => other.page_at(byte as i32),
+        }
+    }
 }
 
 /// Why bytes are not a plan.
@@ -175,7 +230,7 @@ impl core::fmt::Display for PlanError {
 impl core::error::Error for PlanError {}
 
 const MAGIC: [u8; 4] = *b"S32P";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_LEN: usize = 20;
 
 impl Plan {
@@ -213,8 +268,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Checks what the types cannot say: slots in range, descriptors opened before they are used, forks whole
-    /// and not nested, no more than [`MAX_STEPS`].
+    /// Checks what the types cannot say: slots in range, descriptors opened before they are used, pointers as their
+    /// types document, forks whole and not nested, no more than [`MAX_STEPS`].
     pub fn validate(&self) -> Result<(), PlanError> {
         if self.steps.len() > MAX_STEPS {
             return Err(PlanError::Step { index: MAX_STEPS, reason: "the plan is too long" });
@@ -231,6 +286,11 @@ impl Plan {
             }
             let fail = |reason| Err(PlanError::Step { index, reason });
             let known = |slot: u8| filled.get(usize::from(slot)).copied().unwrap_or(false);
+            if let Step::Call(call) = step
+                && let Some(reason) = call.utmr.fault(None).or(call.otmr.fault(Some(call.utmr)))
+            {
+                return fail(reason);
+            }
             match *step {
                 Step::Open { slot, .. } if usize::from(slot) >= SLOTS => return fail("no such slot"),
                 Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } if !known(of) => return fail("a copy of an empty slot"),
@@ -240,7 +300,7 @@ impl Plan {
                 Step::Fork { .. } if child.is_some() => return fail("a fork inside a fork"),
                 Step::Fork { steps } if index + 1 + usize::from(steps) > self.steps.len() => return fail("a fork past the end"),
                 Step::Fork { steps } => child = Some((index + 1 + usize::from(steps), filled)),
-                Step::Call(_) | Step::Wait { .. } | Step::SetClock => {}
+                Step::Call(_) | Step::Wait { .. } | Step::SetClock | Step::WakeAlarm { .. } | Step::Silent(_) => {}
             }
         }
         Ok(())
@@ -264,7 +324,8 @@ mod tests {
     use super::*;
 
     fn example() -> Plan {
-        let call = Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+        let call =
+            Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
         Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Fork { steps: 1 }, Step::Call(call)] }
     }
 
@@ -294,12 +355,29 @@ mod tests {
     #[test]
     fn steps_that_cannot_be_done_are_refused() {
         let refused = |steps: Vec<Step>| Plan { steps }.validate().is_err();
-        let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default() };
+        let call =
+            Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
         assert!(refused(vec![Step::Call(call)]));
         assert!(refused(vec![Step::Open { slot: 200, kind: FdKind::Closed }]));
         assert!(refused(vec![Step::Open { slot: 1, kind: FdKind::Dup(0) }]));
         assert!(refused(vec![Step::Fork { steps: 1 }]));
         assert!(refused(vec![Step::Fork { steps: 2 }, Step::Fork { steps: 1 }, Step::SetClock]));
+        let with = |utmr, otmr| vec![Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(Call { utmr, otmr, ..call })];
+        let edge = |before| Pointer::Edge { before, first: Page::Resident, next: Page::Unmapped };
+        for (utmr, otmr) in [
+            (Pointer::OverUtmr(0), Pointer::Null),
+            (Pointer::Null, Pointer::OverUtmr(0)),
+            (Pointer::Literal(1), Pointer::OverUtmr(0)),
+            (Pointer::Valid, Pointer::OverUtmr(16)),
+            (Pointer::Unaligned(0), Pointer::Null),
+            (Pointer::Valid, Pointer::Unaligned(16)),
+            (edge(0), Pointer::Null),
+            (Pointer::Valid, edge(16)),
+            (Pointer::LastUserBytes, Pointer::LastUserBytes),
+        ] {
+            assert!(refused(with(utmr, otmr)), "{utmr:?} {otmr:?}");
+        }
+        assert!(!refused(with(edge(15), Pointer::OverUtmr(-15))));
         // What a child opens is not open in its parent.
         assert!(refused(vec![Step::Fork { steps: 1 }, Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)]));
     }

@@ -70,6 +70,7 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
     let machine = Machine {
         qemu: options.qemu.clone(),
         accelerator,
+        cpu: options.cpu,
         kernel: options.kernel.image.clone(),
         initramfs,
         append: options.append.clone(),

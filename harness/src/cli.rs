@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use settime32_abi::plan::{Plan, PlanError};
 
-use crate::boot::Choice;
+use crate::boot::{Choice, Cpu};
+use crate::generate::catalogue::CASES;
 use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
 
@@ -33,6 +34,12 @@ pub enum Command {
     Replay(ReplayArgs),
     /// List the kernels known by name, with what the cache holds of each; fetch them.
     Kernels(KernelsArgs),
+    /// List the situations that `verify --case` and `verify --catalogue` go through.
+    Catalogue {
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -83,6 +90,9 @@ pub struct GuestArgs {
     /// What runs the guest.
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Choice,
+    /// Who made the guest's CPU: the vDSO enters the kernel by `syscall` on AMD's, by `sysenter` on Intel's.
+    #[arg(long, value_enum, default_value = "any")]
+    pub cpu: Cpu,
     /// QEMU's program.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_QEMU)]
     pub qemu: PathBuf,
@@ -96,9 +106,9 @@ pub struct GuestArgs {
 pub struct RunArgs {
     #[command(flatten)]
     guest: GuestArgs,
-    /// How the tracer attaches.
-    #[arg(long, value_enum, default_value = "kprobe")]
-    attach: Attach,
+    /// How the tracer attaches: auto, kprobe or fentry, or both of these in turn.
+    #[arg(long, value_name = "MODE|all", default_value = "kprobe", value_parser = attach_modes)]
+    attach: Attaches,
     /// Size of the tracer's ring buffer, such as 256K.
     #[arg(long, value_name = "SIZE")]
     buffer: Option<String>,
@@ -119,6 +129,13 @@ pub struct VerifyArgs {
     /// Calls to make.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     calls: u64,
+    /// A case of the catalogue instead of any calls; may be given more than once.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["calls", "catalogue"], hide_possible_values = true,
+          value_parser = clap::builder::PossibleValuesParser::new(CASES.iter().map(|case| case.name)))]
+    case: Vec<String>,
+    /// All cases of the catalogue, one after the other in one guest.
+    #[arg(long, conflicts_with = "calls")]
+    catalogue: bool,
     /// Seed of the generator [default: a new one, which the report shows].
     #[arg(long)]
     seed: Option<u64>,
@@ -186,7 +203,10 @@ impl VerifyArgs {
     /// The job.
     pub fn job(self) -> Job {
         let seed = self.seed.unwrap_or_else(fresh_seed);
-        self.run.job(Work::Run { calls: self.calls }, seed)
+        let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| case == name);
+        let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
+        let work = if names.is_empty() { Work::Run { calls: self.calls } } else { Work::Cases { names } };
+        self.run.job(work, seed)
     }
 }
 
@@ -211,15 +231,33 @@ impl ReplayArgs {
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
-        let GuestArgs { kernel, accel, qemu, append } = self.guest;
+        let GuestArgs { kernel, accel, cpu, qemu, append } = self.guest;
         let kernels = match kernel.as_str() {
             ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
             _ => vec![kernel],
         };
-        let setup =
-            Setup { attach: self.attach, accelerator: accel, qemu, append, buffer: self.buffer, inject: self.inject, ..Setup::default() };
-        let cell = |kernel| VerifyOptions { work: work.clone(), seed, setup: Setup { kernel, ..setup.clone() }, timeout };
-        Job { cells: kernels.into_iter().map(cell).collect(), json: self.json }
+        let setup = Setup { accelerator: accel, cpu, qemu, append, buffer: self.buffer, inject: self.inject, ..Setup::default() };
+        let cell = |kernel: &String, attach| VerifyOptions {
+            work: work.clone(),
+            seed,
+            setup: Setup { kernel: kernel.clone(), attach, ..setup.clone() },
+            timeout,
+        };
+        let cells = kernels.iter().flat_map(|kernel| self.attach.0.iter().map(move |attach| (kernel, *attach)));
+        Job { cells: cells.map(|(kernel, attach)| cell(kernel, attach)).collect(), json: self.json }
+    }
+}
+
+/// Attach modes to go through.
+#[derive(Clone, Debug)]
+struct Attaches(Vec<Attach>);
+
+fn attach_modes(text: &str) -> Result<Attaches, String> {
+    match text {
+        "all" => Ok(Attaches(vec![Attach::Kprobe, Attach::Fentry])),
+        one => <Attach as clap::ValueEnum>::from_str(one, false)
+            .map(|attach| Attaches(vec![attach]))
+            .map_err(|_| "there are auto, kprobe, fentry, and all".into()),
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Parser;
 use settime32_harness::boot::BootOptions;
 use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs};
 use settime32_harness::failure::Failure;
+use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::Progress;
 use settime32_harness::report::Report;
 use settime32_harness::verdict::Verdict;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Kernels(arguments) => kernels(&arguments),
+        Command::Catalogue { json } => list_cases(json),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
     };
     ExitCode::from(verdict.exit_code())
@@ -73,11 +75,25 @@ fn kernels(arguments: &KernelsArgs) -> Verdict {
     verdict
 }
 
+fn list_cases(json: bool) -> Verdict {
+    let longest = CASES.iter().map(|case| case.name.len()).max().unwrap_or_default();
+    let line = |case: &Case| {
+        if json {
+            serde_json::json!({ "name": case.name, "about": case.about, "calls": case.calls() }).to_string() + "\n"
+        } else {
+            format!("{:longest$}  {}\n", case.name, case.about)
+        }
+    };
+    print(&CASES.iter().map(line).collect::<String>());
+    Verdict::Pass
+}
+
 fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
     let say = |text: &str| eprintln!("settime32-harness: {text}");
     let measure = || -> Result<bench::BootBench, Failure> {
         let kernel = kernels::resolve(&guest.kernel, &say)?;
-        let options = BootOptions { kernel, qemu: guest.qemu, choice: guest.accel, append: guest.append, boot_timeout: BOOT_TIMEOUT };
+        let options =
+            BootOptions { kernel, qemu: guest.qemu, choice: guest.accel, cpu: guest.cpu, append: guest.append, boot_timeout: BOOT_TIMEOUT };
         bench::boot(&options, rounds, &say)
     };
     match measure() {

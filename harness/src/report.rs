@@ -10,10 +10,11 @@ use serde::Serialize;
 use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
 use crate::failure::Failure;
-use crate::oracle::Finding;
+use crate::generate::catalogue::Case;
+use crate::oracle::{Finding, Tally};
 use crate::session::Session;
 use crate::verdict::Verdict;
-use crate::verify::{Setup, VerifyOptions, Work};
+use crate::verify::{self, Setup, VerifyOptions, Work};
 
 /// Seconds that each stage took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -72,6 +73,9 @@ pub struct Report {
     pub seconds: Seconds,
     /// The first differences, in words.
     pub findings: Vec<String>,
+    /// The cases of the catalogue that were asked for, each with its own verdict; empty for other runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<CaseReport>,
     /// The command that does it again, after anything but a pass.
     pub replay: Option<String>,
     /// Folder with the console, the tracer's stderr and the plan, after anything but a pass.
@@ -104,6 +108,7 @@ impl Report {
             calls_per_second: 0.0,
             seconds: Seconds::default(),
             findings: Vec::new(),
+            cases: CaseReport::expected(&options.work),
             replay: None,
             record: None,
             findings_whole: Vec::new(),
@@ -136,6 +141,11 @@ impl Report {
         self.lost = findings.lost;
         self.verdict = Verdict::of(&findings, self.calls);
         self.findings = findings.first.iter().map(ToString::to_string).collect();
+        for (case, index) in self.cases.iter_mut().zip(0..) {
+            if let Some(tally) = findings.plans.get(&index) {
+                case.ran(tally);
+            }
+        }
         self.findings_whole = findings.first;
     }
 
@@ -147,6 +157,9 @@ impl Report {
         if let Err(failure) = &outcome {
             self.verdict = failure.verdict();
             self.failure = Some(failure.to_string());
+            for case in self.cases.iter_mut().filter(|case| case.verdict != Verdict::Violation && case.checked < case.calls) {
+                (case.verdict, case.note) = (failure.verdict(), Some("the run ended before this case did".into()));
+            }
         }
         if self.verdict != Verdict::Pass {
             self.replay = Some(self.replay_command(options));
@@ -165,39 +178,31 @@ impl Report {
     }
 
     fn replay_command(&self, options: &VerifyOptions) -> String {
+        if !self.cases.is_empty() {
+            return self.cases_command(options.seed) + &guest_words(options);
+        }
         let mut command = String::from("cargo harness replay");
         let single = self.only_plan().filter(|_| self.failure.is_none());
         match (&options.work, single) {
             (Work::Literal { file, .. }, _) => write!(command, " {}", quoted(&file.display().to_string())),
             (Work::Run { calls }, Some(index)) => {
-                let size = crate::verify::CALLS_PER_PLAN.min(calls - index * crate::verify::CALLS_PER_PLAN);
+                let size = verify::CALLS_PER_PLAN.min(calls - index * verify::CALLS_PER_PLAN);
                 write!(command, " --seed {} --plan {index} --calls {size}", options.seed)
             }
+            (Work::Cases { .. }, _) => Ok(()),
             (Work::Run { calls }, None) => write!(command, " --seed {} --calls {calls}", options.seed),
             (Work::OnePlan { index, calls }, _) => write!(command, " --seed {} --plan {index} --calls {calls}", options.seed),
         }
         .expect("a string takes everything");
-        command += &format!(" --kernel {} --attach {}", quoted(&options.setup.kernel), options.setup.attach);
-        if !options.setup.append.is_empty() {
-            command += &format!(" --append {}", quoted(&options.setup.append));
-        }
-        if let Some(buffer) = &options.setup.buffer {
-            command += &format!(" --buffer {buffer}");
-        }
-        let defaults = Setup::default();
-        if options.setup.accelerator != defaults.accelerator {
-            command += &format!(" --accel {}", value_name(&options.setup.accelerator));
-        }
-        if options.setup.qemu != defaults.qemu {
-            command += &format!(" --qemu {}", quoted(&options.setup.qemu.display().to_string()));
-        }
-        if let Some(inject) = &options.setup.inject {
-            command += &format!(" --inject {}", value_name(inject));
-        }
-        if options.timeout != options.work.default_timeout() {
-            command += &format!(" --timeout {}", quoted(&humantime::format_duration(options.timeout).to_string()));
-        }
-        command
+        command + &guest_words(options)
+    }
+
+    /// Runs the cases that did not pass.
+    fn cases_command(&self, seed: u64) -> String {
+        let failed = self.cases.iter().filter(|case| case.verdict != Verdict::Pass);
+        let names: String = failed.map(|case| format!(" --case {}", case.name)).collect();
+        let which = if names.is_empty() { " --catalogue" } else { &names };
+        format!("cargo harness verify --seed {seed}{which}")
     }
 
     /// Keeps what a person needs to look into the failure.
@@ -221,9 +226,12 @@ impl Report {
         format!("{}\n{}", self.table(), self.details())
     }
 
-    /// What there is to say after anything but a pass: differences, failure, record, and the way back.
+    /// What there is to say below the table: cases, differences, failure, record, and the way back.
     pub fn details(&self) -> String {
         let mut text = String::new();
+        if !self.cases.is_empty() {
+            text += &format!("{}\n", self.case_table());
+        }
         for line in &self.findings {
             text += &format!("\n{line}\n");
         }
@@ -240,6 +248,17 @@ impl Report {
             text += &format!("replay  {replay}\n");
         }
         text
+    }
+
+    fn case_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["case", "calls", "checked", "verdict"]);
+        for case in &self.cases {
+            let verdict = case.note.as_ref().map_or(case.verdict.to_string(), |note| format!("{}: {note}", case.verdict));
+            table.add_row([case.name.to_string(), grouped(case.calls), grouped(case.checked), verdict]);
+        }
+        table
     }
 
     fn table(&self) -> Table {
@@ -279,6 +298,77 @@ const RECORDS_KEPT: usize = 50;
 /// A choice as the command line spells it.
 fn value_name(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().expect("no choice is hidden").get_name().to_string()
+}
+
+/// One case of the catalogue in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CaseReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Its calls.
+    pub calls: u64,
+    /// Those that were compared.
+    pub checked: u64,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why it was not run to its end.
+    pub note: Option<String>,
+}
+
+impl CaseReport {
+    /// The cases that a run is to go through, none of which was run yet.
+    fn expected(work: &Work) -> Vec<Self> {
+        let Work::Cases { names } = work else { return Vec::new() };
+        let one = |case: &Case| Self {
+            name: case.name,
+            calls: case.calls(),
+            checked: 0,
+            verdict: Verdict::Inconclusive,
+            note: Some("not run".into()),
+        };
+        verify::cases(names).map(one).collect()
+    }
+
+    /// Takes down what was compared of it.
+    fn ran(&mut self, tally: &Tally) {
+        self.checked = tally.checked;
+        self.note = None;
+        self.verdict = if tally.mismatches > 0 {
+            Verdict::Violation
+        } else if tally.missing > 0 || tally.checked < self.calls {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        };
+    }
+}
+
+/// The words of a command line that make the same guest and the same tracer.
+fn guest_words(options: &VerifyOptions) -> String {
+    let mut command = format!(" --kernel {} --attach {}", quoted(&options.setup.kernel), options.setup.attach);
+    let defaults = Setup::default();
+    if options.setup.cpu != defaults.cpu {
+        command += &format!(" --cpu {}", value_name(&options.setup.cpu));
+    }
+    if !options.setup.append.is_empty() {
+        command += &format!(" --append {}", quoted(&options.setup.append));
+    }
+    if let Some(buffer) = &options.setup.buffer {
+        command += &format!(" --buffer {buffer}");
+    }
+    if options.setup.accelerator != defaults.accelerator {
+        command += &format!(" --accel {}", value_name(&options.setup.accelerator));
+    }
+    if options.setup.qemu != defaults.qemu {
+        command += &format!(" --qemu {}", quoted(&options.setup.qemu.display().to_string()));
+    }
+    if let Some(inject) = &options.setup.inject {
+        command += &format!(" --inject {}", value_name(inject));
+    }
+    if options.timeout != options.work.default_timeout() {
+        command += &format!(" --timeout {}", quoted(&humantime::format_duration(options.timeout).to_string()));
+    }
+    command
 }
 
 /// 1234567 → `1,234,567`.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, BootOptions, Choice, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, BootOptions, Choice, Cpu, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
-use crate::generate;
+use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
 use crate::oracle::{self, Oracle};
 use crate::report::{Report, Seconds};
@@ -18,17 +18,23 @@ use crate::session::{Injection, Session, SessionOptions};
 /// The most calls in one plan, which is one process of the workload.
 pub const CALLS_PER_PLAN: u64 = 10_000;
 
-/// How the tracer attaches.
+/// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Attach {
-    /// kprobe on the entry, return probe on the return.
+    /// The cheaper one that works.
+    Auto,
+    /// kprobes, and return probes on returns.
     Kprobe,
+    /// fentry and fexit.
+    Fentry,
 }
 
 impl std::fmt::Display for Attach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Auto => f.write_str("auto"),
             Self::Kprobe => f.write_str("kprobe"),
+            Self::Fentry => f.write_str("fentry"),
         }
     }
 }
@@ -48,6 +54,11 @@ pub enum Work {
         /// Its calls.
         calls: u64,
     },
+    /// Cases of the catalogue, a plan each.
+    Cases {
+        /// Their names.
+        names: Vec<&'static str>,
+    },
     /// A plan from elsewhere.
     Literal {
         /// Its file.
@@ -62,6 +73,7 @@ impl Work {
     pub fn calls(&self) -> u64 {
         match self {
             Self::Run { calls } | Self::OnePlan { calls, .. } => *calls,
+            Self::Cases { names } => cases(names).map(catalogue::Case::calls).sum(),
             Self::Literal { plan, .. } => plan.calls() as u64,
         }
     }
@@ -94,9 +106,18 @@ impl Work {
                 let (index, calls) = (*index, *calls);
                 Box::new(std::iter::once_with(move || generated(index, calls)))
             }
+            Self::Cases { names } => {
+                let names = names.clone();
+                Box::new((0..).zip(names).filter_map(move |(index, name)| Some((index, catalogue::find(name)?.plan(seed)))))
+            }
             Self::Literal { plan, .. } => Box::new(std::iter::once((0, plan.clone()))),
         }
     }
+}
+
+/// The cases of these names, which are names of the catalogue.
+pub(crate) fn cases(names: &[&'static str]) -> impl Iterator<Item = &'static catalogue::Case> {
+    names.iter().filter_map(|name| catalogue::find(name))
 }
 
 /// What to verify, and on what.
@@ -121,6 +142,8 @@ pub struct Setup {
     pub attach: Attach,
     /// KVM or TCG.
     pub accelerator: Choice,
+    /// The maker of the guest's CPU.
+    pub cpu: Cpu,
     /// QEMU's program.
     pub qemu: PathBuf,
     /// Added to the guest's kernel command line.
@@ -142,6 +165,7 @@ impl Default for Setup {
             kernel: DEFAULT_KERNEL.into(),
             attach: Attach::Kprobe,
             accelerator: Choice::Auto,
+            cpu: Cpu::Any,
             qemu: DEFAULT_QEMU.into(),
             append: String::new(),
             buffer: None,
@@ -221,7 +245,8 @@ impl Setup {
 
     fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        Vm::boot(&BootOptions { kernel, qemu, choice: self.accelerator, append, boot_timeout: BOOT_TIMEOUT }, scratch, deadline, say)
+        let options = BootOptions { kernel, qemu, choice: self.accelerator, cpu: self.cpu, append, boot_timeout: BOOT_TIMEOUT };
+        Vm::boot(&options, scratch, deadline, say)
     }
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {
@@ -231,7 +256,8 @@ impl Setup {
     }
 
     fn tracer_command(&self) -> Vec<String> {
-        let mut command: Vec<String> = [TRACER_PATH, "--output", "json"].map(str::to_string).to_vec();
+        let mut command: Vec<String> = [TRACER_PATH, "--output", "json", "--attach"].map(str::to_string).to_vec();
+        command.push(self.attach.to_string());
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);
         }

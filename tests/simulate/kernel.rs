@@ -4,11 +4,14 @@
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 const KTIME_MAX: i64 = i64::MAX;
+const EPERM: i32 = 1;
 const EBADF: i32 = 9;
 const EFAULT: i32 = 14;
 const EINVAL: i32 = 22;
 const ECANCELED: i32 = 125;
 const CLOCK_REALTIME: i32 = 0;
+const CLOCK_REALTIME_ALARM: i32 = 8;
+const CLOCK_BOOTTIME_ALARM: i32 = 9;
 const ABSTIME: i32 = 1;
 const CANCEL_ON_SET: i32 = 2;
 
@@ -33,6 +36,12 @@ pub enum Bug {
     OldIsSwapped,
     /// The clock's setting is not noticed.
     ClockSetUnnoticed,
+    /// Alarms are for everybody.
+    AlarmsForAll,
+    /// Disarming an alarm clears its expiry.
+    AlarmForgetsExpiry,
+    /// A fault while the old setting is written leaves the timer disarmed.
+    FaultDisarms,
 }
 
 /// What a descriptor is of.
@@ -66,11 +75,13 @@ pub struct Kernel {
     offset: i64,
     timers: Vec<Context>,
     bug: Option<Bug>,
+    /// The caller has `CAP_WAKE_ALARM`.
+    pub wake_alarm: bool,
 }
 
 impl Kernel {
     pub fn new(up_ns: i64, bug: Option<Bug>) -> Self {
-        Self { monotonic: up_ns, offset: 1_795_000_000_000_000_000, timers: Vec::new(), bug }
+        Self { monotonic: up_ns, offset: 1_795_000_000_000_000_000, timers: Vec::new(), bug, wake_alarm: true }
     }
 
     pub fn monotonic(&self) -> i64 {
@@ -118,7 +129,7 @@ impl Kernel {
             expired: false,
             might_cancel: false,
             expires: 0,
-            realtime_base: clockid == CLOCK_REALTIME,
+            realtime_base: [CLOCK_REALTIME, CLOCK_REALTIME_ALARM].contains(&clockid),
             enqueued: false,
             latency: 0,
         });
@@ -148,6 +159,9 @@ impl Kernel {
             What::Other => return (-EINVAL, None),
             What::Timer(timer) => timer,
         };
+        if self.is_alarm(timer) && !self.wake_alarm && !self.has(Bug::AlarmsForAll) {
+            return (-EPERM, None);
+        }
         self.setup_cancel(timer, flags);
         self.pass(spend());
         // hrtimer_try_to_cancel: what has not fired by now never will.
@@ -159,9 +173,23 @@ impl Kernel {
         (ret, write.then_some(old))
     }
 
+    fn is_alarm(&self, timer: usize) -> bool {
+        [CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM].contains(&self.timers[timer].clockid)
+    }
+
+    /// What a kernel with [`Bug::FaultDisarms`] does when it cannot write the old setting.
+    pub fn old_not_written(&mut self, what: What) {
+        if let What::Timer(timer) = what
+            && self.has(Bug::FaultDisarms)
+        {
+            (self.timers[timer].expires, self.timers[timer].enqueued) = (0, false);
+        }
+    }
+
     fn setup_cancel(&mut self, timer: usize, flags: i32) {
         let both = ABSTIME | CANCEL_ON_SET;
-        self.timers[timer].might_cancel = self.timers[timer].clockid == CLOCK_REALTIME && flags & both == both;
+        self.timers[timer].might_cancel =
+            [CLOCK_REALTIME, CLOCK_REALTIME_ALARM].contains(&self.timers[timer].clockid) && flags & both == both;
     }
 
     fn now(&self, timer: usize) -> i64 {
@@ -191,14 +219,19 @@ impl Kernel {
     }
 
     fn setup(&mut self, timer: usize, flags: i32, new: &OldItimerspec32, latency: i64) -> i32 {
-        let (monotonic, offset, bug) = (self.monotonic, self.offset, self.bug);
+        let (monotonic, offset, bug, alarm) = (self.monotonic, self.offset, self.bug, self.is_alarm(timer));
         let context = &mut self.timers[timer];
         let texp = from_timespec(new.it_value);
         context.expired = false;
         context.tintv = from_timespec(new.it_interval);
-        // hrtimer_init
-        context.realtime_base = context.clockid == CLOCK_REALTIME && flags & ABSTIME != 0;
-        context.expires = texp;
+        if !alarm {
+            // hrtimer_init
+            context.realtime_base = context.clockid == CLOCK_REALTIME && flags & ABSTIME != 0;
+        }
+        // alarm_init leaves it alone, alarm_start sets it.
+        if !alarm || texp != 0 || bug == Some(Bug::AlarmForgetsExpiry) {
+            context.expires = texp;
+        }
         if texp == 0 {
             if bug == Some(Bug::DisarmDropsInterval) {
                 context.tintv = 0;
@@ -208,7 +241,8 @@ impl Kernel {
         // hrtimer_start
         if flags & ABSTIME == 0 {
             let early = bug == Some(Bug::StartedEarly);
-            context.expires += if early { monotonic - 50_000 } else { monotonic };
+            let now = if context.realtime_base { monotonic + offset } else { monotonic };
+            context.expires += if early { now - 50_000 } else { now };
         }
         context.enqueued = true;
         // Now and then the callback is far too late.

@@ -3,25 +3,24 @@
 //! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
 
 mod kernel;
+mod memory;
 
 use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
-use settime32_abi::journal::{Clocks, Header, Journal, MAGIC, Record, VERSION};
-use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Lost, SUMMARY_EVENT, Summary};
-use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_VDSO, Header, Journal, MAGIC, Record, VERSION};
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::plan::{Call, Entry, FdKind, Plan, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 pub use kernel::Bug;
 use kernel::{Kernel, What};
+use memory::Memory;
 
 /// Name of the simulated process.
 pub const COMM: &str = "settime32-workl";
 /// CPUs of the simulated machine.
 pub const CPUS: u32 = 2;
-
-const UTMR: u32 = 0x0804_b010;
-const OTMR: u32 = 0xbfff_f3c0;
 
 /// What is left of one simulated plan.
 #[derive(Clone, Debug)]
@@ -44,6 +43,7 @@ struct Process {
     /// Number and what is behind it.
     table: [(i32, What); SLOTS],
     next_fd: i32,
+    wake_alarm: bool,
 }
 
 impl Machine {
@@ -59,7 +59,7 @@ impl Machine {
     /// Does a plan in a process of its own.
     pub fn run(&mut self, plan: &Plan) -> Run {
         self.spend(50_000, 400_000);
-        let mut process = Process { pid: self.new_pid(), table: [(-1, What::Closed); SLOTS], next_fd: 3 };
+        let mut process = Process { pid: self.new_pid(), table: [(-1, What::Closed); SLOTS], next_fd: 3, wake_alarm: true };
         let mut run = Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
         run.journal.header.start = self.read_clocks();
         let mut parent: Option<(usize, Process)> = None;
@@ -75,6 +75,8 @@ impl Machine {
                     self.spend(400, 6_000);
                     self.kernel.set_realtime(read_ns);
                 }
+                Step::WakeAlarm { allowed } => process.wake_alarm = *allowed,
+                Step::Silent(_) => {}
                 Step::Wait { timeout_ms, .. } => self.spend(1_000, i64::from(*timeout_ms) * 1_000_000),
                 Step::Fork { steps } => {
                     parent = Some((index + 1 + usize::from(*steps), process.clone()));
@@ -129,23 +131,42 @@ impl Machine {
 
     fn call(&mut self, run: &mut Run, process: &Process, step: u32, call: &Call) {
         let (ufd, what) = process.table[usize::from(call.slot)];
-        let present = |pointer, address| if pointer == Pointer::Null { 0 } else { address };
-        let (utmr, otmr) = (present(call.utmr, UTMR), present(call.otmr, OTMR));
-        let bytes = |value: OldItimerspec32| <[u8; ITIMERSPEC32_SIZE]>::try_from(bytemuck::bytes_of(&value)).unwrap();
-        let utmr_before = if utmr == 0 { [0; ITIMERSPEC32_SIZE] } else { bytes(call.new) };
-        let otmr_before = if otmr == 0 { [0; ITIMERSPEC32_SIZE] } else { [0xa5; ITIMERSPEC32_SIZE] };
+        let (mut memory, utmr, otmr) = Memory::for_call(call.utmr, call.new, call.otmr, [0xa5; ITIMERSPEC32_SIZE]);
+        let ((utmr_there, utmr_before), (otmr_there, otmr_before)) = (memory.look(utmr), memory.look(otmr));
+        let halves = memory.halves_without_fault(utmr);
         let entry_ns = self.kernel.monotonic() as u64;
         self.spend(100, 1_500);
-        let readable = (utmr != 0).then_some(call.new);
+        self.kernel.wake_alarm = process.wake_alarm;
         let mut spend = || self.rng.random_range(5..=300);
-        let (ret, written) = self.kernel.timerfd_settime32(what, call.flags, readable, &mut spend);
+        let (mut ret, old) = self.kernel.timerfd_settime32(what, call.flags, memory.copy_in(utmr), &mut spend);
+        let old = old.filter(|_| otmr != 0);
+        if old.is_some_and(|old| !memory.copy_out(otmr, old)) {
+            ret = -errno::EFAULT;
+            self.kernel.old_not_written(what);
+        }
         self.spend(100, 1_500);
         let exit_ns = self.kernel.monotonic() as u64;
-        let otmr_after = written.filter(|_| otmr != 0).map_or(otmr_before, bytes);
-        let pid = process.pid;
-        let record = Record { step, pid, tid: pid, ufd, flags: call.flags, utmr, otmr, ret, utmr_before, otmr_before, otmr_after };
+        let (_, otmr_after) = memory.look(otmr);
+        let (pid, flags) = (process.pid, call.flags);
+        let entry = if call.entry == Entry::Vdso { ENTRY_VDSO } else { ENTRY_INT80 };
+        let record = Record {
+            step,
+            pid,
+            tid: pid,
+            ufd,
+            flags,
+            utmr,
+            otmr,
+            ret,
+            utmr_before,
+            otmr_before,
+            otmr_after,
+            utmr_there,
+            otmr_there,
+            entry,
+        };
         run.journal.records.push(record);
-        run.events.push(event_of(&record, entry_ns, exit_ns, self.rng.next_u32() % CPUS));
+        run.events.push(event_with(&record, halves, old, entry_ns, exit_ns, self.rng.next_u32() % CPUS));
     }
 }
 
@@ -158,12 +179,29 @@ fn empty_journal(pid: u32) -> Journal {
     Journal { header, records: Vec::new() }
 }
 
-/// What an exact tracer prints about a call.
+/// What an exact tracer prints about a call on plain memory.
 pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
+    let old = (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+    event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
+}
+
+/// What an exact tracer prints about a call, of which it can read these halves of the new setting at entry, and at
+/// whose end the kernel had this old setting to give.
+fn event_with(
+    record: &Record,
+    halves: [bool; 2],
+    old: Option<OldItimerspec32>,
+    entry_ns: u64,
+    exit_ns: u64,
+    cpu: u32,
+) -> CallEvent<'static> {
     let pointer = |address: u32| (address != 0).then_some(address);
     let read = |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
-    let new = pointer(record.utmr).map(|_| read(&record.utmr_before));
-    let old = pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after));
+    let new = read(&record.utmr_before);
+    let utmr = pointer(record.utmr);
+    let [interval, value] = halves.map(|half| half && utmr.is_some());
+    let at_entry = Halves { it_interval: interval.then_some(new.it_interval), it_value: value.then_some(new.it_value) };
+    let path = if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
     CallEvent {
         event: CALL_EVENT.into(),
         entry_ns,
@@ -173,18 +211,18 @@ pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallE
         comm: COMM.into(),
         cpu,
         abi: Abi::I386,
-        entry_path: (record.step % 2 == 0).then_some(EntryPath::Int80),
+        entry_path: (record.step % 2 == 0).then_some(path),
         ufd: record.ufd,
         flags: record.flags,
-        utmr: pointer(record.utmr),
-        utmr_entry: new.map(Into::into),
-        utmr_entry_errno: None,
-        utmr_used: new,
+        utmr,
+        utmr_entry: (interval || value).then_some(at_entry),
+        utmr_entry_errno: (utmr.is_some() && !(interval && value)).then(|| "EFAULT".into()),
+        utmr_used: utmr.filter(|_| record.utmr_there == u16::MAX).map(|_| new),
         toctou: false,
         otmr: pointer(record.otmr),
         old: old.map(Into::into),
         old_truncated: false,
-        otmr_written: old,
+        otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
         otmr_written_errno: None,
         ret: Some(i64::from(record.ret)),
         errno: (record.ret < 0).then(|| errno::name(-record.ret).unwrap().into()),

@@ -44,12 +44,9 @@ impl Mode {
     /// what sees its end, and its begin last, so that a call that is seen at all is seen whole.
     const fn programs(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Kprobe => &[
-                ("settime32_used", DO_SETTIME),
-                ("settime32_old", PUT_OLD),
-                ("settime32_return", SYMBOL),
-                ("settime32_entry", SYMBOL),
-            ],
+            Self::Kprobe => {
+                &[("settime32_used", DO_SETTIME), ("settime32_old", PUT_OLD), ("settime32_return", SYMBOL), ("settime32_entry", SYMBOL)]
+            }
             Self::Fentry => &[("settime32_copies", DO_SETTIME), ("settime32_fexit", SYMBOL), ("settime32_fentry", SYMBOL)],
         }
     }

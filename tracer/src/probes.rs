@@ -94,7 +94,8 @@ impl Probes {
         let bytes = NonZero::new(len).context("the array SLOTS is empty")?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
         // SAFETY: a new mapping, which replaces none.
-        let mapped = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, flags, map.fd().as_fd(), 0) }.context("failed to map the calls in SLOTS")?;
+        let mapped =
+            unsafe { mmap(None, bytes, ProtFlags::PROT_READ, flags, map.fd().as_fd(), 0) }.context("failed to map the calls in SLOTS")?;
         // SAFETY: the mapping is as long as said and ends further down. Nobody writes to it: the probes are detached.
         let slots: &[RawEvent] = bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(mapped.as_ptr().cast::<u8>(), len) });
         let calls = slots.iter().filter(|call| call.flags & flag::IN_FLIGHT != 0).copied().collect();

@@ -3,12 +3,13 @@
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use settime32_abi::journal::Record;
-use settime32_abi::plan::{Call, Pointer};
+use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_VDSO, Record};
+use settime32_abi::plan::{Call, Entry, Pointer};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
 use crate::kernel::Kernel;
 use crate::memory::Shared;
+use crate::stage::{Place, Places, Stage};
 
 /// The bytes of an `old_itimerspec32`.
 type Bytes = [u8; ITIMERSPEC32_SIZE];
@@ -18,19 +19,21 @@ const UTMR_OFFSET: usize = 0x200;
 const OTMR_OFFSET: usize = 0xa00;
 const SCRATCH_LEN: usize = 0x1000;
 
-/// The memory that valid pointers point to.
+/// The memory that pointers point to.
 ///
-/// It is shared with forked children, since a private page would be write-protected by the fork; and it is
+/// That of valid ones is shared with forked children, since a private page would be write-protected by the fork; and it is
 /// written before each call, so that it is resident in the child too when a probe reads it.
 #[derive(Debug)]
 pub struct Scratch {
     memory: Shared,
+    /// For calls with other pointers; made for the first of them.
+    stage: Option<Stage>,
 }
 
 impl Scratch {
     /// Maps the memory.
     pub fn new() -> Result<Self, Errno> {
-        Ok(Self { memory: Shared::map(SCRATCH_LEN)? })
+        Ok(Self { memory: Shared::map(SCRATCH_LEN)?, stage: None })
     }
 
     fn utmr(&self) -> NonNull<Bytes> {
@@ -42,15 +45,42 @@ impl Scratch {
     }
 }
 
-/// Makes the call on `ufd` and gives its record.
-pub fn make<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i32, call: &Call) -> Record {
+/// Makes the call on `ufd` and gives its record. Fails only when the memory for it cannot be had.
+pub fn make<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i32, call: &Call) -> Result<Record, Errno> {
+    let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
+    if !plain(call.utmr) || !plain(call.otmr) {
+        return make_on_stage(kernel, scratch, step, ufd, call);
+    }
     let (utmr, otmr) = (place(call.utmr, scratch.utmr()), place(call.otmr, scratch.otmr()));
     let utmr_before = put(utmr, bytemuck::cast(call.new));
     let otmr_before = put(otmr, pattern(step));
-    let (utmr_address, otmr_address) = (address(utmr), address(otmr));
+    let there = |place: Option<_>| if place.is_some() { ALL_THERE } else { 0 };
+    let places = Places {
+        utmr: Place { address: address(utmr), there: there(utmr), bytes: utmr_before },
+        otmr: Place { address: address(otmr), there: there(otmr), bytes: otmr_before },
+    };
     // SAFETY: the places are null or in the scratch memory, which only pointers reach.
-    let ret = unsafe { kernel.timerfd_settime32(ufd, call.flags, utmr_address, otmr_address) };
+    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) };
     let otmr_after = get(otmr);
+    Ok(record(kernel, step, ufd, call, &places, ret, otmr_after))
+}
+
+/// As [`make`], with memory that is laid out for this call.
+#[cold]
+fn make_on_stage<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i32, call: &Call) -> Result<Record, Errno> {
+    let stage = match &mut scratch.stage {
+        Some(stage) => stage,
+        none => none.insert(Stage::new()?),
+    };
+    let places = stage.lay_out(call, pattern(step))?;
+    // SAFETY: the places are null, of nothing, or on the stage, which only pointers reach.
+    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) };
+    let otmr_after = stage.read(&places.otmr);
+    stage.clear()?;
+    Ok(record(kernel, step, ufd, call, &places, ret, otmr_after))
+}
+
+fn record<K: Kernel>(kernel: &K, step: u32, ufd: i32, call: &Call, places: &Places, ret: i32, otmr_after: Bytes) -> Record {
     let who = kernel.identity();
     Record {
         step,
@@ -58,19 +88,25 @@ pub fn make<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i3
         tid: who.tid,
         ufd,
         flags: call.flags,
-        utmr: utmr_address,
-        otmr: otmr_address,
+        utmr: places.utmr.address,
+        otmr: places.otmr.address,
         ret,
-        utmr_before,
-        otmr_before,
+        utmr_before: places.utmr.bytes,
+        otmr_before: places.otmr.bytes,
         otmr_after,
+        utmr_there: places.utmr.there,
+        otmr_there: places.otmr.there,
+        entry: match call.entry {
+            Entry::Int80 => ENTRY_INT80,
+            Entry::Vdso => ENTRY_VDSO,
+        },
     }
 }
 
 fn place(pointer: Pointer, valid: NonNull<Bytes>) -> Option<NonNull<Bytes>> {
     match pointer {
-        Pointer::Null => None,
         Pointer::Valid => Some(valid),
+        _ => None,
     }
 }
 

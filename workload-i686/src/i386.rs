@@ -11,6 +11,7 @@ use std::process::exit;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::prctl::get_name;
@@ -23,16 +24,34 @@ use nix::unistd::{ForkResult, dup, dup2_raw, fork, getpid, gettid, pipe};
 use settime32_abi::NR_TIMERFD_SETTIME32;
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Other};
-use settime32_abi::timespec::NSEC_PER_SEC;
+use settime32_abi::plan::{Clock, Entry, Other, Silent};
+use settime32_abi::timespec::{NSEC_PER_SEC, OldItimerspec32};
 
 use crate::interpret::Failure;
 use crate::kernel::{ChildError, Identity, Kernel, Source};
 
 // Numbers of `arch/x86/entry/syscalls/syscall_32.tbl`.
+const NR_CAPGET: u32 = 184;
+const NR_CAPSET: u32 = 185;
+const NR_TIMER_CREATE: u32 = 259;
+const NR_TIMER_SETTIME32: u32 = 260;
+const NR_TIMER_DELETE: u32 = 263;
 const NR_TIMERFD_CREATE: u32 = 322;
+const NR_TIMERFD_GETTIME32: u32 = 326;
 const NR_CLOCK_GETTIME64: u32 = 403;
 const NR_CLOCK_SETTIME64: u32 = 404;
+const NR_TIMERFD_SETTIME64: u32 = 411;
+
+/// `AT_SYSINFO` of `arch/x86/include/uapi/asm/auxvec.h`: the address of the vDSO's `__kernel_vsyscall`.
+const AT_SYSINFO: libc::c_ulong = 32;
+
+/// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+/// `CAP_WAKE_ALARM`, as a bit of the second word.
+const WAKE_ALARM: u32 = 1 << (35 - 32);
+
+/// `SIGEV_NONE` of `include/uapi/asm-generic/siginfo.h`.
+const SIGEV_NONE: u32 = 1;
 
 /// Numbers from here on are given to no descriptor: the table of a plan is far smaller.
 const FIRST_CLOSED_NUMBER: RawFd = 900;
@@ -45,16 +64,37 @@ struct KernelTimespec {
     tv_nsec: i64,
 }
 
+/// `struct __kernel_itimerspec`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct KernelItimerspec {
+    it_interval: KernelTimespec,
+    it_value: KernelTimespec,
+}
+
+/// One of the two `struct __user_cap_data_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
 /// The calling process.
 #[derive(Debug)]
 pub struct I386 {
     identity: Identity,
+    /// `__kernel_vsyscall`; 0 where the kernel gives no vDSO.
+    vsyscall: u32,
 }
 
 impl I386 {
     /// The calling process, whose only thread this must be.
     pub fn new() -> Self {
-        Self { identity: ask_identity() }
+        // SAFETY: the call only looks at what the kernel gave this process.
+        let vsyscall = unsafe { libc::getauxval(AT_SYSINFO) } as u32;
+        Self { identity: ask_identity(), vsyscall }
     }
 }
 
@@ -124,9 +164,14 @@ impl Kernel for I386 {
     }
 
     #[inline]
-    unsafe fn timerfd_settime32(&mut self, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
-        // SAFETY: the caller answers for the pointers.
-        unsafe { int80(NR_TIMERFD_SETTIME32, [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr]) }
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+        let arguments = [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr];
+        match entry {
+            // SAFETY: the caller answers for the pointers.
+            Entry::Int80 => unsafe { int80(NR_TIMERFD_SETTIME32, arguments) },
+            // SAFETY: as above, and the address is what the kernel gave for this.
+            Entry::Vdso => unsafe { vsyscall(self.vsyscall, NR_TIMERFD_SETTIME32, arguments) },
+        }
     }
 
     fn set_clock(&mut self) -> Result<(), Errno> {
@@ -134,6 +179,35 @@ impl Kernel for I386 {
         // SAFETY: the call reads one `__kernel_timespec`.
         unsafe { checked(NR_CLOCK_SETTIME64, [Clock::Realtime.id().cast_unsigned(), &raw const now as u32, 0, 0]) }?;
         Ok(())
+    }
+
+    fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno> {
+        let header = [CAPABILITY_VERSION, 0];
+        let mut words = [Capabilities::default(); 2];
+        // SAFETY: the call reads the header and writes both words.
+        unsafe { checked(NR_CAPGET, [header.as_ptr() as u32, words.as_mut_ptr() as u32, 0, 0]) }?;
+        words[1].effective = if allowed { words[1].effective | WAKE_ALARM } else { words[1].effective & !WAKE_ALARM };
+        // SAFETY: the call reads the header and both words.
+        unsafe { checked(NR_CAPSET, [header.as_ptr() as u32, words.as_ptr() as u32, 0, 0]) }.map(drop)
+    }
+
+    fn silent(&mut self, call: Silent) -> Result<(), Errno> {
+        match call {
+            Silent::TimerfdSettime64 => on_own_timer(|fd| {
+                let (new, mut old) = (
+                    KernelItimerspec { it_value: KernelTimespec { tv_sec: 900, tv_nsec: 7 }, ..Default::default() },
+                    KernelItimerspec::default(),
+                );
+                // SAFETY: the call reads the one and writes the other structure.
+                unsafe { checked(NR_TIMERFD_SETTIME64, [fd, 0, &raw const new as u32, &raw mut old as u32]) }
+            }),
+            Silent::TimerfdGettime32 => on_own_timer(|fd| {
+                let mut old = OldItimerspec32::default();
+                // SAFETY: the call writes the structure.
+                unsafe { checked(NR_TIMERFD_GETTIME32, [fd, &raw mut old as u32, 0, 0]) }
+            }),
+            Silent::TimerSettime32 => set_posix_timer(),
+        }
     }
 
     fn wait_readable(&mut self, fd: RawFd, timeout_ms: u16) -> Result<(), Errno> {
@@ -167,6 +241,33 @@ impl Kernel for I386 {
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     // SAFETY: the interpreter closes a descriptor only when it gives up its number.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Calls with a new timer's descriptor and closes it again.
+fn on_own_timer(call: impl FnOnce(u32) -> Result<i32, Errno>) -> Result<(), Errno> {
+    // SAFETY: both arguments are plain numbers.
+    let fd = unsafe { checked(NR_TIMERFD_CREATE, [Clock::Monotonic.id().cast_unsigned(), 0, 0, 0]) }?;
+    let done = call(fd.cast_unsigned()).map(drop);
+    // SAFETY: the descriptor was made just now.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    done
+}
+
+/// Makes a POSIX timer, sets it, asks for the old setting too, and deletes it.
+fn set_posix_timer() -> Result<(), Errno> {
+    // `struct sigevent`: value, signal, how to notify, and what is of no use here.
+    let mut event = [0_u32; 16];
+    event[2] = SIGEV_NONE;
+    let mut timer = 0_u32;
+    let (new, mut old) = ([7_i32, 8, 900, 9], [0_i32; 4]);
+    // SAFETY: the calls read and write what is given here, for as long as they say.
+    unsafe {
+        let clock = Clock::Monotonic.id().cast_unsigned();
+        checked(NR_TIMER_CREATE, [clock, event.as_ptr() as u32, &raw mut timer as u32, 0])?;
+        let set = checked(NR_TIMER_SETTIME32, [timer, 0, new.as_ptr() as u32, old.as_mut_ptr() as u32]);
+        checked(NR_TIMER_DELETE, [timer, 0, 0, 0])?;
+        set.map(drop)
+    }
 }
 
 fn is_open(fd: RawFd) -> Result<bool, Errno> {
@@ -235,6 +336,39 @@ unsafe fn int80(number: u32, [bx, cx, dx, si]: [u32; 4]) -> i32 {
             "mov esi, [eax + 16]",
             "mov eax, [eax]",
             "int 0x80",
+            "pop esi",
+            "pop ebx",
+            inlateout("eax") registers.as_ptr() => ret,
+            out("ecx") _,
+            out("edx") _,
+        );
+    }
+    ret
+}
+
+/// A system call by the vDSO's entry at `vsyscall`, with exactly these register values but for `ebp`, which the vDSO
+/// keeps on the stack.
+///
+/// # Safety
+///
+/// As for [`int80`], and the address must be that of `__kernel_vsyscall`.
+#[inline]
+unsafe fn vsyscall(vsyscall: u32, number: u32, [bx, cx, dx, si]: [u32; 4]) -> i32 {
+    let registers = [number, bx, cx, dx, si, vsyscall];
+    let ret;
+    // SAFETY: as in `int80`; the vDSO's entry gives back all registers but eax.
+    unsafe {
+        asm!(
+            "push ebx",
+            "push esi",
+            "push dword ptr [eax + 20]",
+            "mov ebx, [eax + 4]",
+            "mov ecx, [eax + 8]",
+            "mov edx, [eax + 12]",
+            "mov esi, [eax + 16]",
+            "mov eax, [eax]",
+            "call dword ptr [esp]",
+            "add esp, 4",
             "pop esi",
             "pop ebx",
             inlateout("eax") registers.as_ptr() => ret,

@@ -105,10 +105,13 @@ impl Workbench<'_> {
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
                     let record = call::make(kernel, &mut self.scratch, step as u32, ufd, call);
+                    let record = record.map_err(fail("lay out the memory of a call"))?;
                     self.journal.push(record);
                 }
                 Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
                 Step::SetClock => kernel.set_clock().map_err(fail("set CLOCK_REALTIME"))?,
+                Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
+                Step::Silent(call) => kernel.silent(call).map_err(fail("make a call that is to go unreported"))?,
                 Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
                 Step::Fork { steps } => {
                     next += usize::from(steps);

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Other};
+use settime32_abi::plan::{Clock, Entry, Other, Silent};
 
 use crate::interpret::Failure;
 
@@ -31,11 +31,17 @@ pub trait Kernel {
     ///
     /// # Safety
     ///
-    /// `utmr` and `otmr` are null or the addresses of 16 bytes, `otmr`'s writable, that hold no Rust value.
-    unsafe fn timerfd_settime32(&mut self, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32;
+    /// `otmr` is null, or the kernel may write the 16 bytes there as far as it can: they hold no Rust value.
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32;
 
     /// Sets `CLOCK_REALTIME` to the time that it shows.
     fn set_clock(&mut self) -> Result<(), Errno>;
+
+    /// Puts `CAP_WAKE_ALARM` into the effective capabilities, or takes it out.
+    fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno>;
+
+    /// Makes one of the calls that must go unreported.
+    fn silent(&mut self, call: Silent) -> Result<(), Errno>;
 
     /// Waits until the descriptor is readable or the time is over.
     fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno>;

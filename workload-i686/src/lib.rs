@@ -10,3 +10,4 @@ pub mod interpret;
 pub mod journal;
 pub mod kernel;
 mod memory;
+pub mod stage;

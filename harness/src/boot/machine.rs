@@ -13,6 +13,29 @@ const MEMORY_MIB: u32 = 512;
 /// Guest CPUs.
 const CPUS: u32 = 2;
 
+/// Who made the guest's CPU: it decides how the vDSO enters the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cpu {
+    /// As QEMU has it.
+    #[default]
+    Any,
+    /// AuthenticAMD: `syscall`.
+    Amd,
+    /// GenuineIntel: `sysenter`.
+    Intel,
+}
+
+impl Cpu {
+    /// What is added to QEMU's CPU model.
+    const fn vendor(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Amd => ",vendor=AuthenticAMD",
+            Self::Intel => ",vendor=GenuineIntel",
+        }
+    }
+}
+
 /// A virtual machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -20,6 +43,8 @@ pub struct Machine {
     pub qemu: PathBuf,
     /// KVM or TCG.
     pub accelerator: Accelerator,
+    /// The CPU's maker.
+    pub cpu: Cpu,
     /// bzImage.
     pub kernel: PathBuf,
     /// cpio archive.
@@ -37,12 +62,13 @@ impl Machine {
     pub fn arguments(&self, agent: Option<RawFd>, monitor: RawFd) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(OsString::from));
+        let vendor = self.cpu.vendor();
         match self.accelerator {
-            Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
+            Accelerator::Kvm => add(&["-accel", "kvm", "-cpu", &format!("host{vendor}")]),
             // One thread for all CPUs: QEMU's multi-threaded TCG loses races with the guest kernel patching its own
             // code, which attaching a probe does. Without erms and fsrm the guest copies in unrolled loops; TCG
             // does `rep movsb` byte by byte.
-            Accelerator::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", "max,-erms,-fsrm"]),
+            Accelerator::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", &format!("max,-erms,-fsrm{vendor}")]),
         }
         add(&["-machine", "pc", "-smp", &CPUS.to_string(), "-m", &MEMORY_MIB.to_string()]);
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
@@ -73,6 +99,7 @@ mod tests {
         Machine {
             qemu: "qemu".into(),
             accelerator,
+            cpu: Cpu::Any,
             kernel: "vmlinuz".into(),
             initramfs: "initramfs".into(),
             append: String::new(),
@@ -96,6 +123,15 @@ mod tests {
     fn emulation_uses_one_thread() {
         assert!(text(Accelerator::Tcg).contains("tcg,thread=single"));
         assert!(!text(Accelerator::Kvm).contains("tcg"), "QEMU must not be told to fall back by itself");
+    }
+
+    #[test]
+    fn the_cpu_is_of_the_maker_asked_for() {
+        for (cpu, words) in [(Cpu::Any, "-fsrm "), (Cpu::Amd, "vendor=AuthenticAMD "), (Cpu::Intel, "vendor=GenuineIntel ")] {
+            let arguments = Machine { cpu, ..machine(Accelerator::Tcg) }.arguments(None, 8);
+            let text = arguments.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use console::{Symptom, triage};
 pub(crate) use initramfs::WORKLOAD_COMM;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH};
-pub use machine::Machine;
+pub use machine::{Cpu, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;
 
@@ -62,6 +62,8 @@ pub struct BootOptions {
     pub qemu: PathBuf,
     /// KVM, TCG, or whichever works.
     pub choice: Choice,
+    /// The maker of the guest's CPU.
+    pub cpu: Cpu,
     /// Added to the guest's kernel command line.
     pub append: String,
     /// How long the agent may take.
@@ -109,6 +111,7 @@ impl Vm {
         let machine = Machine {
             qemu: options.qemu.clone(),
             accelerator,
+            cpu: options.cpu,
             kernel: options.kernel.image.clone(),
             initramfs: initramfs.clone(),
             append: options.append.clone(),

@@ -1,6 +1,6 @@
 //! Genes to steps: any list of genes becomes a valid plan, and what no call needs is not opened.
 
-use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::Mix;
@@ -89,7 +89,7 @@ fn call(gene: &Gene) -> Call {
     ];
     let (utmr, otmr) = pick(gene.pointers, &POINTERS);
     let new = OldItimerspec32 { it_interval: values::interval(gene.interval), it_value: values::value(gene.value) };
-    Call { slot: table::called(gene.slot), flags: values::flags(gene.flags, gene.flags_detail), utmr, otmr, new }
+    Call { slot: table::called(gene.slot), flags: values::flags(gene.flags, gene.flags_detail), utmr, otmr, new, entry: Entry::Int80 }
 }
 
 /// Opens the slots of the table that the body uses, and what those are copies of.
@@ -99,7 +99,7 @@ fn prologue(body: &[Step]) -> Vec<Step> {
         match *step {
             Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => needed[usize::from(slot)] = true,
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } => needed[usize::from(of)] = true,
-            Step::Open { .. } | Step::SetClock | Step::Fork { .. } => {}
+            Step::Open { .. } | Step::SetClock | Step::Fork { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
         }
     }
     // Backwards, since a copy stands behind what it is a copy of.

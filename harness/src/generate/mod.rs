@@ -8,6 +8,7 @@
 //! a valid plan, so shrinking cannot leave the valid ones.
 
 mod assemble;
+pub mod catalogue;
 mod gene;
 mod table;
 mod values;

@@ -3,15 +3,16 @@
 //!
 //! The rules were read in `fs/timerfd.c` and `kernel/time/` of 5.10 to 7.x, and each is named where it is applied.
 //! It takes for granted: the initial time namespace, a guest that is never suspended (`CLOCK_BOOTTIME` is
-//! `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody but the plan, and readable, writable
-//! memory behind every pointer that is not null.
+//! `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody but the plan, all capabilities but what the
+//! plan takes away, and memory that nobody changes during a call.
 
+pub(crate) mod memory;
 mod slots;
 mod timer;
 
 use settime32_abi::errno;
 use settime32_abi::plan::{Call, Plan, Pointer, Step};
-use settime32_abi::timespec::OldTimespec32;
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
 
 use slots::{Slot, Slots};
 pub use timer::{Bounds, Remaining, Setting, Timeline};
@@ -24,7 +25,7 @@ pub const TFD_TIMER_CANCEL_ON_SET: i32 = 2;
 /// Which rule decided a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// `get_old_itimerspec32` could not read a null `utmr`: `EFAULT`, before anything else is looked at.
+    /// `get_old_itimerspec32` could not read `utmr`, null or not: `EFAULT`, before anything else is looked at.
     NoNewSetting,
     /// `do_timerfd_settime`: unknown flags, `EINVAL`.
     UnknownFlags,
@@ -38,37 +39,44 @@ pub enum Rule {
     PathOnly,
     /// `timerfd_fget`: the descriptor is of no timer, `EINVAL`.
     NotATimer,
+    /// `do_timerfd_settime`: an alarm clock without `CAP_WAKE_ALARM`, `EPERM`.
+    NotPrivileged,
     /// `timerfd_setup`: `timerfd_canceled` says that the clock was set; `ECANCELED`, and the timer is armed.
     Canceled,
     /// `timerfd_setup` armed the timer.
     Armed,
     /// `timerfd_setup` left the timer stopped and kept the interval.
     Disarmed,
+    /// As one of the two, but `put_old_itimerspec32` could not write all of `otmr`: `EFAULT`, and the timer stays set.
+    OldNotWritten,
 }
 
 impl Rule {
     /// What the rule is, in words.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::NoNewSetting => "get_old_itimerspec32 cannot read a null utmr",
+            Self::NoNewSetting => "get_old_itimerspec32 cannot read utmr",
             Self::UnknownFlags => "do_timerfd_settime refuses unknown flags",
             Self::InvalidInterval => "do_timerfd_settime refuses an invalid interval",
             Self::InvalidValue => "do_timerfd_settime refuses an invalid value",
             Self::NotOpen => "timerfd_fget finds no open file",
             Self::PathOnly => "timerfd_fget does not take an O_PATH descriptor",
             Self::NotATimer => "timerfd_fget finds a file that is no timerfd",
+            Self::NotPrivileged => "do_timerfd_settime asks for CAP_WAKE_ALARM",
             Self::Canceled => "timerfd_canceled: the clock was set",
             Self::Armed => "timerfd_setup arms the timer",
             Self::Disarmed => "timerfd_setup disarms the timer",
+            Self::OldNotWritten => "put_old_itimerspec32 cannot write otmr",
         }
     }
 
     /// The result that goes with it: 0 or a negative errno.
     pub const fn ret(self) -> i32 {
         match self {
-            Self::NoNewSetting => -errno::EFAULT,
+            Self::NoNewSetting | Self::OldNotWritten => -errno::EFAULT,
             Self::UnknownFlags | Self::InvalidInterval | Self::InvalidValue | Self::NotATimer => -errno::EINVAL,
             Self::NotOpen | Self::PathOnly => -errno::EBADF,
+            Self::NotPrivileged => -errno::EPERM,
             Self::Canceled => -errno::ECANCELED,
             Self::Armed | Self::Disarmed => 0,
         }
@@ -80,8 +88,10 @@ impl Rule {
 pub struct Outcome {
     /// The rule that decides; its [`Rule::ret`] is the result.
     pub rule: Rule,
-    /// The old setting, which a successful call writes to `otmr` when that is not null; `None` when the call fails.
+    /// The old setting, which goes to `otmr` when that is not null; `None` when the call fails before.
     pub old: Option<Old>,
+    /// How many bytes of it are written at `otmr`, from the first one on.
+    pub written: usize,
 }
 
 /// The old setting of a timer.
@@ -100,23 +110,26 @@ pub struct Old {
 pub struct Model {
     slots: Slots,
     timeline: Timeline,
-    /// While a forked child runs: the step at which the parent goes on, and the parent's table.
-    parent: Option<(usize, Slots)>,
+    /// While a forked child runs: the step at which the parent goes on, and the parent's table and capability.
+    parent: Option<(usize, Slots, bool)>,
+    /// `CAP_WAKE_ALARM` is effective.
+    wake_alarm: bool,
     timers: Vec<timer::Timer>,
 }
 
 impl Model {
     /// The state before the first step.
     pub fn new(timeline: Timeline) -> Self {
-        Self { slots: Slots::default(), timeline, parent: None, timers: Vec::new() }
+        Self { slots: Slots::default(), timeline, parent: None, wake_alarm: true, timers: Vec::new() }
     }
 
     /// Whether step `index`, the next one, is done by a forked child. A fork's end is noticed here, so this is to be
     /// asked before every step.
     pub fn begin_step(&mut self, index: usize) -> bool {
         // The child had a table of its own but shared the timers (`dup_fd`, fs/file.c).
-        if let Some((_, table)) = self.parent.take_if(|(end, _)| *end == index) {
+        if let Some((_, table, wake_alarm)) = self.parent.take_if(|(end, ..)| *end == index) {
             self.slots = table;
+            self.wake_alarm = wake_alarm;
         }
         self.parent.is_some()
     }
@@ -126,41 +139,52 @@ impl Model {
         match *step {
             Step::Open { slot, kind } => self.slots.open(slot, kind, &mut self.timers),
             Step::SetClock => self.timers.iter_mut().for_each(timer::Timer::clock_was_set),
-            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), self.slots.clone())),
-            // `timerfd_poll` changes nothing.
-            Step::Wait { .. } | Step::Call(_) => {}
+            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), self.slots.clone(), self.wake_alarm)),
+            Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
+            // `timerfd_poll` changes nothing, and silent calls have timers of their own.
+            Step::Wait { .. } | Step::Silent(_) | Step::Call(_) => {}
         }
     }
 
     /// Follows a call that ran within `span` of `CLOCK_MONOTONIC`, nanoseconds, and says what it must have given.
     pub fn call(&mut self, call: &Call, span: Bounds) -> Outcome {
-        match self.timer_or_failure(call) {
-            Err(rule) => Outcome { rule, old: None },
-            Ok(timer) => self.timers[timer].settime(call.flags, &call.new, span, &self.timeline),
+        let (timer, new) = match self.timer_or_failure(call) {
+            Err(rule) => return Outcome { rule, old: None, written: 0 },
+            Ok(found) => found,
+        };
+        let (rule, old) = self.timers[timer].settime(call.flags, &new, span, &self.timeline);
+        if rule.ret() != 0 {
+            return Outcome { rule, old: None, written: 0 };
         }
+        let written = match call.otmr {
+            Pointer::Null => 0,
+            Pointer::Valid => ITIMERSPEC32_SIZE,
+            _ => memory::bytes_written(call),
+        };
+        let whole = call.otmr == Pointer::Null || written == ITIMERSPEC32_SIZE;
+        Outcome { rule: if whole { rule } else { Rule::OldNotWritten }, old: Some(old), written }
     }
 
     /// The checks before a timer is touched, in the order of `SYSCALL_DEFINE4(timerfd_settime32)` and
     /// `do_timerfd_settime`.
-    fn timer_or_failure(&self, call: &Call) -> Result<usize, Rule> {
-        if call.utmr == Pointer::Null {
-            return Err(Rule::NoNewSetting);
-        }
+    fn timer_or_failure(&self, call: &Call) -> Result<(usize, OldItimerspec32), Rule> {
+        let new = memory::new_setting(call).ok_or(Rule::NoNewSetting)?;
         if call.flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
             return Err(Rule::UnknownFlags);
         }
         // `itimerspec64_valid` looks at both, also when the call would only disarm.
-        if !call.new.it_interval.is_valid() {
+        if !new.it_interval.is_valid() {
             return Err(Rule::InvalidInterval);
         }
-        if !call.new.it_value.is_valid() {
+        if !new.it_value.is_valid() {
             return Err(Rule::InvalidValue);
         }
         match self.slots.get(call.slot) {
             Slot::Closed => Err(Rule::NotOpen),
             Slot::Path => Err(Rule::PathOnly),
             Slot::Other => Err(Rule::NotATimer),
-            Slot::Timer(timer) => Ok(timer),
+            Slot::Timer(timer) if self.timers[timer].is_alarm() && !self.wake_alarm => Err(Rule::NotPrivileged),
+            Slot::Timer(timer) => Ok((timer, new)),
         }
     }
 }

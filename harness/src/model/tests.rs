@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use settime32_abi::plan::{Clock, FdKind, Other};
+use settime32_abi::plan::{Clock, Entry, FdKind, Other};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::*;
@@ -36,7 +36,7 @@ impl Script {
     fn raw(&mut self, slot: u8, flags: i32, utmr: Pointer, new: OldItimerspec32) -> Outcome {
         self.model.begin_step(self.steps);
         self.steps += 1;
-        self.model.call(&Call { slot, flags, utmr, otmr: Pointer::Valid, new }, Bounds::exactly(self.now))
+        self.model.call(&Call { slot, flags, utmr, otmr: Pointer::Valid, new, entry: Entry::Int80 }, Bounds::exactly(self.now))
     }
 
     fn set(&mut self, flags: i32, value: i64, interval: i64) -> Outcome {
@@ -154,7 +154,7 @@ fn around_the_expiry_both_are_allowed() {
 fn what_is_left_is_bounded_by_both_calls_spans() {
     let mut model = Model::new(TIMELINE);
     model.follow(0, &Step::Open { slot: 0, kind: MONOTONIC });
-    let call = |value| Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new: setting(value, 0) };
+    let call = |value| Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new: setting(value, 0), entry: Entry::Int80 };
     model.call(&call(SECOND), Bounds::new(1000, 3000));
     let left = model.call(&call(0), Bounds::new(100_000, 105_000)).old.unwrap().remaining;
     let range = Bounds::new(SECOND - (105_000 - 1000) - SLACK, SECOND - (100_000 - 3000) + SLACK);
@@ -168,7 +168,7 @@ fn setting_the_clock_cancels_once_and_arms_all_the_same() {
     script.set(3, later, 0);
     assert_eq!(script.set(3, later, 0).rule, Rule::Armed, "the clock was not set");
     script.step(Step::SetClock);
-    assert_eq!(script.set(3, later, 9), Outcome { rule: Rule::Canceled, old: None });
+    assert_eq!(script.set(3, later, 9), Outcome { rule: Rule::Canceled, old: None, written: 0 });
     let old = script.set(3, later, 0).old.unwrap();
     assert_eq!((old.interval, old.setting), (time(9), Setting::Periodic));
     assert_eq!(old.remaining, around(400 * SECOND));

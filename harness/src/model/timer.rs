@@ -6,7 +6,7 @@
 use settime32_abi::plan::Clock;
 use settime32_abi::timespec::{NSEC_PER_SEC, OldItimerspec32, OldTimespec32};
 
-use super::{Old, Outcome, Rule, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
+use super::{Old, Rule, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
 
 /// `bpf_ktime_get_ns` reads the clock without taking part in its updates, so it may be off by what the last tick's
 /// correction changed, nanoseconds; this is far more, and far less than a call takes.
@@ -82,6 +82,15 @@ impl Remaining {
     }
 }
 
+impl Remaining {
+    /// Whether a value of so many seconds may be what is left.
+    pub fn allows_seconds(&self, seconds: i32) -> bool {
+        let seconds = i64::from(seconds);
+        let in_range = self.range.is_some_and(|range| range.low / NSEC_PER_SEC <= seconds && seconds <= range.high / NSEC_PER_SEC);
+        in_range || (self.zero && seconds == 0)
+    }
+}
+
 impl core::fmt::Display for Remaining {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match (self.zero, self.range) {
@@ -122,6 +131,8 @@ pub(super) struct Timer {
     interval: OldTimespec32,
     /// `None` while it was never armed or is disarmed: an expiry of 0, of which nothing is left.
     expiry: Option<Expiry>,
+    /// It is disarmed, though an alarm's expiry outlives that.
+    stopped: bool,
     /// `might_cancel`: on the list of timers that a setting of the clock cancels.
     might_cancel: bool,
     /// `moffs` is `KTIME_MAX`: the clock was set, and nobody was told yet. It outlives a removal from the list.
@@ -131,7 +142,12 @@ pub(super) struct Timer {
 impl Timer {
     /// `SYSCALL_DEFINE2(timerfd_create)`.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, interval: OldTimespec32::default(), expiry: None, might_cancel: false, canceled: false }
+        Self { clock, interval: OldTimespec32::default(), expiry: None, stopped: true, might_cancel: false, canceled: false }
+    }
+
+    /// `isalarm`.
+    pub(super) const fn is_alarm(&self) -> bool {
+        self.clock.is_alarm()
     }
 
     /// `timerfd_clock_was_set`. It passes over a timer whose `moffs` is the new offset; setting the clock to what it
@@ -140,26 +156,32 @@ impl Timer {
         self.canceled |= self.might_cancel;
     }
 
-    /// The part of `do_timerfd_settime` behind its checks.
-    pub(super) fn settime(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds, timeline: &Timeline) -> Outcome {
+    /// The part of `do_timerfd_settime` behind its checks: the rule, and the old setting whether it is asked for or not.
+    pub(super) fn settime(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds, timeline: &Timeline) -> (Rule, Old) {
         // `timerfd_setup_cancel`, before the timer is stopped.
         let both = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
-        self.might_cancel = self.clock == Clock::Realtime && flags & both == both;
+        self.might_cancel = self.runs_on_realtime() && flags & both == both;
         let old = Old { interval: self.interval, remaining: self.remaining(span, timeline), setting: self.setting() };
-        let rule = self.setup(flags, new, span);
-        Outcome { rule, old: (rule.ret() == 0).then_some(old) }
+        (self.setup(flags, new, span, timeline), old)
     }
 
     /// `timerfd_setup`.
-    fn setup(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds) -> Rule {
+    fn setup(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds, timeline: &Timeline) -> Rule {
+        let forwarded = self.expiry_after_forwarding(span, timeline);
         self.interval = new.it_interval;
         let value = new.it_value.as_nanos();
-        if value == 0 {
-            self.expiry = None;
+        self.stopped = value == 0;
+        if self.stopped {
+            // `hrtimer_set_expires` puts 0 there, but `alarm_init` leaves the expiry of an alarm as it was.
+            self.expiry = forwarded.filter(|_| self.is_alarm());
             return Rule::Disarmed;
         }
         self.expiry = Some(if flags & TFD_TIMER_ABSTIME != 0 {
-            Expiry { at: Bounds::exactly(value), realtime: self.clock == Clock::Realtime, most: i64::MAX }
+            Expiry { at: Bounds::exactly(value), realtime: self.runs_on_realtime(), most: i64::MAX }
+        } else if self.clock == Clock::RealtimeAlarm {
+            // `alarm_start_relative` adds to the alarm's own clock, which may be set back later.
+            let now = span.plus(timeline.realtime_offset);
+            Expiry { at: now.plus(Bounds::exactly(value)), realtime: true, most: i64::MAX }
         } else {
             // `__hrtimer_init`: a relative timer on CLOCK_REALTIME runs on CLOCK_MONOTONIC.
             Expiry { at: span.plus(Bounds::exactly(value)), realtime: false, most: value }
@@ -171,9 +193,26 @@ impl Timer {
         Rule::Armed
     }
 
+    /// The expiry as the computing of the old setting leaves it: an expired periodic timer's was put to its next period,
+    /// if its callback had run.
+    fn expiry_after_forwarding(&self, span: Bounds, timeline: &Timeline) -> Option<Expiry> {
+        let expiry = self.expiry?;
+        let now = if expiry.realtime { span.plus(timeline.realtime_offset) } else { span };
+        if self.stopped || self.interval.as_nanos() == 0 || expiry.at.low > now.high {
+            return Some(expiry);
+        }
+        let at = Bounds::new(expiry.at.low, now.high.saturating_add(self.interval.as_nanos()).max(expiry.at.high));
+        Some(Expiry { at, most: i64::MAX, ..expiry })
+    }
+
+    const fn runs_on_realtime(&self) -> bool {
+        matches!(self.clock, Clock::Realtime | Clock::RealtimeAlarm)
+    }
+
     fn setting(&self) -> Setting {
         match self.expiry {
             None => Setting::Stopped,
+            Some(_) if self.stopped => Setting::Stopped,
             Some(_) if self.interval.as_nanos() == 0 => Setting::OneShot,
             Some(_) => Setting::Periodic,
         }
@@ -186,6 +225,7 @@ impl Timer {
         let left = expiry.at.minus(now);
         let left = Bounds::new(left.low.saturating_sub(SLACK_NS), left.high.saturating_add(SLACK_NS).min(expiry.most));
         match self.interval.as_nanos() {
+            _ if self.stopped => one_shot(left),
             0 => one_shot(left),
             interval => periodic(left, interval),
         }

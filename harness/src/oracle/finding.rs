@@ -118,6 +118,19 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What was found of one plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Calls in its journal.
+    pub calls: u64,
+    /// As [`Findings::checked`].
+    pub checked: u64,
+    /// Findings of all kinds.
+    pub mismatches: u64,
+    /// As [`Findings::missing`].
+    pub missing: u64,
+}
+
 /// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
@@ -135,6 +148,8 @@ pub struct Findings {
     pub missing: u64,
     /// What the tracer says that it lost.
     pub lost: u64,
+    /// By plan, as far as they can be laid at one's door; complete when the oracle has finished.
+    pub plans: BTreeMap<u64, Tally>,
     /// What the tracer said at its end, when it did.
     pub summary: Option<Summary>,
 }
@@ -150,7 +165,15 @@ impl Findings {
         self.counts.get(&kind).copied().unwrap_or(0)
     }
 
+    /// Where a plan's numbers are kept.
+    pub(super) fn tally(&mut self, plan: u64) -> &mut Tally {
+        self.plans.entry(plan).or_default()
+    }
+
     pub(super) fn add(&mut self, limit: usize, finding: Finding) {
+        if let Some(plan) = finding.place.plan {
+            self.tally(plan).mismatches += 1;
+        }
         self.count_only(finding.kind, 1);
         if self.first.len() < limit {
             self.first.push(finding);

@@ -36,7 +36,7 @@ use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::Plan;
 
 use align::Recent;
-pub use finding::{Difference, Finding, Findings, Kind, Place};
+pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 use replay::{Replay, Report};
 use seen::{Names, Seen};
 

@@ -4,17 +4,17 @@
 use std::collections::{HashMap, VecDeque};
 
 use settime32_abi::errno;
-use settime32_abi::journal::Journal;
+use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Journal};
 use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Plan, Step};
-use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
-use super::finding::{Finding, Findings, Kind, Place};
-use super::seen::{Fields, Name, Names, Seen, describe, differences};
+use super::finding::{Difference, Finding, Findings, Kind, Place};
+use super::seen::{Fields, Name, Names, Seen, WHOLE, describe, differences};
 use super::timing::Timing;
 use super::workload::{self, Caller, Descriptors};
-use crate::model::Model;
+use crate::model::{Model, Outcome, memory};
 
 /// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
 const BATCH: usize = 64;
@@ -53,6 +53,9 @@ impl Report {
 
     fn missing(&mut self, place: Place) {
         self.findings.missing += 1;
+        if let Some(plan) = place.plan {
+            self.findings.tally(plan).missing += 1;
+        }
         if self.missing.len() < self.limit {
             self.missing.push(place);
         }
@@ -86,6 +89,8 @@ pub(super) struct Replay {
     plan: Plan,
     journal: Journal,
     pids: Vec<u32>,
+    /// The step of each call.
+    steps: Vec<u32>,
     /// The process that forks.
     parent: u32,
     comm: Name,
@@ -98,6 +103,8 @@ pub(super) struct Replay {
     call: usize,
     /// The next call that another process makes.
     boundary: usize,
+    /// Calls that were compared since the report was told of it.
+    checked: u64,
     /// Calls without an event.
     missing: Vec<usize>,
     /// Events of no call.
@@ -109,6 +116,7 @@ impl Replay {
     pub(super) fn new(index: u64, plan: Plan, journal: Journal, cpus: u32, comm: Option<&str>, report: &mut Report) -> Option<Self> {
         let place = Place { plan: Some(index), ..Place::default() };
         report.findings.calls += plan.calls() as u64;
+        report.findings.tally(index).calls += plan.calls() as u64;
         if plan.calls() != journal.records.len() {
             let note = format!("{} records for {} calls", journal.records.len(), plan.calls());
             report.note(place, Kind::WorkloadLied, note);
@@ -121,6 +129,8 @@ impl Replay {
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
         }
+        let calls = plan.steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::Call(_)));
+        let steps = calls.map(|(index, _)| index as u32).collect();
         let mut threads: HashMap<u32, Thread> = HashMap::new();
         for (call, pid) in pids.iter().enumerate() {
             threads.entry(*pid).or_default().calls.push(call as u32);
@@ -135,6 +145,7 @@ impl Replay {
             plan,
             journal,
             pids,
+            steps,
             parent,
             comm,
             cpus,
@@ -145,6 +156,7 @@ impl Replay {
             step: 0,
             call: 0,
             boundary: 0,
+            checked: 0,
             missing,
             strays,
         })
@@ -169,6 +181,19 @@ impl Replay {
 
     /// Goes on as far as the events allow; true when the plan is done. `closing` says that no more will come.
     pub(super) fn advance(&mut self, closing: bool, report: &mut Report) -> bool {
+        let done = self.advance_steps(closing, report);
+        self.tell_checked(report);
+        done
+    }
+
+    /// Counting here and telling now and then costs a call nothing.
+    fn tell_checked(&mut self, report: &mut Report) {
+        let checked = core::mem::take(&mut self.checked);
+        report.findings.checked += checked;
+        report.findings.tally(self.index).checked += checked;
+    }
+
+    fn advance_steps(&mut self, closing: bool, report: &mut Report) -> bool {
         while self.step < self.plan.steps.len() {
             let step = self.plan.steps[self.step].clone();
             self.model.begin_step(self.step);
@@ -261,9 +286,14 @@ impl Replay {
     fn expected(&self, call: usize) -> Seen {
         let record = &self.journal.records[call];
         let pointer = |address: u32| (address != 0).then_some(address);
-        let new: Option<OldItimerspec32> = pointer(record.utmr).map(|_| workload::from_bytes(&record.utmr_before));
+        let Step::Call(asked) = &self.plan.steps[self.steps[call] as usize] else { unreachable!("only calls were counted") };
+        let utmr = pointer(record.utmr);
+        let there = utmr.is_some() && record.utmr_there == ALL_THERE;
         let written = record.ret == 0 && record.otmr != 0;
-        let old: Option<OldItimerspec32> = written.then(|| workload::from_bytes(&record.otmr_after));
+        // The old setting was handed over before the write failed; as much of it is known as was written.
+        let cut_short = record.ret == -errno::EFAULT && there && record.otmr != 0;
+        let old: OldItimerspec32 = workload::from_bytes(&record.otmr_after);
+        let halves = utmr.map_or([true; 2], |_| memory::halves_resident(asked));
         Seen {
             event: Names::CALL,
             entry_ns: 0,
@@ -275,18 +305,19 @@ impl Replay {
             abi: Abi::I386,
             ufd: record.ufd,
             flags: record.flags,
-            entry_path: Some(EntryPath::Int80),
-            utmr: pointer(record.utmr),
-            utmr_entry: new.map(Halves::from),
-            utmr_entry_errno: None,
+            entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),
+            utmr,
+            utmr_entry: utmr.and_then(|_| resident(&workload::from_bytes(&record.utmr_before), halves)),
+            utmr_entry_errno: (halves != [true; 2]).then(|| Names::of_errno(Some("EFAULT"))),
             // The kernel copies it before it looks at anything else, so it is there whatever the result is.
-            utmr_used: new,
+            utmr_used: there.then(|| workload::from_bytes(&record.utmr_before)),
             toctou: false,
             otmr: pointer(record.otmr),
             // What does not fit the journal's 32 bits no plan can make.
-            old: old.map(Itimerspec64::from),
+            old: (written || cut_short).then(|| Itimerspec64::from(old)),
+            old_known: if cut_short { memory::bytes_written(asked) as u8 } else { WHOLE },
             old_truncated: false,
-            otmr_written: old,
+            otmr_written: written.then_some(old),
             otmr_written_errno: None,
             ret: Some(i64::from(record.ret)),
             errno: errno_name(record.ret),
@@ -316,7 +347,8 @@ impl Replay {
         let not = self.model.begin_step(self.step).then_some(self.parent);
         let caller = Caller { step: self.step, pid: self.pids[self.call], not };
         let lies = workload::lies(caller, call, &record, &mut self.descriptors);
-        let contradictions = workload::contradictions(call, &self.model.call(call, span), &record);
+        let outcome = self.model.call(call, span);
+        let contradictions = workload::contradictions(call, &outcome, &record);
         let expected = self.expected(self.call);
         let fields = seen.map_or(Fields::default(), |seen| differences(&expected, &seen));
         if !fields.is_empty() {
@@ -329,13 +361,15 @@ impl Replay {
         } else if let Some(seen) = seen.filter(|_| !fields.is_empty()) {
             let differences = describe(fields, &expected, &seen, &report.names);
             report.add(place, Kind::Field, differing(differences));
+        } else if let Some(difference) = seen.and_then(|seen| old_contradicts(&outcome, &expected, &seen)) {
+            report.add(place, Kind::Field, differing(vec![difference]));
         }
         if let Some(fault) = fault {
             report.note(place, Kind::BadTimestamp, fault);
         }
         match seen {
             None => self.missing.push(self.call),
-            Some(seen) => report.findings.checked += u64::from(!seen.result_lost),
+            Some(seen) => self.checked += u64::from(!seen.result_lost),
         }
     }
 
@@ -374,8 +408,9 @@ impl Replay {
             };
             let differences = describe(differences(&expected, &seen), &expected, &seen, &report.names);
             report.add(place, Kind::Field, differing(differences));
-            report.findings.checked += 1;
+            self.checked += 1;
         }
+        self.tell_checked(report);
         let place = Place { plan: Some(self.index), ..Place::default() };
         for seen in &self.strays {
             report.event_of_no_call(place, Kind::Extra, seen);
@@ -409,6 +444,22 @@ fn take_from(waiting: &mut HashMap<u32, VecDeque<Seen>>, timing: &Timing, fits: 
     None
 }
 
+/// The halves of a setting that a probe can read.
+fn resident(setting: &OldItimerspec32, [interval, value]: [bool; 2]) -> Option<Halves> {
+    let halves = Halves { it_interval: interval.then_some(setting.it_interval), it_value: value.then_some(setting.it_value) };
+    (interval || value).then_some(halves)
+}
+
+/// Where the journal has only a part of the old setting, the event's account of it must be one that the model allows.
+fn old_contradicts(outcome: &Outcome, expected: &Seen, seen: &Seen) -> Option<Difference> {
+    let (old, found) = (outcome.old.filter(|_| expected.old_known < WHOLE)?, seen.old?);
+    let interval = Timespec64::from(old.interval);
+    let value = found.it_value.cut();
+    let fits = found.it_interval == interval && old.remaining.allows(value) && Timespec64::from(value) == found.it_value;
+    let expected = format!("interval {:?}, value {} s of a timer that was {:?}", old.interval, old.remaining, old.setting);
+    (!fits).then(|| Difference { field: "old", expected, found: format!("{found:?}") })
+}
+
 /// A call outside of all forks.
 fn outside_forks(plan: &Plan) -> Option<usize> {
     let (mut call, mut child_until) = (0, 0);
@@ -417,13 +468,13 @@ fn outside_forks(plan: &Plan) -> Option<usize> {
             Step::Fork { steps } => child_until = index + 1 + usize::from(*steps),
             Step::Call(_) if index >= child_until => return Some(call),
             Step::Call(_) => call += 1,
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } => {}
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
         }
     }
     None
 }
 
-fn differing(differences: Vec<super::finding::Difference>) -> Finding {
+fn differing(differences: Vec<Difference>) -> Finding {
     Finding { place: Place::default(), kind: Kind::Field, differences, note: String::new() }
 }
 

@@ -2,7 +2,7 @@
 //! two events differ; what that means is decided elsewhere.
 
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
-use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::finding::Difference;
 
@@ -53,6 +53,9 @@ impl Names {
     }
 }
 
+/// [`Seen::old_known`] of all bytes.
+pub(super) const WHOLE: u8 = ITIMERSPEC32_SIZE as u8;
+
 /// A [`CallEvent`], or what one is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -74,6 +77,8 @@ pub(super) struct Seen {
     pub toctou: bool,
     pub otmr: Option<u32>,
     pub old: Option<Itimerspec64>,
+    /// Of what is expected: how many bytes of `old`, as they go to `otmr`, are known; [`WHOLE`] in an event.
+    pub old_known: u8,
     pub old_truncated: bool,
     pub otmr_written: Option<OldItimerspec32>,
     pub otmr_written_errno: Option<Name>,
@@ -104,6 +109,7 @@ impl Seen {
             toctou: event.toctou,
             otmr: event.otmr,
             old: event.old,
+            old_known: WHOLE,
             old_truncated: event.old_truncated,
             otmr_written: event.otmr_written,
             otmr_written_errno: event.otmr_written_errno.as_deref().map(|errno| names.number(errno)),
@@ -187,7 +193,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.utmr_used != found.utmr_used,
         expected.toctou != found.toctou,
         expected.otmr != found.otmr,
-        expected.old != found.old,
+        !old_fits(expected, found),
         expected.old_truncated != found.old_truncated,
         expected.otmr_written != found.otmr_written,
         expected.otmr_written_errno != found.otmr_written_errno,
@@ -199,6 +205,17 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
     let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
     Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits })
+}
+
+/// Whether `old` is the expected one, as far as that is known.
+fn old_fits(expected: &Seen, found: &Seen) -> bool {
+    if expected.old_known == WHOLE {
+        return expected.old == found.old;
+    }
+    let known = usize::from(expected.old_known);
+    let bytes = |old: Itimerspec64| bytemuck::cast::<_, [u8; ITIMERSPEC32_SIZE]>(old.cut());
+    let (Some(expected), Some(found)) = (expected.old, found.old) else { return false };
+    bytes(expected)[..known] == bytes(found)[..known]
 }
 
 /// The differing fields with both values, in words.

@@ -1,16 +1,18 @@
 //! Checks a journal against its plan and against the model: that the workload did what it was told, and that the
 //! kernel answered as its sources say. Pure comparisons; no events here.
 
-use settime32_abi::journal::{Clocks, Header, Journal, Record};
-use settime32_abi::plan::{Call, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_VDSO, Header, Journal, Record};
+use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 use super::finding::Difference;
 use super::seen::setting;
-use crate::model::{Bounds, Outcome, Timeline};
+use crate::model::{Bounds, Old, Outcome, Timeline, memory};
 
 /// How far the header's clock readings may contradict each other before it is the workload's fault, nanoseconds.
 const SLACK_NS: i64 = 1_000;
+
+const PAGE_SIZE: u32 = 4096;
 
 fn difference(field: &'static str, expected: impl ToString, found: impl ToString) -> Difference {
     Difference { field, expected: expected.to_string(), found: found.to_string() }
@@ -35,7 +37,7 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
                 }
                 call += 1;
             }
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } => {}
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
         }
     }
     if let Some((_, first)) = fork {
@@ -152,7 +154,7 @@ impl Descriptors {
                 };
                 self.slots[usize::from(slot)] = Descriptor { kind: Some(kind), open, number: None };
             }
-            Step::Call(_) | Step::SetClock | Step::Wait { .. } => {}
+            Step::Call(_) | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
         }
     }
 
@@ -200,23 +202,62 @@ pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &m
     // The workload has one thread, whose id is the process's.
     must("tid", record.tid == pid, pid.to_string(), record.tid.to_string());
     must("flags", record.flags == call.flags, format!("{:#x}", call.flags), format!("{:#x}", record.flags));
-    must("utmr", fits(call.utmr, record.utmr), format!("{:?}", call.utmr), format!("{:#x}", record.utmr));
-    must("otmr", fits(call.otmr, record.otmr), format!("{:?}", call.otmr), format!("{:#x}", record.otmr));
-    let apart = record.utmr == 0 || record.utmr.abs_diff(record.otmr) as usize >= ITIMERSPEC32_SIZE;
-    must("otmr", apart, "memory of its own".to_owned(), format!("{:#x} with utmr {:#x}", record.otmr, record.utmr));
-    let new = if call.utmr == Pointer::Null { OldItimerspec32::default() } else { call.new };
-    must("utmr_before", from_bytes(&record.utmr_before) == new, text(&new), text(&from_bytes(&record.utmr_before)));
-    if call.otmr == Pointer::Null {
-        for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)] {
-            must(field, *bytes == [0; ITIMERSPEC32_SIZE], "zeros".to_owned(), text(&from_bytes(bytes)));
-        }
-    }
+    let entry = match call.entry {
+        Entry::Int80 => ENTRY_INT80,
+        Entry::Vdso => ENTRY_VDSO,
+    };
+    must("entry", record.entry == entry, format!("{:?}", call.entry), record.entry.to_string());
+    memory_lies(call, record, &mut must);
     lies.extend(descriptors.lie(call.slot, record.ufd));
     lies
 }
 
-fn fits(pointer: Pointer, address: u32) -> bool {
-    (pointer == Pointer::Null) == (address == 0)
+/// The part of [`lies`] that is about pointers and what they point to.
+fn memory_lies(call: &Call, record: &Record, must: &mut impl FnMut(&'static str, bool, String, String)) {
+    must("utmr", fits(call.utmr, record.utmr, record.utmr), format!("{:?}", call.utmr), format!("{:#x}", record.utmr));
+    must("otmr", fits(call.otmr, record.otmr, record.utmr), format!("{:?}", call.otmr), format!("{:#x}", record.otmr));
+    let near = record.utmr != 0 && record.otmr != 0 && (record.utmr.abs_diff(record.otmr) as usize) < ITIMERSPEC32_SIZE;
+    let apart = !near || [call.utmr, call.otmr].iter().any(|pointer| matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_)));
+    must("otmr", apart, "memory of its own".to_owned(), format!("{:#x} with utmr {:#x}", record.otmr, record.utmr));
+    for (field, there, found) in
+        [("utmr_there", memory::utmr_there(call), record.utmr_there), ("otmr_there", memory::otmr_there(call), record.otmr_there)]
+    {
+        must(field, there == found, format!("{there:#06x}"), format!("{found:#06x}"));
+    }
+    let new = if let Some(new) = memory::new_setting(call) { new } else { part(&call.new, memory::kept_at_utmr(call)) };
+    must("utmr_before", from_bytes(&record.utmr_before) == new, text(&new), text(&from_bytes(&record.utmr_before)));
+    // What lies over the new setting is known too; of the rest only that there is nothing where nothing can be read.
+    for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)] {
+        let zero = (0..ITIMERSPEC32_SIZE).all(|byte| record.otmr_there >> byte & 1 == 1 || bytes[byte] == 0);
+        must(field, zero, "zeros".to_owned(), text(&from_bytes(bytes)));
+    }
+    if let Pointer::OverUtmr(by) = call.otmr {
+        let common = |byte: &usize| (0..ITIMERSPEC32_SIZE as i32).contains(&(*byte as i32 + i32::from(by)));
+        let same = |byte: usize| record.otmr_before[byte] == record.utmr_before[(byte as i32 + i32::from(by)) as usize];
+        let found = format!("{} with {}", text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.utmr_before)));
+        must("otmr_before", (0..ITIMERSPEC32_SIZE).filter(common).all(same), "the bytes that utmr has, too".to_owned(), found);
+    }
+}
+
+/// Those bytes of a setting, zeros elsewhere.
+fn part(setting: &OldItimerspec32, which: u16) -> OldItimerspec32 {
+    let mut bytes: [u8; ITIMERSPEC32_SIZE] = bytemuck::cast(*setting);
+    bytes.iter_mut().enumerate().filter(|(at, _)| which >> at & 1 == 0).for_each(|(_, byte)| *byte = 0);
+    bytemuck::cast(bytes)
+}
+
+/// Whether an address may be what the plan asks for.
+fn fits(pointer: Pointer, address: u32, utmr: u32) -> bool {
+    match pointer {
+        Pointer::Null => address == 0,
+        Pointer::Valid => address != 0,
+        Pointer::Literal(literal) => address == literal,
+        Pointer::LastUserBytes => address == 0xffff_dff0,
+        Pointer::Unaligned(by) => address % 16 == u32::from(by),
+        Pointer::On(_) => address != 0 && address % PAGE_SIZE <= PAGE_SIZE - ITIMERSPEC32_SIZE as u32,
+        Pointer::Edge { before, .. } => address != 0 && address % PAGE_SIZE == PAGE_SIZE - u32::from(before),
+        Pointer::OverUtmr(by) => address == utmr.wrapping_add_signed(by.into()),
+    }
 }
 
 /// What the kernel answered that the model does not allow.
@@ -227,21 +268,37 @@ pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) ->
     if call.otmr == Pointer::Null {
         return Vec::new();
     }
-    let Some(old) = outcome.old else {
-        let untouched = record.otmr_after == record.otmr_before;
-        let (before, after) = (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
-        return if untouched { Vec::new() } else { vec![difference("otmr_after", format!("untouched, {before}"), after)] };
-    };
-    let after = from_bytes(&record.otmr_after);
     let mut wrong = Vec::new();
-    if after.it_interval != old.interval {
+    let behind = outcome.written..ITIMERSPEC32_SIZE;
+    if record.otmr_after[behind.clone()] != record.otmr_before[behind] {
+        let (before, after) = (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
+        wrong.push(difference("otmr_after", format!("untouched from byte {} on, {before}", outcome.written), after));
+    }
+    if let Some(old) = &outcome.old {
+        compare_written(old, outcome.written, &record.otmr_after, &mut wrong);
+    }
+    wrong
+}
+
+/// Compares the first `written` bytes with the old setting, as far as they make up numbers: of a number that was cut
+/// short only the event's own account of the old setting tells.
+fn compare_written(old: &Old, written: usize, bytes: &[u8; ITIMERSPEC32_SIZE], wrong: &mut Vec<Difference>) {
+    const HALF: usize = ITIMERSPEC32_SIZE / 2;
+    let after = from_bytes(bytes);
+    let interval: [u8; HALF] = bytemuck::cast(old.interval);
+    let of_interval = written.min(HALF);
+    if bytes[..of_interval] != interval[..of_interval] {
         wrong.push(difference("otmr_after.it_interval", format!("{:?}", old.interval), format!("{:?}", after.it_interval)));
     }
-    if !old.remaining.allows(after.it_value) {
+    let value_fits = match written {
+        ITIMERSPEC32_SIZE => old.remaining.allows(after.it_value),
+        12.. => old.remaining.allows_seconds(after.it_value.tv_sec),
+        _ => true,
+    };
+    if !value_fits {
         let expected = format!("{} s of a timer that was {:?}", old.remaining, old.setting);
         wrong.push(difference("otmr_after.it_value", expected, format!("{:?}", after.it_value)));
     }
-    wrong
 }
 
 pub(super) fn from_bytes(bytes: &[u8; ITIMERSPEC32_SIZE]) -> OldItimerspec32 {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Journal as ReadBack;
-use settime32_abi::plan::{Call, Clock, Other, Pointer};
+use settime32_abi::plan::{Call, Clock, Entry, Other, Page, Pointer, Silent};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use super::*;
 use crate::kernel::Identity;
+use crate::memory::Shared;
 
 const PARENT: Identity = Identity { pid: 100, tid: 101 };
 const OLD: [i32; 4] = [1, 2, 3, 4];
@@ -20,8 +21,10 @@ enum Asked {
     Open(Source, i32),
     ClosedNumber(u8),
     Close(i32),
-    Settime { ufd: i32, flags: i32, new: Option<[i32; 4]>, otmr: bool },
+    Settime { entry: Entry, ufd: i32, flags: i32, new: Option<[i32; 4]>, otmr: bool },
     SetClock,
+    WakeAlarm(bool),
+    Silent(Silent),
     Wait(i32, u16),
     Fork,
     Joined,
@@ -81,22 +84,30 @@ impl Kernel for Fake {
         self.asked.push(Asked::Close(fd));
     }
 
-    unsafe fn timerfd_settime32(&mut self, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
         // SAFETY: the caller's promise about the pointers.
-        let new = (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_volatile() });
-        self.asked.push(Asked::Settime { ufd, flags, new, otmr: otmr != 0 });
+        let new = (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_unaligned() });
+        self.asked.push(Asked::Settime { entry, ufd, flags, new, otmr: otmr != 0 });
         if new.is_none() {
             return -14;
         }
         if otmr != 0 {
             // SAFETY: as above.
-            unsafe { (otmr as usize as *mut [i32; 4]).write_volatile(OLD) };
+            unsafe { (otmr as usize as *mut [i32; 4]).write_unaligned(OLD) };
         }
         0
     }
 
     fn set_clock(&mut self) -> Result<(), Errno> {
         self.ask(Asked::SetClock)
+    }
+
+    fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno> {
+        self.ask(Asked::WakeAlarm(allowed))
+    }
+
+    fn silent(&mut self, call: Silent) -> Result<(), Errno> {
+        self.ask(Asked::Silent(call))
     }
 
     fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno> {
@@ -119,7 +130,7 @@ const NEW: OldItimerspec32 =
 const NEW_WORDS: [i32; 4] = [5, -6, i32::MIN, 8];
 
 fn call(slot: u8, utmr: Pointer, otmr: Pointer) -> Step {
-    Step::Call(Call { slot, flags: -7, utmr, otmr, new: NEW })
+    Step::Call(Call { slot, flags: -7, utmr, otmr, new: NEW, entry: Entry::Int80 })
 }
 
 fn valid_call(slot: u8) -> Step {
@@ -131,7 +142,7 @@ fn open(slot: u8, kind: FdKind) -> Step {
 }
 
 fn settime(ufd: i32) -> Asked {
-    Asked::Settime { ufd, flags: -7, new: Some(NEW_WORDS), otmr: true }
+    Asked::Settime { entry: Entry::Int80, ufd, flags: -7, new: Some(NEW_WORDS), otmr: true }
 }
 
 /// Runs the steps, and reads the journal back as the harness does.
@@ -175,10 +186,49 @@ fn null_pointers_are_passed_as_null_and_recorded_as_zeros() {
     ];
     let (fake, _, records, _) = run_on(Fake::new(), steps);
     let expected = [(None, true), (Some(NEW_WORDS), false), (None, false)];
-    assert_eq!(fake.asked, expected.map(|(new, otmr)| Asked::Settime { ufd: -1, flags: -7, new, otmr }));
+    assert_eq!(fake.asked, expected.map(|(new, otmr)| Asked::Settime { entry: Entry::Int80, ufd: -1, flags: -7, new, otmr }));
     assert_eq!((records[0].utmr, records[0].utmr_before, records[0].ret), (0, [0; 16], -14));
     assert_eq!(records[0].otmr_after, records[0].otmr_before, "a call that fails leaves what was there");
     assert_eq!((records[1].otmr, records[1].otmr_before, records[1].otmr_after), (0, [0; 16], [0; 16]));
+}
+
+#[test]
+fn a_call_on_other_memory_is_recorded_as_it_was_made() {
+    let edge = Pointer::Edge { before: 4, first: Page::Resident, next: Page::GivenUp };
+    let over = |otmr| Call { slot: 0, flags: -7, utmr: Pointer::Unaligned(3), otmr, new: NEW, entry: Entry::Vdso };
+    let steps = vec![
+        open(0, FdKind::Number(8)),
+        call(0, edge, Pointer::Valid),
+        Step::Call(over(Pointer::OverUtmr(8))),
+        Step::Call(over(Pointer::On(Page::Untouched))),
+    ];
+    let (fake, _, records, _) = run_on(Fake::new(), steps);
+    let [edge, over, untouched] = records[..] else { panic!("three calls, but {} records", records.len()) };
+    assert_eq!((edge.utmr_there, edge.otmr_there, edge.entry, edge.utmr % 4096), (u16::MAX, u16::MAX, 0, 4092));
+    assert_eq!(edge.utmr_before, bytemuck::cast::<_, [u8; 16]>([NEW_WORDS[0], 0, 0, 0]));
+    assert_eq!((over.otmr, over.utmr % 16, over.entry), (over.utmr + 8, 3, 1));
+    assert_eq!(over.otmr_before[..8], over.utmr_before[8..]);
+    assert_eq!(over.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
+    assert_eq!((untouched.otmr_before, untouched.otmr_after), ([0; 16], bytemuck::cast(OLD)));
+    let whole = Asked::Settime { entry: Entry::Vdso, ufd: 8, flags: -7, new: Some(NEW_WORDS), otmr: true };
+    assert_eq!(fake.asked[1..], [whole.clone(), whole]);
+}
+
+#[test]
+fn memory_that_cannot_be_had_ends_the_run() {
+    let taken = Shared::map(1).unwrap();
+    let literal = Pointer::Literal(taken.at::<u8>(0).addr().get() as u32);
+    let (_, header, _, done) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), call(0, literal, Pointer::Null)]);
+    let message = "step 1 of the plan: failed to lay out the memory of a call: EEXIST: File exists";
+    assert_eq!((done.unwrap_err().to_string().as_str(), header.records), (message, 0));
+}
+
+#[test]
+fn capabilities_and_silent_calls_are_asked_for() {
+    let silent = Silent::ALL.map(Step::Silent);
+    let steps = [Step::WakeAlarm { allowed: false }, Step::WakeAlarm { allowed: true }].into_iter().chain(silent).collect();
+    let asked = [Asked::WakeAlarm(false), Asked::WakeAlarm(true)].into_iter().chain(Silent::ALL.map(Asked::Silent));
+    assert_eq!(asked_by(steps), asked.collect::<Vec<_>>());
 }
 
 #[test]
@@ -248,7 +298,7 @@ fn a_child_does_its_steps_with_a_table_of_its_own() {
 #[test]
 fn the_header_tells_of_the_whole_run() {
     let (_, header, _, _) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
-    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 80));
+    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 88));
     assert_eq!(&header.comm, b"fake\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!((header.start.monotonic_before_ns, header.end.monotonic_before_ns), (0, 2), "before the first step, after the last");
 }

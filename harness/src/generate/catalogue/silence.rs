@@ -1,0 +1,34 @@
+//! Situations in which something else must go unreported, and leave no trace in what is reported.
+
+use settime32_abi::plan::{Call, Clock, Page, Pointer, Silent, Step};
+
+use super::script::{Script, plain};
+
+pub(super) fn timerfd_settime64(script: &mut Script) {
+    around(script, Silent::TimerfdSettime64);
+}
+
+pub(super) fn timer_settime32(script: &mut Script) {
+    around(script, Silent::TimerSettime32);
+}
+
+pub(super) fn timerfd_gettime32(script: &mut Script) {
+    around(script, Silent::TimerfdGettime32);
+}
+
+/// Calls of all kinds, each after silent ones: what a tracer keeps of those would show in the next event.
+fn around(script: &mut Script, silent: Silent) {
+    script.timer(0, Clock::Monotonic);
+    for round in 0..200 {
+        script.step(Step::Silent(silent));
+        let (new, flags) = (script.any(), script.any_flags());
+        let (utmr, otmr) = match round % 5 {
+            0 => (Pointer::Null, Pointer::Valid),
+            1 => (Pointer::Valid, Pointer::Null),
+            2 => (Pointer::On(Page::FileBacked), Pointer::Literal(1)),
+            _ => (Pointer::Valid, Pointer::Valid),
+        };
+        script.call(Call { flags, utmr, otmr, ..plain(0, new) });
+        script.step(Step::Silent(silent));
+    }
+}

@@ -1,0 +1,59 @@
+//! What the kernel finds behind a call's pointers, and how far it gets when it writes there (`kernel/time/time.c`,
+//! and `copy_from_user` and `copy_to_user` of x86).
+
+use settime32_abi::plan::{Call, Pointer};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
+
+const HALF: usize = size_of::<OldTimespec32>();
+
+/// What `get_old_itimerspec32` copies; `None` when it faults, no matter where: nothing else was looked at yet.
+pub(crate) fn new_setting(call: &Call) -> Option<OldItimerspec32> {
+    if call.utmr == Pointer::Valid {
+        return Some(call.new);
+    }
+    if !(0..ITIMERSPEC32_SIZE).all(|byte| call.utmr_page(byte).is_readable()) {
+        return None;
+    }
+    let mut bytes: [u8; ITIMERSPEC32_SIZE] = bytemuck::cast(call.new);
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        if !call.utmr_page(at).keeps_bytes() {
+            *byte = 0;
+        }
+    }
+    Some(bytemuck::cast(bytes))
+}
+
+/// How many bytes `put_old_itimerspec32` writes to `otmr`, which is not null, from the first one on; fewer than all is a
+/// fault. It copies the interval and then the value, and a copy that faults is repeated byte by byte up to the byte
+/// that cannot be written.
+pub(crate) fn bytes_written(call: &Call) -> usize {
+    (0..ITIMERSPEC32_SIZE).take_while(|byte| call.otmr_page(*byte).is_writable()).count()
+}
+
+/// Which bytes of `utmr` are those that were put there, a bit each.
+pub(crate) fn kept_at_utmr(call: &Call) -> u16 {
+    bits(|byte| call.utmr_page(byte).keeps_bytes())
+}
+
+/// Which bytes of `utmr` the process can read, a bit each.
+pub(crate) fn utmr_there(call: &Call) -> u16 {
+    bits(|byte| call.utmr_page(byte).is_readable())
+}
+
+/// The same of `otmr`.
+pub(crate) fn otmr_there(call: &Call) -> u16 {
+    bits(|byte| call.otmr_page(byte).is_readable())
+}
+
+/// Whether a probe at entry, which can take no page fault, can read the interval and the value at `utmr`: the whole
+/// halves, since it reads each at once.
+pub(crate) fn halves_resident(call: &Call) -> [bool; 2] {
+    if call.utmr == Pointer::Valid {
+        return [true; 2];
+    }
+    [0, HALF].map(|start| (start..start + HALF).all(|byte| call.utmr_page(byte).is_resident()))
+}
+
+fn bits(of: impl Fn(usize) -> bool) -> u16 {
+    (0..ITIMERSPEC32_SIZE).fold(0, |bits, byte| bits | u16::from(of(byte)) << byte)
+}
