@@ -39,24 +39,22 @@ pub struct RawEvent {
     pub utmr: u32,
     /// Low 32 bits of `si`; 0 is null.
     pub otmr: u32,
-    /// `*utmr` as the entry probe read it; meaningless where [`flag::INTERVAL_READ`] or
-    /// [`flag::VALUE_READ`] is missing.
+    /// `*utmr` as the entry probe read it; meaningless where [`flag::INTERVAL_READ`] or [`flag::VALUE_READ`] is missing.
     pub utmr_entry: OldItimerspec32,
-    /// `*otmr` as the return probe read it; meaningless unless [`flag::OTMR_READ`].
-    pub otmr_written: OldItimerspec32,
-    /// `*new` as `do_timerfd_settime` was given it; meaningless unless [`flag::USED`].
-    pub utmr_used: Itimerspec64,
-    /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`].
+    /// `*new` as `do_timerfd_settime` was given it, cut to what it was made from; meaningless unless [`flag::USED`].
+    pub utmr_used: OldItimerspec32,
+    /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the call returned 0, this
+    /// was written to `*otmr`, cut to 32 bits.
     pub old: Itimerspec64,
     /// Negative errno of the entry probe's failed read of a half of `*utmr`, else 0.
     pub utmr_entry_err: i32,
-    /// Negative errno of the return probe's failed read of `*otmr`, else 0.
-    pub otmr_err: i32,
+    /// Fills the structure up to a multiple of 8 bytes.
+    pub unused: u32,
     /// Name of the thread at entry, NUL-padded.
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 176);
+const _: () = assert!(size_of::<RawEvent>() == 144);
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {
@@ -64,8 +62,8 @@ pub mod flag {
     pub const RETURNED: u32 = 1 << 0;
     /// The interval of `utmr_entry` holds what was read.
     pub const INTERVAL_READ: u32 = 1 << 1;
-    /// `otmr_written` holds what was read.
-    pub const OTMR_READ: u32 = 1 << 2;
+    /// `utmr_used` holds what the kernel copied.
+    pub const USED: u32 = 1 << 2;
     /// `cs` was `__USER_CS` (0x33): a 64-bit process used the i386 entry.
     pub const CALLER_64BIT: u32 = 1 << 3;
     /// The return of this call was never seen (the kernel skipped the return probe): a later call of the
@@ -73,18 +71,16 @@ pub mod flag {
     pub const RESULT_LOST: u32 = 1 << 4;
     /// The value of `utmr_entry` holds what was read.
     pub const VALUE_READ: u32 = 1 << 5;
-    /// `utmr_used` holds what the kernel copied.
-    pub const USED: u32 = 1 << 6;
     /// `old` holds what the kernel was about to write.
-    pub const OLD: u32 = 1 << 7;
+    pub const OLD: u32 = 1 << 6;
     /// The call came by `int $0x80`.
-    pub const INT80: u32 = 1 << 8;
+    pub const INT80: u32 = 1 << 7;
     /// The call came by `sysenter` or a compat `syscall`.
-    pub const FAST: u32 = 1 << 9;
+    pub const FAST: u32 = 1 << 8;
     /// The call has not returned yet, as far as was seen.
-    pub const IN_FLIGHT: u32 = 1 << 10;
+    pub const IN_FLIGHT: u32 = 1 << 9;
     /// One above the highest bit in use.
-    pub const END: u32 = 1 << 11;
+    pub const END: u32 = 1 << 10;
 }
 
 /// Per-CPU counters of what could not be reported; index of each in the counter map.
@@ -93,7 +89,7 @@ pub mod flag {
 pub enum Counter {
     /// Finished calls for which the ring buffer had no room.
     LostBuffer = 0,
-    /// Calls for which the in-flight map had no room: neither entry nor result was kept.
+    /// Calls of which a part was not seen, since there was no room to keep them or the kernel passed a program over.
     LostInFlight = 1,
     /// Calls reported without their result, since the kernel skipped the return probe.
     LostResult = 2,

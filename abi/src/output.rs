@@ -107,9 +107,10 @@ pub struct CallEvent<'a> {
     /// `old` does not fit the 32-bit structure and was cut without an error; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub old_truncated: bool,
-    /// `*otmr` after a successful return; null when the pointer is null, the call failed or the read failed.
+    /// What the kernel wrote to `*otmr`: there when the call succeeded and the pointer is not null.
     pub otmr_written: Option<OldItimerspec32>,
-    /// Why the read after the return failed; only there when it did.
+    /// Why it is not known what was written; only there then. settime32-tracer takes it from the kernel's own copy
+    /// and always knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otmr_written_errno: Option<Cow<'a, str>>,
     /// The result: 0 or a negative errno; null when the return was not seen.
@@ -135,7 +136,8 @@ fn is_false(value: &bool) -> bool {
 pub struct Lost {
     /// Finished calls for which the ring buffer had no room.
     pub buffer: u64,
-    /// Calls for which the map of calls in flight had no room.
+    /// Calls for which the map of calls in flight had no room, or of which the kernel passed over a program that sees
+    /// something else than the return.
     pub in_flight: u64,
     /// Calls reported with `result_lost`.
     pub result: u64,

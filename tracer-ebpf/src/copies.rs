@@ -2,8 +2,7 @@
 //! `put_old_itimerspec32`. Other system calls use these functions too: what a thread does outside of a wanted
 //! `timerfd_settime32` is passed over.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use settime32_abi::event::flag;
 use settime32_abi::timespec::Itimerspec64;
 
@@ -13,7 +12,8 @@ use crate::maps::in_flight;
 #[inline(always)]
 pub(crate) fn used(new: usize) {
     let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
-    if copy(&mut event.utmr_used, new) {
+    if let Some(used) = copy(new) {
+        event.utmr_used = used.cut();
         event.flags |= flag::USED;
     }
 }
@@ -22,15 +22,16 @@ pub(crate) fn used(new: usize) {
 #[inline(always)]
 pub(crate) fn old(its: usize) {
     let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
-    if copy(&mut event.old, its) {
+    if let Some(old) = copy(its) {
+        event.old = old;
         event.flags |= flag::OLD;
     }
 }
 
 #[inline(always)]
-fn copy(to: &mut Itimerspec64, from: usize) -> bool {
-    // SAFETY: the destination is as long as said, and the helper checks the source.
-    unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), size_of::<Itimerspec64>() as u32, from as *const _) == 0 }
+fn copy(from: usize) -> Option<Itimerspec64> {
+    // SAFETY: a source that cannot be read gives an error.
+    unsafe { bpf_probe_read_kernel(from as *const Itimerspec64) }.ok()
 }
 
 /// `do_timerfd_settime` returned `ret`: `new` is what it was given, and `old` what it says that it replaced, which
@@ -43,7 +44,7 @@ fn copy(to: &mut Itimerspec64, from: usize) -> bool {
 pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
     let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
     // SAFETY: said by the caller.
-    event.utmr_used = unsafe { *(new as *const Itimerspec64) };
+    event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
     event.flags |= flag::USED;
     if ret == 0 && event.otmr != 0 {
         // SAFETY: said by the caller.

@@ -1,9 +1,11 @@
 //! A call enters: who calls with what, kept until the return. Where the registers come from is the caller's duty.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
-use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
 
 use crate::filter;
 use crate::maps::{claim, count, submit};
@@ -39,7 +41,6 @@ pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
     event.utmr_entry_err = 0;
-    event.otmr_err = 0;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
     // SAFETY: the helper only reads the clock.
     event.entry_ns = unsafe { bpf_ktime_get_ns() };
@@ -60,9 +61,13 @@ fn read_new_setting(event: &mut RawEvent) -> u32 {
         return 0;
     }
     let from = event.utmr as usize as *const u8;
-    let to = &raw mut event.utmr_entry;
+    // On the stack first: the kernel looks at a destination before it copies (`__check_object_size`,
+    // `mm/usercopy.c`), and is done sooner with one that lies there.
+    let mut both = MaybeUninit::<OldItimerspec32>::uninit();
     // SAFETY: the destination is as long as said, and the helper checks the source.
-    if unsafe { bpf_probe_read_user(to.cast(), ITIMERSPEC32_SIZE as u32, from.cast()) } == 0 {
+    if unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, from.cast()) } == 0 {
+        // SAFETY: the helper has written all of it.
+        event.utmr_entry = unsafe { both.assume_init() };
         return flag::INTERVAL_READ | flag::VALUE_READ;
     }
     // As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie

@@ -1,11 +1,13 @@
-//! A call returns: its result, what reached `otmr`, and the whole handed to user space.
+//! A call returns: its result, and the whole handed to user space.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
-use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::timespec::ITIMERSPEC32_SIZE;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use settime32_abi::event::{Counter, RawEvent, flag};
 
-use crate::maps::{in_flight, release, submit};
+use crate::maps::{count, in_flight, release, submit};
+
+/// `-EFAULT`.
+const EFAULT: i64 = -14;
 
 /// Adds what the return tells and reports the call. One that is not in flight was not wanted, or was lost and
 /// counted at its entry.
@@ -17,20 +19,20 @@ pub(crate) fn leave(ret: i64) {
     event.exit_ns = unsafe { bpf_ktime_get_ns() };
     event.ret = ret;
     event.flags = event.flags & !flag::IN_FLIGHT | flag::RETURNED;
-    // Only then has the kernel written it (`timerfd_settime32`, `fs/timerfd.c`).
-    if ret == 0 && event.otmr != 0 {
-        read_old_setting(event);
+    if is_complete(event) {
+        submit(event);
+    } else {
+        count(Counter::LostInFlight);
     }
-    submit(event);
     release(tid);
 }
 
+/// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy
+/// with another call on the same CPU. An event that lacks a fact must not look as if there had been none.
 #[inline(always)]
-fn read_old_setting(event: &mut RawEvent) {
-    let to = (&raw mut event.otmr_written).cast();
-    // SAFETY: the destination is as long as said, and the helper checks the source.
-    match unsafe { bpf_probe_read_user(to, ITIMERSPEC32_SIZE as u32, event.otmr as usize as *const _) } {
-        0 => event.flags |= flag::OTMR_READ,
-        error => event.otmr_err = error as i32,
-    }
+fn is_complete(event: &RawEvent) -> bool {
+    // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
+    let used = event.flags & flag::USED != 0 || event.ret == EFAULT;
+    let old = event.flags & flag::OLD != 0 || event.ret != 0 || event.otmr == 0;
+    used && old
 }

@@ -40,9 +40,9 @@ pub fn utmr_entry(raw: &RawEvent) -> Option<Halves> {
     (halves != Halves::default()).then_some(halves)
 }
 
-/// What the kernel copied from `*utmr`. It extended the numbers, so nothing is lost in cutting them again.
+/// What the kernel copied from `*utmr`.
 pub fn utmr_used(raw: &RawEvent) -> Option<OldItimerspec32> {
-    has(raw, flag::USED).then(|| raw.utmr_used.cut())
+    has(raw, flag::USED).then_some(raw.utmr_used)
 }
 
 /// Whether `*utmr` changed between the entry and the kernel's copy, as far as both are known.
@@ -59,6 +59,11 @@ pub fn old(raw: &RawEvent) -> Option<&Itimerspec64> {
 /// Whether `*otmr` has no room for it.
 pub fn old_truncated(raw: &RawEvent) -> bool {
     old(raw).is_some_and(|old| Itimerspec64::from(old.cut()) != *old)
+}
+
+/// What was written to `*otmr`: a successful call wrote all of it (`put_old_itimerspec32`, `kernel/time/time.c`).
+pub fn otmr_written(raw: &RawEvent) -> Option<OldItimerspec32> {
+    old(raw).filter(|_| has(raw, flag::RETURNED) && raw.ret == 0).map(|old| old.cut())
 }
 
 /// A thread's name without its padding.
@@ -110,15 +115,14 @@ pub mod examples {
             pid: 123,
             tid: 124,
             cpu: 1,
-            flags: flag::RETURNED | UTMR_READ | flag::USED | flag::OLD | flag::OTMR_READ,
+            flags: flag::RETURNED | UTMR_READ | flag::USED | flag::OLD,
             ufd: 3,
             settime_flags: 1,
             utmr: 0xffd0_0010,
             otmr: 0xffd0_0020,
             utmr_entry: NEW,
-            utmr_used: NEW.into(),
+            utmr_used: NEW,
             old: OLD.into(),
-            otmr_written: OLD,
             comm: *b"prog\0\0\0\0\0\0\0\0\0\0\0\0",
             ..RawEvent::zeroed()
         }
@@ -156,8 +160,8 @@ pub mod reference {
             otmr: pointer(raw.otmr),
             old: old(raw).copied(),
             old_truncated: old_truncated(raw),
-            otmr_written: has(raw, flag::OTMR_READ).then_some(raw.otmr_written),
-            otmr_written_errno: failure(raw.otmr_err),
+            otmr_written: otmr_written(raw),
+            otmr_written_errno: None,
             ret: returned.then_some(raw.ret),
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: seen == Seen::Entry,
@@ -206,17 +210,10 @@ mod tests {
 
     #[test]
     fn failed_reads_and_results_are_named() {
-        let raw = RawEvent {
-            flags: flag::RETURNED | flag::CALLER_64BIT,
-            ret: -125,
-            utmr_entry_err: -14,
-            otmr_err: -14,
-            otmr: 0,
-            ..examples::success()
-        };
+        let raw = RawEvent { flags: flag::RETURNED | flag::CALLER_64BIT, ret: -125, utmr_entry_err: -14, otmr: 0, ..examples::success() };
         let event = call_event(&raw, Seen::Whole);
         assert_eq!((event.utmr_entry, event.utmr_entry_errno.as_deref()), (None, Some("EFAULT")));
-        assert_eq!((event.otmr, event.otmr_written, event.otmr_written_errno.as_deref()), (None, None, Some("EFAULT")));
+        assert_eq!((event.otmr, event.old, event.otmr_written), (None, None, None));
         assert_eq!((event.ret, event.errno.as_deref(), event.abi), (Some(-125), Some("ECANCELED"), Abi::X86_64));
     }
 
@@ -250,6 +247,16 @@ mod tests {
         raw.flags &= !flag::OLD;
         let event = call_event(&raw, Seen::Whole);
         assert_eq!((event.old, event.old_truncated), (None, false));
+    }
+
+    /// The kernel had it, and a fault kept it from being written.
+    #[test]
+    fn an_old_value_that_was_not_written_is_told_apart() {
+        let raw = RawEvent { ret: -14, ..examples::success() };
+        let event = call_event(&raw, Seen::Whole);
+        assert_eq!((event.old, event.otmr_written), (Some(examples::OLD.into()), None));
+        let raw = RawEvent { flags: raw.flags & !flag::RETURNED, ret: 0, ..raw };
+        assert_eq!(call_event(&raw, Seen::Entry).otmr_written, None);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::{EntryPath, Halves};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
-use crate::call_event::{Seen, comm, entry_path, errno_name, has, old, old_truncated, result_errno, toctou, utmr_entry, utmr_used};
+use crate::call_event::{
+    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used,
+};
 
 /// Appends the line of one call.
 pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
@@ -32,8 +34,7 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     number_or_null(line, br#","otmr":"#, (raw.otmr != 0).then_some(raw.otmr));
     wide_setting(line, br#","old":"#, old(raw));
     line.extend_from_slice(if old_truncated(raw) { br#","old_truncated":true"# } else { b"" });
-    setting(line, br#","otmr_written":"#, has(raw, flag::OTMR_READ).then_some(raw.otmr_written));
-    errno(line, br#","otmr_written_errno":"#, -raw.otmr_err);
+    setting(line, br#","otmr_written":"#, otmr_written(raw));
     number_or_null(line, br#","ret":"#, returned.then_some(raw.ret));
     if returned {
         errno(line, br#","errno":"#, result_errno(raw.ret).unwrap_or(0));
@@ -165,19 +166,19 @@ mod tests {
             (ufd, settime_flags) in any::<(i32, i32)>(),
             utmr in prop_oneof![Just(0), any::<u32>()],
             otmr in prop_oneof![Just(0), any::<u32>()],
-            times in any::<[i32; 8]>(),
+            times in any::<[i32; 4]>(),
             (same, used) in used(),
             old in prop::array::uniform4(wide()),
-            (utmr_entry_err, otmr_err) in (errors(), errors()),
+            utmr_entry_err in errors(),
             comm in names(),
         ) -> RawEvent {
-            let [utmr_entry, otmr_written]: [OldItimerspec32; 2] = bytemuck::cast(times);
+            let utmr_entry: OldItimerspec32 = bytemuck::cast(times);
             let mut used: OldItimerspec32 = bytemuck::cast(used);
             used.it_interval = if same & 1 == 0 { utmr_entry.it_interval } else { used.it_interval };
             used.it_value = if same & 2 == 0 { utmr_entry.it_value } else { used.it_value };
             RawEvent {
-                entry_ns, exit_ns, ret, pid, tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry, otmr_written,
-                utmr_used: used.into(), old: bytemuck::cast(old), utmr_entry_err, otmr_err, comm,
+                entry_ns, exit_ns, ret, pid, tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry,
+                utmr_used: used, old: bytemuck::cast(old), utmr_entry_err, unused: 0, comm,
             }
         }
     }

@@ -57,7 +57,7 @@ impl fmt::Display for Outcome {
         }
         let kinds = [
             (lost.buffer, "found the buffer full (give a larger --buffer)"),
-            (lost.in_flight, "found too many calls in flight"),
+            (lost.in_flight, "found too many calls in flight, or a program busy"),
             (lost.result, "reported without their result"),
             (lost.follow, "new threads of COMMAND not followed"),
         ];

@@ -6,7 +6,7 @@ use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 
-use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, result_errno, toctou, utmr_entry, utmr_used};
+use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
 const FLAG_NAMES: [(i32, &str); 2] = [(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
@@ -21,7 +21,7 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     line.extend_from_slice(b", ");
     write_new(line, raw);
     line.extend_from_slice(b", ");
-    write_argument(line, raw.otmr, has(raw, flag::OTMR_READ).then(|| raw.otmr_written.into()));
+    write_argument(line, raw.otmr, otmr_written(raw).map(Halves::from));
     if let Some(whole) = old(raw).filter(|_| old_truncated(raw)) {
         write_uncut(line, whole);
     }
