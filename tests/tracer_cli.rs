@@ -43,13 +43,14 @@ fn unprivileged(arguments: &[&str]) -> Output {
 #[test]
 fn help_names_options_and_exit_codes() {
     let said = unprivileged(&["--help"]).assert().success();
-    let options = ["--output", "--pid", "--comm", "--duration", "--count", "--buffer", "Exit codes"];
+    let options = ["--output", "--pid", "--comm", "--duration", "--count", "--buffer", "--attach", "Exit codes"];
     options.into_iter().fold(said, |said, option| said.stdout(contains(option)));
 }
 
 #[rstest]
 #[case(&["--frobnicate"])]
 #[case(&["--output", "xml"])]
+#[case(&["--attach", "uprobe"])]
 #[case(&["--duration", "soon"])]
 #[case(&["--count", "-1"])]
 #[case(&["--buffer", "3K"])]

@@ -21,9 +21,7 @@ pub const CALLS_PER_PLAN: u64 = 10_000;
 /// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Attach {
-    /// The cheaper one that works.
-    Auto,
-    /// kprobes, and return probes on returns.
+    /// kprobes and a return probe.
     Kprobe,
     /// fentry and fexit.
     Fentry,
@@ -256,8 +254,9 @@ impl Setup {
     }
 
     fn tracer_command(&self) -> Vec<String> {
-        let mut command: Vec<String> = [TRACER_PATH, "--output", "json", "--attach"].map(str::to_string).to_vec();
-        command.push(self.attach.to_string());
+        let mut command: Vec<String> = [TRACER_PATH, "--output", "json"].map(str::to_string).to_vec();
+        // As the tracer's own words are.
+        command.extend(["--attach".into(), self.attach.to_string()]);
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);
         }

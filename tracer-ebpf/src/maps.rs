@@ -85,9 +85,22 @@ pub(crate) fn submit(event: &RawEvent) -> bool {
         count(Counter::LostBuffer);
         return false;
     };
-    entry.write(*event);
+    copy_words(entry.as_mut_ptr(), event);
     entry.submit(0);
     true
+}
+
+/// Word by word. As one assignment, the compiler reads many words before it writes the first, which it then has to
+/// put by on the stack.
+#[inline(always)]
+fn copy_words(to: *mut RawEvent, from: &RawEvent) {
+    const WORDS: usize = size_of::<RawEvent>() / size_of::<u64>();
+    const _: () = assert!(size_of::<RawEvent>().is_multiple_of(size_of::<u64>()));
+    let from = (&raw const *from).cast::<u64>();
+    for at in 0..WORDS {
+        // SAFETY: both are as long as an event, aligned for its first word, and any bits are a word.
+        unsafe { to.cast::<u64>().add(at).write_volatile(from.add(at).read_volatile()) };
+    }
 }
 
 /// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and

@@ -80,12 +80,12 @@ fn attach(probes: &mut Probes, asked: Attach, facts: &Facts) -> Result<Mode> {
     match asked {
         Attach::Kprobe => {}
         Attach::Fentry => {
-            by_fentry(probes)?;
+            by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
             return Ok(Mode::Fentry);
         }
         Attach::Auto => match by_fentry(probes) {
             Ok(()) => return Ok(Mode::Fentry),
-            Err(refusal) => say(&format!("{refusal}; using kprobe")),
+            Err(refusal) => say(&format!("using kprobe, since {refusal}")),
         },
     }
     probes.attach(Mode::Kprobe)?;

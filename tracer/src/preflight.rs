@@ -72,15 +72,13 @@ pub enum Refusal {
     #[error("the kernel is locked down in confidentiality mode, which forbids probes; boot without `lockdown=confidentiality`")]
     LockedDown,
     /// No type information.
-    #[error(
-        "kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which fentry needs; use --attach kprobe, or boot one built with CONFIG_DEBUG_INFO_BTF=y"
-    )]
+    #[error("kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which fentry needs; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
     NoBtf {
         /// `uname -r`.
         release: String,
     },
     /// Trampolines do not work.
-    #[error("fentry does not work here ({reason}); use --attach kprobe")]
+    #[error("fentry does not work here: {reason}")]
     NoFentry {
         /// Why.
         reason: String,
@@ -141,7 +139,7 @@ pub fn check(facts: &Facts) -> Result<(), Refusal> {
 pub fn check_fentry(facts: &Facts) -> Result<(), Refusal> {
     if version(&facts.release).is_none_or(|version| version < MIN_FENTRY_KERNEL) {
         let (major, minor) = MIN_FENTRY_KERNEL;
-        return Err(Refusal::NoFentry { reason: format!("it is safe from kernel {major}.{minor} on, this is {}", facts.release) });
+        return Err(Refusal::NoFentry { reason: format!("it is safe from kernel {major}.{minor} on, and this is {}", facts.release) });
     }
     if !facts.has_btf {
         return Err(Refusal::NoBtf { release: facts.release.clone() });
@@ -217,6 +215,10 @@ mod tests {
         check_symbol(root)
     }
 
+    fn judge_fentry(root: &Path) -> Result<(), Refusal> {
+        check_fentry(&Facts::gather(root)?)
+    }
+
     #[test]
     fn a_machine_with_everything_passes() {
         judge(machine("6.12.117+deb12-cloud-amd64", ALL).path()).unwrap();
@@ -256,21 +258,34 @@ mod tests {
         let unprivileged = machine("6.1.0", "0000000000000000");
         let locked = machine("6.1.0", ALL);
         put(locked.path(), "sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
-        let untyped = machine("6.1.0", ALL);
-        fs::remove_file(untyped.path().join("sys/kernel/btf/vmlinux")).unwrap();
         let native = machine("6.1.0", ALL);
         put(native.path(), "proc/kallsyms", &format!("0 T {NEVER_CALLED}\n"));
         for (root, code, words) in [
             (&old, 11, "need 5.8 or later"),
             (&unprivileged, 12, "run as root"),
             (&locked, 13, "boot without"),
-            (&untyped, 14, "CONFIG_DEBUG_INFO_BTF"),
             (&native, 15, "which nothing calls"),
         ] {
             let refusal = judge(root.path()).unwrap_err();
             assert_eq!(refusal.exit_code(), code, "{refusal}");
             assert!(refusal.to_string().contains(words), "{refusal}");
         }
+    }
+
+    /// Only fentry needs BTF.
+    #[test]
+    fn fentry_is_refused_where_it_does_not_work() {
+        let untyped = machine("6.1.0", ALL);
+        fs::remove_file(untyped.path().join("sys/kernel/btf/vmlinux")).unwrap();
+        judge(untyped.path()).unwrap();
+        let old = machine("5.11.22", ALL);
+        judge(old.path()).unwrap();
+        for (root, code, words) in [(&untyped, 14, "CONFIG_DEBUG_INFO_BTF"), (&old, 17, "from kernel 5.12 on, and this is 5.11.22")] {
+            let refusal = judge_fentry(root.path()).unwrap_err();
+            assert_eq!(refusal.exit_code(), code, "{refusal}");
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+        judge_fentry(machine("5.12.0", ALL).path()).unwrap();
     }
 
     #[test]
