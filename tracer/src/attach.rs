@@ -58,6 +58,14 @@ impl Mode {
             Self::Fentry => "settime32_fentry",
         }
     }
+
+    /// The program that sees a call return.
+    const fn exit(self) -> &'static str {
+        match self {
+            Self::Kprobe => "settime32_return",
+            Self::Fentry => "settime32_fexit",
+        }
+    }
 }
 
 /// Tracepoint programs that follow a command, and where each goes in the category `sched`.
@@ -150,10 +158,12 @@ impl Attached {
     /// program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
     /// `kernel/bpf/trampoline.c`).
     pub fn missed_entries(&self, ebpf: &mut Ebpf) -> Result<u64> {
-        let Program::FEntry(program) = program(ebpf, self.mode.entry())? else { return Ok(0) };
-        let path = format!("/proc/self/fdinfo/{}", program.fd()?.as_fd().as_raw_fd());
-        let info = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        Ok(recursion_misses(&info))
+        missed(ebpf, self.mode.entry())
+    }
+
+    /// The same of returns.
+    pub fn missed_returns(&self, ebpf: &mut Ebpf) -> Result<u64> {
+        missed(ebpf, self.mode.exit())
     }
 }
 
@@ -170,6 +180,18 @@ fn attach_kprobe(program: &mut KProbe, name: &str, function: &str) -> Result<Lin
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))
+}
+
+/// What the kernel counted for a program in a trampoline; it counts nothing for others.
+fn missed(ebpf: &mut Ebpf, name: &str) -> Result<u64> {
+    let fd = match program(ebpf, name)? {
+        Program::FEntry(program) => program.fd()?.as_fd().as_raw_fd(),
+        Program::FExit(program) => program.fd()?.as_fd().as_raw_fd(),
+        _ => return Ok(0),
+    };
+    let path = format!("/proc/self/fdinfo/{fd}");
+    let info = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    Ok(recursion_misses(&info))
 }
 
 /// Programs in trampolines run as readers of RCU, and taking one off does not wait for those that run. This does

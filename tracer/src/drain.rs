@@ -11,9 +11,9 @@ use anyhow::{Context, Result, anyhow};
 use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use settime32_abi::event::RawEvent;
+use settime32_abi::event::{RawEvent, flag};
 
-use crate::call_event::Seen;
+use crate::call_event::{Seen, has};
 use crate::cli::Format;
 use crate::command::GatedCommand;
 use crate::outcome::Outcome;
@@ -47,6 +47,15 @@ impl Ended {
     pub const fn wants_rest(self) -> bool {
         !matches!(self, Self::Count | Self::ReaderGone)
     }
+}
+
+/// Calls that were not seen to return before the probes were detached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Still inside the kernel.
+    pub unfinished: u64,
+    /// Returned, but the kernel passed the program over that would have seen it.
+    pub results_lost: u64,
 }
 
 /// The way of events to standard output.
@@ -88,19 +97,21 @@ impl Drain {
         }
     }
 
-    /// Prints what is left once the probes are detached: the buffer, then the calls still in flight. Returns how
-    /// many those are.
-    pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<u64, SinkError> {
+    /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
+    pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<Rest, SinkError> {
         self.take_all()?;
-        let mut unfinished = 0;
-        for raw in in_flight {
-            if self.reported < self.limit {
+        let mut rest = Rest::default();
+        for raw in in_flight.iter().take(usize::try_from(self.limit - self.reported).unwrap_or(usize::MAX)) {
+            if has(raw, flag::RESULT_LOST) {
+                self.print(raw, Seen::Whole)?;
+                rest.results_lost += 1;
+            } else {
                 self.print(raw, Seen::Entry)?;
-                unfinished += 1;
+                rest.unfinished += 1;
             }
         }
         self.sink.flush()?;
-        Ok(unfinished)
+        Ok(rest)
     }
 
     /// Prints the summary for machines; the one for humans goes elsewhere.

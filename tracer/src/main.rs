@@ -7,6 +7,7 @@ mod call_event;
 mod cli;
 mod command;
 mod drain;
+mod inside;
 mod json;
 mod outcome;
 mod preflight;
@@ -23,11 +24,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use settime32_abi::output::Lost;
 
 use crate::attach::Mode;
 use crate::cli::{Attach, Cli};
 use crate::command::GatedCommand;
-use crate::drain::Drain;
+use crate::drain::{Drain, Rest};
 use crate::outcome::Outcome;
 use crate::preflight::{Facts, Refusal};
 use crate::probes::Probes;
@@ -65,8 +67,10 @@ fn run(cli: &Cli) -> Result<Outcome> {
     let mut drain = Drain::new(ring, sink, cli.output, cli.count);
     let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
     probes.detach()?;
-    let unfinished = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { 0 };
-    let outcome = Outcome::new(ended, drain.reported(), probes.losses()?, unfinished);
+    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };
+    let losses = probes.losses()?;
+    let losses = Lost { result: losses.result + rest.results_lost, ..losses };
+    let outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished);
     drain.summarise(&outcome)?;
     Ok(outcome)
 }
@@ -77,16 +81,22 @@ fn attach(probes: &mut Probes, asked: Attach, facts: &Facts) -> Result<Mode> {
         preflight::check_fentry(facts)?;
         probes.attach(Mode::Fentry).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
     };
+    let loses = preflight::fentry_loses(facts);
     match asked {
         Attach::Kprobe => {}
         Attach::Fentry => {
+            if let Some(reason) = loses {
+                say(&format!("calls may be lost, and counted: {reason}"));
+            }
             by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
             return Ok(Mode::Fentry);
         }
-        Attach::Auto => match by_fentry(probes) {
-            Ok(()) => return Ok(Mode::Fentry),
-            Err(refusal) => say(&format!("using kprobe, since {refusal}")),
-        },
+        Attach::Auto => {
+            match loses.map_or_else(|| by_fentry(probes).map_err(|refusal| refusal.to_string()), |reason| Err(reason.to_owned())) {
+                Ok(()) => return Ok(Mode::Fentry),
+                Err(reason) => say(&format!("using kprobe, since {reason}")),
+            }
+        }
     }
     probes.attach(Mode::Kprobe)?;
     Ok(Mode::Kprobe)

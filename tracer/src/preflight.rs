@@ -37,6 +37,8 @@ pub struct Facts {
     pub lockdown: Option<String>,
     /// The kernel describes its types.
     pub has_btf: bool,
+    /// The kernel may take a CPU from a task that is inside it; `None` when that cannot be found out.
+    pub preempts: Option<bool>,
 }
 
 /// Why this machine cannot be traced, and what to do about it.
@@ -117,7 +119,10 @@ impl Facts {
             source: io::Error::new(io::ErrorKind::InvalidData, "no line `CapEff:`"),
         })?;
         let lockdown = fs::read_to_string(root.join("sys/kernel/security/lockdown")).ok();
-        Ok(Self { release, capabilities, lockdown, has_btf: root.join("sys/kernel/btf/vmlinux").exists() })
+        let version = read(&root.join("proc/sys/kernel/version"))?;
+        let model = fs::read_to_string(root.join("sys/kernel/debug/sched/preempt")).ok();
+        let has_btf = root.join("sys/kernel/btf/vmlinux").exists();
+        Ok(Self { release, capabilities, lockdown, has_btf, preempts: preempts(&version, model.as_deref()) })
     }
 }
 
@@ -145,6 +150,30 @@ pub fn check_fentry(facts: &Facts) -> Result<(), Refusal> {
         return Err(Refusal::NoBtf { release: facts.release.clone() });
     }
     Ok(())
+}
+
+/// Why fentry would lose calls here, if it would: the kernel passes a program in a trampoline over while the same
+/// program, preempted, is busy on that CPU (`__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). kprobes run with
+/// preemption off.
+pub fn fentry_loses(facts: &Facts) -> Option<&'static str> {
+    match facts.preempts {
+        Some(false) => None,
+        Some(true) => Some("this kernel preempts programs of fentry, and then passes over calls of other threads"),
+        None => Some("this kernel may preempt programs of fentry, which /sys/kernel/debug/sched/preempt would tell; mount debugfs"),
+    }
+}
+
+/// Judged by `uname -v`, and by the model in parentheses where it can be chosen at boot.
+fn preempts(version: &str, model: Option<&str>) -> Option<bool> {
+    if !version.contains("PREEMPT") {
+        return Some(false);
+    }
+    if !version.contains("PREEMPT_DYNAMIC") {
+        return Some(true);
+    }
+    let (_, chosen) = model?.split_once('(')?;
+    let (chosen, _) = chosen.split_once(')')?;
+    Some(!matches!(chosen, "none" | "voluntary"))
 }
 
 /// Looks the i386 entry up in the kernel's symbol table.
@@ -197,6 +226,8 @@ mod tests {
     fn machine(release: &str, cap_eff: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "proc/sys/kernel/osrelease", &format!("{release}\n"));
+        put(root.path(), "proc/sys/kernel/version", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1\n");
+        put(root.path(), "sys/kernel/debug/sched/preempt", "none (voluntary) full lazy\n");
         put(root.path(), "proc/self/status", &format!("Name:\tprog\nCapPrm:\t{ALL}\nCapEff:\t{cap_eff}\nCapBnd:\t{ALL}\n"));
         put(root.path(), "sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
         put(root.path(), "sys/kernel/btf/vmlinux", "");
@@ -286,6 +317,28 @@ mod tests {
             assert!(refusal.to_string().contains(words), "{refusal}");
         }
         judge_fentry(machine("5.12.0", ALL).path()).unwrap();
+    }
+
+    #[test]
+    fn preemption_is_told_by_the_version_and_the_model() {
+        let loses = |version: &str, model: Option<&str>| {
+            let root = machine("6.1.0", ALL);
+            put(root.path(), "proc/sys/kernel/version", version);
+            let path = "sys/kernel/debug/sched/preempt";
+            match model {
+                Some(model) => put(root.path(), path, model),
+                None => fs::remove_file(root.path().join(path)).unwrap(),
+            }
+            fentry_loses(&Facts::gather(root.path()).unwrap())
+        };
+        let dynamic = "#1 SMP PREEMPT_DYNAMIC Debian\n";
+        assert_eq!(loses(dynamic, Some("none (voluntary) full\n")), None);
+        assert_eq!(loses(dynamic, Some("(none) voluntary full\n")), None);
+        assert!(loses(dynamic, Some("none voluntary (full)\n")).unwrap().contains("preempts"));
+        assert!(loses(dynamic, Some("full (lazy) \n")).unwrap().contains("preempts"));
+        assert!(loses(dynamic, None).unwrap().contains("mount debugfs"));
+        assert_eq!(loses("#1 SMP Debian 5.10\n", None), None);
+        assert!(loses("#1 SMP PREEMPT_RT Debian\n", None).unwrap().contains("preempts"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use settime32_abi::output::Lost;
 use crate::attach::{Attached, Mode};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
+use crate::inside::may_be_inside;
 use crate::preflight::Refusal;
 use crate::tracepoint;
 
@@ -77,13 +78,22 @@ impl Probes {
         self.attached.as_mut().map_or(Ok(()), |attached| attached.detach(&mut self.ebpf))
     }
 
-    /// Calls that entered and did not return, oldest first.
-    pub fn in_flight(&self) -> Result<Vec<RawEvent>> {
+    /// Calls that entered and were not seen to return, oldest first. Those that did return all the same have
+    /// [`flag::RESULT_LOST`], as far as one can tell.
+    pub fn in_flight(&mut self) -> Result<Vec<RawEvent>> {
+        let missed = self.attached.as_ref().map_or(Ok(0), |attached| attached.missed_returns(&mut self.ebpf))?;
+        let any_lost = missed > 0 || self.losses()?.result > 0;
         let mut calls = self.slots()?;
         calls.extend(self.last_calls("THREADS")?);
         calls.extend(self.last_calls("OVERFLOW")?);
         calls.retain(|call| call.flags & flag::IN_FLIGHT != 0);
         calls.sort_by_key(|call| call.entry_ns);
+        // A call that returned while the probes came off was not lost, and must not be taken for one that was.
+        for call in calls.iter_mut().filter(|_| any_lost) {
+            if !may_be_inside(Path::new("/"), call.pid, call.tid) {
+                call.flags |= flag::RESULT_LOST;
+            }
+        }
         Ok(calls)
     }
 
