@@ -3,15 +3,15 @@
 //! `timerfd_settime32` is passed over.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
-use settime32_abi::event::flag;
+use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
-use crate::maps::in_flight;
+use crate::maps::{in_flight, report_lost_result};
 
 /// `do_timerfd_settime` is entered with `new`, which `get_old_itimerspec32` has just filled.
 #[inline(always)]
 pub(crate) fn used(new: usize) {
-    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    let Some(event) = first_in_flight() else { return };
     if let Some(used) = copy(new) {
         event.utmr_used = used.cut();
         event.flags |= flag::USED;
@@ -28,6 +28,18 @@ pub(crate) fn old(its: usize) {
     }
 }
 
+/// The call of this thread that is in flight and comes here for the first time. One that was here before returned
+/// unseen, and the kernel passed over the entry of the one that is here now, which must not be taken for it.
+#[inline(always)]
+fn first_in_flight() -> Option<&'static mut RawEvent> {
+    let event = in_flight(bpf_get_current_pid_tgid() as u32)?;
+    if event.flags & flag::USED != 0 {
+        report_lost_result(event);
+        return None;
+    }
+    Some(event)
+}
+
 #[inline(always)]
 fn copy(from: usize) -> Option<Itimerspec64> {
     // SAFETY: a source that cannot be read gives an error.
@@ -42,7 +54,7 @@ fn copy(from: usize) -> Option<Itimerspec64> {
 /// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
 #[inline(always)]
 pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
-    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    let Some(event) = first_in_flight() else { return };
     // SAFETY: said by the caller.
     event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
     event.flags |= flag::USED;

@@ -8,7 +8,7 @@ use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
 
 use crate::filter;
-use crate::maps::{claim, count, submit};
+use crate::maps::{claim, count, report_lost_result};
 use crate::registers::Registers;
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
@@ -83,17 +83,4 @@ fn read_new_setting(event: &mut RawEvent) -> u32 {
 fn read_half(to: &mut OldTimespec32, from: *const u8) -> i32 {
     // SAFETY: the destination is as long as said, and the helper checks the source.
     unsafe { bpf_probe_read_user((&raw mut *to).cast(), size_of::<OldTimespec32>() as u32, from.cast()) as i32 }
-}
-
-/// A thread is in one call at a time, so an earlier one that is still in flight returned unseen: it is reported as
-/// far as it is known.
-#[inline(always)]
-fn report_lost_result(earlier: &mut RawEvent) {
-    if earlier.flags & flag::IN_FLIGHT == 0 {
-        return;
-    }
-    earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
-    if submit(earlier) {
-        count(Counter::LostResult);
-    }
 }

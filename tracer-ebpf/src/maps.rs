@@ -77,6 +77,19 @@ pub(crate) fn release(tid: u32) {
     }
 }
 
+/// A thread is in one call at a time, so an earlier one that is still in flight returned unseen: it is reported as
+/// far as it is known.
+#[inline(always)]
+pub(crate) fn report_lost_result(earlier: &mut RawEvent) {
+    if earlier.flags & flag::IN_FLIGHT == 0 {
+        return;
+    }
+    earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
+    if submit(earlier) {
+        count(Counter::LostResult);
+    }
+}
+
 /// Hands a call to user space; false when the ring buffer had no room, which is then counted.
 #[inline(always)]
 pub(crate) fn submit(event: &RawEvent) -> bool {
