@@ -134,6 +134,32 @@ fn a_single_plan_can_be_replayed() {
     assert_eq!((output.status.code(), report["captured"].as_u64()), (Some(0), Some(500)), "{report}");
 }
 
+/// Cases of the catalogue run by name, and each has its own line.
+#[test]
+fn cases_run_by_name() {
+    let output = harness().args("verify --case pointers/otmr-partly-mapped --case entry/vdso --seed 3 --json".split(' ')).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    let line = |at: usize| ["name", "verdict"].map(|key| report["cases"][at][key].as_str().unwrap());
+    assert_eq!([line(0), line(1)], [["pointers/otmr-partly-mapped", "pass"], ["entry/vdso", "pass"]], "{report}");
+    for case in report["cases"].as_array().unwrap() {
+        assert!(case["checked"].as_u64() > Some(0) && case["checked"] == case["calls"], "{case}");
+    }
+}
+
+#[test]
+fn the_catalogue_is_listed() {
+    let output = harness().args(["catalogue", "--json"]).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<String> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["name"].as_str().unwrap().into()).collect();
+    for name in ["values/any", "pointers/not-resident", "clocks/alarm-not-allowed", "silence/timer-settime32"] {
+        assert!(names.iter().any(|listed| listed == name), "{name} is not in {names:?}");
+    }
+    let unknown = harness().args(["verify", "--case", "no/such-case"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
 #[test]
 fn a_pass_prints_a_table_that_says_so() {
     let rows = ["kernel", "accelerator", "attach mode", "seed", "captured", "mismatches", "lost", "calls a second", "verdict"];

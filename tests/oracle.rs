@@ -5,13 +5,14 @@ mod simulate;
 
 use proptest::prelude::*;
 use rstest::rstest;
+use settime32_abi::journal::Record;
 use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 use settime32_harness::generate::{self, catalogue};
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
 use settime32_harness::verdict::Verdict;
-use simulate::{Bug, COMM, CPUS, Machine, Run, event_of, summary_of};
+use simulate::{Bug, COMM, CPUS, Machine, Run, event_with, summary_of};
 
 type Event = CallEvent<'static>;
 
@@ -568,6 +569,12 @@ fn a_late_exit_is_one_finding() {
     let mut run = calls_that_are_alike();
     run.events[4].exit_ns = run.events[12].exit_ns;
     assert_one(&judge(&run), Kind::BadTimestamp).unwrap();
+}
+
+/// What an exact tracer prints about a call on plain memory.
+fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> Event {
+    let old = (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+    event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
 }
 
 /// The workload does something else than the plan asks for, and an exact tracer reports that.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
 use crate::failure::Failure;
-use crate::generate::catalogue::Case;
+use crate::generate::catalogue::{CASES, Case};
 use crate::oracle::{Finding, Tally};
 use crate::session::Session;
 use crate::verdict::Verdict;
@@ -197,11 +197,21 @@ impl Report {
         command + &guest_words(options)
     }
 
+    /// The words that ask for the cases of this run.
+    fn all_words(&self) -> String {
+        if self.cases.len() == CASES.len() {
+            return " --catalogue".into();
+        }
+        self.cases.iter().map(|case| format!(" --case {}", case.name)).collect()
+    }
+
     /// Runs the cases that did not pass.
     fn cases_command(&self, seed: u64) -> String {
         let failed = self.cases.iter().filter(|case| case.verdict != Verdict::Pass);
         let names: String = failed.map(|case| format!(" --case {}", case.name)).collect();
-        let which = if names.is_empty() { " --catalogue" } else { &names };
+        let all = self.cases.len() == CASES.len() && self.cases.iter().all(|case| case.verdict != Verdict::Pass);
+        // What no case is to blame for takes all of them to show again.
+        let which = if names.is_empty() || all { self.all_words() } else { names };
         format!("cargo harness verify --seed {seed}{which}")
     }
 
@@ -397,6 +407,40 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_three() {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str));
+    }
+
+    fn report_of(names: &[&'static str]) -> Report {
+        let work = Work::Cases { names: names.to_vec() };
+        let setup = verify::Setup::default();
+        Report::new(&VerifyOptions { work, seed: 3, setup, timeout: std::time::Duration::from_secs(1) })
+    }
+
+    #[test]
+    fn a_case_passes_only_whole() {
+        let mut case = report_of(&["values/any"]).cases.remove(0);
+        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Inconclusive, Some("not run")));
+        let whole = Tally { calls: case.calls, checked: case.calls, mismatches: 0, missing: 0 };
+        for (tally, verdict) in [
+            (whole, Verdict::Pass),
+            (Tally { mismatches: 1, ..whole }, Verdict::Violation),
+            (Tally { missing: 1, ..whole }, Verdict::Inconclusive),
+            (Tally { checked: case.calls - 1, ..whole }, Verdict::Inconclusive),
+        ] {
+            case.ran(&tally);
+            assert_eq!((case.verdict, &case.note), (verdict, &None), "{tally:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_did_not_pass_is_run_again() {
+        let mut report = report_of(&["values/any", "pointers/null"]);
+        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        report.cases[0].verdict = Verdict::Pass;
+        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case pointers/null");
+        report.cases[1].verdict = Verdict::Pass;
+        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        let all: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+        assert_eq!(report_of(&all).cases_command(3), "cargo harness verify --seed 3 --catalogue");
     }
 
     #[test]

@@ -179,15 +179,9 @@ fn empty_journal(pid: u32) -> Journal {
     Journal { header, records: Vec::new() }
 }
 
-/// What an exact tracer prints about a call on plain memory.
-pub fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> CallEvent<'static> {
-    let old = (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
-    event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
-}
-
 /// What an exact tracer prints about a call, of which it can read these halves of the new setting at entry, and at
 /// whose end the kernel had this old setting to give.
-fn event_with(
+pub fn event_with(
     record: &Record,
     halves: [bool; 2],
     old: Option<OldItimerspec32>,
@@ -211,7 +205,7 @@ fn event_with(
         comm: COMM.into(),
         cpu,
         abi: Abi::I386,
-        entry_path: (record.step % 2 == 0).then_some(path),
+        entry_path: record.step.is_multiple_of(2).then_some(path),
         ufd: record.ufd,
         flags: record.flags,
         utmr,

@@ -5,10 +5,12 @@
 //! * that the journal is what the plan asks for: steps, order, processes, flags, pointers null or not, the bytes at
 //!   `utmr`, and descriptor numbers as far as they must be equal, different or given;
 //! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
-//!   model's, and that a failed call leaves `otmr` untouched;
+//!   model's, and that `otmr` is written as far as the kernel gets, and no further;
 //! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
 //!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
 //!   the entry path where the event names one, and a CPU that exists;
+//! * that what a probe at entry cannot read is not made up: a half that is not resident is null, with its errno, and what
+//!   the kernel copied is there all the same;
 //! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
 //! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
 //!
@@ -17,7 +19,9 @@
 //! * the order of events of different threads;
 //! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it fired;
 //! * what was at `otmr` before a call that succeeded, since only the workload saw it;
-//! * that an address in the journal is where the workload keeps its memory, beyond the event naming the same;
+//! * that an address in the journal is where the workload keeps its memory, beyond the event naming the same and its
+//!   place on a page being that of the plan;
+//! * whether the vDSO entered by `sysenter` or by `syscall`, which the CPU's maker decides;
 //! * which call a lost event was of, when calls that are alike follow each other.
 //!
 //! Memory is bounded by the plans that are not settled: an event is compared and forgotten.
