@@ -17,8 +17,8 @@ const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
 /// `BPF_MAP_TYPE_RINGBUF` came with this version.
 const MIN_KERNEL: (u32, u32) = (5, 8);
 
-/// Before this version, taking a trampoline off under a call that sleeps in it crashes the kernel (repaired by
-/// "bpf: Fix fexit trampoline.").
+/// Before this version, the kernel frees a trampoline that comes off while a call sleeps below it, and the call
+/// returns into what was freed (repaired by "bpf: Fix fexit trampoline.").
 const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
 
 // Of `include/uapi/linux/capability.h`.
