@@ -541,7 +541,7 @@ fn a_finding_reads_field_by_field() {
 fn calls_that_are_alike() -> Run {
     let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
     let open = Step::Open { slot: 0, kind: FdKind::Number(-1) };
-    simulated(&Plan { steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect() }, 1)
+    simulated(&Plan { steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect(), ..Plan::default() }, 1)
 }
 
 #[rstest]
@@ -600,7 +600,7 @@ fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
     steps.extend(std::iter::repeat_n(Step::Call(number), 8));
     steps.extend([Step::Call(timer), Step::Call(Call { slot: 2, ..timer }), Step::Call(timer), Step::Call(number)]);
     steps.extend([Step::Fork { steps: 1 }, Step::Call(timer)]);
-    let mut run = simulated(&Plan { steps }, 1);
+    let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
     lie(&mut run);
     for (record, event) in run.journal.records.iter().zip(&mut run.events) {
         *event = event_of(record, event.entry_ns, event.exit_ns.unwrap(), event.cpu);
@@ -619,7 +619,7 @@ fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
     steps.extend(std::iter::repeat_n(Step::Call(call), 6));
     steps.extend([Step::Fork { steps: 2 }, Step::Call(call), Step::Call(call), Step::Call(call), Step::Call(call), Step::Call(call)]);
-    let mut run = simulated(&Plan { steps }, 1);
+    let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
     run.events.drain(6 - missing..6);
     let findings = judge_all(&[run], missing as u64);
     assert_eq!((findings.mismatches(), findings.missing), (0, missing as u64), "{}", words(&findings));

@@ -20,8 +20,20 @@ pub const MAX_STEPS: usize = 1 << 20;
 /// A list of steps, done in order by one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// What kind of process does them.
+    pub process: Process,
     /// The steps.
     pub steps: Vec<Step>,
+}
+
+/// A kind of process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Process {
+    /// An i386 process.
+    #[default]
+    I386,
+    /// A 64-bit process that makes the call by `int 0x80`, with something in the upper half of every register.
+    Amd64,
 }
 
 /// One thing to do.
@@ -71,11 +83,24 @@ pub enum Silent {
     TimerSettime32,
     /// `timerfd_gettime32`, i386 326, on a timer of its own: it uses the function that copies the old setting out.
     TimerfdGettime32,
+    /// Only in a 64-bit process: `timerfd_settime`, x86-64 286, on a timer of its own.
+    NativeTimerfdSettime,
+    /// Only in a 64-bit process: `mlock2`, x86-64 325, the number that the call under test has for i386.
+    Mlock2,
 }
 
 impl Silent {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TimerfdSettime64, Self::TimerSettime32, Self::TimerfdGettime32];
+    pub const ALL: [Self; 5] =
+        [Self::TimerfdSettime64, Self::TimerSettime32, Self::TimerfdGettime32, Self::NativeTimerfdSettime, Self::Mlock2];
+
+    /// The kind of process that can make it.
+    pub const fn process(self) -> Process {
+        match self {
+            Self::TimerfdSettime64 | Self::TimerSettime32 | Self::TimerfdGettime32 => Process::I386,
+            Self::NativeTimerfdSettime | Self::Mlock2 => Process::Amd64,
+        }
+    }
 }
 
 /// What a slot of the descriptor table holds.
@@ -236,7 +261,7 @@ const HEADER_LEN: usize = 20;
 impl Plan {
     /// The plan's bytes: magic, version, length and FNV-1a checksum (little endian), then the steps.
     pub fn encode(&self) -> Vec<u8> {
-        let body = postcard::to_allocvec(&self.steps).expect("steps are plain data, which postcard always encodes");
+        let body = postcard::to_allocvec(&(self.process, &self.steps)).expect("steps are plain data, which postcard always encodes");
         let mut bytes = Vec::with_capacity(HEADER_LEN + body.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -262,8 +287,8 @@ impl Plan {
         if fnv1a(body).to_le_bytes() != bytes[12..HEADER_LEN] {
             return Err(PlanError::Checksum);
         }
-        let steps = postcard::from_bytes(body).map_err(|error| PlanError::Decode(alloc::format!("{error}")))?;
-        let plan = Self { steps };
+        let (process, steps) = postcard::from_bytes(body).map_err(|error| PlanError::Decode(alloc::format!("{error}")))?;
+        let plan = Self { process, steps };
         plan.validate()?;
         Ok(plan)
     }
@@ -286,6 +311,9 @@ impl Plan {
             }
             let fail = |reason| Err(PlanError::Step { index, reason });
             let known = |slot: u8| filled.get(usize::from(slot)).copied().unwrap_or(false);
+            if self.process != self.process_of(step) {
+                return fail("a step of another kind of process");
+            }
             if let Step::Call(call) = step
                 && let Some(reason) = call.utmr.fault(None).or(call.otmr.fault(Some(call.utmr)))
             {
@@ -304,6 +332,21 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The kind of process that can do a step: this plan's, if any can.
+    fn process_of(&self, step: &Step) -> Process {
+        let Step::Call(Call { utmr, otmr, entry, .. }) = step else {
+            return if let Step::Silent(call) = step { call.process() } else { self.process };
+        };
+        let either = |pointer| *utmr == pointer || *otmr == pointer;
+        if *entry == Entry::Vdso || either(Pointer::LastUserBytes) {
+            Process::I386
+        } else if either(Pointer::Across4Gib) || either(Pointer::StackLowHalf) {
+            Process::Amd64
+        } else {
+            self.process
+        }
     }
 
     /// Number of calls under test.
@@ -326,7 +369,8 @@ mod tests {
     fn example() -> Plan {
         let call =
             Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
-        Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Fork { steps: 1 }, Step::Call(call)] }
+        let steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Fork { steps: 1 }, Step::Call(call)];
+        Plan { process: Process::Amd64, steps }
     }
 
     #[test]
@@ -354,7 +398,7 @@ mod tests {
 
     #[test]
     fn steps_that_cannot_be_done_are_refused() {
-        let refused = |steps: Vec<Step>| Plan { steps }.validate().is_err();
+        let refused = |steps: Vec<Step>| Plan { steps, ..Plan::default() }.validate().is_err();
         let call =
             Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
         assert!(refused(vec![Step::Call(call)]));
@@ -378,6 +422,13 @@ mod tests {
             assert!(refused(with(utmr, otmr)), "{utmr:?} {otmr:?}");
         }
         assert!(!refused(with(edge(15), Pointer::OverUtmr(-15))));
+        // What only one kind of process can do.
+        assert!(refused(with(Pointer::Across4Gib, Pointer::Null)) && refused(with(Pointer::Null, Pointer::StackLowHalf)));
+        assert!(refused(vec![Step::Silent(Silent::Mlock2)]) && !refused(vec![Step::Silent(Silent::TimerSettime32)]));
+        let amd64 = |steps| Plan { process: Process::Amd64, steps }.validate();
+        assert!(amd64(with(Pointer::Across4Gib, Pointer::StackLowHalf)).is_ok());
+        assert!(amd64(with(Pointer::LastUserBytes, Pointer::Null)).is_err());
+        assert!(amd64(vec![Step::Silent(Silent::TimerSettime32)]).is_err());
         // What a child opens is not open in its parent.
         assert!(refused(vec![Step::Fork { steps: 1 }, Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)]));
     }

@@ -23,6 +23,11 @@ pub enum Pointer {
     /// The last 16 bytes that an i386 process can have: those before `IA32_PAGE_OFFSET` (`arch/x86/include/asm/page_64_types.h`
     /// and `processor.h`).
     LastUserBytes,
+    /// Only in a 64-bit process: 0xfffffff8, with resident memory on both sides of 4 GiB.
+    Across4Gib,
+    /// Only in a 64-bit process: the low half of the address of something on its stack, where nothing is mapped; the
+    /// upper half is no more looked at than those of the other registers.
+    StackLowHalf,
     /// Resident memory, this many bytes behind an address that is a multiple of 16.
     Unaligned(u8),
     /// Inside of a page.
@@ -93,9 +98,9 @@ impl Pointer {
     /// [`Pointer::OverUtmr`] only `utmr` can tell.
     pub const fn page_at(self, offset: i32) -> Page {
         match self {
-            Self::Null | Self::Literal(_) | Self::OverUtmr(_) => Page::Unmapped,
+            Self::Null | Self::Literal(_) | Self::StackLowHalf | Self::OverUtmr(_) => Page::Unmapped,
             Self::LastUserBytes if offset >= ITIMERSPEC32_SIZE as i32 => Page::Unmapped,
-            Self::Valid | Self::LastUserBytes | Self::Unaligned(_) => Page::Resident,
+            Self::Valid | Self::LastUserBytes | Self::Across4Gib | Self::Unaligned(_) => Page::Resident,
             Self::On(page) => page,
             Self::Edge { before, first, .. } if offset < before as i32 => first,
             Self::Edge { next, .. } => next,
@@ -110,8 +115,8 @@ impl Pointer {
             (Self::Edge { before, .. }, _) if !distance_is_fine(before) => Some("a pointer that is not across a page edge"),
             (Self::OverUtmr(_), None) => Some("utmr over itself"),
             (Self::OverUtmr(by), _) if by.unsigned_abs() > FARTHEST => Some("an otmr that is too far from utmr"),
-            (Self::OverUtmr(_), Some(Self::Null | Self::Literal(_))) => Some("an otmr over a utmr without memory"),
-            (Self::LastUserBytes, Some(Self::LastUserBytes)) => Some("the last bytes twice"),
+            (Self::OverUtmr(_), Some(Self::Null | Self::Literal(_) | Self::StackLowHalf)) => Some("an otmr over a utmr without memory"),
+            (Self::LastUserBytes, Some(Self::LastUserBytes)) | (Self::Across4Gib, Some(Self::Across4Gib)) => Some("the last bytes twice"),
             _ => None,
         }
     }

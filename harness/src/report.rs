@@ -411,7 +411,7 @@ mod tests {
 
     fn report_of(names: &[&'static str]) -> Report {
         let work = Work::Cases { names: names.to_vec() };
-        let setup = verify::Setup::default();
+        let setup = Setup::default();
         Report::new(&VerifyOptions { work, seed: 3, setup, timeout: std::time::Duration::from_secs(1) })
     }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::frame::{Exit, Fault, Reply, Request, Stream};
 use settime32_abi::journal::Journal;
-use settime32_abi::plan::Plan;
+use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{Deadline, Vm, WORKLOAD_PATH};
+use crate::boot::{Deadline, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::Oracle;
 
@@ -110,7 +110,11 @@ impl Session {
     pub fn run_plan(&mut self, index: u64, plan: Plan) -> Result<(), Failure> {
         let id = self.next_workload;
         self.next_workload += 1;
-        let argv = [WORKLOAD_PATH, "-", "-"].map(str::to_string).to_vec();
+        let program = match plan.process {
+            Process::I386 => WORKLOAD_PATH,
+            Process::Amd64 => WORKLOAD64_PATH,
+        };
+        let argv = [program, "-", "-"].map(str::to_string).to_vec();
         self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin: plan.encode(), uid: None });
         let inject = self.options.inject.filter(|_| id == FIRST_WORKLOAD);
         self.cause(inject, id);

@@ -21,7 +21,9 @@ pub const CALLS_PER_PLAN: u64 = 10_000;
 /// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Attach {
-    /// kprobes and a return probe.
+    /// The cheaper one that works.
+    Auto,
+    /// kprobes, and return probes on returns.
     Kprobe,
     /// fentry and fexit.
     Fentry,

@@ -39,6 +39,11 @@ impl Memory {
             Pointer::Null => 0,
             Pointer::Literal(address) => address,
             Pointer::OverUtmr(by) => utmr.wrapping_add_signed(by.into()),
+            Pointer::StackLowHalf => 0x7ffd_1230,
+            Pointer::Across4Gib => {
+                one(0, Page::Resident);
+                one(0xffff_fff8, Page::Resident)
+            }
             Pointer::LastUserBytes => one(0xffff_dff0, Page::Resident),
             Pointer::Valid => one(edge + 0x100, Page::Resident),
             Pointer::Unaligned(by) => one(edge + 0x100 + u32::from(by), Page::Resident),

@@ -166,7 +166,9 @@ impl Machine {
             entry,
         };
         run.journal.records.push(record);
-        run.events.push(event_with(&record, halves, old, entry_ns, exit_ns, self.rng.next_u32() % CPUS));
+        let cpu = self.rng.next_u32() % CPUS;
+        let abi = if run.plan.process == settime32_abi::plan::Process::I386 { Abi::I386 } else { Abi::X86_64 };
+        run.events.push(CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) });
     }
 }
 

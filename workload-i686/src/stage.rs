@@ -4,6 +4,7 @@
 //! A page that must not be resident is not touched between its making and the call, so what is in it is known by how
 //! it was made. Nothing here allocates between the two, since a hole must stay one.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -30,6 +31,9 @@ const NEXT_PAGE: usize = 2 * PAGE;
 const INSIDE: usize = 0x200;
 /// `IA32_PAGE_OFFSET`: an i386 process has nothing from here on.
 const USER_END: usize = 0xffff_e000;
+
+/// The address of [`Pointer::Across4Gib`].
+const ACROSS_4_GIB: usize = 0xffff_fff8;
 
 /// Bytes around a pointer that may be of interest: another structure overlaps by a byte at least.
 const IMAGE_LEN: usize = ITIMERSPEC32_SIZE + 2 * FARTHEST as usize;
@@ -72,6 +76,8 @@ pub struct Stage {
 struct Region {
     start: usize,
     file_offset: usize,
+    /// The pages around 4 GiB are mapped.
+    across_4_gib: Cell<bool>,
 }
 
 impl Stage {
@@ -146,7 +152,7 @@ impl Region {
         let flags = flags | MapFlags::MAP_32BIT;
         // SAFETY: the kernel picks an address where nothing is mapped.
         let start = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) }?;
-        Ok(Self { start: start.addr().get(), file_offset })
+        Ok(Self { start: start.addr().get(), file_offset, across_4_gib: Cell::new(false) })
     }
 
     /// Makes the pages that the pointer needs and gives its address.
@@ -162,6 +168,15 @@ impl Region {
                 write(address, &image[FARTHEST.into()..FARTHEST as usize + ITIMERSPEC32_SIZE]);
                 return Ok(address as u32);
             }
+            Pointer::Across4Gib => {
+                self.map_across_4_gib()?;
+                write(ACROSS_4_GIB, &image[FARTHEST.into()..FARTHEST as usize + ITIMERSPEC32_SIZE]);
+                return Ok(ACROSS_4_GIB as u32);
+            }
+            Pointer::StackLowHalf => {
+                let address = (&raw const next_page).addr() as u32;
+                return nothing_at(address).map(|()| address);
+            }
             Pointer::Valid | Pointer::On(_) => next_page + INSIDE,
             Pointer::Unaligned(by) => next_page + INSIDE + usize::from(by),
             Pointer::Edge { before, .. } => next_page - usize::from(before),
@@ -174,6 +189,16 @@ impl Region {
         let last = pointer.page_at(ITIMERSPEC32_SIZE as i32 - 1);
         self.make_page(next_page, last, first_byte + on_first, &image[on_first..], file)?;
         Ok(u32::try_from(address).expect("the memory was mapped below 4 GiB"))
+    }
+
+    /// Maps the pages on both sides of 4 GiB, which are taken away with the region's others.
+    fn map_across_4_gib(&self) -> Result<(), Errno> {
+        let first = ACROSS_4_GIB & !(PAGE - 1);
+        for page in [first, first.checked_add(PAGE).ok_or(Errno::EOVERFLOW)?] {
+            map_anonymous(page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_FIXED_NOREPLACE)?;
+        }
+        self.across_4_gib.set(true);
+        Ok(())
     }
 
     /// Makes one page that holds these bytes at this address, as far as such a page holds any.
@@ -208,6 +233,10 @@ impl Region {
     }
 
     fn clear(&self) -> Result<(), Errno> {
+        if self.across_4_gib.take() {
+            // SAFETY: both pages were mapped by `map_across_4_gib`, where nothing was.
+            unsafe { munmap(pointer_to(ACROSS_4_GIB & !(PAGE - 1)), 2 * PAGE) }?;
+        }
         let len = NonZeroUsize::new(REGION_LEN).ok_or(Errno::EINVAL)?;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE | MapFlags::MAP_FIXED;
         // SAFETY: the address space is this region's own.

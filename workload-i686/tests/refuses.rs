@@ -3,7 +3,7 @@
 use std::fs;
 
 use assert_cmd::Command;
-use settime32_abi::plan::{FdKind, Plan, Step};
+use settime32_abi::plan::{FdKind, Plan, Process, Step};
 use tempfile::NamedTempFile;
 
 fn workload() -> Command {
@@ -37,10 +37,10 @@ fn a_plan_that_is_not_there() {
 
 #[test]
 fn plans_that_are_damaged() {
-    let good = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Closed }] }.encode();
+    let good = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Closed }], ..Plan::default() }.encode();
     refused(b"", "not a plan: the magic number is missing");
     refused(b"#!/bin/sh\necho this is no plan\n", "not a plan: the magic number is missing");
-    refused(&good[..good.len() - 1], "plan is truncated or too long: 3 bytes after the header, expected 4");
+    refused(&good[..good.len() - 1], "plan is truncated or too long: 4 bytes after the header, expected 5");
     let mut version = good.clone();
     version[4] = 9;
     refused(&version, "plan of format version 9, but this program reads version 2");
@@ -50,7 +50,15 @@ fn plans_that_are_damaged() {
 }
 
 #[test]
+fn plans_for_another_kind_of_process() {
+    let other = if cfg!(target_arch = "x86_64") { Process::I386 } else { Process::Amd64 };
+    let file = NamedTempFile::new().unwrap();
+    fs::write(file.path(), Plan { process: other, ..Plan::default() }.encode()).unwrap();
+    workload().arg(file.path()).arg("-").assert().code(2).stdout("");
+}
+
+#[test]
 fn plans_that_cannot_be_done() {
-    let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3 }] };
+    let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3 }], ..Plan::default() };
     refused(&plan.encode(), "step 1 of the plan cannot be done: a fork past the end");
 }

@@ -55,7 +55,7 @@ impl Guest {
         match self {
             Self::Ebpf => &["tracer-ebpf", "abi"],
             Self::Workload => &["workload-i686", "abi"],
-            Self::Static { .. } => &["tracer", "tracer-ebpf", "harness/agent", "abi"],
+            Self::Static { .. } => &["tracer", "tracer-ebpf", "harness/agent", "workload-i686", "abi"],
         }
     }
 }

@@ -24,12 +24,15 @@ static AGENT: Program = program!("settime32-agent", "SETTIME32_STUB_REASON_SETTI
 static BARE_INIT: Program = program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
 static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
+static WORKLOAD64: Program = program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
 
 /// Where the tracer is in the guest.
 pub const TRACER_PATH: &str = "/bin/settime32-tracer";
 /// Where the workload is in the guest.
 pub const WORKLOAD_PATH: &str = "/bin/settime32-workload";
-/// The name that the kernel gives the workload's process: the file's, cut to `TASK_COMM_LEN - 1` bytes.
+/// Where its 64-bit twin is in the guest.
+pub const WORKLOAD64_PATH: &str = "/bin/settime32-workload64";
+/// The name that the kernel gives the process of either: the file's, cut to `TASK_COMM_LEN - 1` bytes.
 pub(crate) const WORKLOAD_COMM: &str = "settime32-workl";
 
 impl Program {
@@ -52,6 +55,7 @@ pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
     archive.file("init", 0o755, AGENT.content()?);
     archive.file(TRACER_PATH, 0o755, TRACER.content()?);
     archive.file(WORKLOAD_PATH, 0o755, WORKLOAD.content()?);
+    archive.file(WORKLOAD64_PATH, 0o755, WORKLOAD64.content()?);
     let mut order = String::new();
     for path in &kernel.modules {
         let name = path.file_name().expect("a module is a file").to_string_lossy();

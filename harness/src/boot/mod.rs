@@ -25,7 +25,7 @@ pub use accelerator::{Accelerator, Choice};
 pub use console::{Symptom, triage};
 pub(crate) use initramfs::WORKLOAD_COMM;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
-pub use initramfs::{TRACER_PATH, WORKLOAD_PATH};
+pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 pub use machine::{Cpu, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;

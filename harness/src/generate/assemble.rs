@@ -44,7 +44,7 @@ pub(super) fn assemble(genes: impl Iterator<Item = Gene>, calls: usize, mix: &Mi
     close_fork(&mut body, fork);
     let mut steps = prologue(&body);
     steps.append(&mut body);
-    Plan { steps }
+    Plan { steps, ..Plan::default() }
 }
 
 fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix: &Mix) {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use settime32_abi::errno;
 use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Journal};
 use settime32_abi::output::{Abi, EntryPath, Halves};
-use settime32_abi::plan::{Call, Plan, Step};
+use settime32_abi::plan::{Call, Plan, Process, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
@@ -302,7 +302,10 @@ impl Replay {
             tid: self.pids[call],
             comm: self.comm,
             cpu: self.cpus,
-            abi: Abi::I386,
+            abi: match self.plan.process {
+                Process::I386 => Abi::I386,
+                Process::Amd64 => Abi::X86_64,
+            },
             ufd: record.ufd,
             flags: record.flags,
             entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),

@@ -217,7 +217,10 @@ fn memory_lies(call: &Call, record: &Record, must: &mut impl FnMut(&'static str,
     must("utmr", fits(call.utmr, record.utmr, record.utmr), format!("{:?}", call.utmr), format!("{:#x}", record.utmr));
     must("otmr", fits(call.otmr, record.otmr, record.utmr), format!("{:?}", call.otmr), format!("{:#x}", record.otmr));
     let near = record.utmr != 0 && record.otmr != 0 && (record.utmr.abs_diff(record.otmr) as usize) < ITIMERSPEC32_SIZE;
-    let apart = !near || [call.utmr, call.otmr].iter().any(|pointer| matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_)));
+    let apart = !near
+        || [call.utmr, call.otmr]
+            .iter()
+            .any(|pointer| matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_) | Pointer::StackLowHalf));
     must("otmr", apart, "memory of its own".to_owned(), format!("{:#x} with utmr {:#x}", record.otmr, record.utmr));
     for (field, there, found) in
         [("utmr_there", memory::utmr_there(call), record.utmr_there), ("otmr_there", memory::otmr_there(call), record.otmr_there)]
@@ -253,6 +256,8 @@ fn fits(pointer: Pointer, address: u32, utmr: u32) -> bool {
         Pointer::Valid => address != 0,
         Pointer::Literal(literal) => address == literal,
         Pointer::LastUserBytes => address == 0xffff_dff0,
+        Pointer::Across4Gib => address == 0xffff_fff8,
+        Pointer::StackLowHalf => address != 0,
         Pointer::Unaligned(by) => address % 16 == u32::from(by),
         Pointer::On(_) => address != 0 && address % PAGE_SIZE <= PAGE_SIZE - ITIMERSPEC32_SIZE as u32,
         Pointer::Edge { before, .. } => address != 0 && address % PAGE_SIZE == PAGE_SIZE - u32::from(before),

@@ -15,8 +15,14 @@ pub(super) fn vdso(script: &mut Script) {
     by(script, Entry::Vdso);
 }
 
+/// A 64-bit process has no `__kernel_vsyscall`, but can use the i386 entry.
+pub(super) fn from_64_bits(script: &mut Script) {
+    script.in_64_bits();
+    by(script, Entry::Int80);
+}
+
 fn by(script: &mut Script, entry: Entry) {
-    let Plan { steps } = generate::plan(script.word().into(), 0, CALLS);
+    let Plan { steps, .. } = generate::plan(script.word().into(), 0, CALLS);
     for step in steps {
         script.step(match step {
             Step::Call(call) => Step::Call(Call { entry, ..call }),

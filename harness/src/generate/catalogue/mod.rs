@@ -71,9 +71,18 @@ pub const CASES: &[Case] = &[
     case("pointers/any-pages", "every two kinds of page on either side of an edge", pointers::any_pages),
     case("entry/int80", "any call, by int 0x80", entry::int80),
     case("entry/vdso", "any call, through the vDSO: syscall or sysenter, as the CPU's maker has it (--cpu)", entry::vdso),
+    case("entry/int80-from-64bit", "any call, by int 0x80 from a 64-bit process with dirty upper halves", entry::from_64_bits),
+    case(
+        "pointers/64bit-stack",
+        "from a 64-bit process: the low half of its stack's address, where nothing is",
+        pointers::stack_of_64_bits,
+    ),
+    case("pointers/across-4-gib", "from a 64-bit process: memory that goes on beyond 4 GiB", pointers::across_4_gib),
     case("silence/timerfd-settime64", "the call's 64-bit sibling of i386 between calls", silence::timerfd_settime64),
     case("silence/timer-settime32", "POSIX timers, which copy their settings by the same functions", silence::timer_settime32),
     case("silence/timerfd-gettime32", "reads of timers, which copy settings out by the same function", silence::timerfd_gettime32),
+    case("silence/native-timerfd-settime", "the call's sibling of x86-64 between calls by int 0x80", silence::native),
+    case("silence/mlock2", "the call that has the same number for x86-64, between calls by int 0x80", silence::mlock2),
 ];
 
 /// The case of this name.

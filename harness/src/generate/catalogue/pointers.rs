@@ -146,3 +146,24 @@ pub(super) fn any_pages(script: &mut Script) {
         }
     }
 }
+
+pub(super) fn stack_of_64_bits(script: &mut Script) {
+    script.in_64_bits();
+    begin(script);
+    for _ in 0..20 {
+        both_ways(script, [Pointer::StackLowHalf]);
+    }
+}
+
+pub(super) fn across_4_gib(script: &mut Script) {
+    script.in_64_bits();
+    begin(script);
+    for _ in 0..10 {
+        with(script, Pointer::Across4Gib, Pointer::Valid);
+        with(script, Pointer::Valid, Pointer::Across4Gib);
+        with(script, Pointer::Across4Gib, Pointer::Null);
+        for by in [-15, -8, -4, 0, 1, 4, 7] {
+            with(script, Pointer::Across4Gib, Pointer::OverUtmr(by));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +11,7 @@ use crate::generate::values::{self, TimeGene};
 
 /// A plan being written.
 pub(super) struct Script {
+    process: Process,
     steps: Vec<Step>,
     rng: TestRng,
 }
@@ -18,11 +19,16 @@ pub(super) struct Script {
 impl Script {
     pub(super) fn new(name: &str, seed: u64) -> Self {
         let key = Sha256::new().chain_update(b"settime32 case").chain_update(seed.to_le_bytes()).chain_update(name).finalize();
-        Self { steps: Vec::new(), rng: TestRng::from_seed(RngAlgorithm::ChaCha, &key) }
+        Self { process: Process::I386, steps: Vec::new(), rng: TestRng::from_seed(RngAlgorithm::ChaCha, &key) }
     }
 
     pub(super) fn into_plan(self) -> Plan {
-        Plan { steps: self.steps }
+        Plan { process: self.process, steps: self.steps }
+    }
+
+    /// Has the plan done by a 64-bit process.
+    pub(super) fn in_64_bits(&mut self) {
+        self.process = Process::Amd64;
     }
 
     pub(super) fn step(&mut self, step: Step) {

@@ -16,6 +16,16 @@ pub(super) fn timerfd_gettime32(script: &mut Script) {
     around(script, Silent::TimerfdGettime32);
 }
 
+pub(super) fn native(script: &mut Script) {
+    script.in_64_bits();
+    around(script, Silent::NativeTimerfdSettime);
+}
+
+pub(super) fn mlock2(script: &mut Script) {
+    script.in_64_bits();
+    around(script, Silent::Mlock2);
+}
+
 /// Calls of all kinds, each after silent ones: what a tracer keeps of those would show in the next event.
 fn around(script: &mut Script, silent: Silent) {
     script.timer(0, Clock::Monotonic);

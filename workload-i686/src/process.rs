@@ -1,0 +1,260 @@
+//! The kernel that this process runs on. How it is entered is the machine's part ([`machine`]).
+//!
+//! Calls that take times are made by number, never through the C library: its wrappers choose other calls, and its
+//! `time_t` of i386 ends in 2038.
+
+use std::ffi::CString;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::process::exit;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::eventfd::EventFd;
+use nix::sys::prctl::get_name;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socket, socketpair,
+};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, dup, dup2_raw, fork, getpid, gettid, pipe};
+use settime32_abi::event::COMM_LEN;
+use settime32_abi::journal::Clocks;
+use settime32_abi::plan::{Clock, Entry, Other, Silent};
+use settime32_abi::timespec::NSEC_PER_SEC;
+
+#[cfg(target_arch = "x86_64")]
+use crate::amd64 as machine;
+#[cfg(target_arch = "x86")]
+use crate::i386 as machine;
+use crate::interpret::Failure;
+use crate::kernel::{ChildError, Identity, Kernel, Source};
+use machine::{Doors, number};
+
+/// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+/// `CAP_WAKE_ALARM`, as a bit of the second word.
+const WAKE_ALARM: u32 = 1 << (35 - 32);
+
+/// Numbers from here on are given to no descriptor: the table of a plan is far smaller.
+const FIRST_CLOSED_NUMBER: RawFd = 900;
+
+/// `struct __kernel_timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct KernelTimespec {
+    pub tv_sec: i64,
+    pub tv_nsec: i64,
+}
+
+/// `struct __kernel_itimerspec`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct KernelItimerspec {
+    pub it_interval: KernelTimespec,
+    pub it_value: KernelTimespec,
+}
+
+/// One of the two `struct __user_cap_data_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// The calling process.
+#[derive(Debug)]
+pub struct ThisProcess {
+    identity: Identity,
+    doors: Doors,
+}
+
+impl ThisProcess {
+    /// The calling process, whose only thread this must be.
+    pub fn new() -> Self {
+        Self { identity: ask_identity(), doors: Doors::find() }
+    }
+}
+
+impl Default for ThisProcess {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn ask_identity() -> Identity {
+    Identity { pid: getpid().as_raw().cast_unsigned(), tid: gettid().as_raw().cast_unsigned() }
+}
+
+impl Kernel for ThisProcess {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn comm(&self) -> Result<[u8; COMM_LEN], Errno> {
+        let name: CString = get_name()?;
+        let mut comm = [0; COMM_LEN];
+        comm[..name.count_bytes()].copy_from_slice(name.to_bytes());
+        Ok(comm)
+    }
+
+    fn clocks(&self) -> Result<Clocks, Errno> {
+        let monotonic_before = read_clock(Clock::Monotonic)?;
+        let realtime = read_clock(Clock::Realtime)?;
+        let monotonic_after = read_clock(Clock::Monotonic)?;
+        let nanos = |time: KernelTimespec| time.tv_sec * NSEC_PER_SEC + time.tv_nsec;
+        Ok(Clocks {
+            monotonic_before_ns: nanos(monotonic_before),
+            realtime_ns: nanos(realtime),
+            monotonic_after_ns: nanos(monotonic_after),
+        })
+    }
+
+    fn open(&mut self, source: Source) -> Result<RawFd, Errno> {
+        Ok(match source {
+            // SAFETY: both arguments are plain numbers.
+            Source::Timer(clock) => return Errno::result(unsafe { checked(number::TIMERFD_CREATE, [clock.id() as usize, 0, 0, 0]) }?),
+            Source::Dup(fd) => dup(borrow(fd))?,
+            Source::Passed(fd) => pass(borrow(fd))?,
+            Source::Path => open("/", OFlag::O_PATH, Mode::empty())?,
+            Source::NotATimer(Other::Eventfd) => EventFd::new()?.into(),
+            Source::NotATimer(Other::Pipe) => pipe()?.0,
+            Source::NotATimer(Other::Socket) => socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?,
+            Source::NotATimer(Other::Directory) => open("/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?,
+        }
+        .into_raw_fd())
+    }
+
+    fn closed_number(&mut self, slot: u8) -> Result<RawFd, Errno> {
+        let number = FIRST_CLOSED_NUMBER + RawFd::from(slot);
+        if is_open(number)? {
+            return Err(Errno::EEXIST);
+        }
+        let other = open("/", OFlag::O_PATH, Mode::empty())?;
+        // SAFETY: nothing is open under this number, so that nothing loses its descriptor.
+        drop(unsafe { dup2_raw(&other, number) }?);
+        if is_open(number)? { Err(Errno::EEXIST) } else { Ok(number) }
+    }
+
+    fn close(&mut self, fd: RawFd) {
+        // SAFETY: the interpreter gives up what `open` made, once.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+
+    #[inline]
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+        // SAFETY: the caller answers for the pointers.
+        unsafe { self.doors.settime32(entry, [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr]) }
+    }
+
+    fn set_clock(&mut self) -> Result<(), Errno> {
+        let now = read_clock(Clock::Realtime)?;
+        // SAFETY: the call reads one `__kernel_timespec`.
+        unsafe { checked(number::CLOCK_SETTIME, [Clock::Realtime.id() as usize, &raw const now as usize, 0, 0]) }?;
+        Ok(())
+    }
+
+    fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno> {
+        let header = [CAPABILITY_VERSION, 0];
+        let mut words = [Capabilities::default(); 2];
+        // SAFETY: the call reads the header and writes both words.
+        unsafe { checked(number::CAPGET, [header.as_ptr() as usize, words.as_mut_ptr() as usize, 0, 0]) }?;
+        words[1].effective = if allowed { words[1].effective | WAKE_ALARM } else { words[1].effective & !WAKE_ALARM };
+        // SAFETY: the call reads the header and both words.
+        unsafe { checked(number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0]) }.map(drop)
+    }
+
+    fn silent(&mut self, call: Silent) -> Result<(), Errno> {
+        machine::silent(call)
+    }
+
+    fn wait_readable(&mut self, fd: RawFd, timeout_ms: u16) -> Result<(), Errno> {
+        poll(&mut [PollFd::new(borrow(fd), PollFlags::POLLIN)], timeout_ms).map(drop)
+    }
+
+    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+        // SAFETY: this process has one thread, so that the child may do all that its parent may.
+        match unsafe { fork() }.map_err(|errno| ChildError::NoChild { action: "fork", errno })? {
+            ForkResult::Child => {
+                self.identity = ask_identity();
+                let done = work(self);
+                if let Err(failure) = done {
+                    eprintln!("settime32-workload: {failure}");
+                }
+                // Nothing of this process is buffered, so that exit's own work has nothing to repeat.
+                exit(done.is_err().into())
+            }
+            ForkResult::Parent { child } => match waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+                Ok(WaitStatus::Exited(_, code)) => Err(ChildError::Failed { code }),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Err(ChildError::Killed { signal: signal as i32 }),
+                Ok(_) => Err(ChildError::NoChild { action: "wait for the end of the forked child", errno: Errno::EINTR }),
+                Err(errno) => Err(ChildError::NoChild { action: "wait for the forked child", errno }),
+            },
+        }
+    }
+}
+
+/// A descriptor of the interpreter's table, for the time of one call.
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the interpreter closes a descriptor only when it gives up its number.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Calls with a new timer's descriptor and closes it again.
+pub(crate) fn on_own_timer(call: impl FnOnce(usize) -> Result<i32, Errno>) -> Result<(), Errno> {
+    // SAFETY: both arguments are plain numbers.
+    let fd = unsafe { checked(number::TIMERFD_CREATE, [Clock::Monotonic.id() as usize, 0, 0, 0]) }?;
+    let done = call(fd.cast_unsigned() as usize).map(drop);
+    // SAFETY: the descriptor was made just now.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    done
+}
+
+fn is_open(fd: RawFd) -> Result<bool, Errno> {
+    match fcntl(borrow(fd), FcntlArg::F_GETFD) {
+        Ok(_) => Ok(true),
+        Err(Errno::EBADF) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Sends a descriptor through a socket pair and receives the new one.
+fn pass(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let (from, to) = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::empty())?;
+    let rights = [fd.as_raw_fd()];
+    sendmsg::<()>(from.as_raw_fd(), &[IoSlice::new(b"x")], &[ControlMessage::ScmRights(&rights)], MsgFlags::empty(), None)?;
+    let (mut byte, mut space) = ([0], nix::cmsg_space!(RawFd));
+    let mut slices = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg::<()>(to.as_fd().as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(passed) = control
+            && let [passed] = passed[..]
+        {
+            // SAFETY: the kernel made this descriptor for us just now.
+            return Ok(unsafe { OwnedFd::from_raw_fd(passed) });
+        }
+    }
+    Err(Errno::ENOMSG)
+}
+
+fn read_clock(clock: Clock) -> Result<KernelTimespec, Errno> {
+    let mut time = KernelTimespec::default();
+    // SAFETY: the call writes one `__kernel_timespec`.
+    unsafe { checked(number::CLOCK_GETTIME, [clock.id() as usize, &raw mut time as usize, 0, 0]) }?;
+    Ok(time)
+}
+
+/// A system call by this process's own numbers, whose failure is an error.
+///
+/// # Safety
+///
+/// The kernel must not be made to write where Rust does not expect it.
+pub(crate) unsafe fn checked(number: u32, arguments: [usize; 4]) -> Result<i32, Errno> {
+    // SAFETY: the caller's promise.
+    let ret = unsafe { machine::syscall(number, arguments) };
+    if (-4095..0).contains(&ret) { Err(Errno::from_raw(-ret)) } else { Ok(ret) }
+}
