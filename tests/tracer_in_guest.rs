@@ -6,7 +6,7 @@ use std::time::Duration;
 use rstest::{fixture, rstest};
 use settime32_abi::frame::Exit;
 use settime32_abi::output::{CallEvent, Summary};
-use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use settime32_harness::boot::{Deadline, TRACER_PATH, WORKLOAD_PATH};
 use settime32_harness::programs::{Programs, Ran};
@@ -36,7 +36,7 @@ fn plan() -> Plan {
     steps.extend(vec![call.clone(); CALLS / 2]);
     steps.push(Step::Fork { steps: (CALLS / 2) as u16 });
     steps.extend(vec![call; CALLS / 2]);
-    Plan { steps }
+    Plan { process: Process::I386, steps }
 }
 
 /// Starts the tracer with JSON output and waits until it is attached.
