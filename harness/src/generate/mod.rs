@@ -38,7 +38,7 @@ pub struct Mix {
 
 impl Mix {
     /// For plans of thousands of calls: waits and forks take as long as hundreds of calls, so they are rare.
-    pub const BULK: Self = Self { set_clock: 437, reopen: 1638, wait: 16, fork: 33 };
+    pub const BULK: Self = Self { set_clock: 110, reopen: 1638, wait: 16, fork: 33 };
     /// For plans of a few calls, in which each of them should still come up.
     pub const DENSE: Self = Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500 };
 }
