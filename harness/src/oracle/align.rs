@@ -122,11 +122,21 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
         if hopeless && let Some(gap) = self.far_gap() { Move::Miss(gap) } else { best }
     }
 
+    /// The nearest place where all that is in view fits; failing that, where most in a row does, since a tracer that
+    /// loses events may lose some more right after.
     fn far_gap(&self) -> Option<usize> {
-        let fits = |gap: usize| {
-            let pairs = self.queue.len().min(self.calls_left - gap).min(LOOK_AHEAD);
-            (0..pairs).all(|pair| self.agree(pair, gap + pair))
-        };
-        (LOOK_AHEAD + 1..self.calls_left).find(|gap| fits(*gap))
+        let in_view = |gap: usize| self.queue.len().min(self.calls_left - gap).min(LOOK_AHEAD);
+        let run = |gap: usize| (0..in_view(gap)).take_while(|pair| self.agree(*pair, gap + pair)).count();
+        let mut longest = (0, None);
+        for gap in 1..self.calls_left {
+            let found = run(gap);
+            if found == in_view(gap) {
+                return Some(gap);
+            }
+            if found > longest.0 {
+                longest = (found, Some(gap));
+            }
+        }
+        longest.1
     }
 }

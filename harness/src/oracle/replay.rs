@@ -19,7 +19,7 @@ use crate::model::{Model, Outcome, memory};
 /// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
 const BATCH: usize = 64;
 /// Events that differ before long gaps are no longer looked for: then it is not a gap.
-const FAR_SEARCHES: u32 = 64;
+const FAR_SEARCHES: u32 = 4096;
 /// Events of no call that are kept to be told apart from altered ones.
 const STRAYS: usize = 4096;
 
