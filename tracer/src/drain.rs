@@ -58,6 +58,9 @@ pub struct Rest {
     pub results_lost: u64,
 }
 
+/// Calls that are printed before signals, the command and the clock are looked at again.
+const TURN: u64 = 10_000;
+
 /// The way of events to standard output.
 pub struct Drain {
     ring: RingBuf<MapData>,
@@ -82,9 +85,11 @@ impl Drain {
 
     /// Prints calls as they come, until something ends that.
     pub fn run(&mut self, signals: &Signals, mut command: Option<&mut GatedCommand>, duration: Option<Duration>) -> Result<Ended> {
-        let deadline = duration.map(|duration| Instant::now() + duration);
+        // A duration past the end of the clock is no limit.
+        let deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
         loop {
-            match self.take_all() {
+            // In turns, since calls may come as fast as they are printed, and a signal must not wait for them to end.
+            match self.take(TURN) {
                 Err(SinkError::ReaderGone) => return Ok(Ended::ReaderGone),
                 other => other?,
             }
@@ -99,7 +104,7 @@ impl Drain {
 
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
     pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<Rest, SinkError> {
-        self.take_all()?;
+        self.take(u64::MAX)?;
         let mut rest = Rest::default();
         for raw in in_flight.iter().take(usize::try_from(self.limit - self.reported).unwrap_or(usize::MAX)) {
             if has(raw, flag::RESULT_LOST) {
@@ -127,9 +132,10 @@ impl Drain {
         Ok(())
     }
 
-    /// Takes what is in the buffer, and lets nothing of it wait.
-    fn take_all(&mut self) -> Result<(), SinkError> {
-        while self.reported < self.limit {
+    /// Takes what is in the buffer, `most` calls at the most, and lets nothing of it wait.
+    fn take(&mut self, most: u64) -> Result<(), SinkError> {
+        let until = self.limit.min(self.reported.saturating_add(most));
+        while self.reported < until {
             let Some(record) = self.ring.next() else { break };
             // A copy, so that the kernel can use the room while the line is made.
             let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
