@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use settime32_abi::event::{Counter, RawEvent, flag};
 
-use crate::maps::{count, in_flight, release, submit};
+use crate::maps::{count, in_flight, release, report_lost_result, submit};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
@@ -25,6 +25,17 @@ pub(crate) fn leave(ret: i64) {
         count(Counter::LostInFlight);
     }
     release(tid);
+}
+
+/// A thread is about to be gone: a call of it that is still in flight returned unseen, since a thread does not exit inside
+/// of one, and no later call of it will tell.
+#[inline(always)]
+pub(crate) fn thread_exits() {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    if let Some(event) = in_flight(tid) {
+        report_lost_result(event);
+        release(tid);
+    }
 }
 
 /// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy

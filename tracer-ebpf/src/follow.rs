@@ -70,8 +70,10 @@ pub(crate) fn exec(ctx: &TracePointContext) {
 /// A thread that exits leaves the set, so that its id can be given to a stranger.
 #[inline(always)]
 pub(crate) fn exit() {
-    // Most threads of the system were never in the set, and then there is nothing to remove.
-    _ = FOLLOWED.remove(current_tid());
+    if enabled() {
+        // Most threads of the system were never in the set, and then there is nothing to remove.
+        _ = FOLLOWED.remove(current_tid());
+    }
 }
 
 #[inline(always)]

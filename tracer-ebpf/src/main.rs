@@ -14,8 +14,8 @@ mod follow;
 mod maps;
 mod registers;
 
-use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, tracepoint};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint, tracepoint};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext};
 
 use crate::registers::Registers;
 
@@ -90,9 +90,10 @@ pub fn settime32_exec(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// On `sched:sched_process_exit`; attached only when a command is followed.
-#[tracepoint]
-pub fn settime32_exit(_ctx: TracePointContext) -> u32 {
+/// On `sched_process_exit`, by its raw tracepoint, which needs no tracefs.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn settime32_exit(_ctx: RawTracePointContext) -> i32 {
+    exit::thread_exits();
     follow::exit();
     0
 }

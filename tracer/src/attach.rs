@@ -10,8 +10,9 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::fentry::FEntryLinkId;
 use aya::programs::fexit::FExitLinkId;
 use aya::programs::kprobe::KProbeLinkId;
+use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::trace_point::TracePointLinkId;
-use aya::programs::{KProbe, Program, TracePoint};
+use aya::programs::{KProbe, Program, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use nix::errno::Errno;
 
@@ -69,8 +70,10 @@ impl Mode {
 }
 
 /// Tracepoint programs that follow a command, and where each goes in the category `sched`.
-const FOLLOW_PROGRAMS: [(&str, &str); 3] =
-    [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec"), ("settime32_exit", "sched_process_exit")];
+const FOLLOW_PROGRAMS: [(&str, &str); 2] = [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
+
+/// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a command's threads forgotten.
+const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
 
 #[derive(Debug)]
 enum Link {
@@ -78,6 +81,7 @@ enum Link {
     FEntry(FEntryLinkId),
     FExit(FExitLinkId),
     TracePoint(TracePointLinkId),
+    RawTracePoint(RawTracePointLinkId),
 }
 
 /// What is attached, in that order.
@@ -117,6 +121,11 @@ impl Attached {
             Mode::Kprobe => None,
             Mode::Fentry => Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?),
         };
+        let (name, tracepoint) = EXIT_PROGRAM;
+        let at_exit: &mut RawTracePoint = program(ebpf, name)?.try_into()?;
+        at_exit.load().with_context(|| format!("failed to load {name}"))?;
+        let link = at_exit.attach(tracepoint).with_context(|| format!("failed to attach {name} to {tracepoint}"))?;
+        self.links.push((name, Link::RawTracePoint(link)));
         for &(name, function) in self.mode.programs() {
             let link = match (program(ebpf, name)?, &btf) {
                 (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
@@ -144,6 +153,7 @@ impl Attached {
                 (Program::FEntry(program), Link::FEntry(link)) => program.detach(link),
                 (Program::FExit(program), Link::FExit(link)) => program.detach(link),
                 (Program::TracePoint(program), Link::TracePoint(link)) => program.detach(link),
+                (Program::RawTracePoint(program), Link::RawTracePoint(link)) => program.detach(link),
                 _ => return Err(anyhow!("program {name} of the eBPF object is of another type")),
             };
             detached.with_context(|| format!("failed to detach {name}"))?;
