@@ -18,7 +18,7 @@ fn session() -> Session {
 #[rstest]
 fn one_call_is_captured_exactly(mut session: Session) {
     let new = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 }, it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 4 } };
-    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, entry: Entry::Int80 };
+    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 };
     let plan = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)], ..Plan::default() };
     session.run_plan(0, plan).unwrap();
     session.stop_tracer().unwrap();

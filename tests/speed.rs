@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use settime32_harness::generate;
 use settime32_harness::oracle::{Config, Oracle};
-use settime32_harness::verdict::Verdict;
+use settime32_harness::verdict::{Provoked, Verdict};
 use simulate::{COMM, CPUS, Machine, summary_of};
 
 const PLANS: u64 = 20;
@@ -35,7 +35,7 @@ fn main() {
     oracle.summary(summary_of(runs.iter().flat_map(|run| &run.events), 0));
     let findings = oracle.finish();
     report("events compared", begin);
-    println!("verdict {}", Verdict::of(&findings, PLANS * CALLS as u64));
+    println!("verdict {}", Verdict::of(&findings, PLANS * CALLS as u64, Provoked::default()));
 }
 
 fn report(what: &str, begin: Instant) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rstest::{fixture, rstest};
 use settime32_abi::frame::Exit;
 use settime32_abi::output::{CallEvent, Summary};
-use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Process, Step};
+use settime32_abi::plan::{Call, Clock, Ending, Entry, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use settime32_harness::boot::{Deadline, TRACER_PATH, WORKLOAD_PATH};
 use settime32_harness::programs::{Programs, Ran};
@@ -31,10 +31,11 @@ fn guest() -> Programs {
 
 fn plan() -> Plan {
     let new = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: OldTimespec32 { tv_sec: 5, tv_nsec: 6 } };
-    let call = Step::Call(Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Valid, new, entry: Entry::Int80 });
+    let call =
+        Step::Call(Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 });
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }];
     steps.extend(vec![call.clone(); CALLS / 2]);
-    steps.push(Step::Fork { steps: (CALLS / 2) as u16 });
+    steps.push(Step::Fork { steps: (CALLS / 2) as u16, ending: Ending::Exit });
     steps.extend(vec![call; CALLS / 2]);
     Plan { process: Process::I386, steps }
 }

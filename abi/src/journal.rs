@@ -75,7 +75,7 @@ pub struct Record {
     /// What the kernel answered: 0 or a negative errno.
     pub ret: i32,
     /// The bytes at `utmr` before the call. Of a page that must not be touched before it, what is there by how it was
-    /// made.
+    /// made; of one that is held, what it is given with.
     pub utmr_before: [u8; ITIMERSPEC32_SIZE],
     /// The same at `otmr`.
     pub otmr_before: [u8; ITIMERSPEC32_SIZE],
@@ -85,7 +85,7 @@ pub struct Record {
     pub utmr_there: u16,
     /// The same of `otmr_before` and `otmr_after`.
     pub otmr_there: u16,
-    /// How the kernel was entered: [`ENTRY_INT80`] or [`ENTRY_VDSO`].
+    /// How the kernel was entered: [`ENTRY_INT80`], [`ENTRY_VDSO`] or [`ENTRY_REWRITTEN`].
     pub entry: u32,
 }
 
@@ -93,6 +93,8 @@ pub struct Record {
 pub const ENTRY_INT80: u32 = 0;
 /// [`Record::entry`] of a call through the vDSO.
 pub const ENTRY_VDSO: u32 = 1;
+/// [`Record::entry`] of `int 0x80` with arguments that a ptracer replaced by those of the record.
+pub const ENTRY_REWRITTEN: u32 = 2;
 /// [`Record::utmr_there`] of memory that can be read whole.
 pub const ALL_THERE: u16 = u16::MAX;
 

@@ -3,13 +3,15 @@
 //! A plan is closed in itself: it opens every descriptor that it uses, in a process of its own. Its bytes
 //! ([`Plan::encode`]) are a header that a damaged file does not pass, then postcard.
 
+mod validate;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::pointer::{Page, Pointer};
-use crate::timespec::OldItimerspec32;
+use crate::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 /// Slots in the descriptor table.
 pub const SLOTS: usize = 32;
@@ -58,10 +60,21 @@ pub enum Step {
         /// The longest wait, milliseconds.
         timeout_ms: u16,
     },
-    /// Fork; the child does the next `steps` steps and exits, the parent waits and goes on after them.
+    /// Fork; the child does the next `steps` steps and ends, the parent waits and goes on after them.
     Fork {
-        /// Steps that the child does; no further `Fork` among them.
+        /// Steps that the child does; no further `Fork` among them, and no `Threads`.
         steps: u16,
+        /// How it ends.
+        ending: Ending,
+    },
+    /// Start threads that do the next steps side by side, each as many, and wait for all of them. Those steps are calls,
+    /// with pointers that are null or valid, or all with a held page at `utmr`: then no call goes on before each thread
+    /// waits in one.
+    Threads {
+        /// Number of threads, at least 2.
+        threads: u16,
+        /// Calls of each thread, at least 1.
+        calls: u16,
     },
     /// Take `CAP_WAKE_ALARM` out of the calling thread's effective capabilities, or put it back in; the arming of alarm
     /// clocks asks for it.
@@ -71,6 +84,18 @@ pub enum Step {
     },
     /// Make another call, which must succeed and is none of those under test: no event may come of it.
     Silent(Silent),
+}
+
+/// How a forked child ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ending {
+    /// It exits when its steps are done.
+    #[default]
+    Exit,
+    /// `SIGKILL`, right after its last step, or in it when that is a call with a [`Page::Withheld`].
+    Kill,
+    /// It executes another program right after its last step.
+    Exec,
 }
 
 /// Calls that share code or a number with the one under test.
@@ -87,17 +112,35 @@ pub enum Silent {
     NativeTimerfdSettime,
     /// Only in a 64-bit process: `mlock2`, x86-64 325, the number that the call under test has for i386.
     Mlock2,
+    /// The call under test in a child whose seccomp filter answers it with an errno (`SECCOMP_RET_ERRNO`), so that the
+    /// kernel never makes it.
+    RefusedBySeccomp,
+    /// The call under test in a child that enters by `sysenter` or `syscall` with a stack that cannot be read: the kernel
+    /// gives up before it looks at the number (`__do_fast_syscall_32`, `arch/x86/entry/common.c`), and the child dies
+    /// of its missing stack.
+    FastEntryWithoutStack,
 }
 
 impl Silent {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::TimerfdSettime64, Self::TimerSettime32, Self::TimerfdGettime32, Self::NativeTimerfdSettime, Self::Mlock2];
+    pub const ALL: [Self; 7] = [
+        Self::TimerfdSettime64,
+        Self::TimerSettime32,
+        Self::TimerfdGettime32,
+        Self::NativeTimerfdSettime,
+        Self::Mlock2,
+        Self::RefusedBySeccomp,
+        Self::FastEntryWithoutStack,
+    ];
 
     /// The kind of process that can make it.
     pub const fn process(self) -> Process {
         match self {
-            Self::TimerfdSettime64 | Self::TimerSettime32 | Self::TimerfdGettime32 => Process::I386,
+            Self::TimerfdSettime64
+            | Self::TimerSettime32
+            | Self::TimerfdGettime32
+            | Self::RefusedBySeccomp
+            | Self::FastEntryWithoutStack => Process::I386,
             Self::NativeTimerfdSettime | Self::Mlock2 => Process::Amd64,
         }
     }
@@ -176,6 +219,9 @@ pub enum Entry {
     Int80,
     /// `__kernel_vsyscall` of the vDSO, whose address is in `AT_SYSINFO`: `sysenter` or `syscall`, as the CPU allows.
     Vdso,
+    /// `int 0x80` with other arguments, which a ptracer replaces by those of the call when it is told of the entry
+    /// (`PTRACE_SYSCALL`).
+    Rewritten,
 }
 
 /// The arguments of one call.
@@ -191,11 +237,26 @@ pub struct Call {
     pub otmr: Pointer,
     /// What is put at `utmr` before the call, as far as there are pages that keep it.
     pub new: OldItimerspec32,
+    /// What another thread writes at `utmr` during the call, if anything. With a held page there, it is written once the
+    /// kernel waits for that page, and the page is then given with these bytes. Without one, `new` and this are written in
+    /// turns, 8 bytes at once, for as long as calls with the same two follow each other.
+    pub meanwhile: Option<OldItimerspec32>,
     /// The way into the kernel.
     pub entry: Entry,
 }
 
 impl Call {
+    /// Whether any page of one of the pointers is of this kind.
+    pub fn touches(&self, page: Page) -> bool {
+        let bytes = || 0..ITIMERSPEC32_SIZE;
+        bytes().any(|byte| self.utmr_page(byte) == page) || bytes().any(|byte| self.otmr_page(byte) == page)
+    }
+
+    /// Whether another thread writes at `utmr` all the time, so that chance decides what is read there.
+    pub fn is_raced(&self) -> bool {
+        self.meanwhile.is_some() && !self.touches(Page::Held)
+    }
+
     /// The page of the n-th byte at `utmr`.
     pub const fn utmr_page(&self, byte: usize) -> Page {
         self.utmr.page_at(byte as i32)
@@ -255,7 +316,7 @@ impl core::fmt::Display for PlanError {
 impl core::error::Error for PlanError {}
 
 const MAGIC: [u8; 4] = *b"S32P";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_LEN: usize = 20;
 
 impl Plan {
@@ -294,65 +355,40 @@ impl Plan {
     }
 
     /// Checks what the types cannot say: slots in range, descriptors opened before they are used, pointers as their
-    /// types document, forks whole and not nested, no more than [`MAX_STEPS`].
+    /// types document, forks and threads whole and not nested, no more than [`MAX_STEPS`].
     pub fn validate(&self) -> Result<(), PlanError> {
-        if self.steps.len() > MAX_STEPS {
-            return Err(PlanError::Step { index: MAX_STEPS, reason: "the plan is too long" });
-        }
-        let mut filled = [false; SLOTS];
-        // Inside a fork: where it ends, and the table as the parent keeps it.
-        let mut child: Option<(usize, [bool; SLOTS])> = None;
-        for (index, step) in self.steps.iter().enumerate() {
-            if let Some((end, parent_table)) = child
-                && index == end
-            {
-                filled = parent_table;
-                child = None;
-            }
-            let fail = |reason| Err(PlanError::Step { index, reason });
-            let known = |slot: u8| filled.get(usize::from(slot)).copied().unwrap_or(false);
-            if self.process != self.process_of(step) {
-                return fail("a step of another kind of process");
-            }
-            if let Step::Call(call) = step
-                && let Some(reason) = call.utmr.fault(None).or(call.otmr.fault(Some(call.utmr)))
-            {
-                return fail(reason);
-            }
-            match *step {
-                Step::Open { slot, .. } if usize::from(slot) >= SLOTS => return fail("no such slot"),
-                Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } if !known(of) => return fail("a copy of an empty slot"),
-                Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), slot } if of == slot => return fail("a copy of itself"),
-                Step::Open { slot, .. } => filled[usize::from(slot)] = true,
-                Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } if !known(slot) => return fail("an empty slot"),
-                Step::Fork { .. } if child.is_some() => return fail("a fork inside a fork"),
-                Step::Fork { steps } if index + 1 + usize::from(steps) > self.steps.len() => return fail("a fork past the end"),
-                Step::Fork { steps } => child = Some((index + 1 + usize::from(steps), filled)),
-                Step::Call(_) | Step::Wait { .. } | Step::SetClock | Step::WakeAlarm { .. } | Step::Silent(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The kind of process that can do a step: this plan's, if any can.
-    fn process_of(&self, step: &Step) -> Process {
-        let Step::Call(Call { utmr, otmr, entry, .. }) = step else {
-            return if let Step::Silent(call) = step { call.process() } else { self.process };
-        };
-        let either = |pointer| *utmr == pointer || *otmr == pointer;
-        if *entry == Entry::Vdso || either(Pointer::LastUserBytes) {
-            Process::I386
-        } else if either(Pointer::Across4Gib) || either(Pointer::StackLowHalf) {
-            Process::Amd64
-        } else {
-            self.process
-        }
+        validate::check(self)
     }
 
     /// Number of calls under test.
     pub fn calls(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step, Step::Call(_))).count()
     }
+}
+
+impl Step {
+    /// How many of the steps behind it belong to it: those of a forked child or of threads.
+    pub const fn inner(&self) -> usize {
+        match *self {
+            Self::Fork { steps, .. } => steps as usize,
+            Self::Threads { threads, calls } => threads as usize * calls as usize,
+            _ => 0,
+        }
+    }
+}
+
+/// The calls of each thread that the first of these steps starts; no threads when it starts none.
+pub fn threads_of(steps: &[Step]) -> impl Iterator<Item = impl Iterator<Item = &Call>> {
+    let (inner, calls) = match steps {
+        [Step::Threads { threads, calls }, inner @ ..] => (&inner[..usize::from(*threads) * usize::from(*calls)], usize::from(*calls)),
+        _ => (&[][..], 1),
+    };
+    inner.chunks_exact(calls).map(|steps| {
+        steps.iter().filter_map(|step| match step {
+            Step::Call(call) => Some(call),
+            _ => None,
+        })
+    })
 }
 
 /// FNV-1a, 64 bits: a checksum against accidents, not against intent.
@@ -365,11 +401,23 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::timespec::OldTimespec32;
 
     fn example() -> Plan {
-        let call =
-            Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
-        let steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Fork { steps: 1 }, Step::Call(call)];
+        let call = Call {
+            slot: 0,
+            flags: 1,
+            utmr: Pointer::Valid,
+            otmr: Pointer::Null,
+            new: OldItimerspec32::default(),
+            meanwhile: None,
+            entry: Entry::Int80,
+        };
+        let steps = vec![
+            Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) },
+            Step::Fork { steps: 1, ending: Ending::Exit },
+            Step::Call(call),
+        ];
         Plan { process: Process::Amd64, steps }
     }
 
@@ -399,13 +447,24 @@ mod tests {
     #[test]
     fn steps_that_cannot_be_done_are_refused() {
         let refused = |steps: Vec<Step>| Plan { steps, ..Plan::default() }.validate().is_err();
-        let call =
-            Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Null, new: OldItimerspec32::default(), entry: Entry::Int80 };
+        let call = Call {
+            slot: 0,
+            flags: 0,
+            utmr: Pointer::Valid,
+            otmr: Pointer::Null,
+            new: OldItimerspec32::default(),
+            meanwhile: None,
+            entry: Entry::Int80,
+        };
         assert!(refused(vec![Step::Call(call)]));
         assert!(refused(vec![Step::Open { slot: 200, kind: FdKind::Closed }]));
         assert!(refused(vec![Step::Open { slot: 1, kind: FdKind::Dup(0) }]));
-        assert!(refused(vec![Step::Fork { steps: 1 }]));
-        assert!(refused(vec![Step::Fork { steps: 2 }, Step::Fork { steps: 1 }, Step::SetClock]));
+        assert!(refused(vec![Step::Fork { steps: 1, ending: Ending::Exit }]));
+        assert!(refused(vec![
+            Step::Fork { steps: 2, ending: Ending::Exit },
+            Step::Fork { steps: 1, ending: Ending::Exit },
+            Step::SetClock
+        ]));
         let with = |utmr, otmr| vec![Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(Call { utmr, otmr, ..call })];
         let edge = |before| Pointer::Edge { before, first: Page::Resident, next: Page::Unmapped };
         for (utmr, otmr) in [
@@ -429,7 +488,33 @@ mod tests {
         assert!(amd64(with(Pointer::Across4Gib, Pointer::StackLowHalf)).is_ok());
         assert!(amd64(with(Pointer::LastUserBytes, Pointer::Null)).is_err());
         assert!(amd64(vec![Step::Silent(Silent::TimerSettime32)]).is_err());
+        // Threads and forks are whole, threads are several and do nothing but plain calls.
+        let child = |ending, call| vec![Step::Open { slot: 0, kind: FdKind::Closed }, Step::Fork { steps: 1, ending }, Step::Call(call)];
+        let crowd = |threads, calls, call: Call| {
+            let head = [Step::Open { slot: 0, kind: FdKind::Closed }, Step::Threads { threads, calls }];
+            head.into_iter().chain(core::iter::repeat_n(Step::Call(call), usize::from(threads * calls))).collect::<Vec<_>>()
+        };
+        assert!(!refused(crowd(2, 3, call)) && refused(crowd(1, 3, call)) && refused(crowd(2, 0, call)));
+        assert!(refused(crowd(2, 3, call)[..7].to_vec()));
+        assert!(refused(crowd(2, 1, Call { utmr: Pointer::Unaligned(1), ..call })));
+        assert!(refused(crowd(2, 1, Call { entry: Entry::Rewritten, ..call })));
+        let held = Call { utmr: Pointer::On(Page::Held), ..call };
+        assert!(!refused(crowd(2, 1, held)) && refused(child(Ending::Exit, held)));
+        let withheld = Call { utmr: Pointer::On(Page::Withheld), ..call };
+        assert!(!refused(child(Ending::Kill, withheld)) && refused(child(Ending::Exit, withheld)) && refused(crowd(2, 1, withheld)));
+        // What another thread writes is whole halves of memory that decides no result.
+        let later = OldItimerspec32 { it_value: OldTimespec32 { tv_sec: 5, tv_nsec: 0 }, ..OldItimerspec32::default() };
+        let raced = |new, utmr| Call { utmr, new, meanwhile: Some(later), ..call };
+        let one = |call| vec![Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)];
+        assert!(!refused(one(raced(later, Pointer::Valid))) && refused(one(raced(call.new, Pointer::Valid))));
+        assert!(refused(one(raced(later, Pointer::Unaligned(4)))) && refused(crowd(2, 1, raced(later, Pointer::Valid))));
+        let held = |before| Pointer::Edge { before, first: Page::Held, next: Page::Resident };
+        assert!(!refused(one(raced(call.new, held(8)))) && refused(one(raced(call.new, held(4)))));
         // What a child opens is not open in its parent.
-        assert!(refused(vec![Step::Fork { steps: 1 }, Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)]));
+        assert!(refused(vec![
+            Step::Fork { steps: 1, ending: Ending::Exit },
+            Step::Open { slot: 0, kind: FdKind::Closed },
+            Step::Call(call)
+        ]));
     }
 }

@@ -65,21 +65,26 @@ pub enum Page {
     FileBacked,
     /// Anonymous memory that was written and then given up with `MADV_DONTNEED`: zeros, once somebody looks.
     GivenUp,
+    /// Anonymous memory that was never touched, registered with `userfaultfd(2)`: who touches it waits until another
+    /// thread of the process has put the bytes there.
+    Held,
+    /// The same, but nobody puts anything there: who touches it waits until it is killed.
+    Withheld,
 }
 
 impl Page {
-    /// All of them.
-    pub const ALL: [Self; 8] =
+    /// Those that need nobody else.
+    pub const UNATTENDED: [Self; 8] =
         [Self::Resident, Self::Unmapped, Self::NoAccess, Self::ReadOnly, Self::WriteOnly, Self::Untouched, Self::FileBacked, Self::GivenUp];
 
     /// Whether the kernel can read it on the process's behalf.
     pub const fn is_readable(self) -> bool {
-        !matches!(self, Self::Unmapped | Self::NoAccess)
+        !matches!(self, Self::Unmapped | Self::NoAccess | Self::Withheld)
     }
 
     /// Whether the kernel can write it on the process's behalf.
     pub const fn is_writable(self) -> bool {
-        !matches!(self, Self::Unmapped | Self::NoAccess | Self::ReadOnly)
+        !matches!(self, Self::Unmapped | Self::NoAccess | Self::Withheld | Self::ReadOnly)
     }
 
     /// Whether it can be read without a page fault, which a probe cannot take.
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_can_be_done_with_each_page() {
-        let all = |can: fn(Page) -> bool| Page::ALL.iter().filter(|page| can(**page)).count();
+        let all = |can: fn(Page) -> bool| Page::UNATTENDED.iter().filter(|page| can(**page)).count();
         assert_eq!([all(Page::is_readable), all(Page::is_writable), all(Page::is_resident), all(Page::keeps_bytes)], [6, 5, 3, 4]);
     }
 }

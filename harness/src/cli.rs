@@ -126,15 +126,15 @@ pub struct RunArgs {
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Calls to make.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    calls: u64,
+    /// Calls to make [default: 10000]; with cases, calls of each at least: those that can be repeated are.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    calls: Option<u64>,
     /// A case of the catalogue instead of any calls; may be given more than once.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["calls", "catalogue"], hide_possible_values = true,
+    #[arg(long, value_name = "NAME", conflicts_with = "catalogue", hide_possible_values = true,
           value_parser = clap::builder::PossibleValuesParser::new(CASES.iter().map(|case| case.name)))]
     case: Vec<String>,
     /// All cases of the catalogue, one after the other in one guest.
-    #[arg(long, conflicts_with = "calls")]
+    #[arg(long)]
     catalogue: bool,
     /// Seed of the generator [default: a new one, which the report shows].
     #[arg(long)]
@@ -205,7 +205,10 @@ impl VerifyArgs {
         let seed = self.seed.unwrap_or_else(fresh_seed);
         let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| case == name);
         let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
-        let work = if names.is_empty() { Work::Run { calls: self.calls } } else { Work::Cases { names } };
+        let work = match (names.is_empty(), self.calls) {
+            (true, calls) => Work::Run { calls: calls.unwrap_or(DEFAULT_CALLS) },
+            (false, calls) => Work::Cases { names, least: calls.unwrap_or(0) },
+        };
         self.run.job(work, seed)
     }
 }
@@ -260,6 +263,9 @@ fn attach_modes(text: &str) -> Result<Attaches, String> {
             .map_err(|_| "there are auto, kprobe, fentry, and all".into()),
     }
 }
+
+/// Calls of a run that names no number.
+const DEFAULT_CALLS: u64 = 10_000;
 
 /// Stands for every kernel of the catalogue.
 const ALL_KERNELS: &str = "all";

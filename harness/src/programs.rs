@@ -58,13 +58,39 @@ impl Programs {
         }
     }
 
+    /// Content of a file in the guest.
+    pub fn get(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.vm.send(&Request::Get { path: path.into() });
+        loop {
+            match self.vm.receive(self.deadline, "a file is read")? {
+                Reply::File { content, .. } => return Ok(content),
+                other => self.sort(other),
+            }
+        }
+    }
+
     /// Starts a program (absolute path, then arguments) as root and gives the number by which it is known here.
     pub fn start(&mut self, argv: &[&str]) -> u32 {
+        self.start_with(argv, Vec::new())
+    }
+
+    /// The same, with something to read on standard input.
+    pub fn start_with(&mut self, argv: &[&str], stdin: Vec<u8>) -> u32 {
         let id = self.ran.len() as u32 + 1;
         self.ran.insert(id, Ran::default());
         let argv = argv.iter().map(ToString::to_string).collect();
-        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin: Vec::new(), uid: None });
+        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin, uid: None });
         id
+    }
+
+    /// CPUs of the guest.
+    pub fn cpus(&self) -> u32 {
+        self.vm.cpus
+    }
+
+    /// Gives the guest back.
+    pub fn into_vm(self) -> Vm {
+        self.vm
     }
 
     /// Sends a signal.
@@ -87,6 +113,24 @@ impl Programs {
             let reply = self.vm.receive(self.deadline, doing)?;
             self.sort(reply);
         }
+    }
+
+    /// Waits as long as `waits` says so.
+    pub fn wait_while(&mut self, doing: &'static str, waits: impl Fn(&Self) -> bool) -> Result<(), Failure> {
+        while waits(self) {
+            let reply = self.vm.receive(self.deadline, doing)?;
+            self.sort(reply);
+        }
+        Ok(())
+    }
+
+    /// What is known of a program that was started.
+    ///
+    /// # Panics
+    ///
+    /// When none of that number was.
+    pub fn ran(&self, id: u32) -> &Ran {
+        &self.ran[&id]
     }
 
     /// Starts a program and waits for its end.

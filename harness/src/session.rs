@@ -50,7 +50,7 @@ const FIRST_WORKLOAD: u32 = 100;
 const STALL: Duration = Duration::from_secs(10);
 
 /// What the tracer says on stderr when it is attached.
-const READY: &str = ": ready";
+pub(crate) const READY: &str = ": ready";
 
 /// Exit code of a tracer that lost events and says so (`settime32-tracer --help`).
 const TRACER_LOST: i32 = 3;
@@ -202,6 +202,11 @@ impl Session {
     /// The guest.
     pub fn vm(&self) -> &Vm {
         &self.vm
+    }
+
+    /// Gives the guest back, and what was compared.
+    pub fn end(self) -> (Vm, Oracle) {
+        (self.vm, self.oracle)
     }
 
     /// What the tracer wrote to stderr.

@@ -12,11 +12,16 @@ use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
 use crate::oracle::{self, Oracle};
+use crate::programs::Programs;
 use crate::report::{Report, Seconds};
+use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions};
 
 /// The most calls in one plan, which is one process of the workload.
 pub const CALLS_PER_PLAN: u64 = 10_000;
+
+/// Numbers that each case of the catalogue has for its plans.
+pub const PLANS_PER_CASE: u64 = 1 << 20;
 
 /// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,10 +59,12 @@ pub enum Work {
         /// Its calls.
         calls: u64,
     },
-    /// Cases of the catalogue, a plan each.
+    /// Cases of the catalogue.
     Cases {
         /// Their names.
         names: Vec<&'static str>,
+        /// Calls of each at least; those that can be repeated are, under the seeds that follow.
+        least: u64,
     },
     /// A plan from elsewhere.
     Literal {
@@ -73,9 +80,30 @@ impl Work {
     pub fn calls(&self) -> u64 {
         match self {
             Self::Run { calls } | Self::OnePlan { calls, .. } => *calls,
-            Self::Cases { names } => cases(names).map(catalogue::Case::calls).sum(),
+            Self::Cases { names, least } => cases(names).map(|case| case.calls(*least)).sum(),
             Self::Literal { plan, .. } => plan.calls() as u64,
         }
+    }
+
+    /// Those of them that plans make, and not scenarios.
+    pub fn calls_of_plans(&self) -> u64 {
+        match self {
+            Self::Cases { names, least } => {
+                let plans = cases(names).filter(|case| !matches!(case.does, catalogue::Does::Scenario(_)));
+                plans.map(|case| case.calls(*least)).sum()
+            }
+            _ => self.calls(),
+        }
+    }
+
+    /// The scenarios among the cases, each with its place among them.
+    fn scenarios(&self) -> Vec<(usize, catalogue::Scenario)> {
+        let Self::Cases { names, .. } = self else { return Vec::new() };
+        let scenario = |(index, case): (usize, &catalogue::Case)| match case.does {
+            catalogue::Does::Scenario(scenario) => Some((index, scenario)),
+            _ => None,
+        };
+        cases(names).enumerate().filter_map(scenario).collect()
     }
 
     /// The limit of a run for which none was given.
@@ -106,9 +134,16 @@ impl Work {
                 let (index, calls) = (*index, *calls);
                 Box::new(std::iter::once_with(move || generated(index, calls)))
             }
-            Self::Cases { names } => {
-                let names = names.clone();
-                Box::new((0..).zip(names).filter_map(move |(index, name)| Some((index, catalogue::find(name)?.plan(seed)))))
+            Self::Cases { names, least } => {
+                let (names, least) = (names.clone(), *least);
+                let plans = move |(first, case): (u64, &'static catalogue::Case)| (first..).zip(case.plans(seed, least));
+                Box::new(
+                    (0..)
+                        .step_by(PLANS_PER_CASE as usize)
+                        .zip(names)
+                        .filter_map(|(first, name)| Some((first, catalogue::find(name)?)))
+                        .flat_map(plans),
+                )
             }
             Self::Literal { plan, .. } => Box::new(std::iter::once((0, plan.clone()))),
         }
@@ -211,14 +246,41 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
     let vm = timed(&mut seconds.boot, || setup.boot(kernel, &scratch, deadline, &|text| watch.say(text)));
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
     report.booted(&vm);
+    let (vm, outcome) =
+        if options.work.calls_of_plans() > 0 { trace_plans(options, vm, deadline, watch, seconds, report) } else { (vm, Ok(())) };
+    let mut programs = Programs::new(vm, deadline);
+    let outcome = outcome.and_then(|()| timed(&mut seconds.scenarios, || play(options, &mut programs, watch, report)));
+    let vm = programs.into_vm();
+    report.console(vm.console());
+    outcome.and_then(|()| vm.kernel_failure().map_or(Ok(()), |failure| Err(failure.into())))
+}
+
+/// All plans, by one tracer.
+fn trace_plans(
+    options: &VerifyOptions,
+    vm: Vm,
+    deadline: Deadline,
+    watch: &dyn Watch,
+    seconds: &mut Seconds,
+    report: &mut Report,
+) -> (Vm, Result<(), Failure>) {
     watch.say("attaching the tracer");
-    let mut session = setup.session(vm, deadline);
+    let mut session = options.setup.session(vm, deadline);
     let outcome = timed(&mut seconds.attach, || session.attach());
     watch.say("making calls");
     let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
     let outcome = outcome.and_then(|()| timed(&mut seconds.drain, || session.stop_tracer()));
-    report.ran(session, outcome.is_ok());
-    outcome
+    (report.ran(session, outcome.is_ok()), outcome)
+}
+
+/// Scenarios, each with tracers of its own.
+fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, report: &mut Report) -> Result<(), Failure> {
+    for (index, scenario) in options.work.scenarios() {
+        watch.say(&format!("playing {}", report.cases[index].name));
+        let outcome = scenario::play(scenario, programs, &options.setup, options.seed)?;
+        report.played(index, outcome);
+    }
+    Ok(())
 }
 
 impl std::fmt::Display for Setup {
@@ -250,12 +312,13 @@ impl Setup {
     }
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {
-        let config = oracle::Config { cpus: vm.cpus, comm: Some(WORKLOAD_COMM.into()), ..oracle::Config::default() };
+        let config = oracle_config(vm.cpus);
         let options = SessionOptions { tracer: self.tracer_command(), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }
 
-    fn tracer_command(&self) -> Vec<String> {
+    /// The tracer's program and its arguments.
+    pub(crate) fn tracer_command(&self) -> Vec<String> {
         let mut command: Vec<String> = [TRACER_PATH, "--output", "json"].map(str::to_string).to_vec();
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
@@ -264,6 +327,11 @@ impl Setup {
         }
         command
     }
+}
+
+/// What the oracle has to know of workloads in a guest of so many CPUs.
+pub(crate) fn oracle_config(cpus: u32) -> oracle::Config {
+    oracle::Config { cpus, comm: Some(WORKLOAD_COMM.into()), ..oracle::Config::default() }
 }
 
 /// Generates in a thread of its own, ahead of the guest.

@@ -8,9 +8,9 @@ mod memory;
 use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
-use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_VDSO, Header, Journal, MAGIC, Record, VERSION};
+use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Record, VERSION};
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary};
-use settime32_abi::plan::{Call, Entry, FdKind, Plan, SLOTS, Step};
+use settime32_abi::plan::{self, Call, Entry, FdKind, Page, Plan, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 pub use kernel::Bug;
@@ -40,6 +40,9 @@ pub struct Machine {
 #[derive(Clone)]
 struct Process {
     pid: u32,
+    /// The thread that calls.
+    tid: u32,
+    kind: plan::Process,
     /// Number and what is behind it.
     table: [(i32, What); SLOTS],
     next_fd: i32,
@@ -59,15 +62,20 @@ impl Machine {
     /// Does a plan in a process of its own.
     pub fn run(&mut self, plan: &Plan) -> Run {
         self.spend(50_000, 400_000);
-        let mut process = Process { pid: self.new_pid(), table: [(-1, What::Closed); SLOTS], next_fd: 3, wake_alarm: true };
+        let pid = self.new_pid();
+        let mut process = Process { pid, tid: pid, kind: plan.process, table: [(-1, What::Closed); SLOTS], next_fd: 3, wake_alarm: true };
         let mut run = Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
         run.journal.header.start = self.read_clocks();
         let mut parent: Option<(usize, Process)> = None;
+        let mut threads_until = 0;
         for (index, step) in plan.steps.iter().enumerate() {
             if let Some((_, back)) = parent.take_if(|(end, _)| *end == index) {
                 process = back;
             }
             self.spend(300, 9_000);
+            if matches!(step, Step::Threads { .. }) {
+                threads_until = index + 1 + step.inner();
+            }
             match step {
                 Step::Open { slot, kind } => self.open(&mut process, *slot, *kind),
                 Step::SetClock => {
@@ -77,13 +85,21 @@ impl Machine {
                 }
                 Step::WakeAlarm { allowed } => process.wake_alarm = *allowed,
                 Step::Silent(_) => {}
+                Step::Threads { .. } => self.threads(&mut run, &process, index),
                 Step::Wait { timeout_ms, .. } => self.spend(1_000, i64::from(*timeout_ms) * 1_000_000),
-                Step::Fork { steps } => {
-                    parent = Some((index + 1 + usize::from(*steps), process.clone()));
+                Step::Fork { .. } => {
+                    parent = Some((index + 1 + step.inner(), process.clone()));
                     process.pid = self.new_pid();
+                    process.tid = process.pid;
                     self.spend(50_000, 200_000);
                 }
-                Step::Call(call) => self.call(&mut run, &process, index as u32, call),
+                // Those of threads were made when the threads were started.
+                Step::Call(_) if index < threads_until => {}
+                Step::Call(call) => {
+                    let (record, event) = self.call(&process, index as u32, call);
+                    run.journal.records.push(record);
+                    run.events.push(event);
+                }
             }
         }
         self.spend(300, 9_000);
@@ -129,16 +145,37 @@ impl Machine {
         process.table[usize::from(slot)] = opened;
     }
 
-    fn call(&mut self, run: &mut Run, process: &Process, step: u32, call: &Call) {
+    /// Threads whose calls come in an order that chance decides, each after the other: they overlap in no instant, which
+    /// no tracer could tell from overlapping.
+    fn threads(&mut self, run: &mut Run, process: &Process, index: usize) {
+        let calls: Vec<Vec<Call>> = plan::threads_of(&run.plan.steps[index..]).map(|calls| calls.copied().collect()).collect();
+        let threads: Vec<Process> = calls.iter().map(|_| Process { tid: self.new_pid(), ..process.clone() }).collect();
+        let mut made: Vec<Vec<Record>> = vec![Vec::new(); calls.len()];
+        while let Some(most) = (0..calls.len()).map(|thread| calls[thread].len() - made[thread].len()).max().filter(|most| *most > 0) {
+            let thread = self.rng.random_range(0..calls.len());
+            let next = made[thread].len();
+            let Some(call) = calls[thread].get(next).filter(|_| most > 0) else { continue };
+            let step = index + 1 + thread * calls[thread].len() + next;
+            self.spend(10, 900);
+            let (record, event) = self.call(&threads[thread], step as u32, call);
+            made[thread].push(record);
+            run.events.push(event);
+        }
+        run.journal.records.extend(made.into_iter().flatten());
+    }
+
+    fn call(&mut self, process: &Process, step: u32, call: &Call) -> (Record, CallEvent<'static>) {
         let (ufd, what) = process.table[usize::from(call.slot)];
-        let (mut memory, utmr, otmr) = Memory::for_call(call.utmr, call.new, call.otmr, [0xa5; ITIMERSPEC32_SIZE]);
+        let [before, at_entry, used] = self.settings(call);
+        let (mut memory, utmr, otmr) = Memory::for_call(call.utmr, before, call.otmr, [0xa5; ITIMERSPEC32_SIZE]);
         let ((utmr_there, utmr_before), (otmr_there, otmr_before)) = (memory.look(utmr), memory.look(otmr));
         let halves = memory.halves_without_fault(utmr);
         let entry_ns = self.kernel.monotonic() as u64;
         self.spend(100, 1_500);
         self.kernel.wake_alarm = process.wake_alarm;
         let mut spend = || self.rng.random_range(5..=300);
-        let (mut ret, old) = self.kernel.timerfd_settime32(what, call.flags, memory.copy_in(utmr), &mut spend);
+        let copied = memory.copy_in(utmr).map(|copied| if call.meanwhile.is_some() { used } else { copied });
+        let (mut ret, old) = self.kernel.timerfd_settime32(what, call.flags, copied, &mut spend);
         let old = old.filter(|_| otmr != 0);
         if old.is_some_and(|old| !memory.copy_out(otmr, old)) {
             ret = -errno::EFAULT;
@@ -147,29 +184,52 @@ impl Machine {
         self.spend(100, 1_500);
         let exit_ns = self.kernel.monotonic() as u64;
         let (_, otmr_after) = memory.look(otmr);
-        let (pid, flags) = (process.pid, call.flags);
-        let entry = if call.entry == Entry::Vdso { ENTRY_VDSO } else { ENTRY_INT80 };
-        let record = Record {
-            step,
-            pid,
-            tid: pid,
-            ufd,
-            flags,
-            utmr,
-            otmr,
-            ret,
-            utmr_before,
-            otmr_before,
-            otmr_after,
-            utmr_there,
-            otmr_there,
-            entry,
+        let (pid, tid, flags) = (process.pid, process.tid, call.flags);
+        let entry = match call.entry {
+            Entry::Int80 => ENTRY_INT80,
+            Entry::Vdso => ENTRY_VDSO,
+            Entry::Rewritten => ENTRY_REWRITTEN,
         };
-        run.journal.records.push(record);
+        let record =
+            Record { step, pid, tid, ufd, flags, utmr, otmr, ret, utmr_before, otmr_before, otmr_after, utmr_there, otmr_there, entry };
         let cpu = self.rng.next_u32() % CPUS;
-        let abi = if run.plan.process == settime32_abi::plan::Process::I386 { Abi::I386 } else { Abi::X86_64 };
-        run.events.push(CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) });
+        let abi = if process.kind == plan::Process::I386 { Abi::I386 } else { Abi::X86_64 };
+        let mut event = CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) };
+        if call.meanwhile.is_some() {
+            event.utmr_entry = event.utmr_entry.map(|Halves { it_interval, it_value }| Halves {
+                it_interval: it_interval.map(|_| at_entry.it_interval),
+                it_value: it_value.map(|_| at_entry.it_value),
+            });
+            event.utmr_used = event.utmr_used.map(|_| used);
+            event.toctou = event.utmr_entry.zip(event.utmr_used).is_some_and(|(entry, used)| entry.differs_from(&used));
+        }
+        (record, event)
     }
+
+    /// What is at `utmr` by the journal, as a probe at entry reads it, and as the kernel copies it.
+    fn settings(&mut self, call: &Call) -> [OldItimerspec32; 3] {
+        let Some(meanwhile) = call.meanwhile else { return [call.new; 3] };
+        if call.is_raced() {
+            return [(); 3].map(|()| {
+                let [interval, value] = [(); 2].map(|()| self.rng.random_range(0..2) == 0);
+                mixed(call.new, meanwhile, [interval, value])
+            });
+        }
+        // Who waits for the first half finds both rewritten; the first was copied before who waits for the second.
+        match [0, 8].map(|byte| call.utmr_page(byte) == Page::Held) {
+            [true, true] => [meanwhile; 3],
+            [true, false] => [mixed(call.new, meanwhile, [true, false]), call.new, meanwhile],
+            [false, _] => {
+                let used = mixed(call.new, meanwhile, [false, true]);
+                [used, call.new, used]
+            }
+        }
+    }
+}
+
+/// Interval and value of the one setting or of the other.
+fn mixed(one: OldItimerspec32, other: OldItimerspec32, [interval, value]: [bool; 2]) -> OldItimerspec32 {
+    OldItimerspec32 { it_interval: if interval { other } else { one }.it_interval, it_value: if value { other } else { one }.it_value }
 }
 
 fn empty_journal(pid: u32) -> Journal {

@@ -9,6 +9,7 @@ use settime32_abi::NR_TIMERFD_SETTIME32;
 use settime32_abi::plan::{Entry, Silent};
 
 use crate::process::{KernelItimerspec, KernelTimespec, checked, on_own_timer};
+use crate::ptracer::{DECOY, Registers};
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl`.
 pub(crate) mod number {
@@ -46,8 +47,20 @@ impl Doors {
             // SAFETY: the caller's promise.
             Entry::Int80 => unsafe { int80(NR_TIMERFD_SETTIME32, arguments) },
             Entry::Vdso => unreachable!("Plan::validate knows that a 64-bit process has no __kernel_vsyscall"),
+            Entry::Rewritten => unreachable!("a ptracer has this done by int 0x80"),
         }
     }
+}
+
+/// Whether a thread stops here at the entry of the call under test with the arguments that are to be replaced.
+pub(crate) fn enters_settime32(registers: &Registers) -> bool {
+    registers.orig_rax as u32 == NR_TIMERFD_SETTIME32 && registers.rbx as u32 == DECOY[0]
+}
+
+/// Puts the arguments into the lower halves of the registers, and [`DIRT`] into the upper ones.
+pub(crate) fn replace_arguments(registers: &mut Registers, arguments: [u32; 4]) {
+    let dirty = |at: usize| u64::from(DIRT[at]) << 32 | u64::from(arguments[at]);
+    [registers.rbx, registers.rcx, registers.rdx, registers.rsi] = [0, 1, 2, 3].map(dirty);
 }
 
 /// Any other system call: 0 or more, or a negative errno.
@@ -75,7 +88,11 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
             // SAFETY: the call keeps the page of `here` in memory, which it is in anyway.
             unsafe { checked(NR_MLOCK2, [&raw const here as usize, size_of_val(&here), 0, 0]) }.map(drop)
         }
-        Silent::TimerfdSettime64 | Silent::TimerSettime32 | Silent::TimerfdGettime32 => Err(Errno::ENOSYS),
+        Silent::TimerfdSettime64
+        | Silent::TimerSettime32
+        | Silent::TimerfdGettime32
+        | Silent::RefusedBySeccomp
+        | Silent::FastEntryWithoutStack => Err(Errno::ENOSYS),
     }
 }
 

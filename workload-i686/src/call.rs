@@ -1,14 +1,17 @@
 //! One call under test: fills the memory that its pointers name, makes it, and keeps what was there.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use nix::errno::Errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_VDSO, Record};
-use settime32_abi::plan::{Call, Entry, Pointer};
+use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Record};
+use settime32_abi::plan::{Call, Entry, Page, Pointer};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
+use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::memory::Shared;
+use crate::rival::Rival;
 use crate::stage::{Place, Places, Stage};
 
 /// The bytes of an `old_itimerspec32`.
@@ -25,15 +28,65 @@ const SCRATCH_LEN: usize = 0x1000;
 /// written before each call, so that it is resident in the child too when a probe reads it.
 #[derive(Debug)]
 pub struct Scratch {
+    /// Writes at `utmr` while calls are raced; first, so that it ends before the memory goes.
+    rival: Option<Rival>,
     memory: Shared,
     /// For calls with other pointers; made for the first of them.
     stage: Option<Stage>,
+    /// Gives held pages; made for the first of them.
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Scratch {
     /// Maps the memory.
     pub fn new() -> Result<Self, Errno> {
-        Ok(Self { memory: Shared::map(SCRATCH_LEN)?, stage: None })
+        Ok(Self { memory: Shared::map(SCRATCH_LEN)?, stage: None, keeper: None, rival: None })
+    }
+
+    /// The keeper of this process's held pages.
+    pub(crate) fn keeper(&mut self) -> Result<Arc<Keeper>, Errno> {
+        match &self.keeper {
+            Some(keeper) if keeper.is_ours() => Ok(Arc::clone(keeper)),
+            _ => Ok(Arc::clone(self.keeper.insert(Keeper::new()?))),
+        }
+    }
+
+    /// Uses another thread's keeper.
+    pub(crate) fn use_keeper(&mut self, keeper: Option<Arc<Keeper>>) {
+        self.keeper = keeper;
+    }
+
+    /// Has nobody write to the memory any more.
+    pub(crate) fn calm(&mut self) {
+        self.rival = None;
+    }
+
+    /// Sees to it that the call's two settings are written in turns at `utmr`, or that none is when it asks for none, and
+    /// then gives what is there.
+    #[cold]
+    fn race(&mut self, call: &Call) -> Result<Bytes, Errno> {
+        let Some(other) = call.meanwhile else {
+            self.calm();
+            return Ok(put(place(call.utmr, self.utmr()), bytemuck::cast(call.new)));
+        };
+        let settings = [call.new, other];
+        if !self.rival.as_ref().is_some_and(|rival| rival.writes(settings)) {
+            // The one before must have written its last.
+            self.calm();
+            // SAFETY: the memory is this scratch's, which drops its rival first.
+            self.rival = Some(unsafe { Rival::start(self.utmr(), settings) }?);
+        }
+        Ok(get(Some(self.utmr())))
+    }
+
+    fn stage(&mut self, call: &Call) -> Result<&Stage, Errno> {
+        let keeper = if call.touches(Page::Held) || call.touches(Page::Withheld) { Some(self.keeper()?) } else { None };
+        let stage = match &mut self.stage {
+            Some(stage) => stage,
+            none => none.insert(Stage::new()?),
+        };
+        stage.keeper = keeper;
+        Ok(stage)
     }
 
     fn utmr(&self) -> NonNull<Bytes> {
@@ -45,14 +98,24 @@ impl Scratch {
     }
 }
 
-/// Makes the call on `ufd` and gives its record. Fails only when the memory for it cannot be had.
-pub fn make<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i32, call: &Call) -> Result<Record, Errno> {
+/// Makes the call on `ufd` and hands its record to `keep`. Fails only when the memory for it cannot be had, or a thread or
+/// process that it takes.
+pub fn make<K: Kernel>(
+    kernel: &mut K,
+    scratch: &mut Scratch,
+    step: u32,
+    ufd: i32,
+    call: &Call,
+    keep: impl FnOnce(Record),
+) -> Result<(), Errno> {
     let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
     if !plain(call.utmr) || !plain(call.otmr) {
-        return make_on_stage(kernel, scratch, step, ufd, call);
+        scratch.calm();
+        return make_on_stage(kernel, scratch, step, ufd, call, keep);
     }
     let (utmr, otmr) = (place(call.utmr, scratch.utmr()), place(call.otmr, scratch.otmr()));
-    let utmr_before = put(utmr, bytemuck::cast(call.new));
+    let utmr_before =
+        if call.meanwhile.is_some() || scratch.rival.is_some() { scratch.race(call)? } else { put(utmr, bytemuck::cast(call.new)) };
     let otmr_before = put(otmr, pattern(step));
     let there = |place: Option<_>| if place.is_some() { ALL_THERE } else { 0 };
     let places = Places {
@@ -60,24 +123,39 @@ pub fn make<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i3
         otmr: Place { address: address(otmr), there: there(otmr), bytes: otmr_before },
     };
     // SAFETY: the places are null or in the scratch memory, which only pointers reach.
-    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) };
+    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) }?;
     let otmr_after = get(otmr);
-    Ok(record(kernel, step, ufd, call, &places, ret, otmr_after))
+    keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
+    Ok(())
 }
 
 /// As [`make`], with memory that is laid out for this call.
 #[cold]
-fn make_on_stage<K: Kernel>(kernel: &mut K, scratch: &mut Scratch, step: u32, ufd: i32, call: &Call) -> Result<Record, Errno> {
-    let stage = match &mut scratch.stage {
-        Some(stage) => stage,
-        none => none.insert(Stage::new()?),
-    };
+fn make_on_stage<K: Kernel>(
+    kernel: &mut K,
+    scratch: &mut Scratch,
+    step: u32,
+    ufd: i32,
+    call: &Call,
+    keep: impl FnOnce(Record),
+) -> Result<(), Errno> {
+    let stage = scratch.stage(call)?;
     let places = stage.lay_out(call, pattern(step))?;
-    // SAFETY: the places are null, of nothing, or on the stage, which only pointers reach.
-    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) };
+    let make = |kernel: &mut K| {
+        // SAFETY: the places are null, of nothing, or on the stage, which only pointers reach.
+        unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) }
+    };
+    if call.touches(Page::Withheld) {
+        // Nobody is left to write it afterwards: who is killed while it waits for a page gets EFAULT from the copy.
+        keep(record(kernel, step, ufd, call, &places, -(Errno::EFAULT as i32), places.otmr.bytes));
+        make(kernel)?;
+        return Err(Errno::ETIME);
+    }
+    let ret = make(kernel)?;
     let otmr_after = stage.read(&places.otmr);
     stage.clear()?;
-    Ok(record(kernel, step, ufd, call, &places, ret, otmr_after))
+    keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
+    Ok(())
 }
 
 fn record<K: Kernel>(kernel: &K, step: u32, ufd: i32, call: &Call, places: &Places, ret: i32, otmr_after: Bytes) -> Record {
@@ -99,6 +177,7 @@ fn record<K: Kernel>(kernel: &K, step: u32, ufd: i32, call: &Call, places: &Plac
         entry: match call.entry {
             Entry::Int80 => ENTRY_INT80,
             Entry::Vdso => ENTRY_VDSO,
+            Entry::Rewritten => ENTRY_REWRITTEN,
         },
     }
 }

@@ -9,6 +9,8 @@ use settime32_abi::plan::{Clock, Entry, Silent};
 use settime32_abi::timespec::OldItimerspec32;
 
 use crate::process::{KernelItimerspec, KernelTimespec, checked, on_own_timer};
+use crate::ptracer::{DECOY, Registers};
+use crate::refused;
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_32.tbl`; those of the clocks take 64-bit times.
 pub(crate) mod number {
@@ -56,8 +58,36 @@ impl Doors {
             Entry::Int80 => unsafe { int80(NR_TIMERFD_SETTIME32, arguments) },
             // SAFETY: as above, and the address is what the kernel gave for this.
             Entry::Vdso => unsafe { vsyscall(self.vsyscall, NR_TIMERFD_SETTIME32, arguments) },
+            Entry::Rewritten => unreachable!("a ptracer has this done by int 0x80"),
         }
     }
+}
+
+/// Whether a thread stops here at the entry of the call under test with the arguments that are to be replaced.
+pub(crate) fn enters_settime32(registers: &Registers) -> bool {
+    registers.orig_eax.cast_unsigned() == NR_TIMERFD_SETTIME32 && registers.ebx.cast_unsigned() == DECOY[0]
+}
+
+/// Puts the arguments into the registers.
+pub(crate) fn replace_arguments(registers: &mut Registers, arguments: [u32; 4]) {
+    [registers.ebx, registers.ecx, registers.edx, registers.esi] = arguments.map(u32::cast_signed);
+}
+
+/// Enters the kernel for the call under test by the fast way of this CPU's maker, with a stack of which nothing is
+/// mapped. Whoever does it is killed by it.
+///
+/// # Safety
+///
+/// The caller's process must be one that may die.
+pub(crate) unsafe fn enter_without_stack() -> ! {
+    const INTEL: u32 = u32::from_le_bytes(*b"Genu");
+    if std::arch::x86::__cpuid(0).ebx == INTEL {
+        // The kernel takes the stack pointer from ebp there (`entry_SYSENTER_compat`).
+        // SAFETY: it does not come back.
+        unsafe { asm!("mov ebp, 16", "mov esp, ebp", "sysenter", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn)) }
+    }
+    // SAFETY: as above.
+    unsafe { asm!("mov esp, 16", "syscall", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn)) }
 }
 
 /// Any other system call: 0 or more, or a negative errno.
@@ -85,6 +115,8 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
             unsafe { checked(NR_TIMERFD_GETTIME32, [fd, &raw mut old as usize, 0, 0]) }
         }),
         Silent::TimerSettime32 => set_posix_timer(),
+        Silent::RefusedBySeccomp => refused::by_seccomp(),
+        Silent::FastEntryWithoutStack => refused::for_its_stack(),
         Silent::NativeTimerfdSettime | Silent::Mlock2 => Err(Errno::ENOSYS),
     }
 }

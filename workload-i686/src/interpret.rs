@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 use nix::errno::Errno;
 use settime32_abi::journal::{Clocks, Header, MAGIC, Record, VERSION};
-use settime32_abi::plan::{FdKind, Plan, SLOTS, Step};
+use settime32_abi::plan::{Ending, FdKind, Page, Plan, SLOTS, Step};
 
 use crate::call::{self, Scratch};
 use crate::journal::Journal;
@@ -101,32 +101,65 @@ impl Workbench<'_> {
             let step = next;
             let fail = |action| move |errno| Failure::Step { step, action, errno };
             next += 1;
+            if !matches!(self.steps[step], Step::Call(_)) {
+                self.scratch.calm();
+            }
             match self.steps[step] {
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
-                    let record = call::make(kernel, &mut self.scratch, step as u32, ufd, call);
-                    let record = record.map_err(fail("lay out the memory of a call"))?;
-                    self.journal.push(record);
+                    let keep = |record| self.journal.push(record);
+                    call::make(kernel, &mut self.scratch, step as u32, ufd, call, keep).map_err(fail(PREPARE))?;
                 }
                 Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
                 Step::SetClock => kernel.set_clock().map_err(fail("set CLOCK_REALTIME"))?,
                 Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
                 Step::Silent(call) => kernel.silent(call).map_err(fail("make a call that is to go unreported"))?,
                 Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
-                Step::Fork { steps } => {
-                    next += usize::from(steps);
-                    self.fork(kernel, step, step + 1..next)?;
+                Step::Fork { ending, .. } => {
+                    next += self.steps[step].inner();
+                    self.fork(kernel, step, step + 1..next, ending)?;
+                }
+                Step::Threads { threads, calls } => {
+                    next += self.steps[step].inner();
+                    self.threads(kernel, step + 1, threads, calls)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn number(&self, slot: u8) -> i32 {
-        match self.table[usize::from(slot)] {
-            Slot::Open(fd) | Slot::Number(fd) => fd,
-            Slot::Empty => unreachable!("Plan::validate refuses the use of an empty slot"),
+    /// Threads share the table, and each has memory of its own for its calls.
+    fn threads<K: Kernel>(&mut self, kernel: &mut K, first: usize, threads: u16, calls: u16) -> Result<(), Failure> {
+        let around = |action| move |errno| Failure::Step { step: first - 1, action, errno };
+        let calls = usize::from(calls);
+        self.scratch.calm();
+        let together = self.steps[first..first + calls].iter().any(|step| matches!(step, Step::Call(call) if call.touches(Page::Held)));
+        let keeper = together.then(|| self.scratch.keeper()).transpose().map_err(around("hold pages"))?;
+        if let Some(keeper) = &keeper {
+            keeper.give_together(threads.into());
         }
+        let (table, steps) = (self.table, self.steps);
+        let records = self.journal.reserve(usize::from(threads) * calls);
+        let done = kernel.side_by_side(threads, |thread, kernel| {
+            let mut scratch = Scratch::new().map_err(around("map memory for the calls of a thread"))?;
+            scratch.use_keeper(keeper.clone());
+            for index in usize::from(thread) * calls..(usize::from(thread) + 1) * calls {
+                let step = first + index;
+                let Step::Call(call) = &steps[step] else { unreachable!("Plan::validate lets threads make calls only") };
+                let keep = |record| records.put(index, record);
+                let made = call::make(kernel, &mut scratch, step as u32, number(&table, call.slot), call, keep);
+                made.map_err(|errno| Failure::Step { step, action: PREPARE, errno })?;
+            }
+            Ok(())
+        });
+        if let Some(keeper) = keeper {
+            keeper.give_together(1);
+        }
+        done
+    }
+
+    fn number(&self, slot: u8) -> i32 {
+        number(&self.table, slot)
     }
 
     fn open<K: Kernel>(&mut self, kernel: &mut K, slot: u8, kind: FdKind) -> Result<(), Errno> {
@@ -166,12 +199,21 @@ impl Workbench<'_> {
         }
     }
 
-    fn fork<K: Kernel>(&mut self, kernel: &mut K, step: usize, range: Range<usize>) -> Result<(), Failure> {
+    fn fork<K: Kernel>(&mut self, kernel: &mut K, step: usize, range: Range<usize>, ending: Ending) -> Result<(), Failure> {
         let table = self.table;
-        let done = kernel.in_child(|kernel| self.do_steps(kernel, range));
+        let done = kernel.in_child(ending, |kernel| self.do_steps(kernel, range));
         // In the parent of a real fork nothing changed; a kernel that does the work in place has changed it.
         self.table = table;
         done.map_err(|cause| Failure::Child { step, cause })
+    }
+}
+
+const PREPARE: &str = "prepare a call";
+
+fn number(table: &Table, slot: u8) -> i32 {
+    match table[usize::from(slot)] {
+        Slot::Open(fd) | Slot::Number(fd) => fd,
+        Slot::Empty => unreachable!("Plan::validate refuses the use of an empty slot"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The journal while it grows: records in memory that forked children append to.
 //!
-//! Not safe against two processes that append at once; the interpreter waits for each child.
+//! Not safe against two processes that append at once; the interpreter waits for each child. Threads write side by
+//! side, each to its own part of what was reserved for them.
 
 use std::io::{self, Write};
 use std::slice;
@@ -53,6 +54,19 @@ impl Journal {
         }
     }
 
+    /// Makes room for records that are written later, in any order, by any thread.
+    ///
+    /// # Panics
+    ///
+    /// As [`Journal::push`].
+    pub fn reserve(&mut self, count: usize) -> Reserved<'_> {
+        let first = self.len();
+        assert!(first + count <= self.capacity, "a plan has no more calls than were counted");
+        // SAFETY: the count is inside of the mapping, and this thread alone writes it.
+        unsafe { self.memory.at::<u32>(0).write_volatile((first + count) as u32) };
+        Reserved { journal: self, first, count }
+    }
+
     /// The records so far.
     pub fn records(&self) -> &[Record] {
         let first = self.memory.at::<[u8; 0]>(RECORDS_OFFSET).cast::<Record>();
@@ -66,5 +80,30 @@ impl Journal {
         out.write_all(bytemuck::bytes_of(header))?;
         out.write_all(bytemuck::cast_slice(self.records()))?;
         out.flush()
+    }
+}
+
+/// Room for records of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserved<'a> {
+    journal: &'a Journal,
+    first: usize,
+    count: usize,
+}
+
+// SAFETY: the memory is shared anyway, and each record is written by the one thread that makes its call.
+unsafe impl Sync for Reserved<'_> {}
+
+impl Reserved<'_> {
+    /// Writes the record at this place, from 0; no other thread may write the same.
+    ///
+    /// # Panics
+    ///
+    /// When so many were not reserved.
+    pub fn put(&self, index: usize, record: Record) {
+        assert!(index < self.count, "record {index} of {} that were reserved", self.count);
+        let offset = RECORDS_OFFSET + (self.first + index) * size_of::<Record>();
+        // SAFETY: the place is inside of the mapping, and this thread's own.
+        unsafe { self.journal.memory.at::<Record>(offset).write(record) };
     }
 }

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Entry, Other, Silent};
+use settime32_abi::plan::{Clock, Ending, Entry, Other, Silent};
 
 use crate::interpret::Failure;
 
@@ -27,12 +27,13 @@ pub trait Kernel {
     /// Closes a descriptor that [`Kernel::open`] gave.
     fn close(&mut self, fd: i32);
 
-    /// The call under test, with exactly these register values. Gives 0 or a negative errno.
+    /// The call under test, with exactly these register values. Gives 0 or a negative errno. Fails when the call was not
+    /// made, for want of what its way in takes.
     ///
     /// # Safety
     ///
     /// `otmr` is null, or the kernel may write the 16 bytes there as far as it can: they hold no Rust value.
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32;
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno>;
 
     /// Sets `CLOCK_REALTIME` to the time that it shows.
     fn set_clock(&mut self) -> Result<(), Errno>;
@@ -46,8 +47,12 @@ pub trait Kernel {
     /// Waits until the descriptor is readable or the time is over.
     fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno>;
 
-    /// Does `work` in a forked child and waits for its end.
-    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError>;
+    /// Does `work` in a forked child, which then ends so, and waits for that.
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError>;
+
+    /// Does `work` in so many threads side by side and waits for all; each is given its number, from 0, and the kernel
+    /// as it sees it. The first failure is the outcome.
+    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure>;
 }
 
 /// Who makes a call.
@@ -97,4 +102,7 @@ pub enum ChildError {
         /// The signal's number.
         signal: i32,
     },
+    /// It was to be killed, and exited.
+    #[error("the forked child exited where it was to be killed")]
+    Survived,
 }

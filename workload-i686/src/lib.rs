@@ -10,10 +10,16 @@ pub mod call;
 mod i386;
 pub mod interpret;
 pub mod journal;
+mod keeper;
 pub mod kernel;
 mod memory;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod process;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod program;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod ptracer;
+#[cfg(target_arch = "x86")]
+mod refused;
+mod rival;
 pub mod stage;

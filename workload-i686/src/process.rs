@@ -3,33 +3,37 @@
 //! Calls that take times are made by number, never through the C library: its wrappers choose other calls, and its
 //! `time_t` of i386 ends in 2038.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::exit;
+use std::sync::Barrier;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::prctl::get_name;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socket, socketpair,
 };
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, dup, dup2_raw, fork, getpid, gettid, pipe};
+use nix::unistd::{ForkResult, Pid, dup, dup2_raw, execv, fork, getpid, gettid, pipe};
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Entry, Other, Silent};
+use settime32_abi::plan::{Clock, Ending, Entry, Other, Silent};
 use settime32_abi::timespec::NSEC_PER_SEC;
 
 #[cfg(target_arch = "x86_64")]
-use crate::amd64 as machine;
+pub(crate) use crate::amd64 as machine;
 #[cfg(target_arch = "x86")]
-use crate::i386 as machine;
+pub(crate) use crate::i386 as machine;
 use crate::interpret::Failure;
 use crate::kernel::{ChildError, Identity, Kernel, Source};
+use crate::ptracer;
 use machine::{Doors, number};
 
 /// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
@@ -73,7 +77,7 @@ pub struct ThisProcess {
 }
 
 impl ThisProcess {
-    /// The calling process, whose only thread this must be.
+    /// The calling thread of the calling process.
     pub fn new() -> Self {
         Self { identity: ask_identity(), doors: Doors::find() }
     }
@@ -145,9 +149,14 @@ impl Kernel for ThisProcess {
     }
 
     #[inline]
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno> {
+        let arguments = [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr];
+        if entry == Entry::Rewritten {
+            // SAFETY: as below, once the ptracer has put the right pointers there; these are of nothing.
+            return ptracer::replacing(arguments, || unsafe { self.doors.settime32(Entry::Int80, ptracer::DECOY) });
+        }
         // SAFETY: the caller answers for the pointers.
-        unsafe { self.doors.settime32(entry, [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr]) }
+        Ok(unsafe { self.doors.settime32(entry, arguments) })
     }
 
     fn set_clock(&mut self) -> Result<(), Errno> {
@@ -175,19 +184,21 @@ impl Kernel for ThisProcess {
         poll(&mut [PollFd::new(borrow(fd), PollFlags::POLLIN)], timeout_ms).map(drop)
     }
 
-    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
-        // SAFETY: this process has one thread, so that the child may do all that its parent may.
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+        // SAFETY: this process's other threads wait for pages, and hold no lock, so that the child may do all that its
+        // parent may.
         match unsafe { fork() }.map_err(|errno| ChildError::NoChild { action: "fork", errno })? {
             ForkResult::Child => {
                 self.identity = ask_identity();
-                let done = work(self);
-                if let Err(failure) = done {
+                if let Err(failure) = work(self) {
                     eprintln!("settime32-workload: {failure}");
+                    exit(1);
                 }
-                // Nothing of this process is buffered, so that exit's own work has nothing to repeat.
-                exit(done.is_err().into())
+                end(ending)
             }
             ForkResult::Parent { child } => match waitpid(child, None) {
+                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if ending == Ending::Kill => Ok(()),
+                Ok(WaitStatus::Exited(_, 0)) if ending == Ending::Kill => Err(ChildError::Survived),
                 Ok(WaitStatus::Exited(_, 0)) => Ok(()),
                 Ok(WaitStatus::Exited(_, code)) => Err(ChildError::Failed { code }),
                 Ok(WaitStatus::Signaled(_, signal, _)) => Err(ChildError::Killed { signal: signal as i32 }),
@@ -196,7 +207,36 @@ impl Kernel for ThisProcess {
             },
         }
     }
+
+    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+        let barrier = Barrier::new(threads.into());
+        let run = &|number| {
+            // They start at once, so that their calls overlap.
+            barrier.wait();
+            work(number, &mut Self::new())
+        };
+        thread::scope(|scope| {
+            let started: Vec<_> = (0..threads).map(|number| scope.spawn(move || run(number))).collect();
+            let ended = started.into_iter().map(|thread| thread.join().expect("a thread's work does not panic"));
+            // All are waited for, whatever the first of them gave.
+            ended.fold(Ok(()), Result::and)
+        })
+    }
 }
+
+/// How a child ends that has done its steps.
+fn end(ending: Ending) -> ! {
+    match ending {
+        // Nothing of this process is buffered, so that exit's own work has nothing to repeat.
+        Ending::Exit => exit(0),
+        Ending::Kill => _ = kill(Pid::this(), Signal::SIGKILL),
+        Ending::Exec => _ = execv(c"/proc/self/exe", &[c"settime32-workload", NOTHING]),
+    }
+    exit(1)
+}
+
+/// The argument of a program that is to do nothing, so that a child can execute one.
+pub(crate) const NOTHING: &CStr = c"--nothing";
 
 /// A descriptor of the interpreter's table, for the time of one call.
 fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {

@@ -9,6 +9,7 @@ use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -18,11 +19,12 @@ use nix::sys::uio::pwrite;
 use nix::unistd::ftruncate;
 use settime32_abi::plan::{Call, Page, Pointer};
 use settime32_abi::pointer::FARTHEST;
-use settime32_abi::timespec::ITIMERSPEC32_SIZE;
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
+
+use crate::keeper::{Held, Keeper, PAGE};
 
 type Bytes = [u8; ITIMERSPEC32_SIZE];
 
-const PAGE: usize = 4096;
 /// Pages of a region: one that nothing uses, the two around an edge, and another that nothing uses.
 const REGION_LEN: usize = 4 * PAGE;
 /// Where the page behind the edge begins in its region.
@@ -69,6 +71,22 @@ pub struct Stage {
     utmr: Region,
     otmr: Region,
     file: OwnedFd,
+    /// Whom held pages are left to.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
+/// What is around a pointer: before the call, and once the kernel has waited for a held page.
+struct Contents<'a> {
+    before: &'a Image,
+    held: &'a Image,
+    /// What is written then where there is memory already.
+    rewrite: Option<OldItimerspec32>,
+}
+
+/// What the pages of a call are made from.
+struct Means<'a> {
+    file: &'a OwnedFd,
+    keeper: Option<&'a Keeper>,
 }
 
 /// Four pages of address space that are this region's own, and its place in the file.
@@ -85,24 +103,31 @@ impl Stage {
     pub fn new() -> Result<Self, Errno> {
         let file = memfd_create("settime32-stage", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&file, 2 * REGION_LEN as libc::off_t)?;
-        Ok(Self { utmr: Region::reserve(0)?, otmr: Region::reserve(REGION_LEN)?, file })
+        Ok(Self { utmr: Region::reserve(0)?, otmr: Region::reserve(REGION_LEN)?, file, keeper: None })
     }
 
     /// Lays out the memory of a call; `pattern` is put at `otmr`.
     pub fn lay_out(&self, call: &Call, pattern: Bytes) -> Result<Places, Errno> {
+        let means = Means { file: &self.file, keeper: self.keeper.as_deref() };
         let mut image = [FILLER; IMAGE_LEN];
         if let Pointer::OverUtmr(by) = call.otmr {
             put(&mut image, by, pattern);
         }
         put(&mut image, 0, bytemuck::cast(call.new));
-        let utmr_address = self.utmr.lay_out(call.utmr, &image, &self.file)?;
-        let utmr = place(utmr_address, |byte| call.utmr_page(byte), &image, 0);
+        let mut held = image;
+        if let Some(meanwhile) = call.meanwhile {
+            put(&mut held, 0, bytemuck::cast(meanwhile));
+        }
+        let contents = Contents { before: &image, held: &held, rewrite: call.meanwhile };
+        let utmr_address = self.utmr.lay_out(call.utmr, &contents, &means)?;
+        let utmr = place(utmr_address, |byte| call.utmr_page(byte), &contents, 0);
         let otmr = if let Pointer::OverUtmr(by) = call.otmr {
-            place(utmr_address.wrapping_add_signed(by.into()), |byte| call.otmr_page(byte), &image, by)
+            place(utmr_address.wrapping_add_signed(by.into()), |byte| call.otmr_page(byte), &contents, by)
         } else {
-            image = [FILLER; IMAGE_LEN];
+            let mut image = [FILLER; IMAGE_LEN];
             put(&mut image, 0, pattern);
-            place(self.otmr.lay_out(call.otmr, &image, &self.file)?, |byte| call.otmr_page(byte), &image, 0)
+            let contents = Contents { before: &image, held: &image, rewrite: None };
+            place(self.otmr.lay_out(call.otmr, &contents, &means)?, |byte| call.otmr_page(byte), &contents, 0)
         };
         Ok(Places { utmr, otmr })
     }
@@ -131,12 +156,13 @@ fn put(image: &mut Image, by: i8, bytes: Bytes) {
 }
 
 /// What can be read at an address, given the pages and what was put there.
-fn place(address: u32, page: impl Fn(usize) -> Page, image: &Image, by: i8) -> Place {
+fn place(address: u32, page: impl Fn(usize) -> Page, contents: &Contents<'_>, by: i8) -> Place {
     let mut place = Place { address, ..Place::default() };
     for byte in 0..ITIMERSPEC32_SIZE {
         let page = page(byte);
         place.there |= u16::from(page.is_readable()) << byte;
         if page.keeps_bytes() {
+            let image = if page == Page::Held { contents.held } else { contents.before };
             place.bytes[byte] = image[(i16::from(FARTHEST) + i16::from(by)) as usize + byte];
         }
     }
@@ -156,7 +182,8 @@ impl Region {
     }
 
     /// Makes the pages that the pointer needs and gives its address.
-    fn lay_out(&self, pointer: Pointer, image: &Image, file: &OwnedFd) -> Result<u32, Errno> {
+    fn lay_out(&self, pointer: Pointer, contents: &Contents<'_>, means: &Means<'_>) -> Result<u32, Errno> {
+        let image = contents.before;
         let next_page = self.start + NEXT_PAGE;
         let address = match pointer {
             Pointer::Null => return Ok(0),
@@ -183,11 +210,16 @@ impl Region {
         };
         let first_byte = address - usize::from(FARTHEST);
         let on_first = next_page.saturating_sub(first_byte).min(IMAGE_LEN);
+        let [first, last] = [pointer.page_at(0), pointer.page_at(ITIMERSPEC32_SIZE as i32 - 1)];
+        let rewrite = contents.rewrite.and_then(|new| half_that_is_there(address, [first, last], new));
+        let make = |page, kind, bytes: std::ops::Range<usize>| {
+            let image = if kind == Page::Held { contents.held } else { contents.before };
+            self.make_page(page, kind, first_byte + bytes.start, &image[bytes], rewrite, means)
+        };
         if on_first > 0 {
-            self.make_page(next_page - PAGE, pointer.page_at(0), first_byte, &image[..on_first], file)?;
+            make(next_page - PAGE, first, 0..on_first)?;
         }
-        let last = pointer.page_at(ITIMERSPEC32_SIZE as i32 - 1);
-        self.make_page(next_page, last, first_byte + on_first, &image[on_first..], file)?;
+        make(next_page, last, on_first..IMAGE_LEN)?;
         Ok(u32::try_from(address).expect("the memory was mapped below 4 GiB"))
     }
 
@@ -202,22 +234,33 @@ impl Region {
     }
 
     /// Makes one page that holds these bytes at this address, as far as such a page holds any.
-    fn make_page(&self, page: usize, kind: Page, address: usize, bytes: &[u8], file: &OwnedFd) -> Result<(), Errno> {
+    fn make_page(
+        &self,
+        page: usize,
+        kind: Page,
+        address: usize,
+        bytes: &[u8],
+        rewrite: Option<(usize, [u8; 8])>,
+        means: &Means<'_>,
+    ) -> Result<(), Errno> {
         let read_write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         match kind {
             // SAFETY: the page is this region's own, and nothing points into it between calls.
             Page::Unmapped => return unsafe { munmap(pointer_to(page), PAGE) },
             Page::FileBacked => {
                 let offset = (self.file_offset + page - self.start) as libc::off_t;
-                pwrite(file, bytes, offset + (address - page) as libc::off_t)?;
+                pwrite(means.file, bytes, offset + (address - page) as libc::off_t)?;
                 let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
                 // SAFETY: as above.
-                return unsafe { mmap(NonZeroUsize::new(page), PAGE_LEN, read_write, flags, file, offset) }.map(drop);
+                return unsafe { mmap(NonZeroUsize::new(page), PAGE_LEN, read_write, flags, means.file, offset) }.map(drop);
             }
             _ => map_anonymous(page, read_write, MapFlags::MAP_FIXED)?,
         }
-        if kind == Page::Untouched {
-            return Ok(());
+        match kind {
+            Page::Untouched => return Ok(()),
+            Page::Held => return keep(page, Some((address, bytes)), rewrite, means),
+            Page::Withheld => return keep(page, None, None, means),
+            _ => {}
         }
         write(address, bytes);
         let protection = match kind {
@@ -241,6 +284,29 @@ impl Region {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE | MapFlags::MAP_FIXED;
         // SAFETY: the address space is this region's own.
         unsafe { mmap_anonymous(NonZeroUsize::new(self.start), len, ProtFlags::PROT_NONE, flags) }.map(drop)
+    }
+}
+
+/// Leaves a page to the keeper, to be given with these bytes, or to nobody.
+fn keep(page: usize, bytes: Option<(usize, &[u8])>, before: Option<(usize, [u8; 8])>, means: &Means<'_>) -> Result<(), Errno> {
+    let held = match bytes {
+        None => Held::Withheld,
+        Some((address, bytes)) => {
+            let mut content = Box::new([FILLER; PAGE]);
+            content[address - page..][..bytes.len()].copy_from_slice(bytes);
+            Held::Given { content, before }
+        }
+    };
+    means.keeper.ok_or(Errno::ENOSYS)?.hold(page, held)
+}
+
+/// Address and new bytes of the half that lies on a resident page, where the other is held.
+fn half_that_is_there(address: usize, pages: [Page; 2], new: OldItimerspec32) -> Option<(usize, [u8; 8])> {
+    let halves = [new.it_interval, new.it_value].map(bytemuck::cast);
+    match pages {
+        [Page::Held, Page::Resident] => Some((address + size_of_val(&halves[0]), halves[1])),
+        [Page::Resident, Page::Held] => Some((address, halves[0])),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use assert_cmd::Command;
-use settime32_abi::plan::{FdKind, Plan, Process, Step};
+use settime32_abi::plan::{Ending, FdKind, Plan, Process, Step};
 use tempfile::NamedTempFile;
 
 fn workload() -> Command {
@@ -59,6 +59,6 @@ fn plans_for_another_kind_of_process() {
 
 #[test]
 fn plans_that_cannot_be_done() {
-    let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3 }], ..Plan::default() };
+    let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3, ending: Ending::Exit }], ..Plan::default() };
     refused(&plan.encode(), "step 1 of the plan cannot be done: a fork past the end");
 }

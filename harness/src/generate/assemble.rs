@@ -1,6 +1,6 @@
 //! Genes to steps: any list of genes becomes a valid plan, and what no call needs is not opened.
 
-use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
+use settime32_abi::plan::{Call, Ending, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::Mix;
@@ -67,7 +67,7 @@ fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix
         Side::Fork if fork.is_some() => {}
         Side::Fork => {
             *fork = Some(OpenFork { at: body.len(), calls_left: 1 + scale16(gene.side_detail, FORKED_CALLS) });
-            body.push(Step::Fork { steps: 0 });
+            body.push(Step::Fork { steps: 0, ending: Ending::Exit });
         }
     }
 }
@@ -75,7 +75,7 @@ fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix
 fn close_fork(body: &mut [Step], fork: Option<OpenFork>) {
     if let Some(OpenFork { at, .. }) = fork {
         // A child makes few calls with at most one other step each, so this is far below u16::MAX.
-        body[at] = Step::Fork { steps: (body.len() - at - 1) as u16 };
+        body[at] = Step::Fork { steps: (body.len() - at - 1) as u16, ending: Ending::Exit };
     }
 }
 
@@ -89,7 +89,15 @@ fn call(gene: &Gene) -> Call {
     ];
     let (utmr, otmr) = pick(gene.pointers, &POINTERS);
     let new = OldItimerspec32 { it_interval: values::interval(gene.interval), it_value: values::value(gene.value) };
-    Call { slot: table::called(gene.slot), flags: values::flags(gene.flags, gene.flags_detail), utmr, otmr, new, entry: Entry::Int80 }
+    Call {
+        slot: table::called(gene.slot),
+        flags: values::flags(gene.flags, gene.flags_detail),
+        utmr,
+        otmr,
+        new,
+        meanwhile: None,
+        entry: Entry::Int80,
+    }
 }
 
 /// Opens the slots of the table that the body uses, and what those are copies of.
@@ -99,7 +107,7 @@ fn prologue(body: &[Step]) -> Vec<Step> {
         match *step {
             Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => needed[usize::from(slot)] = true,
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } => needed[usize::from(of)] = true,
-            Step::Open { .. } | Step::SetClock | Step::Fork { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
+            Step::Open { .. } | Step::SetClock | Step::Fork { .. } | Step::Threads { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
         }
     }
     // Backwards, since a copy stands behind what it is a copy of.

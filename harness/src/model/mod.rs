@@ -4,14 +4,17 @@
 //! The rules were read in `fs/timerfd.c` and `kernel/time/` of 5.10 to 7.x, and each is named where it is applied.
 //! It takes for granted: the initial time namespace, a guest that is never suspended (`CLOCK_BOOTTIME` is
 //! `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody but the plan, all capabilities but what the
-//! plan takes away, and memory that nobody changes during a call.
+//! plan takes away. Where chance decides (several threads set one timer, another thread writes what a call reads) it
+//! says so, and follows what it is told was seen.
 
 pub(crate) mod memory;
 mod slots;
 mod timer;
 
+use std::collections::HashMap;
+
 use settime32_abi::errno;
-use settime32_abi::plan::{Call, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Plan, Pointer, Step, threads_of};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
 
 use slots::{Slot, Slots};
@@ -92,6 +95,19 @@ pub struct Outcome {
     pub old: Option<Old>,
     /// How many bytes of it are written at `otmr`, from the first one on.
     pub written: usize,
+    /// The old setting is one of several that were made side by side, and `old` says nothing of it.
+    pub shared: Option<Shared>,
+}
+
+/// A timer whose setting chance decides: several threads set it, and nobody has since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Tells it from other timers of the plan.
+    pub timer: usize,
+    /// Its interval before the threads.
+    pub before: OldTimespec32,
+    /// The call is one of the threads'; the first after them is not, and its old setting is the last one of theirs.
+    pub in_threads: bool,
 }
 
 /// The old setting of a timer.
@@ -115,12 +131,15 @@ pub struct Model {
     /// `CAP_WAKE_ALARM` is effective.
     wake_alarm: bool,
     timers: Vec<timer::Timer>,
+    /// The step after the calls of the threads that run; 0 when none do.
+    threads_until: usize,
+    shared: Vec<Shared>,
 }
 
 impl Model {
     /// The state before the first step.
     pub fn new(timeline: Timeline) -> Self {
-        Self { slots: Slots::default(), timeline, parent: None, wake_alarm: true, timers: Vec::new() }
+        Self { slots: Slots::default(), timeline, parent: None, wake_alarm: true, timers: Vec::new(), threads_until: 0, shared: Vec::new() }
     }
 
     /// Whether step `index`, the next one, is done by a forked child. A fork's end is noticed here, so this is to be
@@ -131,30 +150,68 @@ impl Model {
             self.slots = table;
             self.wake_alarm = wake_alarm;
         }
+        if index >= self.threads_until {
+            self.threads_until = 0;
+        }
         self.parent.is_some()
     }
 
-    /// Follows a step that is not a call; `index` is its place in the plan.
-    pub fn follow(&mut self, index: usize, step: &Step) {
+    /// Follows the first of these steps, which is not a call; `index` is its place in the plan, and the others are those
+    /// behind it.
+    pub fn follow(&mut self, index: usize, steps: &[Step]) {
+        let Some(step) = steps.first() else { return };
         match *step {
             Step::Open { slot, kind } => self.slots.open(slot, kind, &mut self.timers),
             Step::SetClock => self.timers.iter_mut().for_each(timer::Timer::clock_was_set),
-            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), self.slots.clone(), self.wake_alarm)),
+            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), self.slots.clone(), self.wake_alarm)),
             Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
             // `timerfd_poll` changes nothing, and silent calls have timers of their own.
             Step::Wait { .. } | Step::Silent(_) | Step::Call(_) => {}
+            Step::Threads { .. } => {
+                self.start_threads(steps);
+                self.threads_until = index + 1 + step.inner();
+            }
+        }
+    }
+
+    /// Follows the start of threads by the first of these steps. Each thread's calls are to be followed one after the other,
+    /// and the threads in any order.
+    fn start_threads(&mut self, steps: &[Step]) {
+        let mut setters: HashMap<usize, usize> = HashMap::new();
+        for (thread, calls) in threads_of(steps).enumerate() {
+            for call in calls {
+                if let Slot::Timer(timer) = self.slots.get(call.slot)
+                    && *setters.entry(timer).or_insert(thread) != thread
+                {
+                    self.share(timer);
+                }
+            }
+        }
+    }
+
+    fn share(&mut self, timer: usize) {
+        if !self.shared.iter().any(|shared| shared.timer == timer) {
+            self.shared.push(Shared { timer, before: self.timers[timer].interval(), in_threads: true });
+        }
+    }
+
+    /// What the last call on this slot set is not known: it was raced, and its event is lost.
+    pub fn forget(&mut self, slot: u8) {
+        if let Slot::Timer(timer) = self.slots.get(slot) {
+            self.share(timer);
         }
     }
 
     /// Follows a call that ran within `span` of `CLOCK_MONOTONIC`, nanoseconds, and says what it must have given.
     pub fn call(&mut self, call: &Call, span: Bounds) -> Outcome {
         let (timer, new) = match self.timer_or_failure(call) {
-            Err(rule) => return Outcome { rule, old: None, written: 0 },
+            Err(rule) => return Outcome { rule, old: None, written: 0, shared: None },
             Ok(found) => found,
         };
+        let shared = self.shared.iter().copied().find(|shared| shared.timer == timer);
         let (rule, old) = self.timers[timer].settime(call.flags, &new, span, &self.timeline);
         if rule.ret() != 0 {
-            return Outcome { rule, old: None, written: 0 };
+            return Outcome { rule, old: None, written: 0, shared: None };
         }
         let written = match call.otmr {
             Pointer::Null => 0,
@@ -162,7 +219,13 @@ impl Model {
             _ => memory::bytes_written(call),
         };
         let whole = call.otmr == Pointer::Null || written == ITIMERSPEC32_SIZE;
-        Outcome { rule: if whole { rule } else { Rule::OldNotWritten }, old: Some(old), written }
+        let in_threads = self.threads_until > 0;
+        let shared = shared.map(|shared| Shared { in_threads, ..shared });
+        if !in_threads {
+            // Its setting is known again.
+            self.shared.retain(|other| other.timer != timer);
+        }
+        Outcome { rule: if whole { rule } else { Rule::OldNotWritten }, old: Some(old).filter(|_| shared.is_none()), written, shared }
     }
 
     /// The checks before a timer is touched, in the order of `SYSCALL_DEFINE4(timerfd_settime32)` and
@@ -197,7 +260,7 @@ pub fn outcomes(plan: &Plan, timeline: Timeline, mut span: impl FnMut(usize) -> 
         model.begin_step(index);
         match step {
             Step::Call(call) => outcomes.push(model.call(call, span(outcomes.len()))),
-            other => model.follow(index, other),
+            _ => model.follow(index, &plan.steps[index..]),
         }
     }
     outcomes

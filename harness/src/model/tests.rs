@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use settime32_abi::plan::{Clock, Entry, FdKind, Other};
+use settime32_abi::plan::{Clock, Ending, Entry, FdKind, Other};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::*;
@@ -29,14 +29,15 @@ impl Script {
 
     fn step(&mut self, step: Step) {
         self.model.begin_step(self.steps);
-        self.model.follow(self.steps, &step);
+        self.model.follow(self.steps, std::slice::from_ref(&step));
         self.steps += 1;
     }
 
     fn raw(&mut self, slot: u8, flags: i32, utmr: Pointer, new: OldItimerspec32) -> Outcome {
         self.model.begin_step(self.steps);
         self.steps += 1;
-        self.model.call(&Call { slot, flags, utmr, otmr: Pointer::Valid, new, entry: Entry::Int80 }, Bounds::exactly(self.now))
+        self.model
+            .call(&Call { slot, flags, utmr, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 }, Bounds::exactly(self.now))
     }
 
     fn set(&mut self, flags: i32, value: i64, interval: i64) -> Outcome {
@@ -153,8 +154,16 @@ fn around_the_expiry_both_are_allowed() {
 #[test]
 fn what_is_left_is_bounded_by_both_calls_spans() {
     let mut model = Model::new(TIMELINE);
-    model.follow(0, &Step::Open { slot: 0, kind: MONOTONIC });
-    let call = |value| Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new: setting(value, 0), entry: Entry::Int80 };
+    model.follow(0, &[Step::Open { slot: 0, kind: MONOTONIC }]);
+    let call = |value| Call {
+        slot: 0,
+        flags: 0,
+        utmr: Pointer::Valid,
+        otmr: Pointer::Valid,
+        new: setting(value, 0),
+        meanwhile: None,
+        entry: Entry::Int80,
+    };
     model.call(&call(SECOND), Bounds::new(1000, 3000));
     let left = model.call(&call(0), Bounds::new(100_000, 105_000)).old.unwrap().remaining;
     let range = Bounds::new(SECOND - (105_000 - 1000) - SLACK, SECOND - (100_000 - 3000) + SLACK);
@@ -168,7 +177,7 @@ fn setting_the_clock_cancels_once_and_arms_all_the_same() {
     script.set(3, later, 0);
     assert_eq!(script.set(3, later, 0).rule, Rule::Armed, "the clock was not set");
     script.step(Step::SetClock);
-    assert_eq!(script.set(3, later, 9), Outcome { rule: Rule::Canceled, old: None, written: 0 });
+    assert_eq!(script.set(3, later, 9), Outcome { rule: Rule::Canceled, old: None, written: 0, shared: None });
     let old = script.set(3, later, 0).old.unwrap();
     assert_eq!((old.interval, old.setting), (time(9), Setting::Periodic));
     assert_eq!(old.remaining, around(400 * SECOND));
@@ -229,7 +238,7 @@ fn copies_share_a_timer_and_a_new_one_does_not() {
 fn a_child_shares_timers_but_not_the_table() {
     let mut script = Script::on(MONOTONIC);
     script.step(Step::Open { slot: 1, kind: FdKind::Dup(0) });
-    script.step(Step::Fork { steps: 3 });
+    script.step(Step::Fork { steps: 3, ending: Ending::Exit });
     script.set(0, 0, 5);
     script.step(Step::Open { slot: 0, kind: FdKind::Closed });
     assert_eq!(script.set(0, 0, 0).rule, Rule::NotOpen);
@@ -280,7 +289,10 @@ fn generated_plans_reach_every_kind_of_step() {
     let steps: Vec<&Step> = plans.iter().flat_map(|plan| &plan.steps).collect();
     let any = |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| wanted(step));
     assert!(any(&|step| matches!(step, Step::SetClock)) && any(&|step| matches!(step, Step::Wait { .. })));
-    assert!(any(&|step| matches!(step, Step::Fork { steps: 1 })) && any(&|step| matches!(step, Step::Fork { steps: 5.. })));
+    assert!(
+        any(&|step| matches!(step, Step::Fork { steps: 1, ending: Ending::Exit }))
+            && any(&|step| matches!(step, Step::Fork { steps: 5.., ending: Ending::Exit }))
+    );
     assert!(any(&|step| matches!(step, Step::Open { kind: FdKind::Passed(_), .. })));
     for bit in 0..32 {
         assert!(any(&|step| matches!(step, Step::Call(Call { flags, .. }) if *flags == 1 << bit)), "flag bit {bit} alone");

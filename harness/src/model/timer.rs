@@ -145,6 +145,11 @@ impl Timer {
         Self { clock, interval: OldTimespec32::default(), expiry: None, stopped: true, might_cancel: false, canceled: false }
     }
 
+    /// `tintv`.
+    pub(super) const fn interval(&self) -> OldTimespec32 {
+        self.interval
+    }
+
     /// `isalarm`.
     pub(super) const fn is_alarm(&self) -> bool {
         self.clock.is_alarm()

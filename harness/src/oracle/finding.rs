@@ -129,6 +129,24 @@ pub struct Tally {
     pub mismatches: u64,
     /// As [`Findings::missing`].
     pub missing: u64,
+    /// Events that say that memory changed between probe and kernel.
+    pub toctou: u64,
+    /// Events that say that their result was lost.
+    pub results_lost: u64,
+}
+
+impl Tally {
+    /// Both together.
+    pub const fn plus(self, other: &Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            checked: self.checked + other.checked,
+            mismatches: self.mismatches + other.mismatches,
+            missing: self.missing + other.missing,
+            toctou: self.toctou + other.toctou,
+            results_lost: self.results_lost + other.results_lost,
+        }
+    }
 }
 
 /// Everything that was found.
@@ -146,6 +164,8 @@ pub struct Findings {
     pub events: u64,
     /// Calls without an event, those among them that the tracer counted as lost.
     pub missing: u64,
+    /// Calls that were made before the tracer came, or after it went ([`super::Config::partial`]).
+    pub outside: u64,
     /// What the tracer says that it lost.
     pub lost: u64,
     /// By plan, as far as they can be laid at one's door; complete when the oracle has finished.

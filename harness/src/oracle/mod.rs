@@ -12,11 +12,14 @@
 //! * that what a probe at entry cannot read is not made up: a half that is not resident is null, with its errno, and what
 //!   the kernel copied is there all the same;
 //! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
+//! * where another thread writes what a call reads, that `toctou` says what the two readings say, that both are made of what
+//!   was written, and that what the kernel used is what the timer then has;
+//! * where threads set one timer, that each setting was replaced once;
 //! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
 //!
 //! It does not verify:
 //! * timestamps more closely than that, or which CPU it was among those that exist;
-//! * the order of events of different threads;
+//! * the order of events of different threads, and in which order threads set a timer that they share;
 //! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it fired;
 //! * what was at `otmr` before a call that succeeded, since only the workload saw it;
 //! * that an address in the journal is where the workload keeps its memory, beyond the event naming the same and its
@@ -27,7 +30,9 @@
 //! Memory is bounded by the plans that are not settled: an event is compared and forgotten.
 
 mod align;
+mod expected;
 mod finding;
+mod race;
 mod replay;
 mod seen;
 mod timing;
@@ -55,13 +60,16 @@ pub struct Config {
     pub max_findings: usize,
     /// A plan is given up when so many events of others came after its journal: its own were lost.
     pub patience_events: u64,
+    /// The tracer came or went while the calls were made: those of a thread before its first event and behind its last one
+    /// are not missing, and the last one may be of a call that was not seen to return.
+    pub partial: bool,
     /// Events of unknown threads that may wait for a journal; more are of no plan.
     pub max_waiting_events: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cpus: 1, comm: None, max_findings: 100, patience_events: 1 << 16, max_waiting_events: 1 << 20 }
+        Self { cpus: 1, comm: None, max_findings: 100, partial: false, patience_events: 1 << 16, max_waiting_events: 1 << 20 }
     }
 }
 
@@ -99,6 +107,7 @@ impl Oracle {
             findings: Findings::default(),
             limit: config.max_findings,
             missing: Vec::new(),
+            partial: config.partial,
             results_lost: 0,
             unfinished: 0,
         };
@@ -292,10 +301,17 @@ impl Oracle {
         }
     }
 
-    /// Calls without an event are a loss that was counted, or else a silent one, which is a mismatch.
+    /// Calls without an event are a loss that was counted, or else a silent one, which is a mismatch. More losses than
+    /// calls without an event are a count that is not right.
     fn judge_missing(&mut self) {
         let missing = self.report.findings.missing;
         let excused = self.report.findings.summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
+        if let Some(counted) = excused.filter(|counted| *counted > missing && !self.config.partial) {
+            let difference =
+                Difference { field: "lost", expected: format!("{missing}, the calls without an event"), found: counted.to_string() };
+            let finding = Finding { place: Place::default(), kind: Kind::Summary, differences: vec![difference], note: String::new() };
+            self.report.add(Place::default(), Kind::Summary, finding);
+        }
         let Some(excused) = excused.filter(|excused| *excused < missing) else { return };
         let places = core::mem::take(&mut self.report.missing);
         let unnamed = missing - places.len() as u64;

@@ -3,18 +3,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use settime32_abi::errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Journal};
-use settime32_abi::output::{Abi, EntryPath, Halves};
-use settime32_abi::plan::{Call, Plan, Process, Step};
-use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
+use settime32_abi::journal::Journal;
+use settime32_abi::plan::{Call, Plan, Step};
+use settime32_abi::timespec::Timespec64;
 
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
+use super::expected;
 use super::finding::{Difference, Finding, Findings, Kind, Place};
+use super::race::Race;
 use super::seen::{Fields, Name, Names, Seen, WHOLE, describe, differences};
 use super::timing::Timing;
 use super::workload::{self, Caller, Descriptors};
-use crate::model::{Model, Outcome, memory};
+use crate::model::{Model, Outcome};
 
 /// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
 const BATCH: usize = 64;
@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub limit: usize,
     /// The first calls without an event.
     pub missing: Vec<Place>,
+    /// See [`super::Config::partial`].
+    pub partial: bool,
     /// Events that said that their result was lost.
     pub results_lost: u64,
     /// Events that said that their call was unfinished.
@@ -74,6 +76,8 @@ pub(super) struct Thread {
     /// Calls that are known to have no event.
     gap: usize,
     altered: u32,
+    /// The first and the last call with an event.
+    seen: Option<(usize, usize)>,
 }
 
 impl Thread {
@@ -88,7 +92,9 @@ pub(super) struct Replay {
     index: u64,
     plan: Plan,
     journal: Journal,
+    /// Process and thread of each call.
     pids: Vec<u32>,
+    tids: Vec<u32>,
     /// The step of each call.
     steps: Vec<u32>,
     /// The process that forks.
@@ -99,16 +105,23 @@ pub(super) struct Replay {
     model: Model,
     descriptors: Descriptors,
     timing: Timing,
+    /// The step after the calls of the threads that were started last.
+    threads_until: usize,
     step: usize,
     call: usize,
-    /// The next call that another process makes.
+    /// The next call that another thread makes.
     boundary: usize,
     /// Calls that were compared since the report was told of it.
     checked: u64,
+    /// Those among them whose event says that memory changed.
+    toctou: u64,
+    /// Calls whose event says that its result was lost.
+    results_lost: u64,
     /// Calls without an event.
     missing: Vec<usize>,
     /// Events of no call.
     strays: Vec<Seen>,
+    race: Race,
 }
 
 impl Replay {
@@ -132,8 +145,9 @@ impl Replay {
         let calls = plan.steps.iter().enumerate().filter(|(_, step)| matches!(step, Step::Call(_)));
         let steps = calls.map(|(index, _)| index as u32).collect();
         let mut threads: HashMap<u32, Thread> = HashMap::new();
-        for (call, pid) in pids.iter().enumerate() {
-            threads.entry(*pid).or_default().calls.push(call as u32);
+        let tids = workload::threads(&plan, &journal, &pids);
+        for (call, tid) in tids.iter().enumerate() {
+            threads.entry(*tid).or_default().calls.push(call as u32);
         }
         let comm = report.names.number(comm.unwrap_or(&workload::comm_of(&journal.header)));
         let model = Model::new(workload::timeline(&journal.header));
@@ -145,6 +159,7 @@ impl Replay {
             plan,
             journal,
             pids,
+            tids,
             steps,
             parent,
             comm,
@@ -153,12 +168,16 @@ impl Replay {
             model,
             descriptors,
             timing,
+            threads_until: 0,
             step: 0,
             call: 0,
             boundary: 0,
             checked: 0,
+            toctou: 0,
+            results_lost: 0,
             missing,
             strays,
+            race: Race::default(),
         })
     }
 
@@ -172,7 +191,7 @@ impl Replay {
 
     /// Takes an event of one of its threads and says whether it is time to [`Replay::advance`].
     pub(super) fn push(&mut self, seen: Seen) -> bool {
-        let waited_for = self.pids.get(self.call).copied();
+        let waited_for = self.tids.get(self.call).copied();
         let Some(thread) = self.threads.get_mut(&seen.tid) else { return false };
         thread.queue.push_back(seen);
         // A thread whose calls are all done has events of no call; they are told apart when the plan is done.
@@ -188,26 +207,35 @@ impl Replay {
 
     /// Counting here and telling now and then costs a call nothing.
     fn tell_checked(&mut self, report: &mut Report) {
-        let checked = core::mem::take(&mut self.checked);
+        let (checked, toctou) = (core::mem::take(&mut self.checked), core::mem::take(&mut self.toctou));
         report.findings.checked += checked;
-        report.findings.tally(self.index).checked += checked;
+        let tally = report.findings.tally(self.index);
+        tally.checked += checked;
+        tally.toctou += toctou;
+        tally.results_lost += core::mem::take(&mut self.results_lost);
     }
 
     fn advance_steps(&mut self, closing: bool, report: &mut Report) -> bool {
         while self.step < self.plan.steps.len() {
-            let step = self.plan.steps[self.step].clone();
             self.model.begin_step(self.step);
             self.descriptors.begin_step(self.step);
-            match step {
+            if self.step >= self.threads_until {
+                self.timing.end_threads();
+            }
+            match self.plan.steps[self.step] {
                 Step::Call(call) => {
                     if !self.settle(&call, closing, report) {
                         return false;
                     }
                     self.call += 1;
                 }
-                other => {
-                    self.model.follow(self.step, &other);
-                    self.descriptors.follow(self.step, &other);
+                ref other => {
+                    self.model.follow(self.step, &self.plan.steps[self.step..]);
+                    self.descriptors.follow(self.step, other);
+                    if matches!(other, Step::Threads { .. }) {
+                        self.timing.begin_threads();
+                        self.threads_until = self.step + 1 + other.inner();
+                    }
                 }
             }
             self.step += 1;
@@ -218,7 +246,7 @@ impl Replay {
     /// Finds the event of the next call and compares; false when more events are needed.
     fn settle(&mut self, call: &Call, closing: bool, report: &mut Report) -> bool {
         loop {
-            let tid = self.pids[self.call];
+            let tid = self.tids[self.call];
             self.find_boundary();
             let next = self.next_move(tid, closing);
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
@@ -265,7 +293,7 @@ impl Replay {
     /// before have no event, only the child's events tell: how many calls are missing then.
     fn calls_before(&self, thread: &Thread) -> Option<usize> {
         let head = thread.queue.front()?;
-        let other = &self.threads[self.pids.get(self.boundary)?];
+        let other = &self.threads[self.tids.get(self.boundary)?];
         let of_other = other.queue.front()?;
         // An event under a wrong name must not pass for the child's first.
         let evidence = other.queue.len() <= other.calls_left() && differences(&self.expected(self.boundary), of_other).is_empty();
@@ -277,56 +305,16 @@ impl Replay {
 
     fn find_boundary(&mut self) {
         self.boundary = self.boundary.max(self.call);
-        while self.pids.get(self.boundary) == Some(&self.pids[self.call]) {
+        while self.tids.get(self.boundary) == Some(&self.tids[self.call]) {
             self.boundary += 1;
         }
     }
 
-    /// What the event of a call must be; `cpu` is the number of CPUs, and the timestamps are not compared.
+    /// See [`expected::event`].
     fn expected(&self, call: usize) -> Seen {
-        let record = &self.journal.records[call];
-        let pointer = |address: u32| (address != 0).then_some(address);
         let Step::Call(asked) = &self.plan.steps[self.steps[call] as usize] else { unreachable!("only calls were counted") };
-        let utmr = pointer(record.utmr);
-        let there = utmr.is_some() && record.utmr_there == ALL_THERE;
-        let written = record.ret == 0 && record.otmr != 0;
-        // The old setting was handed over before the write failed; as much of it is known as was written.
-        let cut_short = record.ret == -errno::EFAULT && there && record.otmr != 0;
-        let old: OldItimerspec32 = workload::from_bytes(&record.otmr_after);
-        let halves = utmr.map_or([true; 2], |_| memory::halves_resident(asked));
-        Seen {
-            event: Names::CALL,
-            entry_ns: 0,
-            exit_ns: Some(0),
-            pid: self.pids[call],
-            tid: self.pids[call],
-            comm: self.comm,
-            cpu: self.cpus,
-            abi: match self.plan.process {
-                Process::I386 => Abi::I386,
-                Process::Amd64 => Abi::X86_64,
-            },
-            ufd: record.ufd,
-            flags: record.flags,
-            entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),
-            utmr,
-            utmr_entry: utmr.and_then(|_| resident(&workload::from_bytes(&record.utmr_before), halves)),
-            utmr_entry_errno: (halves != [true; 2]).then(|| Names::of_errno(Some("EFAULT"))),
-            // The kernel copies it before it looks at anything else, so it is there whatever the result is.
-            utmr_used: there.then(|| workload::from_bytes(&record.utmr_before)),
-            toctou: false,
-            otmr: pointer(record.otmr),
-            // What does not fit the journal's 32 bits no plan can make.
-            old: (written || cut_short).then(|| Itimerspec64::from(old)),
-            old_known: if cut_short { memory::bytes_written(asked) as u8 } else { WHOLE },
-            old_truncated: false,
-            otmr_written: written.then_some(old),
-            otmr_written_errno: None,
-            ret: Some(i64::from(record.ret)),
-            errno: errno_name(record.ret),
-            unfinished: false,
-            result_lost: false,
-        }
+        let caller = expected::Caller { process: self.plan.process, pid: self.pids[call], tid: self.tids[call], comm: self.comm };
+        expected::event(caller, asked, &self.journal.records[call], self.cpus)
     }
 
     fn take(&mut self, call: &Call, tid: u32, report: &mut Report) {
@@ -341,24 +329,31 @@ impl Replay {
     /// record that is wrong itself is not held against the event.
     fn compare(&mut self, call: &Call, seen: Option<Seen>, report: &mut Report) {
         let place = self.place();
-        let next = self.threads[&self.pids[self.call]].queue.front().map(|next| next.entry_ns);
+        let tid = self.tids[self.call];
+        let next = self.threads[&tid].queue.front().map(|next| next.entry_ns);
         let (span, fault) = match &seen {
             None => (self.timing.unseen(), None),
             Some(seen) => self.timing.judge(seen, next),
         };
         let record = self.journal.records[self.call];
         let not = self.model.begin_step(self.step).then_some(self.parent);
-        let caller = Caller { step: self.step, pid: self.pids[self.call], not };
+        let caller = Caller { step: self.step, pid: self.pids[self.call], tid, started: self.step < self.threads_until, not };
         let lies = workload::lies(caller, call, &record, &mut self.descriptors);
-        let outcome = self.model.call(call, span);
+        let outcome = self.model.call(&self.race.as_seen(call, seen.as_ref()), span);
         let contradictions = workload::contradictions(call, &outcome, &record);
         let expected = self.expected(self.call);
-        let fields = seen.map_or(Fields::default(), |seen| differences(&expected, &seen));
+        let unfinished = report.partial && self.threads[&tid].queue.is_empty();
+        let fields = seen.map_or(Fields::default(), |seen| {
+            let fields = differences(&expected, &seen);
+            if unfinished { fields.of_a_call_that_was_seen_to_return(&seen) } else { fields }
+        });
         if !fields.is_empty() {
-            self.threads.get_mut(&self.pids[self.call]).expect("every call's thread is there").altered += 1;
+            self.threads.get_mut(&tid).expect("every call's thread is there").altered += 1;
         }
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
+        } else if let Some((place, difference)) = self.race.read_back(call, &outcome, &record) {
+            report.add(place, Kind::Field, differing(vec![difference]));
         } else if !contradictions.is_empty() {
             report.add(place, Kind::Model, differing(contradictions));
         } else if let Some(seen) = seen.filter(|_| !fields.is_empty()) {
@@ -367,12 +362,24 @@ impl Replay {
         } else if let Some(difference) = seen.and_then(|seen| old_contradicts(&outcome, &expected, &seen)) {
             report.add(place, Kind::Field, differing(vec![difference]));
         }
+        if let Some(difference) = self.race.took_turns(call, &outcome, &record) {
+            report.add(place, Kind::Model, differing(vec![difference]));
+        }
+        if !self.race.made(call, place, seen.as_ref()) {
+            self.model.forget(call.slot);
+        }
+        self.toctou += u64::from(seen.is_some_and(|seen| seen.toctou));
         if let Some(fault) = fault {
             report.note(place, Kind::BadTimestamp, fault);
         }
+        if seen.is_some() {
+            let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
+            thread.seen = Some(thread.seen.map_or((self.call, self.call), |(first, _)| (first, self.call)));
+        }
         match seen {
             None => self.missing.push(self.call),
-            Some(seen) => self.checked += u64::from(!seen.result_lost),
+            Some(seen) if seen.result_lost => self.results_lost += 1,
+            Some(_) => self.checked += 1,
         }
     }
 
@@ -398,6 +405,11 @@ impl Replay {
         }
         for call in core::mem::take(&mut self.missing) {
             let place = self.place_of(call);
+            let inside = self.threads[&self.tids[call]].seen.is_some_and(|(first, last)| first < call && call < last);
+            if report.partial && !inside {
+                report.findings.outside += 1;
+                continue;
+            }
             let expected = self.expected(call);
             let fits = |seen: &Seen| {
                 let fields = differences(&expected, seen);
@@ -447,12 +459,6 @@ fn take_from(waiting: &mut HashMap<u32, VecDeque<Seen>>, timing: &Timing, fits: 
     None
 }
 
-/// The halves of a setting that a probe can read.
-fn resident(setting: &OldItimerspec32, [interval, value]: [bool; 2]) -> Option<Halves> {
-    let halves = Halves { it_interval: interval.then_some(setting.it_interval), it_value: value.then_some(setting.it_value) };
-    (interval || value).then_some(halves)
-}
-
 /// Where the journal has only a part of the old setting, the event's account of it must be one that the model allows.
 fn old_contradicts(outcome: &Outcome, expected: &Seen, seen: &Seen) -> Option<Difference> {
     let (old, found) = (outcome.old.filter(|_| expected.old_known < WHOLE)?, seen.old?);
@@ -468,10 +474,10 @@ fn outside_forks(plan: &Plan) -> Option<usize> {
     let (mut call, mut child_until) = (0, 0);
     for (index, step) in plan.steps.iter().enumerate() {
         match step {
-            Step::Fork { steps } => child_until = index + 1 + usize::from(*steps),
+            Step::Fork { .. } => child_until = index + 1 + step.inner(),
             Step::Call(_) if index >= child_until => return Some(call),
             Step::Call(_) => call += 1,
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
         }
     }
     None
@@ -482,8 +488,3 @@ fn differing(differences: Vec<Difference>) -> Finding {
 }
 
 const _: () = assert!(BATCH >= LOOK_AHEAD);
-
-/// The number of the errno's name.
-fn errno_name(ret: i32) -> Option<Name> {
-    (ret < 0).then(|| Names::of_errno(ret.checked_neg().and_then(errno::name)))
-}

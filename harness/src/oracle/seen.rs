@@ -75,6 +75,8 @@ pub(super) struct Seen {
     pub utmr_entry_errno: Option<Name>,
     pub utmr_used: Option<OldItimerspec32>,
     pub toctou: bool,
+    /// Of what is expected of a raced call: the two settings that are written in turns at `utmr`.
+    pub raced: Option<[OldItimerspec32; 2]>,
     pub otmr: Option<u32>,
     pub old: Option<Itimerspec64>,
     /// Of what is expected: how many bytes of `old`, as they go to `otmr`, are known; [`WHOLE`] in an event.
@@ -107,6 +109,7 @@ impl Seen {
             utmr_entry_errno: event.utmr_entry_errno.as_deref().map(|errno| names.number(errno)),
             utmr_used: event.utmr_used,
             toctou: event.toctou,
+            raced: None,
             otmr: event.otmr,
             old: event.old,
             old_known: WHOLE,
@@ -159,6 +162,17 @@ impl Fields {
     /// What the return of a call tells: not there when the tracer lost it and says so.
     const OF_RETURN: Self = Self(1 << 1 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
 
+    /// What is not known of a call that was still inside the kernel.
+    const UNFINISHED: Self = Self(Self::OF_RETURN.0 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 22);
+
+    /// Without what an event cannot say that says of itself that its call had not returned.
+    pub(super) const fn of_a_call_that_was_seen_to_return(self, seen: &Seen) -> Self {
+        let honest = seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
+        // The later facts may be there already, and then they count.
+        let known = (if seen.utmr_used.is_some() { 1 << 13 } else { 0 }) | (if seen.old.is_some() { 1 << 16 } else { 0 });
+        if honest { Self(self.0 & !(Self::UNFINISHED.0 & !known)) } else { self }
+    }
+
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -188,10 +202,10 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.ufd != found.ufd,
         expected.flags != found.flags,
         expected.utmr != found.utmr,
-        expected.utmr_entry != found.utmr_entry,
+        !entry_fits(expected, found),
         expected.utmr_entry_errno != found.utmr_entry_errno,
-        expected.utmr_used != found.utmr_used,
-        expected.toctou != found.toctou,
+        !used_fits(expected, found),
+        found.toctou != toctou(expected, found),
         expected.otmr != found.otmr,
         !old_fits(expected, found),
         expected.old_truncated != found.old_truncated,
@@ -205,6 +219,33 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
     let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
     Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits })
+}
+
+/// Whether what was read at entry is what was there, or of a raced call made of numbers of either setting.
+fn entry_fits(expected: &Seen, found: &Seen) -> bool {
+    let Some(raced) = expected.raced else { return expected.utmr_entry == found.utmr_entry };
+    let Some(Halves { it_interval: Some(it_interval), it_value: Some(it_value) }) = found.utmr_entry else { return false };
+    made_of(raced, OldItimerspec32 { it_interval, it_value })
+}
+
+fn used_fits(expected: &Seen, found: &Seen) -> bool {
+    let Some(raced) = expected.raced else { return expected.utmr_used == found.utmr_used };
+    found.utmr_used.is_some_and(|used| made_of(raced, used))
+}
+
+/// What `toctou` must be: of a raced call what the event itself says of the two readings.
+fn toctou(expected: &Seen, found: &Seen) -> bool {
+    match (expected.raced, found.utmr_entry, found.utmr_used) {
+        (None, ..) => expected.toctou,
+        (Some(_), Some(entry), Some(used)) => entry.differs_from(&used),
+        (Some(_), ..) => false,
+    }
+}
+
+pub(super) fn made_of(settings: [OldItimerspec32; 2], read: OldItimerspec32) -> bool {
+    let numbers = |setting: OldItimerspec32| bytemuck::cast::<_, [i32; 4]>(setting);
+    let [one, other, read] = [settings[0], settings[1], read].map(numbers);
+    (0..read.len()).all(|at| [one[at], other[at]].contains(&read[at]))
 }
 
 /// Whether `old` is the expected one, as far as that is known.

@@ -15,8 +15,21 @@ const SLACK_NS: i64 = 1_000;
 pub(super) struct Timing {
     /// When the plan was done, by the journal.
     window: Bounds,
-    /// The last event's thread, entry and exit.
-    last: Option<(u32, i64, i64)>,
+    last: Option<Last>,
+    /// While threads run side by side.
+    threads: Option<Threads>,
+}
+
+/// The last event's thread, entry and exit.
+type Last = (u32, i64, i64);
+
+/// Threads that run side by side are followed one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Threads {
+    /// The last event before all of them.
+    before: Option<Last>,
+    /// The last event of any of them.
+    latest: Option<Last>,
 }
 
 /// What is wrong with an event's timestamps.
@@ -29,7 +42,7 @@ impl Timing {
         } else {
             Bounds::new(0, i64::MAX / 2)
         };
-        Self { window, last: None }
+        Self { window, last: None, threads: None }
     }
 
     /// Whether an event came while the plan was done.
@@ -38,10 +51,23 @@ impl Timing {
         self.window.low <= entry && entry <= self.window.high
     }
 
+    /// Threads start, and calls of theirs follow.
+    pub(super) fn begin_threads(&mut self) {
+        self.threads = Some(Threads { before: self.last, latest: self.last });
+    }
+
+    /// All threads have ended, if any ran.
+    pub(super) fn end_threads(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            self.last = threads.latest;
+        }
+    }
+
     /// The most that is known of a call without an event, or with one that cannot be believed. It begins at the last
     /// entry, not at the last exit, since of calls that are alike the last event may be another's than was thought.
     pub(super) fn unseen(&self) -> Bounds {
-        let (_, since, _) = self.last.unwrap_or((0, self.window.low, self.window.low));
+        let last = self.threads.map_or(self.last, |threads| threads.before);
+        let (_, since, _) = last.unwrap_or((0, self.window.low, self.window.low));
         Bounds::new(since.min(self.window.high), self.window.high)
     }
 
@@ -57,8 +83,17 @@ impl Timing {
             let Bounds { low, high } = self.window;
             return (self.unseen(), Some(format!("{entry} to {exit} is not within {low} to {high}, when the plan was done")));
         }
+        if let Some(threads) = &self.threads
+            && self.last.is_none_or(|(tid, ..)| tid != seen.tid)
+        {
+            self.last = threads.before;
+        }
         // An exit that is not known is no later than anything.
         let last = self.last.replace((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
+        if let Some(threads) = &mut self.threads {
+            let by_exit = |last: &Last| last.2;
+            threads.latest = [threads.latest, self.last].into_iter().flatten().max_by_key(by_exit);
+        }
         if let Some((tid, last_entry, last_exit)) = last {
             // Between processes the order is that of the workload's waiting, on another CPU perhaps.
             let slack = if tid == seen.tid { 0 } else { SLACK_NS };

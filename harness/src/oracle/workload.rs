@@ -1,12 +1,12 @@
 //! Checks a journal against its plan and against the model: that the workload did what it was told, and that the
 //! kernel answered as its sources say. Pure comparisons; no events here.
 
-use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_VDSO, Header, Journal, Record};
+use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record};
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
 use super::finding::Difference;
-use super::seen::setting;
+use super::seen::{made_of, setting};
 use crate::model::{Bounds, Old, Outcome, Timeline, memory};
 
 /// How far the header's clock readings may contradict each other before it is the workload's fault, nanoseconds.
@@ -30,14 +30,14 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
             agree(&mut pids[first..call]);
         }
         match step {
-            Step::Fork { steps } => fork = Some((index + 1 + usize::from(*steps), call)),
+            Step::Fork { .. } => fork = Some((index + 1 + step.inner(), call)),
             Step::Call(_) => {
                 if fork.is_none() {
                     outside.push(call);
                 }
                 call += 1;
             }
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
         }
     }
     if let Some((_, first)) = fork {
@@ -46,6 +46,27 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
     let parent = majority(outside.iter().map(|call| pids[*call])).unwrap_or(journal.header.pid);
     outside.into_iter().for_each(|call| pids[call] = parent);
     pids
+}
+
+/// The thread that makes each call: the process's first, whose id is the process's, or one of those that the plan starts,
+/// by the vote of its records.
+pub(super) fn threads(plan: &Plan, journal: &Journal, pids: &[u32]) -> Vec<u32> {
+    let mut tids = pids.to_vec();
+    let mut call = 0;
+    for (index, step) in plan.steps.iter().enumerate() {
+        if let Step::Threads { threads, calls } = *step {
+            for thread in 0..usize::from(threads) {
+                let first = call + thread * usize::from(calls);
+                let range = first..first + usize::from(calls);
+                for (tid, record) in tids[range.clone()].iter_mut().zip(&journal.records[range.clone()]) {
+                    *tid = record.tid;
+                }
+                agree(&mut tids[range]);
+            }
+        }
+        call += usize::from(matches!(plan.steps[index], Step::Call(_)));
+    }
+    tids
 }
 
 fn agree(pids: &mut [u32]) {
@@ -145,7 +166,7 @@ impl Descriptors {
     /// To be told of every step that is not a call.
     pub(super) fn follow(&mut self, index: usize, step: &Step) {
         match *step {
-            Step::Fork { steps } => self.parent = Some((index + 1 + usize::from(steps), Box::new(self.slots))),
+            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), Box::new(self.slots))),
             Step::Open { slot, kind } => {
                 let open = match kind {
                     FdKind::Timer(_) | FdKind::Path | FdKind::NotATimer(_) => true,
@@ -154,7 +175,7 @@ impl Descriptors {
                 };
                 self.slots[usize::from(slot)] = Descriptor { kind: Some(kind), open, number: None };
             }
-            Step::Call(_) | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
+            Step::Call(_) | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
         }
     }
 
@@ -183,13 +204,17 @@ pub(super) struct Caller {
     pub step: usize,
     /// The process, by the vote of its records.
     pub pid: u32,
+    /// The thread, by the same.
+    pub tid: u32,
+    /// A thread that the plan starts, and not the process's first, makes the call.
+    pub started: bool,
     /// The process that must not make this call, since a forked child does.
     pub not: Option<u32>,
 }
 
 /// What a record says that the plan does not ask for.
 pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &mut Descriptors) -> Vec<Difference> {
-    let Caller { step, pid, not } = caller;
+    let Caller { step, pid, tid, started, not } = caller;
     let mut lies = Vec::new();
     let mut must = |field, right: bool, expected: String, found: String| {
         if !right {
@@ -199,12 +224,13 @@ pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &m
     must("step", record.step as usize == step, step.to_string(), record.step.to_string());
     must("pid", record.pid == pid, pid.to_string(), record.pid.to_string());
     must("pid", not != Some(pid) && pid != 0, "that of a forked child".to_owned(), pid.to_string());
-    // The workload has one thread, whose id is the process's.
-    must("tid", record.tid == pid, pid.to_string(), record.tid.to_string());
+    must("tid", record.tid == tid, tid.to_string(), record.tid.to_string());
+    must("tid", started == (tid != pid), (if started { "another than the pid" } else { "the pid" }).to_owned(), tid.to_string());
     must("flags", record.flags == call.flags, format!("{:#x}", call.flags), format!("{:#x}", record.flags));
     let entry = match call.entry {
         Entry::Int80 => ENTRY_INT80,
         Entry::Vdso => ENTRY_VDSO,
+        Entry::Rewritten => ENTRY_REWRITTEN,
     };
     must("entry", record.entry == entry, format!("{:?}", call.entry), record.entry.to_string());
     memory_lies(call, record, &mut must);
@@ -227,8 +253,11 @@ fn memory_lies(call: &Call, record: &Record, must: &mut impl FnMut(&'static str,
     {
         must(field, there == found, format!("{there:#06x}"), format!("{found:#06x}"));
     }
-    let new = if let Some(new) = memory::new_setting(call) { new } else { part(&call.new, memory::kept_at_utmr(call)) };
-    must("utmr_before", from_bytes(&record.utmr_before) == new, text(&new), text(&from_bytes(&record.utmr_before)));
+    let (new, found) = (memory::at_utmr(call), from_bytes(&record.utmr_before));
+    match call.meanwhile.filter(|_| call.is_raced()) {
+        None => must("utmr_before", found == new, text(&new), text(&found)),
+        Some(other) => must("utmr_before", made_of([new, other], found), format!("{} or {}", text(&new), text(&other)), text(&found)),
+    }
     // What lies over the new setting is known too; of the rest only that there is nothing where nothing can be read.
     for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)] {
         let zero = (0..ITIMERSPEC32_SIZE).all(|byte| record.otmr_there >> byte & 1 == 1 || bytes[byte] == 0);
@@ -240,13 +269,6 @@ fn memory_lies(call: &Call, record: &Record, must: &mut impl FnMut(&'static str,
         let found = format!("{} with {}", text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.utmr_before)));
         must("otmr_before", (0..ITIMERSPEC32_SIZE).filter(common).all(same), "the bytes that utmr has, too".to_owned(), found);
     }
-}
-
-/// Those bytes of a setting, zeros elsewhere.
-fn part(setting: &OldItimerspec32, which: u16) -> OldItimerspec32 {
-    let mut bytes: [u8; ITIMERSPEC32_SIZE] = bytemuck::cast(*setting);
-    bytes.iter_mut().enumerate().filter(|(at, _)| which >> at & 1 == 0).for_each(|(_, byte)| *byte = 0);
-    bytemuck::cast(bytes)
 }
 
 /// Whether an address may be what the plan asks for.

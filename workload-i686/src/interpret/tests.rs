@@ -26,7 +26,7 @@ enum Asked {
     WakeAlarm(bool),
     Silent(Silent),
     Wait(i32, u16),
-    Fork,
+    Fork(Ending),
     Joined,
 }
 
@@ -84,18 +84,18 @@ impl Kernel for Fake {
         self.asked.push(Asked::Close(fd));
     }
 
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> i32 {
+    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno> {
         // SAFETY: the caller's promise about the pointers.
         let new = (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_unaligned() });
         self.asked.push(Asked::Settime { entry, ufd, flags, new, otmr: otmr != 0 });
         if new.is_none() {
-            return -14;
+            return Ok(-14);
         }
         if otmr != 0 {
             // SAFETY: as above.
             unsafe { (otmr as usize as *mut [i32; 4]).write_unaligned(OLD) };
         }
-        0
+        Ok(0)
     }
 
     fn set_clock(&mut self) -> Result<(), Errno> {
@@ -114,8 +114,19 @@ impl Kernel for Fake {
         self.ask(Asked::Wait(fd, timeout_ms))
     }
 
-    fn in_child(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
-        self.ask(Asked::Fork).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
+    /// One after the other, each under a thread id of its own.
+    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+        let who = self.who;
+        let done = (0..threads).try_for_each(|number| {
+            self.who.tid = 300 + u32::from(number);
+            work(number, self)
+        });
+        self.who = who;
+        done
+    }
+
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+        self.ask(Asked::Fork(ending)).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
         let (who, open) = (self.who, self.open.clone());
         self.who = Identity { pid: 200, tid: 200 };
         let done = work(self);
@@ -130,7 +141,7 @@ const NEW: OldItimerspec32 =
 const NEW_WORDS: [i32; 4] = [5, -6, i32::MIN, 8];
 
 fn call(slot: u8, utmr: Pointer, otmr: Pointer) -> Step {
-    Step::Call(Call { slot, flags: -7, utmr, otmr, new: NEW, entry: Entry::Int80 })
+    Step::Call(Call { slot, flags: -7, utmr, otmr, new: NEW, meanwhile: None, entry: Entry::Int80 })
 }
 
 fn valid_call(slot: u8) -> Step {
@@ -195,7 +206,7 @@ fn null_pointers_are_passed_as_null_and_recorded_as_zeros() {
 #[test]
 fn a_call_on_other_memory_is_recorded_as_it_was_made() {
     let edge = Pointer::Edge { before: 4, first: Page::Resident, next: Page::GivenUp };
-    let over = |otmr| Call { slot: 0, flags: -7, utmr: Pointer::Unaligned(3), otmr, new: NEW, entry: Entry::Vdso };
+    let over = |otmr| Call { slot: 0, flags: -7, utmr: Pointer::Unaligned(3), otmr, new: NEW, meanwhile: None, entry: Entry::Vdso };
     let steps = vec![
         open(0, FdKind::Number(8)),
         call(0, edge, Pointer::Valid),
@@ -219,7 +230,7 @@ fn memory_that_cannot_be_had_ends_the_run() {
     let taken = Shared::map(1).unwrap();
     let literal = Pointer::Literal(taken.at::<u8>(0).addr().get() as u32);
     let (_, header, _, done) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), call(0, literal, Pointer::Null)]);
-    let message = "step 1 of the plan: failed to lay out the memory of a call: EEXIST: File exists";
+    let message = "step 1 of the plan: failed to prepare a call: EEXIST: File exists";
     assert_eq!((done.unwrap_err().to_string().as_str(), header.records), (message, 0));
 }
 
@@ -280,20 +291,60 @@ fn only_what_is_open_is_waited_for() {
 fn a_child_does_its_steps_with_a_table_of_its_own() {
     let steps = vec![
         open(0, FdKind::Number(10)),
-        Step::Fork { steps: 2 },
+        Step::Fork { steps: 2, ending: Ending::Exit },
         open(0, FdKind::Number(20)),
         valid_call(0),
         valid_call(0),
-        Step::Fork { steps: 0 },
+        Step::Fork { steps: 0, ending: Ending::Exit },
         Step::SetClock,
     ];
     let (fake, header, records, done) = run_on(Fake::new(), steps);
     assert_eq!(done, Ok(()));
-    let expected = [Asked::Fork, settime(20), Asked::Joined, settime(10), Asked::Fork, Asked::Joined, Asked::SetClock];
+    let expected =
+        [Asked::Fork(Ending::Exit), settime(20), Asked::Joined, settime(10), Asked::Fork(Ending::Exit), Asked::Joined, Asked::SetClock];
     assert_eq!(fake.asked, expected);
     let by = |record: &Record| (record.step, record.pid, record.tid);
     assert_eq!(records.iter().map(by).collect::<Vec<_>>(), [(3, 200, 200), (4, PARENT.pid, PARENT.tid)]);
     assert_eq!((header.pid, header.records), (PARENT.pid, 2));
+}
+
+#[test]
+fn records_of_threads_stand_in_the_order_of_the_plan() {
+    let calls = [1, 1, 2, 2, 3, 3].map(|slot| call(slot, Pointer::Valid, Pointer::Null));
+    let opened = (1..4).map(|slot| open(slot, FdKind::Number(10 * i32::from(slot))));
+    let steps = opened.chain([Step::Threads { threads: 3, calls: 2 }]).chain(calls).chain([valid_call(1)]).collect();
+    let (_, header, records, done) = run_on(Fake::new(), steps);
+    assert_eq!((done, header.records), (Ok(()), 7));
+    let by = |record: &Record| (record.step, record.pid, record.tid, record.ufd);
+    let expected = [(4, 100, 300, 10), (5, 100, 300, 10), (6, 100, 301, 20), (7, 100, 301, 20), (8, 100, 302, 30), (9, 100, 302, 30)];
+    assert_eq!(records.iter().map(by).collect::<Vec<_>>(), expected.into_iter().chain([(10, 100, 101, 10)]).collect::<Vec<_>>());
+    let places: BTreeSet<u32> = records.iter().map(|record| record.utmr).collect();
+    assert!(places.len() >= 2, "threads have memory of their own, though one may get what another gave back");
+}
+
+#[test]
+fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
+    let time = |tv_sec| OldTimespec32 { tv_sec, tv_nsec: 1 };
+    let settings = [10, 20].map(|tv_sec| OldItimerspec32 { it_interval: time(tv_sec), it_value: time(tv_sec + 1) });
+    let raced = Call {
+        slot: 0,
+        flags: 0,
+        utmr: Pointer::Valid,
+        otmr: Pointer::Null,
+        new: settings[0],
+        meanwhile: Some(settings[1]),
+        entry: Entry::Int80,
+    };
+    let calm = Call { meanwhile: None, new: NEW, ..raced };
+    let steps = [open(0, FdKind::Number(1)), Step::Call(raced), Step::Call(raced), Step::Call(calm), Step::Call(calm)];
+    let (_, _, records, done) = run_on(Fake::new(), steps.to_vec());
+    assert_eq!(done, Ok(()));
+    let halves = settings.map(bytemuck::cast::<_, [[u8; 8]; 2]>);
+    for record in &records[..2] {
+        let found: [[u8; 8]; 2] = bytemuck::cast(record.utmr_before);
+        assert!((0..2).all(|half| halves.iter().any(|setting| setting[half] == found[half])), "{found:?}");
+    }
+    assert!(records[2..].iter().all(|record| record.utmr_before == bytemuck::cast::<_, [u8; 16]>(NEW_WORDS)), "the rival writes on");
 }
 
 #[test]
@@ -310,7 +361,7 @@ fn a_step_that_fails_ends_the_run_and_is_named() {
     for (failing, last, message) in [
         (Asked::Open(Source::Path, 3), None, "step 2 of the plan: failed to open the root directory with O_PATH: EMFILE"),
         (Asked::SetClock, Some(Step::SetClock), "step 4 of the plan: failed to set CLOCK_REALTIME: EMFILE"),
-        (Asked::Fork, Some(Step::Fork { steps: 0 }), "step 4 of the plan: failed to fork: EMFILE"),
+        (Asked::Fork(Ending::Exit), Some(Step::Fork { steps: 0, ending: Ending::Exit }), "step 4 of the plan: failed to fork: EMFILE"),
         (Asked::Wait(3, 1), Some(Step::Wait { slot: 1, timeout_ms: 1 }), "step 4 of the plan: failed to wait for a timer: EMFILE"),
         (Asked::ClosedNumber(2), Some(open(2, FdKind::Closed)), "step 4 of the plan: failed to find a number that is closed: EMFILE"),
     ] {
@@ -324,7 +375,13 @@ fn a_step_that_fails_ends_the_run_and_is_named() {
 
 #[test]
 fn a_child_that_fails_or_is_killed_fails_the_run() {
-    let steps = vec![open(0, FdKind::Number(1)), Step::Fork { steps: 2 }, valid_call(0), open(1, FdKind::Path), valid_call(0)];
+    let steps = vec![
+        open(0, FdKind::Number(1)),
+        Step::Fork { steps: 2, ending: Ending::Exit },
+        valid_call(0),
+        open(1, FdKind::Path),
+        valid_call(0),
+    ];
     let failing = Fake { failing: Some(Asked::Open(Source::Path, 3)), ..Fake::new() };
     let killed = Fake { child_end: Err(ChildError::Killed { signal: 9 }), ..Fake::new() };
     for (fake, message) in [

@@ -15,7 +15,7 @@ const NEW: OldItimerspec32 =
 const PATTERN: Bytes = [0xa5; 16];
 
 fn call(utmr: Pointer, otmr: Pointer) -> Call {
-    Call { slot: 0, flags: 0, utmr, otmr, new: NEW, entry: Entry::Int80 }
+    Call { slot: 0, flags: 0, utmr, otmr, new: NEW, meanwhile: None, entry: Entry::Int80 }
 }
 
 /// Reads byte by byte as the kernel does for a process, `write` to a file: those that can be read, and which those are.
@@ -45,9 +45,11 @@ fn is_resident(address: u32) -> bool {
 }
 
 fn pointers() -> Vec<Pointer> {
-    let on = Page::ALL.into_iter().map(Pointer::On);
+    let on = Page::UNATTENDED.into_iter().map(Pointer::On);
     let edges = [1, 8, 15].into_iter().flat_map(|before| {
-        Page::ALL.into_iter().flat_map(move |first| Page::ALL.into_iter().map(move |next| Pointer::Edge { before, first, next }))
+        Page::UNATTENDED
+            .into_iter()
+            .flat_map(move |first| Page::UNATTENDED.into_iter().map(move |next| Pointer::Edge { before, first, next }))
     });
     on.chain(edges).chain([Pointer::Valid, Pointer::Unaligned(1), Pointer::Unaligned(15), Pointer::LastUserBytes]).collect()
 }

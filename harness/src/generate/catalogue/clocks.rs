@@ -1,6 +1,6 @@
 //! Situations of the clocks.
 
-use settime32_abi::plan::{Call, Clock, FdKind, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Ending, FdKind, Pointer, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use super::script::{Script, plain};
@@ -51,7 +51,7 @@ pub(super) fn not_allowed(script: &mut Script) {
     }
     // What a child gives up its parent keeps.
     script.step(Step::WakeAlarm { allowed: true });
-    script.step(Step::Fork { steps: 2 });
+    script.step(Step::Fork { steps: 2, ending: Ending::Exit });
     script.step(Step::WakeAlarm { allowed: false });
     script.arm(0);
     script.arm(0);

@@ -1,6 +1,6 @@
 //! Situations of the way into the kernel: the calls of a bulk run, and odd pointers, by that way.
 
-use settime32_abi::plan::{Call, Entry, Page, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Entry, Page, Plan, Pointer, Step};
 
 use super::script::{Script, plain};
 use crate::generate;
@@ -29,10 +29,29 @@ fn by(script: &mut Script, entry: Entry) {
             other => other,
         });
     }
-    for page in Page::ALL {
+    for page in Page::UNATTENDED {
         for (utmr, otmr) in [(Pointer::On(page), Pointer::Valid), (Pointer::Valid, Pointer::On(page))] {
             let call = Call { utmr, otmr, entry, ..plain(0, script.valid()) };
             script.call_and_look(call);
         }
     }
+}
+
+/// Calls of all kinds, each with other arguments that a ptracer replaces.
+pub(super) fn rewritten(script: &mut Script) {
+    script.timer(0, Clock::Monotonic);
+    for round in 0..100 {
+        let (new, flags) = if round % 4 == 0 { (script.any(), script.any_flags()) } else { (script.valid(), 0) };
+        let (utmr, otmr) = match round % 5 {
+            0 => (Pointer::Null, Pointer::Valid),
+            1 => (Pointer::On(Page::FileBacked), Pointer::Null),
+            _ => (Pointer::Valid, Pointer::Valid),
+        };
+        script.call_and_look(Call { flags, utmr, otmr, entry: Entry::Rewritten, ..plain(0, new) });
+    }
+}
+
+pub(super) fn rewritten_from_64_bits(script: &mut Script) {
+    script.in_64_bits();
+    rewritten(script);
 }

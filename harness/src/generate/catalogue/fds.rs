@@ -1,6 +1,6 @@
 //! Situations of the flags and of the descriptor.
 
-use settime32_abi::plan::{Call, Clock, FdKind, Other, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Ending, FdKind, Other, Pointer, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use super::script::{Script, plain};
@@ -104,7 +104,7 @@ pub(super) fn after_fork(script: &mut Script) {
         script.arm(0);
         let calls = 1 + round % 4;
         // One step to change the child's table, which its parent must not notice.
-        script.step(Step::Fork { steps: calls + 2 });
+        script.step(Step::Fork { steps: calls + 2, ending: Ending::Exit });
         script.open(1, if round % 2 == 0 { FdKind::Closed } else { FdKind::Timer(Clock::Realtime) });
         script.arm(1);
         for _ in 0..calls {

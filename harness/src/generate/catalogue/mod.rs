@@ -7,12 +7,14 @@ mod clocks;
 mod entry;
 mod fds;
 mod pointers;
-mod script;
+pub mod script;
 mod silence;
+mod threads;
 mod values;
 
 use settime32_abi::plan::Plan;
 
+use crate::verify::CALLS_PER_PLAN;
 use script::Script;
 
 /// One situation.
@@ -22,25 +24,101 @@ pub struct Case {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    write: fn(&mut Script),
+    /// What is done.
+    pub does: Does,
+    /// The kernel may pass over programs when so many threads call: what is lost does not fail the case when each loss is
+    /// counted.
+    pub may_lose: bool,
+}
+
+/// What a case consists of.
+#[derive(Clone, Copy, Debug)]
+pub enum Does {
+    /// One plan.
+    Script(fn(&mut Script)),
+    /// Generated calls, as in a run without a case.
+    Bulk {
+        /// How many.
+        calls: u64,
+    },
+    /// Something about the tracer's own coming and going, or its options, which no plan can say.
+    Scenario(Scenario),
+}
+
+/// Situations of the tracer itself; what each does is in [`crate::scenario`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Started and stopped while calls are made.
+    UnderLoad,
+    /// Two at once.
+    TwoTracers,
+    /// Ended by `SIGTERM`.
+    Terminated,
+    /// Ended by `SIGKILL` while calls are made.
+    Killed,
+    /// With a ring buffer that cannot hold what comes.
+    SmallBuffer,
+    /// With a filter by process, while another calls.
+    OtherProcess,
 }
 
 impl Case {
-    /// How many calls it makes, whatever the seed is.
-    pub fn calls(&self) -> u64 {
-        self.plan(0).calls() as u64
+    /// How many calls it makes, whatever the seed is; `least` calls or more when it can be repeated.
+    pub fn calls(&self, least: u64) -> u64 {
+        match self.does {
+            Does::Bulk { calls } => calls.max(least),
+            Does::Script(_) => self.repetitions(least) * self.once(),
+            Does::Scenario(scenario) => crate::scenario::calls(scenario),
+        }
     }
 
-    /// The case's plan with this seed.
-    pub fn plan(&self, seed: u64) -> Plan {
+    /// The case's plans with this seed, one after the other; none of a scenario, which makes its own.
+    pub fn plans(&self, seed: u64, least: u64) -> Box<dyn Iterator<Item = Plan> + Send> {
+        let case = *self;
+        match self.does {
+            Does::Scenario(_) => Box::new(std::iter::empty()),
+            Does::Script(_) => Box::new((0..self.repetitions(least)).filter_map(move |round| case.script(seed.wrapping_add(round)))),
+            Does::Bulk { .. } => {
+                let calls = self.calls(least);
+                let sizes =
+                    (0..calls.div_ceil(CALLS_PER_PLAN)).map(move |index| (index, CALLS_PER_PLAN.min(calls - index * CALLS_PER_PLAN)));
+                Box::new(sizes.map(move |(index, calls)| super::plan(seed, index, calls as usize)))
+            }
+        }
+    }
+
+    fn repetitions(&self, least: u64) -> u64 {
+        least.div_ceil(self.once().max(1)).max(1)
+    }
+
+    fn once(&self) -> u64 {
+        self.script(0).map_or(0, |plan| plan.calls() as u64)
+    }
+
+    fn script(&self, seed: u64) -> Option<Plan> {
+        let Does::Script(write) = self.does else { return None };
         let mut script = Script::new(self.name, seed);
-        (self.write)(&mut script);
-        script.into_plan()
+        write(&mut script);
+        Some(script.into_plan())
     }
 }
 
 const fn case(name: &'static str, about: &'static str, write: fn(&mut Script)) -> Case {
-    Case { name, about, write }
+    Case { name, about, does: Does::Script(write), may_lose: false }
+}
+
+/// A case with more threads than a kernel may have return probes for: 5.10 has one for each CPU (`register_kretprobe`), and
+/// a thread that is preempted inside the call keeps its own. A kernel that preempts passes programs in trampolines over.
+const fn crowd(name: &'static str, about: &'static str, write: fn(&mut Script)) -> Case {
+    Case { may_lose: true, ..case(name, about, write) }
+}
+
+const fn bulk(name: &'static str, about: &'static str, calls: u64) -> Case {
+    Case { name, about, does: Does::Bulk { calls }, may_lose: false }
+}
+
+const fn scenario(name: &'static str, about: &'static str, scenario: Scenario) -> Case {
+    Case { name, about, does: Does::Scenario(scenario), may_lose: false }
 }
 
 /// All cases, in the order in which they are run.
@@ -78,11 +156,34 @@ pub const CASES: &[Case] = &[
         pointers::stack_of_64_bits,
     ),
     case("pointers/across-4-gib", "from a 64-bit process: memory that goes on beyond 4 GiB", pointers::across_4_gib),
+    case("pointers/held", "pages for which the kernel waits in userfaultfd, either pointer, whole and in part", threads::held),
+    crowd("pointers/held-by-many", "more threads inside the call at once than return probes have room for", threads::more_than_maxactive),
+    case("entry/rewritten-by-ptracer", "a ptracer replaces the arguments at the entry", entry::rewritten),
+    case("entry/rewritten-from-64bit", "the same of a 64-bit process", entry::rewritten_from_64_bits),
+    crowd("threads/many", "threads with a timer each, on all CPUs", threads::many),
+    crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
+    case(
+        "threads/toctou-on-purpose",
+        "a half of the new setting is rewritten while the kernel waits for the other",
+        threads::toctou_on_purpose,
+    ),
+    case("threads/toctou-race", "another thread rewrites the new setting all the time", threads::toctou_race),
+    case("threads/ends-after-call", "a child exits, is killed, or executes another program right after a call", threads::ends_after),
+    case("threads/killed-inside-call", "a child is killed while the kernel waits for its memory", threads::killed_inside),
+    case("silence/refused-by-seccomp", "calls that a seccomp filter answers", silence::refused_by_seccomp),
+    case("silence/fast-entry-without-stack", "fast entries that fail before their number is looked at", silence::without_stack),
     case("silence/timerfd-settime64", "the call's 64-bit sibling of i386 between calls", silence::timerfd_settime64),
     case("silence/timer-settime32", "POSIX timers, which copy their settings by the same functions", silence::timer_settime32),
     case("silence/timerfd-gettime32", "reads of timers, which copy settings out by the same function", silence::timerfd_gettime32),
     case("silence/native-timerfd-settime", "the call's sibling of x86-64 between calls by int 0x80", silence::native),
     case("silence/mlock2", "the call that has the same number for x86-64, between calls by int 0x80", silence::mlock2),
+    bulk("volume/million", "a million calls, none of them lost", 1_000_000),
+    scenario("volume/small-buffer", "a ring buffer too small for what comes: every loss is counted", Scenario::SmallBuffer),
+    scenario("silence/other-process", "another process, while only one is asked for", Scenario::OtherProcess),
+    scenario("restart/under-load", "the tracer starts and stops while calls are made", Scenario::UnderLoad),
+    scenario("restart/two-tracers", "two tracers at once, either of them exact", Scenario::TwoTracers),
+    scenario("restart/terminated", "the tracer is told to end, and leaves nothing behind", Scenario::Terminated),
+    scenario("restart/killed", "the tracer is killed while calls are made, and leaves nothing behind", Scenario::Killed),
 ];
 
 /// The case of this name.

@@ -136,8 +136,8 @@ pub(super) fn not_resident(script: &mut Script) {
 
 pub(super) fn any_pages(script: &mut Script) {
     begin(script);
-    for first in Page::ALL {
-        for next in Page::ALL {
+    for first in Page::UNATTENDED {
+        for next in Page::UNATTENDED {
             for _ in 0..3 {
                 let mut any = || edge(1 + script.below(u32::from(FARTHEST)) as u8, first, next);
                 let pointer = any();

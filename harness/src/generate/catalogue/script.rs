@@ -10,19 +10,19 @@ use crate::generate::gene::scale;
 use crate::generate::values::{self, TimeGene};
 
 /// A plan being written.
-pub(super) struct Script {
+pub struct Script {
     process: Process,
     steps: Vec<Step>,
     rng: TestRng,
 }
 
 impl Script {
-    pub(super) fn new(name: &str, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, seed: u64) -> Self {
         let key = Sha256::new().chain_update(b"settime32 case").chain_update(seed.to_le_bytes()).chain_update(name).finalize();
         Self { process: Process::I386, steps: Vec::new(), rng: TestRng::from_seed(RngAlgorithm::ChaCha, &key) }
     }
 
-    pub(super) fn into_plan(self) -> Plan {
+    pub(crate) fn into_plan(self) -> Plan {
         Plan { process: self.process, steps: self.steps }
     }
 
@@ -31,7 +31,7 @@ impl Script {
         self.process = Process::Amd64;
     }
 
-    pub(super) fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         self.steps.push(step);
     }
 
@@ -39,16 +39,16 @@ impl Script {
         self.step(Step::Open { slot, kind });
     }
 
-    pub(super) fn timer(&mut self, slot: u8, clock: Clock) {
+    pub(crate) fn timer(&mut self, slot: u8, clock: Clock) {
         self.open(slot, FdKind::Timer(clock));
     }
 
-    pub(super) fn call(&mut self, call: Call) {
+    pub(crate) fn call(&mut self, call: Call) {
         self.step(Step::Call(call));
     }
 
     /// Sets the timer of a slot, so that the next call on it has something to give back.
-    pub(super) fn arm(&mut self, slot: u8) {
+    pub(crate) fn arm(&mut self, slot: u8) {
         let call = plain(slot, self.valid());
         self.call(call);
     }
@@ -79,13 +79,13 @@ impl Script {
     }
 
     /// Valid times that arm a timer for a while, with all four numbers apart from zero.
-    pub(super) fn valid(&mut self) -> OldItimerspec32 {
+    pub(crate) fn valid(&mut self) -> OldItimerspec32 {
         let mut time = || OldTimespec32 { tv_sec: 1000 + self.below(1 << 30) as i32, tv_nsec: 1 + self.below(999_999_999) as i32 };
         OldItimerspec32 { it_interval: time(), it_value: time() }
     }
 }
 
 /// A call with nothing odd about it.
-pub(super) const fn plain(slot: u8, new: OldItimerspec32) -> Call {
-    Call { slot, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, entry: Entry::Int80 }
+pub(crate) const fn plain(slot: u8, new: OldItimerspec32) -> Call {
+    Call { slot, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 }
 }

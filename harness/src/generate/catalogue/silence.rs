@@ -26,6 +26,14 @@ pub(super) fn mlock2(script: &mut Script) {
     around(script, Silent::Mlock2);
 }
 
+pub(super) fn refused_by_seccomp(script: &mut Script) {
+    around(script, Silent::RefusedBySeccomp);
+}
+
+pub(super) fn without_stack(script: &mut Script) {
+    around(script, Silent::FastEntryWithoutStack);
+}
+
 /// Calls of all kinds, each after silent ones: what a tracer keeps of those would show in the next event.
 fn around(script: &mut Script, silent: Silent) {
     script.timer(0, Clock::Monotonic);

@@ -1,6 +1,8 @@
 //! What a run says at its end: for people a table and, after a failure, what differed and how to see it again;
 //! for machines the same as one JSON object.
 
+mod case;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -10,11 +12,13 @@ use serde::Serialize;
 use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
 use crate::failure::Failure;
-use crate::generate::catalogue::{CASES, Case};
-use crate::oracle::{Finding, Tally};
+use crate::generate::catalogue::CASES;
+use crate::oracle::Finding;
+use crate::scenario::Outcome;
 use crate::session::Session;
-use crate::verdict::Verdict;
+use crate::verdict::{Provoked, Verdict};
 use crate::verify::{self, Setup, VerifyOptions, Work};
+pub use case::CaseReport;
 
 /// Seconds that each stage took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -29,6 +33,8 @@ pub struct Seconds {
     pub calls: f64,
     /// The tracer's end, and the rest of its output.
     pub drain: f64,
+    /// Cases that start tracers of their own.
+    pub scenarios: f64,
     /// All of it.
     pub total: f64,
 }
@@ -80,6 +86,9 @@ pub struct Report {
     pub replay: Option<String>,
     /// Folder with the console, the tracer's stderr and the plan, after anything but a pass.
     pub record: Option<PathBuf>,
+    /// Those of them that plans make.
+    #[serde(skip)]
+    calls_of_plans: u64,
     #[serde(skip)]
     findings_whole: Vec<Finding>,
     /// What the guest's console showed.
@@ -102,6 +111,7 @@ impl Report {
             attach: options.setup.attach.to_string(),
             seed: options.seed,
             calls: options.work.calls(),
+            calls_of_plans: options.work.calls_of_plans(),
             captured: 0,
             mismatches: 0,
             lost: 0,
@@ -130,23 +140,40 @@ impl Report {
         self.qemu_stderr = scratch.qemu_stderr();
     }
 
-    /// Takes down what was compared. Nothing counts as missing in a run that was cut short
-    /// (`whole` is false).
-    pub fn ran(&mut self, session: Session, whole: bool) {
-        self.console = session.vm().console();
+    /// Takes down what was compared of the plans. Nothing counts as missing in a run that was cut short
+    /// (`whole` is false). Gives the guest back.
+    pub fn ran(&mut self, session: Session, whole: bool) -> Vm {
         self.tracer_stderr = session.tracer_stderr();
-        let findings = if whole { session.oracle.finish() } else { session.oracle.so_far().clone() };
+        let (vm, oracle) = session.end();
+        let findings = if whole { oracle.finish() } else { oracle.so_far().clone() };
+        for (case, index) in self.cases.iter_mut().zip(0..) {
+            case.compared(index, &findings);
+        }
         self.captured = findings.checked;
         self.mismatches = findings.mismatches();
         self.lost = findings.lost;
-        self.verdict = Verdict::of(&findings, self.calls);
+        let provoked = self
+            .cases
+            .iter()
+            .map(CaseReport::provoked)
+            .fold(Provoked::default(), |sum, one| Provoked { calls: sum.calls + one.calls, results: sum.results + one.results });
+        self.verdict = Verdict::of(&findings, self.calls_of_plans, provoked);
         self.findings = findings.first.iter().map(ToString::to_string).collect();
-        for (case, index) in self.cases.iter_mut().zip(0..) {
-            if let Some(tally) = findings.plans.get(&index) {
-                case.ran(tally);
-            }
-        }
         self.findings_whole = findings.first;
+        vm
+    }
+
+    /// Takes down what came of a scenario, which is case number `index`.
+    pub fn played(&mut self, index: usize, outcome: Outcome) {
+        self.cases[index].played(&outcome);
+        self.captured += outcome.checked;
+        self.mismatches += outcome.mismatches;
+        self.findings.extend(outcome.findings.iter().map(|finding| format!("{}: {finding}", self.cases[index].name)));
+    }
+
+    /// Takes down what the guest's console showed.
+    pub fn console(&mut self, console: String) {
+        self.console = console;
     }
 
     /// Ends the report: the verdict, and after anything but a pass a record and the way back.
@@ -157,10 +184,12 @@ impl Report {
         if let Err(failure) = &outcome {
             self.verdict = failure.verdict();
             self.failure = Some(failure.to_string());
-            for case in self.cases.iter_mut().filter(|case| case.verdict != Verdict::Violation && case.checked < case.calls) {
-                (case.verdict, case.note) = (failure.verdict(), Some("the run ended before this case did".into()));
-            }
+            self.cases.iter_mut().for_each(|case| case.cut_off(failure.verdict()));
         }
+        // Without a plan there is nothing but the cases to judge by.
+        let of_plans = Some(self.verdict).filter(|_| self.calls_of_plans > 0 || self.cases.is_empty() || outcome.is_err());
+        let verdicts = self.cases.iter().map(|case| case.verdict).chain(of_plans);
+        self.verdict = verdicts.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive);
         if self.verdict != Verdict::Pass {
             self.replay = Some(self.replay_command(options));
             match self.keep_record(options) {
@@ -240,7 +269,7 @@ impl Report {
     pub fn details(&self) -> String {
         let mut text = String::new();
         if !self.cases.is_empty() {
-            text += &format!("{}\n", self.case_table());
+            text += &format!("{}\n", case::table(&self.cases));
         }
         for line in &self.findings {
             text += &format!("\n{line}\n");
@@ -260,17 +289,6 @@ impl Report {
         text
     }
 
-    fn case_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["case", "calls", "checked", "verdict"]);
-        for case in &self.cases {
-            let verdict = case.note.as_ref().map_or(case.verdict.to_string(), |note| format!("{}: {note}", case.verdict));
-            table.add_row([case.name.to_string(), grouped(case.calls), grouped(case.checked), verdict]);
-        }
-        table
-    }
-
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
@@ -279,9 +297,12 @@ impl Report {
             Some(version) => format!("{release} (Debian {version})"),
             None => release,
         };
-        let Seconds { prepare, boot, attach, calls, drain, total } = self.seconds;
-        let stages =
-            format!("prepare {prepare:.1} + boot {boot:.1} + attach {attach:.1} + calls {calls:.1} + drain {drain:.1} = {total:.1} in all");
+        let Seconds { prepare, boot, attach, calls, drain, scenarios, total } = self.seconds;
+        let mut stages = format!("prepare {prepare:.1} + boot {boot:.1} + attach {attach:.1} + calls {calls:.1} + drain {drain:.1}");
+        if scenarios > 0.0 {
+            stages += &format!(" + scenarios {scenarios:.1}");
+        }
+        stages += &format!(" = {total:.1} in all");
         let rows = [
             ("kernel", kernel),
             ("accelerator", self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
@@ -308,49 +329,6 @@ const RECORDS_KEPT: usize = 50;
 /// A choice as the command line spells it.
 fn value_name(value: &impl clap::ValueEnum) -> String {
     value.to_possible_value().expect("no choice is hidden").get_name().to_string()
-}
-
-/// One case of the catalogue in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CaseReport {
-    /// Its name.
-    pub name: &'static str,
-    /// Its calls.
-    pub calls: u64,
-    /// Those that were compared.
-    pub checked: u64,
-    /// What became of it.
-    pub verdict: Verdict,
-    /// Why it was not run to its end.
-    pub note: Option<String>,
-}
-
-impl CaseReport {
-    /// The cases that a run is to go through, none of which was run yet.
-    fn expected(work: &Work) -> Vec<Self> {
-        let Work::Cases { names } = work else { return Vec::new() };
-        let one = |case: &Case| Self {
-            name: case.name,
-            calls: case.calls(),
-            checked: 0,
-            verdict: Verdict::Inconclusive,
-            note: Some("not run".into()),
-        };
-        verify::cases(names).map(one).collect()
-    }
-
-    /// Takes down what was compared of it.
-    fn ran(&mut self, tally: &Tally) {
-        self.checked = tally.checked;
-        self.note = None;
-        self.verdict = if tally.mismatches > 0 {
-            Verdict::Violation
-        } else if tally.missing > 0 || tally.checked < self.calls {
-            Verdict::Inconclusive
-        } else {
-            Verdict::Pass
-        };
-    }
 }
 
 /// The words of a command line that make the same guest and the same tracer.
@@ -410,25 +388,9 @@ mod tests {
     }
 
     fn report_of(names: &[&'static str]) -> Report {
-        let work = Work::Cases { names: names.to_vec() };
+        let work = Work::Cases { names: names.to_vec(), least: 0 };
         let setup = Setup::default();
         Report::new(&VerifyOptions { work, seed: 3, setup, timeout: std::time::Duration::from_secs(1) })
-    }
-
-    #[test]
-    fn a_case_passes_only_whole() {
-        let mut case = report_of(&["values/any"]).cases.remove(0);
-        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Inconclusive, Some("not run")));
-        let whole = Tally { calls: case.calls, checked: case.calls, mismatches: 0, missing: 0 };
-        for (tally, verdict) in [
-            (whole, Verdict::Pass),
-            (Tally { mismatches: 1, ..whole }, Verdict::Violation),
-            (Tally { missing: 1, ..whole }, Verdict::Inconclusive),
-            (Tally { checked: case.calls - 1, ..whole }, Verdict::Inconclusive),
-        ] {
-            case.ran(&tally);
-            assert_eq!((case.verdict, &case.note), (verdict, &None), "{tally:?}");
-        }
     }
 
     #[test]

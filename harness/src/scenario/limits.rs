@@ -1,0 +1,67 @@
+//! The tracer's options: a buffer that is too small, a filter.
+
+use settime32_abi::plan::{Clock, Plan, Step};
+
+use super::Outcome;
+use super::stand::{SIGCONT, SIGINT, SIGSTOP, Stand};
+use crate::failure::Failure;
+use crate::generate::catalogue::script::{Script, plain};
+
+/// The smallest buffer that there is, a page of a few dozen events.
+const SMALLEST: &str = "4K";
+
+pub(super) fn flood(seed: u64) -> Vec<Plan> {
+    let mut script = Script::new("volume/flood", seed);
+    script.timer(0, Clock::Monotonic);
+    (0..10_000).for_each(|_| script.arm(0));
+    vec![script.into_plan()]
+}
+
+/// Every call has its event or is counted as lost: neither more nor less.
+pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
+    let tracer = stand.tracer(&["--buffer", SMALLEST])?;
+    let done = plans.into_iter().map(|plan| stand.run(plan)).collect::<Result<Vec<_>, _>>()?;
+    let ran = stand.end(tracer, SIGINT)?;
+    let findings = stand.judge(&done, &ran, false);
+    let (lost, missing) = (findings.lost, findings.missing);
+    let mut outcome = Outcome::nothing();
+    outcome.add(findings, true);
+    outcome.must_come_about(lost > 0, "nothing was lost");
+    outcome.must(lost == missing, "the losses that were counted are not the calls without an event");
+    Ok(outcome)
+}
+
+pub(super) fn two_processes(seed: u64) -> Vec<Plan> {
+    let plan = |name| {
+        let mut script = Script::new(name, seed);
+        script.timer(0, Clock::Monotonic);
+        script.timer(1, Clock::Monotonic);
+        // So long that the process can be stopped before its first call.
+        script.step(Step::Wait { slot: 1, timeout_ms: 300 });
+        for _ in 0..100 {
+            for _ in 0..10 {
+                let call = plain(0, script.valid());
+                script.call(call);
+            }
+            script.step(Step::Wait { slot: 1, timeout_ms: 1 });
+        }
+        script.into_plan()
+    };
+    ["silence/wanted", "silence/unwanted"].map(plan).into()
+}
+
+/// Both call side by side, and one is asked for.
+pub(super) fn other_process(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
+    let workloads: Vec<_> = plans.into_iter().map(|plan| stand.workload(plan)).collect();
+    workloads.iter().for_each(|workload| stand.signal(workload, SIGSTOP));
+    let wanted = stand.pid(&workloads[0])?.to_string();
+    let tracer = stand.tracer(&["--pid", &wanted])?;
+    workloads.iter().for_each(|workload| stand.signal(workload, SIGCONT));
+    let mut done = workloads.into_iter().map(|workload| stand.done(workload)).collect::<Result<Vec<_>, _>>()?;
+    let ran = stand.end(tracer, SIGINT)?;
+    let mut outcome = Outcome::nothing();
+    done.truncate(1);
+    // As in `coming::under_load`.
+    outcome.add(stand.judge(&done, &ran, false), true);
+    Ok(outcome)
+}

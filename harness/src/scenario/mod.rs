@@ -1,0 +1,125 @@
+//! Situations of the tracer itself, which no plan can say: its coming and going, its options, and what it leaves behind.
+//! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
+
+mod coming;
+mod limits;
+mod stand;
+
+use settime32_abi::plan::Plan;
+
+use crate::failure::Failure;
+use crate::generate::catalogue::Scenario;
+use crate::oracle::{Finding, Findings};
+use crate::programs::Programs;
+use crate::verdict::Verdict;
+use crate::verify::Setup;
+use stand::Stand;
+
+/// What came of a scenario.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Calls that were compared.
+    pub checked: u64,
+    /// Differences found.
+    pub mismatches: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+    /// Calls and results that were lost, and counted.
+    pub lost: u64,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What there is to say besides; may be empty.
+    pub note: String,
+}
+
+impl Outcome {
+    /// An outcome of nothing yet, to which what tracers wrote is added.
+    fn nothing() -> Self {
+        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new() }
+    }
+
+    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked.
+    fn add(&mut self, findings: Findings, lossy: bool) {
+        self.checked += findings.checked;
+        self.mismatches += findings.mismatches();
+        self.lost += findings.lost;
+        let lost = !lossy && findings.lost > 0;
+        if findings.mismatches() > 0 {
+            self.verdict = Verdict::Violation;
+        } else if (lost || findings.checked == 0) && self.verdict == Verdict::Pass {
+            self.verdict = Verdict::Inconclusive;
+        }
+        self.findings.extend(findings.first);
+    }
+
+    /// Something that must be so whatever the events say.
+    fn must(&mut self, right: bool, otherwise: &str) {
+        if !right {
+            (self.verdict, self.note) = (Verdict::Violation, otherwise.into());
+            self.mismatches += 1;
+        }
+    }
+
+    /// The situation did not come about, so that nothing is said of it.
+    fn must_come_about(&mut self, came: bool, otherwise: &str) {
+        if !came && self.verdict == Verdict::Pass {
+            (self.verdict, self.note) = (Verdict::Inconclusive, otherwise.into());
+        }
+    }
+}
+
+/// Calls that a scenario's workloads make.
+pub fn calls(scenario: Scenario) -> u64 {
+    plans(scenario, 0).iter().map(|plan| plan.calls() as u64).sum()
+}
+
+fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
+    match scenario {
+        Scenario::UnderLoad => coming::load(seed),
+        Scenario::TwoTracers | Scenario::Terminated => coming::one(seed),
+        Scenario::Killed => coming::two(seed),
+        Scenario::SmallBuffer => limits::flood(seed),
+        Scenario::OtherProcess => limits::two_processes(seed),
+    }
+}
+
+/// Does a scenario in a guest in which no tracer runs.
+pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u64) -> Result<Outcome, Failure> {
+    let stand = Stand::new(programs, setup);
+    let plans = plans(scenario, seed);
+    let mut outcome = match scenario {
+        Scenario::UnderLoad => coming::under_load(stand, plans),
+        Scenario::TwoTracers => coming::two_tracers(stand, plans),
+        Scenario::Terminated => coming::terminated(stand, plans),
+        Scenario::Killed => coming::killed(stand, plans),
+        Scenario::SmallBuffer => limits::small_buffer(stand, plans),
+        Scenario::OtherProcess => limits::other_process(stand, plans),
+    }?;
+    if outcome.lost > 0 && outcome.note.is_empty() {
+        outcome.note = format!("{} lost, each counted", outcome.lost);
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_outweighs_what_did_not_come_about() {
+        let findings = Findings { checked: 5, ..Findings::default() };
+        let mut outcome = Outcome::nothing();
+        outcome.add(findings.clone(), false);
+        assert_eq!((outcome.verdict, outcome.checked), (Verdict::Pass, 5));
+        outcome.add(Findings { lost: 1, ..findings.clone() }, true);
+        assert_eq!(outcome.verdict, Verdict::Pass, "the loss was provoked");
+        outcome.add(Findings { lost: 1, ..findings }, false);
+        assert_eq!(outcome.verdict, Verdict::Inconclusive);
+        outcome.must(false, "something is wrong");
+        outcome.must_come_about(false, "nothing came about");
+        assert_eq!((outcome.verdict, outcome.note.as_str(), outcome.mismatches), (Verdict::Violation, "something is wrong", 1));
+        let mut empty = Outcome::nothing();
+        empty.add(Findings::default(), false);
+        assert_eq!(empty.verdict, Verdict::Inconclusive, "nothing was checked");
+    }
+}

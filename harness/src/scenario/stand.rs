@@ -1,0 +1,137 @@
+//! What scenarios do with tracers and workloads: start them, end them, and have an oracle compare what they wrote.
+
+use settime32_abi::frame::Exit;
+use settime32_abi::journal::Journal;
+use settime32_abi::plan::{Plan, Process};
+
+use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::failure::{Failure, GuestError};
+use crate::oracle::{Config, Findings, Oracle};
+use crate::programs::{Programs, Ran};
+use crate::session::READY;
+use crate::verify::{Setup, oracle_config};
+
+pub(super) const SIGINT: i32 = 2;
+pub(super) const SIGKILL: i32 = 9;
+pub(super) const SIGTERM: i32 = 15;
+pub(super) const SIGCONT: i32 = 18;
+pub(super) const SIGSTOP: i32 = 19;
+
+/// A guest, and how tracers are started there.
+pub(super) struct Stand<'a> {
+    pub programs: &'a mut Programs,
+    setup: &'a Setup,
+}
+
+/// A tracer that is attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tracer(u32);
+
+/// A workload that was started.
+#[derive(Debug)]
+pub(super) struct Workload {
+    id: u32,
+    plan: Plan,
+}
+
+/// A plan that was done.
+pub(super) struct Done {
+    pub plan: Plan,
+    pub journal: Journal,
+}
+
+impl<'a> Stand<'a> {
+    pub(super) fn new(programs: &'a mut Programs, setup: &'a Setup) -> Self {
+        Self { programs, setup }
+    }
+
+    /// Starts a tracer with more arguments than every one has, and waits until it is attached.
+    pub(super) fn tracer(&mut self, more: &[&str]) -> Result<Tracer, Failure> {
+        let command = self.setup.tracer_command();
+        let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let id = self.programs.start(&argv);
+        let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;
+        match ran.exit {
+            None => Ok(Tracer(id)),
+            Some(status) => Err(died(status, "it attached", &ran)),
+        }
+    }
+
+    /// Waits until a tracer has written so many lines, or has ended, or all the workloads have.
+    pub(super) fn wait_for_lines(&mut self, Tracer(id): Tracer, lines: usize, workloads: &[Workload]) -> Result<(), Failure> {
+        let enough = |ran: &Ran| ran.exit.is_some() || ran.stdout.iter().filter(|byte| **byte == b'\n').count() >= lines;
+        let over = |programs: &Programs| workloads.iter().all(|workload| programs.ran(workload.id).exit.is_some());
+        self.programs.wait_while("a tracer sees calls", |programs| !enough(programs.ran(id)) && !over(programs))
+    }
+
+    /// Sends a signal to a tracer and waits for its end.
+    pub(super) fn end(&mut self, Tracer(id): Tracer, signal: i32) -> Result<Ran, Failure> {
+        self.programs.signal(id, signal);
+        self.programs.wait(id)
+    }
+
+    pub(super) fn workload(&mut self, plan: Plan) -> Workload {
+        let program = match plan.process {
+            Process::I386 => WORKLOAD_PATH,
+            Process::Amd64 => WORKLOAD64_PATH,
+        };
+        Workload { id: self.programs.start_with(&[program, "-", "-"], plan.encode()), plan }
+    }
+
+    /// The process id of a workload.
+    pub(super) fn pid(&mut self, workload: &Workload) -> Result<u32, Failure> {
+        let ran = self.programs.wait_until(workload.id, "a workload starts", |ran| ran.pid.is_some())?;
+        ran.pid.ok_or_else(|| died(ran.exit.unwrap_or(Exit::Code(0)), "it started", &ran))
+    }
+
+    pub(super) fn signal(&mut self, workload: &Workload, signal: i32) {
+        self.programs.signal(workload.id, signal);
+    }
+
+    /// Waits until the plan is done.
+    pub(super) fn done(&mut self, workload: Workload) -> Result<Done, Failure> {
+        let ran = self.programs.wait(workload.id)?;
+        let status = ran.exit.unwrap_or(Exit::Code(0));
+        if status != Exit::Code(0) {
+            return Err(GuestError::Workload { plan: 0, status, said: format!(": {}", ran.said().trim()) }.into());
+        }
+        let journal = Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?;
+        Ok(Done { plan: workload.plan, journal })
+    }
+
+    /// Does a plan from its begin to its end.
+    pub(super) fn run(&mut self, plan: Plan) -> Result<Done, Failure> {
+        let workload = self.workload(plan);
+        self.done(workload)
+    }
+
+    /// Compares what a tracer wrote with plans that were done.
+    pub(super) fn judge<'b>(&self, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran, partial: bool) -> Findings {
+        let mut oracle = Oracle::new(Config { partial, ..oracle_config(self.programs.cpus()) });
+        for (index, done) in plans.into_iter().enumerate() {
+            oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
+        }
+        ran.stdout.split_inclusive(|byte| *byte == b'\n').for_each(|line| oracle.line(line.strip_suffix(b"\n").unwrap_or(line)));
+        oracle.finish()
+    }
+
+    /// Whether nothing hooks the calls any more, by the kernel's own lists.
+    pub(super) fn is_clean(&mut self) -> Result<bool, Failure> {
+        // Programs in trampolines are in the second; it is not there on a kernel that cannot have any.
+        for (list, needed) in [("/sys/kernel/debug/kprobes/list", true), ("/sys/kernel/debug/tracing/enabled_functions", false)] {
+            let content = match self.programs.get(list) {
+                Ok(content) => content,
+                Err(error) if needed => return Err(error),
+                Err(_) => continue,
+            };
+            if String::from_utf8_lossy(&content).lines().any(|line| line.contains("timerfd_settime")) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn died(status: Exit, doing: &'static str, ran: &Ran) -> Failure {
+    GuestError::Tracer { status, doing, said: format!(": {}", ran.said().trim()) }.into()
+}
