@@ -136,6 +136,9 @@ pub struct VerifyArgs {
     /// All cases of the catalogue, one after the other in one guest.
     #[arg(long)]
     catalogue: bool,
+    /// All cases of the catalogue on all kernels in both attach modes: --catalogue --kernel all --attach all.
+    #[arg(long, conflicts_with_all = ["calls", "catalogue", "case", "kernel", "attach"])]
+    full: bool,
     /// Seed of the generator [default: a new one, which the report shows].
     #[arg(long)]
     seed: Option<u64>,
@@ -201,7 +204,12 @@ pub enum UsageError {
 
 impl VerifyArgs {
     /// The job.
-    pub fn job(self) -> Job {
+    pub fn job(mut self) -> Job {
+        if self.full {
+            self.catalogue = true;
+            self.run.guest.kernel = ALL_KERNELS.into();
+            self.run.attach = Attaches::all();
+        }
         let seed = self.seed.unwrap_or_else(fresh_seed);
         let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| case == name);
         let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
@@ -255,9 +263,15 @@ impl RunArgs {
 #[derive(Clone, Debug)]
 struct Attaches(Vec<Attach>);
 
+impl Attaches {
+    fn all() -> Self {
+        Self(vec![Attach::Kprobe, Attach::Fentry])
+    }
+}
+
 fn attach_modes(text: &str) -> Result<Attaches, String> {
     match text {
-        "all" => Ok(Attaches(vec![Attach::Kprobe, Attach::Fentry])),
+        "all" => Ok(Attaches::all()),
         one => <Attach as clap::ValueEnum>::from_str(one, false)
             .map(|attach| Attaches(vec![attach]))
             .map_err(|_| "there are auto, kprobe, fentry, and all".into()),
@@ -285,5 +299,20 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn full_is_everything_on_everything() {
+        let job = |words: &[&str]| {
+            let cli = Cli::parse_from(["settime32-harness", "verify", "--seed", "1"].iter().chain(words));
+            let Command::Verify(arguments) = cli.command else { panic!("{words:?}") };
+            arguments.job().cells.into_iter().map(|cell| (cell.setup.to_string(), cell.work)).collect::<Vec<_>>()
+        };
+        let full = job(&["--full"]);
+        assert_eq!(full, job(&["--catalogue", "--kernel", "all", "--attach", "all"]));
+        assert_eq!(full.len(), 2 * crate::kernels::catalog().len());
+        for other in ["--catalogue", "--kernel=6.12", "--attach=kprobe", "--calls=7"] {
+            assert!(Cli::try_parse_from(["settime32-harness", "verify", "--full", other]).is_err(), "{other}");
+        }
     }
 }

@@ -72,6 +72,12 @@ pub enum InfraError {
         /// Why the build left it out.
         reason: &'static str,
     },
+    /// The kernel cannot be traced in the way that was asked for.
+    #[error("this kernel cannot be traced this way: {reason}")]
+    KernelCannot {
+        /// In the tracer's words.
+        reason: String,
+    },
     /// A file of the host could not be read or written.
     #[error("failed to {action} {path}: {source}{hint}", hint = disk_full_hint(source))]
     File {

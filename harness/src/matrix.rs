@@ -1,5 +1,6 @@
 //! Several kernels and attach modes in one run: a cell each, as many side by side as the machine has CPUs, one
-//! table at the end. A cell that fails does not keep the others from running.
+//! table at the end. A cell that fails does not keep the others from running, and one that its kernel cannot do is no
+//! failure of the matrix.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ pub fn run(cells: &[VerifyOptions], watch: &(dyn Watch + Sync)) -> Vec<Report> {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(options) = cells.get(index) else { break };
                     let report = verify(options, &Quiet { cell: &options.setup.to_string(), watch });
-                    watch.say(&format!("{}: {}", options.setup, report.verdict));
+                    watch.say(&format!("{}: {}", options.setup, outcome(&report)));
                     reports.lock().expect("no holder panics")[index] = Some(report);
                 }
             });
@@ -34,12 +35,18 @@ pub fn run(cells: &[VerifyOptions], watch: &(dyn Watch + Sync)) -> Vec<Report> {
     reports.into_iter().map(|report| report.expect("each cell was run")).collect()
 }
 
-/// What the cells come to: the worst of them. Nothing at all is no pass.
+/// What the cells come to: the worst of those that could be run. A matrix of which nothing could be run is no pass.
 pub fn verdict(reports: &[Report]) -> Verdict {
-    reports.iter().map(|report| report.verdict).max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive)
+    let ran = reports.iter().filter(|report| report.not_run.is_none()).map(|report| report.verdict);
+    ran.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
 }
 
-/// One line a cell, then what each cell that did not pass has to say.
+/// What became of a cell, in a word.
+fn outcome(report: &Report) -> &'static str {
+    if report.not_run.is_some() { "not run" } else { report.verdict.as_str() }
+}
+
+/// One line a cell, then why cells were not run, and what each cell that did not pass has to say.
 pub fn text(reports: &[Report]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -69,11 +76,16 @@ pub fn text(reports: &[Report]) -> String {
             Cell::new(grouped(report.lost)),
             Cell::new(grouped(report.calls_per_second.round() as u64)),
             Cell::new(format!("{:.1}", report.seconds.total)),
-            Cell::new(report.verdict),
+            Cell::new(outcome(report)),
         ]);
     }
     let mut text = format!("{table}\n");
-    for report in reports.iter().filter(|report| report.verdict != Verdict::Pass) {
+    for report in reports {
+        if let Some(reason) = &report.not_run {
+            text += &format!("{} {}: not run, because {reason}\n", report.kernel.name, report.attach);
+        }
+    }
+    for report in reports.iter().filter(|report| report.verdict != Verdict::Pass && report.not_run.is_none()) {
         text += &format!("\n── {} ({})\n{}", report.kernel.name, report.attach, report.details());
     }
     text
@@ -91,4 +103,34 @@ impl Watch for Quiet<'_> {
     }
 
     fn calls_made(&self, _calls: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Setup, Work};
+
+    fn cell(verdict: Verdict, not_run: Option<&str>) -> Report {
+        let options = VerifyOptions { work: Work::Run { calls: 1 }, seed: 1, setup: Setup::default(), timeout: std::time::Duration::MAX };
+        let mut report = Report::new(&options);
+        (report.verdict, report.not_run) = (verdict, not_run.map(str::to_string));
+        report
+    }
+
+    #[test]
+    fn what_a_kernel_cannot_do_is_no_failure_of_the_others() {
+        let not_run = || cell(Verdict::Infrastructure, Some("fentry is safe from kernel 5.12 on"));
+        assert_eq!(verdict(&[cell(Verdict::Pass, None), not_run()]), Verdict::Pass);
+        assert_eq!(verdict(&[not_run(), cell(Verdict::Inconclusive, None)]), Verdict::Inconclusive);
+        // Here something that the harness needs is missing.
+        assert_eq!(verdict(&[cell(Verdict::Pass, None), cell(Verdict::Infrastructure, None)]), Verdict::Infrastructure);
+        let text = text(&[cell(Verdict::Pass, None), not_run()]);
+        assert!(text.ends_with("\n6.12 kprobe: not run, because fentry is safe from kernel 5.12 on\n"), "{text}");
+    }
+
+    #[test]
+    fn a_matrix_in_which_nothing_ran_is_no_pass() {
+        assert_eq!(verdict(&[cell(Verdict::Infrastructure, Some("too old"))]), Verdict::Infrastructure);
+        assert_eq!(verdict(&[]), Verdict::Infrastructure);
+    }
 }

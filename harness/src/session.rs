@@ -12,7 +12,7 @@ use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
 
 use crate::boot::{Deadline, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
-use crate::failure::{Failure, GuestError};
+use crate::failure::{Failure, GuestError, InfraError};
 use crate::oracle::Oracle;
 
 /// What to run in the guest, and how.
@@ -54,6 +54,10 @@ pub(crate) const READY: &str = ": ready";
 
 /// Exit code of a tracer that lost events and says so (`settime32-tracer --help`).
 const TRACER_LOST: i32 = 3;
+
+/// Exit codes with which the tracer says what the kernel cannot do (`settime32-tracer --help`): too old, no BTF, no
+/// i386 entry, fentry not safe. A tracer that fails where it should work has others.
+const KERNEL_CANNOT: [i32; 4] = [11, 14, 15, 18];
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -101,6 +105,7 @@ impl Session {
         self.vm.send(&Request::Spawn { id: TRACER, argv, env: Vec::new(), stdin: Vec::new(), uid: None });
         while !String::from_utf8_lossy(&self.tracer_stderr).lines().any(|line| line.contains(READY)) {
             self.take("the tracer attaches", &mut None)?;
+            self.fail_if_kernel_cannot()?;
             self.fail_if_tracer_ended("it attached")?;
         }
         Ok(())
@@ -212,6 +217,17 @@ impl Session {
     /// What the tracer wrote to stderr.
     pub fn tracer_stderr(&self) -> String {
         String::from_utf8_lossy(&self.tracer_stderr).into_owned()
+    }
+
+    fn fail_if_kernel_cannot(&self) -> Result<(), Failure> {
+        match self.tracer_exit {
+            Some(Exit::Code(code)) if KERNEL_CANNOT.contains(&code) => {
+                let said = self.tracer_stderr();
+                let reason = said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
+                Err(InfraError::KernelCannot { reason }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn fail_if_tracer_ended(&self, doing: &'static str) -> Result<(), Failure> {

@@ -24,6 +24,7 @@ Exit codes:
   15   the kernel has no i386 entry of timerfd_settime32
   16   the events could not be written
   17   fentry does not work here (with --attach fentry)
+  18   fentry is not safe on this kernel (with --attach fentry)
   126  COMMAND could not be executed
   127  COMMAND was not found
 

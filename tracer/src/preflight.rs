@@ -85,6 +85,12 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// Trampolines are not safe.
+    #[error("fentry is safe from kernel {}.{} on, and this is {release}", MIN_FENTRY_KERNEL.0, MIN_FENTRY_KERNEL.1)]
+    FentryUnsafe {
+        /// `uname -r`.
+        release: String,
+    },
     /// The i386 entry is not there.
     #[error("kernel has no {SYMBOL}: {reason}")]
     NoSymbol {
@@ -105,6 +111,7 @@ impl Refusal {
             Self::NoBtf { .. } => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
+            Self::FentryUnsafe { .. } => 18,
         }
     }
 }
@@ -143,8 +150,7 @@ pub fn check(facts: &Facts) -> Result<(), Refusal> {
 /// Judges what fentry needs besides.
 pub fn check_fentry(facts: &Facts) -> Result<(), Refusal> {
     if version(&facts.release).is_none_or(|version| version < MIN_FENTRY_KERNEL) {
-        let (major, minor) = MIN_FENTRY_KERNEL;
-        return Err(Refusal::NoFentry { reason: format!("it is safe from kernel {major}.{minor} on, and this is {}", facts.release) });
+        return Err(Refusal::FentryUnsafe { release: facts.release.clone() });
     }
     if !facts.has_btf {
         return Err(Refusal::NoBtf { release: facts.release.clone() });
@@ -311,7 +317,7 @@ mod tests {
         judge(untyped.path()).unwrap();
         let old = machine("5.11.22", ALL);
         judge(old.path()).unwrap();
-        for (root, code, words) in [(&untyped, 14, "CONFIG_DEBUG_INFO_BTF"), (&old, 17, "from kernel 5.12 on, and this is 5.11.22")] {
+        for (root, code, words) in [(&untyped, 14, "CONFIG_DEBUG_INFO_BTF"), (&old, 18, "safe from kernel 5.12 on, and this is 5.11.22")] {
             let refusal = judge_fentry(root.path()).unwrap_err();
             assert_eq!(refusal.exit_code(), code, "{refusal}");
             assert!(refusal.to_string().contains(words), "{refusal}");

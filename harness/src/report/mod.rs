@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
-use crate::failure::Failure;
+use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
 use crate::oracle::Finding;
 use crate::scenario::Outcome;
@@ -57,6 +57,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// Why the run ended early, when it did.
     pub failure: Option<String>,
+    /// Why nothing could be run, in the tracer's words, when the kernel cannot be traced in this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<String>,
     /// The kernel.
     pub kernel: KernelReport,
     /// What ran the guest; null when nothing did.
@@ -106,6 +109,7 @@ impl Report {
         Self {
             verdict: Verdict::Inconclusive,
             failure: None,
+            not_run: None,
             kernel: KernelReport { name: options.setup.kernel.clone(), ..KernelReport::default() },
             accelerator: None,
             attach: options.setup.attach.to_string(),
@@ -190,7 +194,10 @@ impl Report {
         let of_plans = Some(self.verdict).filter(|_| self.calls_of_plans > 0 || self.cases.is_empty() || outcome.is_err());
         let verdicts = self.cases.iter().map(|case| case.verdict).chain(of_plans);
         self.verdict = verdicts.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive);
-        if self.verdict != Verdict::Pass {
+        if let Err(Failure::Infra(InfraError::KernelCannot { reason })) = outcome {
+            // It would be the same the next time, and there is nothing to look into.
+            self.not_run = Some(reason);
+        } else if self.verdict != Verdict::Pass {
             self.replay = Some(self.replay_command(options));
             match self.keep_record(options) {
                 Ok(folder) => self.record = Some(folder),
@@ -245,7 +252,7 @@ impl Report {
     }
 
     /// Keeps what a person needs to look into the failure.
-    fn keep_record(&self, options: &VerifyOptions) -> Result<PathBuf, crate::failure::InfraError> {
+    fn keep_record(&self, options: &VerifyOptions) -> Result<PathBuf, InfraError> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let folder = cache::folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()));
         cache::write_whole(&folder.join("console.log"), self.console.as_bytes())?;
