@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const PORT_NAME: &str = "settime32.agent";
 
 /// Version of this protocol; both ends say theirs and refuse another.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The longest frame, bytes: a plan or journal of the largest batch with room to spare.
 pub const MAX_FRAME_LEN: usize = 256 << 20;
@@ -39,18 +39,14 @@ pub enum Request {
         path: String,
     },
     /// Start a process; answered by [`Reply::Started`].
-    Spawn {
-        /// The harness's name for the process.
+    Spawn(Spawn),
+    /// More standard input for a process with [`Stdin::Follows`]; no bytes are its end. Answered by [`Reply::Taken`].
+    Input {
+        /// Which.
         id: u32,
-        /// Program (absolute path) and arguments.
-        argv: Vec<String>,
-        /// Environment, `NAME=value`.
-        env: Vec<String>,
-        /// Its whole standard input.
+        /// What it is to read.
         #[serde(with = "bytes")]
-        stdin: Vec<u8>,
-        /// User and group id to run as; `None` stays root.
-        uid: Option<u32>,
+        content: Vec<u8>,
     },
     /// Send a signal to a process that was started.
     Signal {
@@ -61,8 +57,48 @@ pub enum Request {
     },
     /// Fail on purpose, so that the harness can be tested.
     Inject(Fault),
-    /// Power the machine off.
-    Poweroff,
+}
+
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spawn {
+    /// The harness's name for the process.
+    pub id: u32,
+    /// Program (absolute path) and arguments.
+    pub argv: Vec<String>,
+    /// Environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// User and group id to run as; `None` stays root.
+    pub uid: Option<u32>,
+    /// The harness's name for what the process runs as a command of its own. That finds pipes at [`COMMAND_STDOUT`]
+    /// and [`COMMAND_STDERR`], whose content is sent under this name, apart from that of the process.
+    pub command: Option<u32>,
+}
+
+impl Spawn {
+    /// As root, in `/`, with no environment and no input.
+    pub fn new(id: u32, argv: Vec<String>) -> Self {
+        let (env, cwd, stdin) = (Vec::new(), "/".into(), Stdin::Whole(Vec::new()));
+        Self { id, argv, env, cwd, stdin, uid: None, command: None }
+    }
+}
+
+/// Descriptor of a command's standard output ([`Spawn::command`]); larger than those that a program has by itself.
+pub const COMMAND_STDOUT: i32 = 100;
+/// Descriptor of a command's standard error.
+pub const COMMAND_STDERR: i32 = 101;
+
+/// Standard input of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// All of it.
+    Whole(#[serde(with = "bytes")] Vec<u8>),
+    /// It comes by [`Request::Input`].
+    Follows,
 }
 
 /// Failures that a guest can be told to have.
@@ -102,6 +138,11 @@ pub enum Reply {
         id: u32,
         /// Its process id in the guest.
         pid: u32,
+    },
+    /// The process has taken the content of one [`Request::Input`], or never will.
+    Taken {
+        /// Which.
+        id: u32,
     },
     /// A process wrote something.
     Output {

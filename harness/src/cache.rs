@@ -60,6 +60,15 @@ pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
     Ok(Lock { _file: file })
 }
 
+/// Records of failed runs that are kept; older ones make room.
+pub const RECORDS_KEPT: usize = 50;
+
+/// A folder, not made yet, for the record of a run that fails now.
+pub fn record_folder() -> PathBuf {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()))
+}
+
 /// Removes the oldest of the folders beside `folder`, whose names begin with the time of their making, so that
 /// `count` are left.
 pub fn keep_newest(folder: &Path, count: usize) -> Result<(), InfraError> {

@@ -8,6 +8,7 @@ use settime32_abi::plan::{Plan, PlanError};
 
 use crate::boot::{Choice, Cpu};
 use crate::generate::catalogue::CASES;
+use crate::run::{Format, RunOptions, Trace};
 use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
 
@@ -32,6 +33,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Do again what a failed run did; its report prints the command.
     Replay(ReplayArgs),
+    /// Run a program of this machine, i386 or x86-64, in a guest, and end with its exit code.
+    Run(ProgramArgs),
     /// List the kernels known by name, with what the cache holds of each; fetch them.
     Kernels(KernelsArgs),
     /// List the situations that `verify --case` and `verify --catalogue` go through.
@@ -165,6 +168,90 @@ pub struct ReplayArgs {
     run: RunArgs,
 }
 
+const PROGRAM_HELP: &str = "\
+The guest has the program, the libraries that it names, the interpreter of a script, and what --carry names. What a
+program opens by itself (plug-ins, locales, data) is carried only when it is named. LD_LIBRARY_PATH goes along.
+
+Exit codes: the program's own, or 128 + N when signal N ended it. When the program was not run to its end, a line on
+standard error that begins with `settime32-harness: ` says why, and the exit code is 4 for a guest failure (a tracer
+that failed, too), 5 when the guest did not come up or the time was over, 6 for what is missing on this machine.";
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+#[command(after_help = PROGRAM_HELP)]
+pub struct ProgramArgs {
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// Give the program this variable of the environment, with this value or that which it has here, if any; can be given
+    /// more than once. Otherwise it has HOME and PATH.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Working directory in the guest, where it is made [default: that of this command].
+    #[arg(long, value_name = "FOLDER")]
+    cwd: Option<PathBuf>,
+    /// Also carry this file (a program with its libraries) or folder, to its own path or another; can be given more than
+    /// once.
+    #[arg(long, value_name = "PATH[:GUEST-PATH]", value_parser = carried)]
+    carry: Vec<(PathBuf, PathBuf)>,
+    /// Run the program as this user and group id [default: root].
+    #[arg(long, value_name = "ID")]
+    uid: Option<u32>,
+    /// Wall-clock limit, from the boot on, such as 90s or 5m [default: none].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Run the program under the tracer, with all processes that it starts; its calls go to standard error.
+    #[arg(long)]
+    trace: bool,
+    /// Let the calls, and nothing else, go to this file.
+    #[arg(long, value_name = "FILE", requires = "trace")]
+    trace_output: Option<PathBuf>,
+    /// How calls are printed.
+    #[arg(long, value_enum, default_value = "pretty", requires = "trace")]
+    output: Format,
+    /// How the tracer attaches.
+    #[arg(long, value_enum, default_value = "auto", requires = "trace")]
+    attach: Attach,
+    /// Size of the tracer's ring buffer, such as 256K.
+    #[arg(long, value_name = "SIZE", requires = "trace")]
+    buffer: Option<String>,
+    /// The program: a path, or a name on the PATH.
+    program: String,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+impl ProgramArgs {
+    /// What to run.
+    pub fn options(self) -> RunOptions {
+        let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        let value = |variable: String| match variable.contains('=') {
+            true => Some(variable),
+            false => std::env::var(&variable).ok().map(|value| format!("{variable}={value}")),
+        };
+        RunOptions {
+            program: self.program,
+            arguments: self.arguments,
+            env: self.env.into_iter().filter_map(value).collect(),
+            cwd: self.cwd.map_or_else(|| here.clone(), |cwd| here.join(cwd)),
+            uid: self.uid,
+            carry: self.carry,
+            setup: Setup { attach: self.attach, buffer: self.buffer, ..self.guest.setup() },
+            timeout: self.timeout,
+            trace: self.trace.then_some(Trace { output: self.output, to: self.trace_output }),
+        }
+    }
+}
+
+fn carried(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    let (host, guest) = text.split_once(':').map_or((text, None), |(host, guest)| (host, Some(PathBuf::from(guest))));
+    let host = std::path::absolute(host).map_err(|error| error.to_string())?;
+    match guest {
+        Some(guest) if !guest.is_absolute() => Err("the path in the guest must be absolute".into()),
+        guest => Ok((host.clone(), guest.unwrap_or(host))),
+    }
+}
+
 /// A job with its options checked.
 #[derive(Debug)]
 pub struct Job {
@@ -200,6 +287,13 @@ pub enum UsageError {
         /// What was asked for.
         calls: u64,
     },
+}
+
+impl GuestArgs {
+    fn setup(self) -> Setup {
+        let Self { kernel, accel, cpu, qemu, append } = self;
+        Setup { kernel, accelerator: accel, cpu, qemu, append, ..Setup::default() }
+    }
 }
 
 impl VerifyArgs {
@@ -242,12 +336,11 @@ impl ReplayArgs {
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
-        let GuestArgs { kernel, accel, cpu, qemu, append } = self.guest;
-        let kernels = match kernel.as_str() {
+        let setup = Setup { buffer: self.buffer, inject: self.inject, ..self.guest.setup() };
+        let kernels = match setup.kernel.as_str() {
             ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
-            _ => vec![kernel],
+            _ => vec![setup.kernel.clone()],
         };
-        let setup = Setup { accelerator: accel, cpu, qemu, append, buffer: self.buffer, inject: self.inject, ..Setup::default() };
         let cell = |kernel: &String, attach| VerifyOptions {
             work: work.clone(),
             seed,

@@ -8,6 +8,7 @@ use settime32_abi::frame::{Exit, FrameError};
 use settime32_abi::journal::JournalError;
 use thiserror::Error;
 
+use crate::run::CarryError;
 use crate::verdict::Verdict;
 
 /// QEMU, a kernel image or a toolchain is missing, or the host's own files cannot be used.
@@ -72,6 +73,9 @@ pub enum InfraError {
         /// Why the build left it out.
         reason: &'static str,
     },
+    /// A program of the host cannot be run in a guest.
+    #[error(transparent)]
+    Carry(#[from] CarryError),
     /// The kernel cannot be traced in the way that was asked for.
     #[error("this kernel cannot be traced this way: {reason}")]
     KernelCannot {

@@ -28,10 +28,21 @@ const QUEUE_LEN: usize = 64;
 /// Bytes taken off the socket at a time.
 const READ_SIZE: usize = 256 << 10;
 
+/// Where requests are handed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests(Sender<Vec<u8>>);
+
+impl Requests {
+    pub(crate) fn send(&self, request: &Request) {
+        // Fails only when the writer ended because the guest is gone; the reader tells of it.
+        let _ = self.0.send(frame::encode(request));
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     incoming: Receiver<Incoming>,
-    outgoing: Sender<Vec<u8>>,
+    outgoing: Requests,
 }
 
 impl Connection {
@@ -73,12 +84,16 @@ impl Connection {
                 }
             }
         });
-        Self { incoming, outgoing }
+        Self { incoming, outgoing: Requests(outgoing) }
     }
 
     pub(crate) fn send(&self, request: &Request) {
-        // Fails only when the writer ended because the guest is gone; the reader tells of it.
-        let _ = self.outgoing.send(frame::encode(request));
+        self.outgoing.send(request);
+    }
+
+    /// For another thread to send by.
+    pub(crate) fn requests(&self) -> Requests {
+        self.outgoing.clone()
     }
 
     pub(crate) fn receive(&self, wait: Duration) -> Incoming {

@@ -15,6 +15,7 @@ pub mod oracle;
 pub mod programs;
 pub mod progress;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod session;
 pub mod verdict;

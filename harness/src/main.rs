@@ -5,17 +5,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use settime32_harness::boot::BootOptions;
-use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs};
+use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs, ProgramArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::Progress;
 use settime32_harness::report::Report;
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
-use settime32_harness::{bench, kernels, matrix};
+use settime32_harness::{bench, kernels, matrix, run as program};
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
+        Command::Run(arguments) => return run_program(arguments),
         Command::Verify(arguments) => run(&arguments.job()),
         Command::Replay(arguments) => match arguments.job() {
             Ok(job) => run(&job),
@@ -48,6 +49,18 @@ fn run(job: &Job) -> Verdict {
     progress.finish();
     print(&text);
     verdict
+}
+
+/// The program's exit code, or that of why it could not be run.
+fn run_program(arguments: ProgramArgs) -> ExitCode {
+    let say = |text: &str| eprintln!("settime32-harness: {text}");
+    match program::run(&arguments.options(), &say) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            say(&format!("{}: {failure}", failure.verdict()));
+            ExitCode::from(failure.verdict().exit_code())
+        }
+    }
 }
 
 fn json_line(report: &Report) -> String {

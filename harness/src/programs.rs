@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use settime32_abi::frame::{Exit, Reply, Request, Stream};
+use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stdin, Stream};
 
 use crate::boot::{Deadline, Vm};
 use crate::failure::Failure;
@@ -79,7 +79,7 @@ impl Programs {
         let id = self.ran.len() as u32 + 1;
         self.ran.insert(id, Ran::default());
         let argv = argv.iter().map(ToString::to_string).collect();
-        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin, uid: None });
+        self.vm.send(&Request::Spawn(Spawn { stdin: Stdin::Whole(stdin), ..Spawn::new(id, argv) }));
         id
     }
 

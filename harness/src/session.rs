@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use settime32_abi::frame::{Exit, Fault, Reply, Request, Stream};
+use settime32_abi::frame::{Exit, Fault, Reply, Request, Spawn, Stdin, Stream};
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
 
@@ -102,10 +102,10 @@ impl Session {
     /// Starts the tracer and waits until it says that it is attached.
     pub fn attach(&mut self) -> Result<(), Failure> {
         let argv = self.options.tracer.clone();
-        self.vm.send(&Request::Spawn { id: TRACER, argv, env: Vec::new(), stdin: Vec::new(), uid: None });
+        self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv)));
         while !String::from_utf8_lossy(&self.tracer_stderr).lines().any(|line| line.contains(READY)) {
             self.take("the tracer attaches", &mut None)?;
-            self.fail_if_kernel_cannot()?;
+            self.tracer_exit.map_or(Ok(()), |status| kernel_cannot(status, &self.tracer_stderr()))?;
             self.fail_if_tracer_ended("it attached")?;
         }
         Ok(())
@@ -120,7 +120,7 @@ impl Session {
             Process::Amd64 => WORKLOAD64_PATH,
         };
         let argv = [program, "-", "-"].map(str::to_string).to_vec();
-        self.vm.send(&Request::Spawn { id, argv, env: Vec::new(), stdin: plan.encode(), uid: None });
+        self.vm.send(&Request::Spawn(Spawn { stdin: Stdin::Whole(plan.encode()), ..Spawn::new(id, argv) }));
         let inject = self.options.inject.filter(|_| id == FIRST_WORKLOAD);
         self.cause(inject, id);
         let mut workload = Some(Workload { id, stdout: Vec::new(), stderr: Vec::new() });
@@ -219,17 +219,6 @@ impl Session {
         String::from_utf8_lossy(&self.tracer_stderr).into_owned()
     }
 
-    fn fail_if_kernel_cannot(&self) -> Result<(), Failure> {
-        match self.tracer_exit {
-            Some(Exit::Code(code)) if KERNEL_CANNOT.contains(&code) => {
-                let said = self.tracer_stderr();
-                let reason = said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
-                Err(InfraError::KernelCannot { reason }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn fail_if_tracer_ended(&self, doing: &'static str) -> Result<(), Failure> {
         match self.tracer_exit {
             Some(status) => Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into()),
@@ -263,7 +252,8 @@ impl Session {
             Reply::Exited { id: TRACER, status } => self.tracer_exit = Some(status),
             Reply::Exited { id, status } => return workload.as_ref().filter(|workload| workload.id == id).map(|_| status),
             // `Failed` became an error where it was received.
-            Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Failed { .. } => {}
+            Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Taken { .. } | Reply::Failed { .. } => {
+            }
         }
         None
     }
@@ -283,6 +273,17 @@ impl Session {
             rest = &rest[end + 1..];
         }
         self.partial_line.extend_from_slice(rest);
+    }
+}
+
+/// Fails when a tracer that ended says that the kernel cannot be traced in the way that was asked for.
+pub(crate) fn kernel_cannot(status: Exit, said: &str) -> Result<(), Failure> {
+    match status {
+        Exit::Code(code) if KERNEL_CANNOT.contains(&code) => {
+            let reason = said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
+            Err(InfraError::KernelCannot { reason }.into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, BootOptions, Choice, Cpu, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, BootOptions, Carried, Choice, Cpu, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
@@ -243,7 +243,7 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
     let deadline = Deadline::after(options.timeout);
     watch.say(&format!("booting {}", kernel.name));
     let scratch = Scratch::new()?;
-    let vm = timed(&mut seconds.boot, || setup.boot(kernel, &scratch, deadline, &|text| watch.say(text)));
+    let vm = timed(&mut seconds.boot, || setup.boot(kernel, &Carried::default(), &scratch, deadline, &|text| watch.say(text)));
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
     report.booted(&vm);
     let (vm, outcome) =
@@ -302,13 +302,14 @@ impl Setup {
     pub fn boot_alone(&self, deadline: Deadline) -> Result<Vm, Failure> {
         let say = |text: &str| eprintln!("settime32-harness: {text}");
         let kernel = kernels::resolve(&self.kernel, &say)?;
-        self.boot(kernel, &Scratch::new()?, deadline, &say)
+        self.boot(kernel, &Carried::default(), &Scratch::new()?, deadline, &say)
     }
 
-    fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+    /// Boots a guest that has files of the host, too.
+    pub(crate) fn boot(&self, kernel: Kernel, carried: &Carried, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
         let options = BootOptions { kernel, qemu, choice: self.accelerator, cpu: self.cpu, append, boot_timeout: BOOT_TIMEOUT };
-        Vm::boot(&options, scratch, deadline, say)
+        Vm::boot_carrying(&options, carried, scratch, deadline, say)
     }
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {

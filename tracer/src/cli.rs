@@ -67,6 +67,10 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Attach::Auto)]
     pub attach: Attach,
 
+    /// End with COMMAND's exit code even when calls were lost; the last line on standard error still says so.
+    #[arg(long)]
+    pub pass_exit_code: bool,
+
     /// A command to run, traced with all processes that it starts; tracing ends when it does.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -37,10 +37,11 @@ use crate::signals::Signals;
 use crate::sink::Sink;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::parse();
+    match run(&cli) {
         Ok(outcome) => {
             say(&outcome.to_string());
-            ExitCode::from(outcome.exit_code())
+            ExitCode::from(outcome.exit_code(cli.pass_exit_code))
         }
         Err(error) => {
             say(&format!("{error:#}"));

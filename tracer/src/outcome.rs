@@ -30,9 +30,11 @@ impl Outcome {
         Self { ended, summary: Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unfinished } }
     }
 
-    /// Losses come before the command's own code: a run that missed calls must not look complete.
-    pub const fn exit_code(&self) -> u8 {
+    /// Losses come before the command's own code, unless that is asked for: a run that missed calls must not look
+    /// complete.
+    pub const fn exit_code(&self, commands: bool) -> u8 {
         match self.ended {
+            Ended::Command(code) if commands => code,
             _ if self.summary.lost.total() > 0 => LOST,
             Ended::Command(code) => code,
             Ended::Signal | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
@@ -90,15 +92,17 @@ mod tests {
     #[test]
     fn losses_outrank_the_commands_own_code() {
         let outcome = |ended, lost| Outcome::new(ended, 7, lost, 1);
-        assert_eq!(outcome(Ended::Command(5), Lost::default()).exit_code(), 5);
-        assert_eq!(outcome(Ended::Signal, Lost::default()).exit_code(), 0);
+        assert_eq!(outcome(Ended::Command(5), Lost::default()).exit_code(false), 5);
+        assert_eq!(outcome(Ended::Signal, Lost::default()).exit_code(false), 0);
         for lost in [
             Lost { buffer: 1, ..Lost::default() },
             Lost { in_flight: 1, ..Lost::default() },
             Lost { result: 1, ..Lost::default() },
             Lost { follow: 1, ..Lost::default() },
         ] {
-            assert_eq!(outcome(Ended::Command(5), lost).exit_code(), 3, "{lost:?}");
+            assert_eq!(outcome(Ended::Command(5), lost).exit_code(false), 3, "{lost:?}");
+            assert_eq!(outcome(Ended::Command(5), lost).exit_code(true), 5, "{lost:?}");
+            assert_eq!(outcome(Ended::Signal, lost).exit_code(true), 3, "{lost:?}");
         }
     }
 

@@ -1,17 +1,19 @@
 //! The processes that the harness started: their start, their output, their end.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::SigSet;
-use settime32_abi::frame::{Exit, Reply, Stream};
+use nix::unistd::pipe2;
+use settime32_abi::frame::{COMMAND_STDERR, COMMAND_STDOUT, Exit, Reply, Spawn, Stdin, Stream};
 
 use crate::port::{PIPE_SIZE, Port};
 
@@ -20,20 +22,13 @@ const SPLICE_MIN_LEN: usize = 16 << 10;
 
 nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
 
-/// What a `Spawn` asks for.
-pub(crate) struct Order {
-    pub(crate) id: u32,
-    pub(crate) argv: Vec<String>,
-    pub(crate) env: Vec<String>,
-    pub(crate) stdin: Vec<u8>,
-    pub(crate) uid: Option<u32>,
-}
-
 /// A process that was started and whose end was not reported yet.
 pub(crate) struct Child {
     pub(crate) id: u32,
     pub(crate) pid: i32,
     pub(crate) outputs: Vec<Output>,
+    /// What it is still to be given to read.
+    pub(crate) input: Input,
 }
 
 /// The reading end of a pipe that a process writes to.
@@ -45,11 +40,11 @@ pub(crate) struct Output {
 
 impl Child {
     /// Starts a process.
-    pub(crate) fn start(order: Order) -> Result<Self> {
-        let Order { id, argv, env, stdin, uid } = order;
+    pub(crate) fn start(order: Spawn) -> Result<Self> {
+        let Spawn { id, argv, env, cwd, stdin, uid, command: inner } = order;
         let Some((program, arguments)) = argv.split_first() else { bail!("failed to start process {id}: its argv is empty") };
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().current_dir("/");
+        command.args(arguments).env_clear().current_dir(&cwd);
         for variable in &env {
             let (name, value) = variable.split_once('=').with_context(|| format!("environment {variable:?} is not NAME=value"))?;
             command.env(name, value);
@@ -59,14 +54,17 @@ impl Child {
             command.uid(uid).gid(uid);
         }
         command.stdin(stdin_of(&stdin)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let inner_outputs = inner.map(|inner| Output::of_command(inner, &mut command)).transpose()?;
         // SAFETY: sigprocmask is async-signal-safe, and nothing is allocated.
         unsafe { command.pre_exec(|| Ok(SigSet::all().thread_unblock()?)) };
         ensure!(program.starts_with('/'), "failed to start process {id}: the path {program:?} is not absolute");
-        let mut child = command.spawn().with_context(|| format!("failed to start process {id}, {program}"))?;
+        let mut child = command.spawn().with_context(|| format!("failed to start process {id}, {program}, in {cwd}"))?;
+        // Our own ends of the inner pipes would keep them open for ever.
+        drop(command);
         let stdout = child.stdout.take().map(|pipe| Output::new(id, Stream::Stdout, pipe.into()));
         let stderr = child.stderr.take().map(|pipe| Output::new(id, Stream::Stderr, pipe.into()));
-        let outputs = [stdout, stderr].into_iter().flatten().collect();
-        Ok(Self { id, pid: child.id().cast_signed(), outputs })
+        let outputs = [stdout, stderr].into_iter().flatten().chain(inner_outputs.into_iter().flatten()).collect();
+        Ok(Self { id, pid: child.id().cast_signed(), outputs, input: Input::new(child.stdin.take())? })
     }
 
     /// Sends what the process has written and not closed yet, then how it ended.
@@ -86,6 +84,23 @@ impl Output {
         // A smaller pipe only costs time, so that a refusal is no failure.
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         Self { id, stream, pipe: pipe.into() }
+    }
+
+    /// The outputs of what `outer` is going to run ([`Spawn::command`]).
+    fn of_command(id: u32, outer: &mut Command) -> Result<[Self; 2]> {
+        let pipe = || pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe");
+        let (stdout, stdout_end) = pipe()?;
+        let (stderr, stderr_end) = pipe()?;
+        // SAFETY: dup2 is async-signal-safe, and nothing is allocated. No other descriptor has these numbers.
+        unsafe {
+            outer.pre_exec(move || {
+                for (end, number) in [(&stdout_end, COMMAND_STDOUT), (&stderr_end, COMMAND_STDERR)] {
+                    Errno::result(libc::dup2(end.as_raw_fd(), number))?;
+                }
+                Ok(())
+            });
+        }
+        Ok([Self::new(id, Stream::Stdout, stdout), Self::new(id, Stream::Stderr, stderr)])
     }
 
     /// Sends what is in the pipe now, as one frame.
@@ -117,11 +132,66 @@ impl AsFd for Output {
     }
 }
 
-/// A file in memory, since a pipe would have to be fed while the process runs.
-fn stdin_of(content: &[u8]) -> Result<Stdio> {
-    if content.is_empty() {
-        return Ok(Stdio::null());
+/// A process's standard input, as far as it is still to come.
+#[derive(Default)]
+pub(crate) struct Input {
+    /// `None` once it is closed, or for input that was whole at the start.
+    pipe: Option<File>,
+    /// The contents that have come and were not taken, the first of them in part.
+    waiting: VecDeque<Vec<u8>>,
+    written: usize,
+}
+
+impl Input {
+    fn new(pipe: Option<ChildStdin>) -> Result<Self> {
+        let pipe = pipe.map(|pipe| File::from(OwnedFd::from(pipe)));
+        if let Some(pipe) = &pipe {
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK)).context("failed to make a pipe non-blocking")?;
+        }
+        Ok(Self { pipe, ..Self::default() })
     }
+
+    /// Takes in what came; no bytes are the end. It is written by [`Self::write`].
+    pub(crate) fn push(&mut self, content: Vec<u8>) {
+        self.waiting.push_back(content);
+    }
+
+    /// The pipe, when there is something to write to it.
+    pub(crate) fn wants(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().filter(|_| !self.waiting.is_empty()).map(AsFd::as_fd)
+    }
+
+    /// Writes what the pipe takes, and gives how many contents are done with. For a process that reads no more, all are.
+    pub(crate) fn write(&mut self) -> u32 {
+        let mut done = 0;
+        while let Some(content) = self.waiting.front() {
+            let left = &content[self.written..];
+            match self.pipe.as_mut().map(|pipe| pipe.write(left)) {
+                Some(_) if content.is_empty() => self.pipe = None,
+                Some(Ok(len)) if len < left.len() => {
+                    self.written += len;
+                    continue;
+                }
+                Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Some(Err(error)) if error.kind() == ErrorKind::Interrupted => continue,
+                Some(Err(_)) => self.pipe = None,
+                Some(Ok(_)) | None => {}
+            }
+            self.waiting.pop_front();
+            self.written = 0;
+            done += 1;
+        }
+        done
+    }
+}
+
+/// A file in memory, since a pipe would have to be fed while the process runs.
+fn stdin_of(stdin: &Stdin) -> Result<Stdio> {
+    let content = match stdin {
+        Stdin::Follows => return Ok(Stdio::piped()),
+        Stdin::Whole(content) if content.is_empty() => return Ok(Stdio::null()),
+        Stdin::Whole(content) => content,
+    };
     let mut file = File::from(memfd_create("stdin", MFdFlags::MFD_CLOEXEC).context("failed to make a file for stdin")?);
     file.write_all(content).and_then(|()| file.rewind()).context("failed to fill the file for stdin")?;
     Ok(file.into())

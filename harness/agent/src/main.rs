@@ -1,8 +1,10 @@
 //! PID 1 of the guest: boots what the harness needs and serves its requests over one virtio-serial port.
 //!
-//! It trusts the harness in everything. It holds no state that outlives the machine.
+//! It trusts the harness in everything. It holds no state that outlives the machine. As any other process it does
+//! nothing to the machine, and does one of the jobs of [`as_process`].
 
 mod children;
+mod command;
 mod files;
 mod head;
 mod modules;
@@ -12,8 +14,9 @@ mod power;
 mod serve;
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, sysconf};
 use settime32_abi::frame::{PROTOCOL, Reply};
@@ -21,8 +24,23 @@ use settime32_abi::frame::{PROTOCOL, Reply};
 use port::Port;
 
 fn main() {
-    let Err(error) = run();
-    power::off_because(&error);
+    if std::process::id() == 1 {
+        let Err(error) = run();
+        power::off_because(&error);
+    }
+    if let Err(error) = as_process() {
+        eprintln!("settime32-agent: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+/// The job that the first argument names.
+fn as_process() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("command") => command::run(arguments).map(drop),
+        _ => bail!("this is the init of a guest; `command UID PROGRAM` is what it does otherwise"),
+    }
 }
 
 /// Only what `Ready` needs comes before it, since the time until then is what a cold start costs.

@@ -1,4 +1,5 @@
-//! Mounts the kernel's file systems; nothing else is mounted, since the whole root is an initramfs.
+//! Mounts the kernel's file systems; nothing else is mounted, since the whole root is an initramfs, in which files of
+//! the host can be anywhere.
 
 use std::fs::create_dir;
 use std::io::ErrorKind;
@@ -11,27 +12,24 @@ use nix::mount::{MsFlags, mount};
 pub(crate) struct Mount {
     fstype: &'static str,
     target: &'static str,
-    data: Option<&'static str>,
     /// The kernel may have been built without it.
     optional: bool,
 }
 
 const fn required(fstype: &'static str, target: &'static str) -> Mount {
-    Mount { fstype, target, data: None, optional: false }
+    Mount { fstype, target, optional: false }
 }
 
 const fn optional(fstype: &'static str, target: &'static str) -> Mount {
-    Mount { fstype, target, data: None, optional: true }
+    Mount { fstype, target, optional: true }
 }
 
 /// What finding and opening the port takes.
 pub(crate) const BEFORE_READY: [Mount; 2] = [required("sysfs", "/sys"), required("devtmpfs", "/dev")];
 
 /// What the programs that are started expect.
-pub(crate) const BEFORE_REQUESTS: [Mount; 6] = [
+pub(crate) const BEFORE_REQUESTS: [Mount; 4] = [
     required("proc", "/proc"),
-    Mount { data: Some("mode=1777"), ..required("tmpfs", "/tmp") },
-    Mount { data: Some("mode=755"), ..required("tmpfs", "/run") },
     optional("debugfs", "/sys/kernel/debug"),
     optional("tracefs", "/sys/kernel/tracing"),
     optional("securityfs", "/sys/kernel/security"),
@@ -50,7 +48,7 @@ fn mount_one(one: &Mount) -> Result<()> {
             _ => {}
         }
     }
-    match mount(Some(one.fstype), one.target, Some(one.fstype), MsFlags::empty(), one.data) {
+    match mount(Some(one.fstype), one.target, Some(one.fstype), MsFlags::empty(), None::<&str>) {
         // EBUSY: the kernel mounted it itself (CONFIG_DEVTMPFS_MOUNT).
         Ok(()) | Err(Errno::EBUSY) => Ok(()),
         Err(Errno::ENODEV | Errno::ENOENT) if one.optional => Ok(()),

@@ -16,7 +16,7 @@ pub(crate) fn off_because(error: &anyhow::Error) -> ! {
 }
 
 /// Powers off. A machine without a power switch is reset, which QEMU's `-no-reboot` takes for the end.
-pub(crate) fn off() -> ! {
+fn off() -> ! {
     for how in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
         let Err(errno) = reboot(how) as nix::Result<Infallible>;
         eprintln!("settime32-agent: failed to leave the machine by {how:?}: {errno}");

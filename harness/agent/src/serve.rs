@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use settime32_abi::frame::{Fault, Reply, Request};
+use settime32_abi::frame::{Fault, Reply, Request, Spawn};
 
-use crate::children::{Child, Order, reap};
+use crate::children::{Child, reap};
 use crate::port::Port;
 use crate::{files, power};
 
@@ -27,6 +27,7 @@ pub(crate) fn serve(mut port: Port) -> Result<Infallible> {
     loop {
         let ready = wait(&port, &deaths, &children)?;
         relay(&ready.outputs, &mut children, &mut port)?;
+        children.iter_mut().try_for_each(|child| feed(child, &mut port))?;
         if ready.deaths {
             bury(&deaths, &mut children, &mut port)?;
         }
@@ -47,13 +48,15 @@ struct Ready {
 fn wait(port: &Port, deaths: &SignalFd, children: &[Child]) -> Result<Ready> {
     let outputs = children.iter().flat_map(|child| &child.outputs).map(AsFd::as_fd);
     let mut fds: Vec<PollFd<'_>> = [port.as_fd(), deaths.as_fd()].into_iter().chain(outputs).map(for_reading).collect();
+    let to_read = fds.len();
+    fds.extend(children.iter().filter_map(|child| child.input.wants()).map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
     while let Err(errno) = poll(&mut fds, PollTimeout::NONE) {
         if errno != Errno::EINTR {
             return Err(errno).context("failed to wait for something to do");
         }
     }
     let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
-    Ok(Ready { port: !events[0].is_empty(), deaths: !events[1].is_empty(), outputs: events[2..].to_vec() })
+    Ok(Ready { port: !events[0].is_empty(), deaths: !events[1].is_empty(), outputs: events[2..to_read].to_vec() })
 }
 
 fn for_reading(fd: std::os::fd::BorrowedFd<'_>) -> PollFd<'_> {
@@ -79,6 +82,11 @@ fn relay(events: &[PollFlags], children: &mut [Child], port: &mut Port) -> Resul
         child.outputs = open;
     }
     Ok(())
+}
+
+/// Lets a process have what it can take of its input.
+fn feed(child: &mut Child, port: &mut Port) -> Result<()> {
+    (0..child.input.write()).try_for_each(|_| port.send(&Reply::Taken { id: child.id }))
 }
 
 /// Reaps every process that has ended and reports those that were started here.
@@ -115,10 +123,15 @@ fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Resul
             Ok(content) => return port.send_content(&Reply::File { path, content: Vec::new() }, &content),
             Err(error) => Err(error),
         },
-        Request::Spawn { id, argv, env, stdin, uid } => spawn(Order { id, argv, env, stdin, uid }, children).map(Some),
+        Request::Spawn(order) => spawn(order, children).map(Some),
+        Request::Input { id, content } => {
+            // One that has ended takes no more, which its end has told.
+            let Some(child) = children.iter_mut().find(|child| child.id == id) else { return Ok(()) };
+            child.input.push(content);
+            return feed(child, port);
+        }
         Request::Signal { id, signal } => send_signal(id, signal, children).map(|()| None),
         Request::Inject(fault) => inject(fault).map(|()| None),
-        Request::Poweroff => power::off(),
     };
     match done {
         Ok(None) => Ok(()),
@@ -127,7 +140,7 @@ fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Resul
     }
 }
 
-fn spawn(order: Order, children: &mut Vec<Child>) -> Result<Reply> {
+fn spawn(order: Spawn, children: &mut Vec<Child>) -> Result<Reply> {
     let id = order.id;
     if children.iter().any(|child| child.id == id) {
         bail!("failed to start process {id}: one of that name is running");

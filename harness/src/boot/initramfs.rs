@@ -1,9 +1,11 @@
 //! What the guest runs from: a cpio archive of the agent, the tracer, the workload and the kernel's modules.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use cpio::newc::{Builder, ModeFileType};
 
+use super::carried::{Carried, Entry};
 use crate::failure::InfraError;
 use crate::kernels::Kernel;
 
@@ -44,15 +46,24 @@ impl Program {
     }
 }
 
+/// Where the agent is in the guest.
+pub(crate) const AGENT_PATH: &str = "/init";
+
+/// The guest's own folders with their permission bits. Nothing is mounted over those that files can be carried to.
+pub(super) const FOLDERS: [(&str, u32); 8] =
+    [("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("tmp", 0o1777), ("run", 0o755), ("bin", 0o755), ("etc", 0o755), ("modules", 0o755)];
+
 /// A cpio archive.
 pub type Contents = Vec<u8>;
 
 /// The initramfs of a guest that the harness talks to.
-pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
+pub fn with_agent(kernel: &Kernel, carried: &Carried) -> Result<Contents, InfraError> {
     let mut archive = Archive::new();
-    archive.folders(&["dev", "proc", "sys", "tmp", "run", "bin", "etc", "modules"]);
+    archive.folders(&FOLDERS);
     archive.console();
-    archive.file("init", 0o755, AGENT.content()?);
+    archive.carried(carried)?;
+    // After what is carried, which must not take their places.
+    archive.file(AGENT_PATH, 0o755, AGENT.content()?);
     archive.file(TRACER_PATH, 0o755, TRACER.content()?);
     archive.file(WORKLOAD_PATH, 0o755, WORKLOAD.content()?);
     archive.file(WORKLOAD64_PATH, 0o755, WORKLOAD64.content()?);
@@ -70,7 +81,7 @@ pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
 /// The initramfs that boot times are compared with: an init that prints one line.
 pub fn bare() -> Result<Contents, InfraError> {
     let mut archive = Archive::new();
-    archive.folders(&["dev"]);
+    archive.folders(&FOLDERS[..1]);
     archive.console();
     archive.file("init", 0o755, BARE_INIT.content()?);
     Ok(archive.finish())
@@ -87,10 +98,29 @@ impl Archive {
         Self { bytes: Vec::new(), entries: 0 }
     }
 
-    fn folders(&mut self, names: &[&str]) {
-        for name in names {
-            self.add(Builder::new(name).mode(0o755).set_mode_file_type(ModeFileType::Directory), &[]);
+    fn folders(&mut self, folders: &[(&str, u32)]) {
+        for (path, mode) in folders {
+            let name = path.trim_start_matches('/');
+            self.add(Builder::new(name).mode(*mode).set_mode_file_type(ModeFileType::Directory), &[]);
         }
+    }
+
+    fn carried(&mut self, carried: &Carried) -> Result<(), InfraError> {
+        for (path, entry) in carried.entries() {
+            let name = path.to_string_lossy();
+            match entry {
+                Entry::Folder(mode) => self.folders(&[(&name, *mode)]),
+                Entry::Link(target) => {
+                    let link = Builder::new(name.trim_start_matches('/')).mode(0o777).set_mode_file_type(ModeFileType::Symlink);
+                    self.add(link, target.as_os_str().as_encoded_bytes());
+                }
+                Entry::File(host) => {
+                    let mode = fs::metadata(host).map_err(InfraError::file("read", host))?.permissions().mode() & 0o7777;
+                    self.file(&name, mode, &fs::read(host).map_err(InfraError::file("read", host))?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The kernel opens it for init before anything is mounted.
@@ -127,7 +157,7 @@ mod tests {
     #[test]
     fn files_can_be_read_back() {
         let mut archive = Archive::new();
-        archive.folders(&["bin"]);
+        archive.folders(&[("bin", 0o755)]);
         archive.file("/bin/program", 0o755, b"content");
         let bytes = archive.finish();
         let mut reader = cpio::NewcReader::new(Cursor::new(&bytes[..])).unwrap();

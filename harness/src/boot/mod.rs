@@ -4,6 +4,7 @@
 //! [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM and TCG.
 
 mod accelerator;
+mod carried;
 mod console;
 mod initramfs;
 mod machine;
@@ -18,12 +19,13 @@ use std::time::{Duration, Instant};
 use settime32_abi::frame::{self, Reply, Request};
 
 use crate::failure::{BootError, Failure, GuestError, InfraError};
-use crate::guest::{Connection, Incoming};
+use crate::guest::{Connection, Incoming, Requests};
 use crate::kernels::{Kernel, Say};
 
 pub use accelerator::{Accelerator, Choice};
+pub use carried::Carried;
 pub use console::{Symptom, triage};
-pub(crate) use initramfs::WORKLOAD_COMM;
+pub(crate) use initramfs::{AGENT_PATH, WORKLOAD_COMM};
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 pub use machine::{Cpu, Machine};
@@ -101,19 +103,35 @@ impl Vm {
     /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`, also after a
     /// failure. `say` is told, once per machine, why KVM is not used.
     pub fn boot(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Self, Failure> {
-        accelerator::decide(options, scratch, deadline, say)
+        Self::boot_carrying(options, &Carried::default(), scratch, deadline, say)
     }
 
+    /// The same with files of the host in the guest.
+    pub fn boot_carrying(
+        options: &BootOptions,
+        carried: &Carried,
+        scratch: &Scratch,
+        deadline: Deadline,
+        say: Say,
+    ) -> Result<Self, Failure> {
+        let initramfs = scratch.path().join("initramfs.cpio");
+        let contents = agent_initramfs(&options.kernel, carried)?;
+        fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
+        let vm = accelerator::decide(options, scratch, deadline, say)?;
+        // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
+        fs::remove_file(&initramfs).map_err(InfraError::file("remove", &initramfs))?;
+        Ok(vm)
+    }
+
+    /// Boots once, from the initramfs that is in `scratch`.
     fn boot_with(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
         let initramfs = scratch.path().join("initramfs.cpio");
-        let contents = agent_initramfs(&options.kernel)?;
-        fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
         let machine = Machine {
             qemu: options.qemu.clone(),
             accelerator,
             cpu: options.cpu,
             kernel: options.kernel.image.clone(),
-            initramfs: initramfs.clone(),
+            initramfs,
             append: options.append.clone(),
             console: scratch.console_path(),
             agent_port: true,
@@ -129,8 +147,6 @@ impl Vm {
             cpus: 0,
         };
         vm.wait_ready(limit)?;
-        // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
-        fs::remove_file(&initramfs).map_err(InfraError::file("remove", &initramfs))?;
         Ok(vm)
     }
 
@@ -181,6 +197,11 @@ impl Vm {
     /// Sends a request; a guest that is gone is noticed by the next [`Vm::receive`].
     pub fn send(&self, request: &Request) {
         self.connection.send(request);
+    }
+
+    /// For another thread to send by.
+    pub(crate) fn requests(&self) -> Requests {
+        self.connection.requests()
     }
 
     /// The next reply. Fails when the guest is gone, when the agent says that a request failed, and when the

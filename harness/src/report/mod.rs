@@ -253,8 +253,7 @@ impl Report {
 
     /// Keeps what a person needs to look into the failure.
     fn keep_record(&self, options: &VerifyOptions) -> Result<PathBuf, InfraError> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let folder = cache::folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()));
+        let folder = cache::record_folder();
         cache::write_whole(&folder.join("console.log"), self.console.as_bytes())?;
         cache::write_whole(&folder.join("qemu-stderr.log"), self.qemu_stderr.as_bytes())?;
         cache::write_whole(&folder.join("tracer-stderr.log"), self.tracer_stderr.as_bytes())?;
@@ -263,7 +262,7 @@ impl Report {
         if let Some(plan) = options.work.plan(options.seed, self.only_plan()) {
             cache::write_whole(&folder.join("plan"), &plan.encode())?;
         }
-        cache::keep_newest(&folder, RECORDS_KEPT)?;
+        cache::keep_newest(&folder, cache::RECORDS_KEPT)?;
         Ok(folder)
     }
 
@@ -329,9 +328,6 @@ impl Report {
         table
     }
 }
-
-/// Records of failed runs that are kept; older ones make room.
-const RECORDS_KEPT: usize = 50;
 
 /// A choice as the command line spells it.
 fn value_name(value: &impl clap::ValueEnum) -> String {

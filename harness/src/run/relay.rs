@@ -1,0 +1,178 @@
+//! Stands between a program in the guest and the standard streams here, until the program has ended. It keeps them
+//! apart, and passes on what comes when it comes.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stream};
+
+use crate::boot::{Deadline, Vm};
+use crate::failure::{Failure, GuestError, InfraError};
+use crate::guest::Requests;
+use crate::session::kernel_cannot;
+
+/// The agent's name for the program.
+pub(super) const PROGRAM: u32 = 1;
+/// The agent's name for the tracer.
+pub(super) const TRACER: u32 = 2;
+
+/// Bytes of standard input in a frame.
+const INPUT_SIZE: usize = 64 << 10;
+/// Frames of input that the program has not taken yet: what bounds the memory that they need in the guest.
+const INPUTS_AHEAD: usize = 16;
+
+/// As shells have it for a program that is ended by signal 0 + N.
+const SIGNALLED: u8 = 128;
+const SIGPIPE: u8 = 13;
+
+/// In the tracer's last line of each run that was carried out, and in no other.
+const OUTCOME: &str = " calls reported, ";
+const NOTHING_LOST: &str = " calls reported, 0 lost";
+
+/// What the tracer writes.
+pub(super) struct Traced {
+    /// The file for events; standard error when `None`.
+    file: Option<File>,
+    /// Bytes of an event whose end has not come yet, for they share standard error with the program.
+    partial: Vec<u8>,
+    /// What it says beside the events.
+    said: Vec<u8>,
+}
+
+impl Traced {
+    pub(super) fn new(file: Option<File>) -> Self {
+        Self { file, partial: Vec::new(), said: Vec::new() }
+    }
+
+    fn events(&mut self, content: &[u8]) -> Result<(), InfraError> {
+        if let Some(file) = &mut self.file {
+            return file.write_all(content).map_err(InfraError::file("write the events to", "the file of --trace-output"));
+        }
+        self.partial.extend_from_slice(content);
+        let whole = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        to_stderr(&self.partial[..whole]);
+        self.partial.drain(..whole);
+        Ok(())
+    }
+
+    fn says(&mut self, content: &[u8]) {
+        if self.file.is_none() {
+            to_stderr(content);
+        }
+        self.said.extend_from_slice(content);
+    }
+
+    /// Whether the program was traced to its end. Lost calls are always told.
+    fn conclude(&self, status: Exit) -> Result<(), Failure> {
+        let said = String::from_utf8_lossy(&self.said);
+        to_stderr(&self.partial);
+        match said.lines().rfind(|line| line.contains(OUTCOME)) {
+            Some(outcome) if self.file.is_some() && !outcome.contains(NOTHING_LOST) => to_stderr(format!("{outcome}\n").as_bytes()),
+            Some(_) => {}
+            None => {
+                kernel_cannot(status, &said)?;
+                let said = format!(": {}", said.trim());
+                return Err(GuestError::Tracer { status, doing: "the program was to be traced", said }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A guest in which a program runs.
+pub(super) struct Relay {
+    vm: Vm,
+    deadline: Deadline,
+    traced: Option<Traced>,
+}
+
+impl Relay {
+    pub(super) fn new(vm: Vm, deadline: Deadline, traced: Option<Traced>) -> Self {
+        Self { vm, deadline, traced }
+    }
+
+    /// Starts it and gives its exit code.
+    pub(super) fn run(mut self, order: Spawn) -> Result<u8, Failure> {
+        let id = order.id;
+        self.vm.send(&Request::Spawn(order));
+        let taken = feed(id, self.vm.requests());
+        loop {
+            match self.vm.receive(self.deadline, "the program runs")? {
+                Reply::Output { id, stream, content } => {
+                    if let Err(error) = self.output(id, stream, &content)? {
+                        return closed(error);
+                    }
+                }
+                // The reader of the input may have come to its end.
+                Reply::Taken { .. } => drop(taken.send(())),
+                Reply::Exited { status, .. } => return self.ended(status),
+                Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Failed { .. } => {}
+            }
+        }
+    }
+
+    /// The inner error is that of our own standard output.
+    fn output(&mut self, id: u32, stream: Stream, content: &[u8]) -> Result<io::Result<()>, InfraError> {
+        match (&mut self.traced, stream) {
+            (Some(traced), Stream::Stdout) if id == TRACER => traced.events(content)?,
+            (Some(traced), Stream::Stderr) if id == TRACER => traced.says(content),
+            (_, Stream::Stdout) => {
+                let mut stdout = io::stdout().lock();
+                return Ok(stdout.write_all(content).and_then(|()| stdout.flush()));
+            }
+            (_, Stream::Stderr) => to_stderr(content),
+        }
+        Ok(Ok(()))
+    }
+
+    fn ended(self, status: Exit) -> Result<u8, Failure> {
+        if let Some(traced) = &self.traced {
+            traced.conclude(status)?;
+        }
+        Ok(match status {
+            Exit::Code(code) => code as u8,
+            Exit::Signal(signal) => SIGNALLED + signal as u8,
+        })
+    }
+}
+
+/// A program that writes to a pipe that nobody reads is ended by the system; the one in the guest ends with it.
+fn closed(error: io::Error) -> Result<u8, Failure> {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Ok(SIGNALLED + SIGPIPE),
+        _ => Err(InfraError::file("write to", "standard output")(error).into()),
+    }
+}
+
+/// Nobody can be told when that fails.
+fn to_stderr(content: &[u8]) {
+    _ = io::stderr().write_all(content);
+}
+
+/// Passes standard input on, in a thread that ends with it, or with this process. What is given back takes a word for
+/// each frame that the program has taken.
+fn feed(id: u32, requests: Requests) -> Sender<()> {
+    let (taken, room): (Sender<()>, Receiver<()>) = mpsc::channel();
+    for _ in 0..INPUTS_AHEAD {
+        taken.send(()).expect("the receiver is here");
+    }
+    thread::spawn(move || {
+        let mut buffer = vec![0; INPUT_SIZE];
+        while room.recv().is_ok() {
+            let len = loop {
+                match io::stdin().lock().read(&mut buffer) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // Input that cannot be read is at its end.
+                    read => break read.unwrap_or(0),
+                }
+            };
+            requests.send(&Request::Input { id, content: buffer[..len].to_vec() });
+            if len == 0 {
+                break;
+            }
+        }
+    });
+    taken
+}
