@@ -172,6 +172,19 @@ fn a_pass_prints_a_table_that_says_so() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// What a kernel cannot do is said in a matrix, and is no failure of it; alone it is no pass.
+#[test]
+fn what_a_kernel_cannot_do_is_not_run() {
+    let output = harness().args("verify --kernel 5.10 --attach all --calls 200 --json".split(' ')).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let cells: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [kprobe, fentry] = cells.as_slice() else { panic!("{text}") };
+    assert_eq!((output.status.code(), &kprobe["verdict"], &kprobe["captured"]), (Some(0), &"pass".into(), &200.into()), "{text}");
+    assert!(fentry["not_run"].as_str().unwrap().contains("safe from kernel 5.12"), "{fentry}");
+    let (code, report) = report_of("--kernel 5.10 --attach fentry --calls 200");
+    assert_eq!((code, &report["verdict"], &report["not_run"]), (6, &"infrastructure".into(), &fentry["not_run"]), "{report}");
+}
+
 /// A VM never outlives the command that started it, however that ends.
 #[test]
 fn qemu_dies_with_the_harness() {
