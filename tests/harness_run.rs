@@ -239,7 +239,9 @@ fn libraries_are_carried(built: Built, #[case] options: &[&str]) {
     run().arg("--").arg(&program).assert().code(5).stderr("");
     fs::remove_file(built.path("lib.1/libinner.so")).unwrap();
     let missing = run().arg("--").arg(&program).assert().code(6).stdout("");
-    missing.stderr(contains("settime32-harness: infrastructure: failed to find the library libinner.so that").and(contains("libouter.so needs")));
+    missing.stderr(
+        contains("settime32-harness: infrastructure: failed to find the library libinner.so that").and(contains("libouter.so needs")),
+    );
     fs::remove_file(built.path("lib.1/libouter.so")).unwrap();
     run().arg("--").arg(&program).assert().code(6).stderr(contains("library libouter.so").and(contains("with-library needs")));
 }

@@ -8,7 +8,7 @@ use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::session::READY;
+use crate::session::{READY, kernel_cannot};
 use crate::verify::{Setup, oracle_config};
 
 pub(super) const SIGINT: i32 = 2;
@@ -53,7 +53,10 @@ impl<'a> Stand<'a> {
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;
         match ran.exit {
             None => Ok(Tracer(id)),
-            Some(status) => Err(died(status, "it attached", &ran)),
+            Some(status) => {
+                kernel_cannot(status, &ran.said())?;
+                Err(died(status, "it attached", &ran))
+            }
         }
     }
 
