@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
@@ -262,11 +263,63 @@ fn library(built: &Built, options: &[&str]) {
 fn scripts_and_data_are_carried(built: Built) {
     let script = built.path("script");
     fs::write(&script, "#!/bin/sh\nread line < /srv/data/file\necho \"$line $1\"\nexit 3\n").unwrap();
-    Process::new("chmod").arg("+x").arg(&script).status().unwrap();
+    executable(&script);
     fs::create_dir(built.path("data")).unwrap();
     fs::write(built.path("data/file"), "carried\n").unwrap();
     let carry = format!("{}:/srv/data", built.path("data").display());
     run().args(["--carry", &carry, "--"]).arg(script).arg("too").assert().code(3).stdout("carried too\n");
+}
+
+/// `verify --here` on the kernel of a guest, by the harness that runs in it. Never on this machine's.
+#[rstest]
+fn the_running_kernel_is_verified_when_asked_for(built: Built) {
+    let harness = small_harness(&built);
+    let verify = ["verify", "--here", "--calls", "1000", "--seed", "5", "--json"];
+    let output = run().args(["--kernel", "6.1", "--"]).arg(&harness).args(verify).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+    assert_eq!((output.status.code(), &report["verdict"], &report["captured"]), (Some(0), &"pass".into(), &1000.into()), "{report}");
+    assert!(report["kernel"]["release"].as_str().unwrap().starts_with("6.1."), "{report}");
+    assert_eq!((&report["kernel"]["name"], &report["accelerator"]), (&"here".into(), &Value::Null), "{report}");
+    assert!(stderr.contains("using the running kernel: attaching probes to it"), "{stderr}");
+}
+
+#[rstest]
+fn the_running_kernel_is_for_root(built: Built) {
+    let harness = small_harness(&built);
+    let output =
+        run().args(["--uid", "65534", "--env", "SETTIME32_CACHE=/tmp/cache", "--"]).arg(&harness).args(["verify", "--here"]).output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(6), "{text}");
+    assert!(text.contains("run it as root") && !text.contains("pass"), "{text}");
+}
+
+/// It must not fit by chance: a guest has little memory, and the debug information is most of the program.
+fn small_harness(built: &Built) -> PathBuf {
+    let small = built.path("settime32-harness");
+    let status = Process::new("strip").arg("-o").arg(&small).arg(env!("CARGO_BIN_EXE_settime32-harness")).status().unwrap();
+    assert!(status.success());
+    // Another user is to execute it, too.
+    fs::set_permissions(built.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    small
+}
+
+#[rstest]
+#[case("--kernel 6.1")]
+#[case("--accel tcg")]
+#[case("--cpu amd")]
+#[case("--append quiet")]
+#[case("--qemu /bin/false")]
+#[case("--inject guest-panic")]
+#[case("--full")]
+fn the_running_kernel_is_no_guest(#[case] arguments: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_settime32-harness"));
+    command.args(["verify", "--here"]).args(arguments.split(' ')).assert().code(2).stderr(contains("--here"));
+}
+
+fn executable(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Told before anything is booted.
@@ -279,9 +332,7 @@ fn what_cannot_be_run_is_told(built: Built) {
     foreign[18..20].copy_from_slice(&183_u16.to_le_bytes());
     let aarch64 = built.path("aarch64");
     fs::write(&aarch64, foreign).unwrap();
-    for path in [&text, &aarch64] {
-        Process::new("chmod").arg("+x").arg(path).status().unwrap();
-    }
+    [&text, &aarch64].into_iter().for_each(|path| executable(path));
     let lost = built.compile("lost", DOER, &["-Wl,--dynamic-linker=/nonexistent/ld.so"]);
     for (program, words) in [
         (Path::new("/nonexistent/program"), "failed to find the program /nonexistent/program"),

@@ -43,6 +43,7 @@ pub fn boot(options: &BootOptions, rounds: u32, say: Say) -> Result<BootBench, F
     let first = Vm::boot(options, &Scratch::new()?, deadline(), say)?;
     let (accelerator, kernel) = (first.accelerator, first.kernel_release.clone());
     drop(first);
+    let accelerator = accelerator.expect("a guest was booted");
     let choice = match accelerator {
         Accelerator::Kvm => Choice::Kvm,
         Accelerator::Tcg => Choice::Tcg,

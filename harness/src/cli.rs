@@ -121,6 +121,10 @@ pub struct RunArgs {
     /// Cause a failure on purpose, to see that it is told apart.
     #[arg(long, value_enum, value_name = "FAILURE")]
     inject: Option<Injection>,
+    /// Use the running kernel instead of a guest, as root: probes are attached to it, and all calls are made on it. For use
+    /// inside a virtual machine of yours.
+    #[arg(long, conflicts_with_all = ["kernel", "accel", "cpu", "qemu", "append", "inject"])]
+    here: bool,
     /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
@@ -140,7 +144,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     catalogue: bool,
     /// All cases of the catalogue on all kernels in both attach modes: --catalogue --kernel all --attach all.
-    #[arg(long, conflicts_with_all = ["calls", "catalogue", "case", "kernel", "attach"])]
+    #[arg(long, conflicts_with_all = ["calls", "catalogue", "case", "kernel", "attach", "here"])]
     full: bool,
     /// Seed of the generator [default: a new one, which the report shows].
     #[arg(long)]
@@ -336,7 +340,7 @@ impl ReplayArgs {
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
-        let setup = Setup { buffer: self.buffer, inject: self.inject, ..self.guest.setup() };
+        let setup = Setup { buffer: self.buffer, inject: self.inject, here: self.here, ..self.guest.setup() };
         let kernels = match setup.kernel.as_str() {
             ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
             _ => vec![setup.kernel.clone()],

@@ -39,6 +39,17 @@ pub enum InfraError {
         /// What it said.
         stderr: String,
     },
+    /// The running kernel is for root to probe.
+    #[error("failed to use the running kernel: --here attaches probes to it and makes calls on it, which root may do; run it as root")]
+    NotRoot,
+    /// The agent of `--here` ended at once.
+    #[error("the agent ended before it was ready ({status}): {stderr}")]
+    AgentEnded {
+        /// How.
+        status: String,
+        /// What it said.
+        stderr: String,
+    },
     /// A kernel given by path is not there or is no kernel image.
     #[error("failed to use the kernel image {path}: {reason}; give the path of a bzImage, or a name that `cargo harness kernels` lists")]
     KernelImage {

@@ -83,9 +83,9 @@ impl Programs {
         id
     }
 
-    /// CPUs of the guest.
-    pub fn cpus(&self) -> u32 {
-        self.vm.cpus
+    /// The guest.
+    pub fn vm(&self) -> &Vm {
+        &self.vm
     }
 
     /// Gives the guest back.

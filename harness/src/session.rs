@@ -119,7 +119,7 @@ impl Session {
             Process::I386 => WORKLOAD_PATH,
             Process::Amd64 => WORKLOAD64_PATH,
         };
-        let argv = [program, "-", "-"].map(str::to_string).to_vec();
+        let argv = [&self.vm.program(program), "-", "-"].map(str::to_string).to_vec();
         self.vm.send(&Request::Spawn(Spawn { stdin: Stdin::Whole(plan.encode()), ..Spawn::new(id, argv) }));
         let inject = self.options.inject.filter(|_| id == FIRST_WORKLOAD);
         self.cause(inject, id);

@@ -187,6 +187,8 @@ pub struct Setup {
     pub buffer: Option<String>,
     /// A failure to cause.
     pub inject: Option<Injection>,
+    /// The running kernel instead of a guest.
+    pub here: bool,
 }
 
 /// Kernel of runs that name none.
@@ -205,6 +207,7 @@ impl Default for Setup {
             append: String::new(),
             buffer: None,
             inject: None,
+            here: false,
         }
     }
 }
@@ -236,14 +239,24 @@ pub fn verify(options: &VerifyOptions, watch: &dyn Watch) -> Report {
 
 fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report: &mut Report) -> Result<(), Failure> {
     let setup = &options.setup;
-    boot::check_qemu(&setup.qemu)?;
-    let kernel = timed(&mut seconds.prepare, || kernels::resolve(&setup.kernel, &|text| watch.say(text)))?;
-    report.kernel.package_version.clone_from(&kernel.package_version);
+    let kernel = match setup.here {
+        true => None,
+        false => Some(timed(&mut seconds.prepare, || setup.prepare(&|text| watch.say(text)))?),
+    };
+    report.kernel.package_version = kernel.as_ref().and_then(|kernel| kernel.package_version.clone());
     // A download takes what it takes; the limit is for what may hang.
     let deadline = Deadline::after(options.timeout);
-    watch.say(&format!("booting {}", kernel.name));
     let scratch = Scratch::new()?;
-    let vm = timed(&mut seconds.boot, || setup.boot(kernel, &Carried::default(), &scratch, deadline, &|text| watch.say(text)));
+    let vm = timed(&mut seconds.boot, || match kernel {
+        Some(kernel) => {
+            watch.say(&format!("booting {}", kernel.name));
+            setup.boot(kernel, &Carried::default(), &scratch, deadline, &|text| watch.say(text))
+        }
+        None => {
+            watch.say("using the running kernel: attaching probes to it, making calls on it as root, setting its clock to the time it has");
+            Vm::here(&scratch)
+        }
+    });
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
     report.booted(&vm);
     let (vm, outcome) =
@@ -285,11 +298,22 @@ fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, rep
 
 impl std::fmt::Display for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kernel, self.attach)
+        write!(f, "{} {}", self.kernel_name(), self.attach)
     }
 }
 
 impl Setup {
+    /// For people.
+    pub(crate) fn kernel_name(&self) -> &str {
+        if self.here { "here" } else { &self.kernel }
+    }
+
+    /// What a boot needs.
+    fn prepare(&self, say: Say) -> Result<Kernel, Failure> {
+        boot::check_qemu(&self.qemu)?;
+        Ok(kernels::resolve(&self.kernel, say)?)
+    }
+
     /// A session with the tracer attached, for tests; [`verify`] takes the same steps one by one.
     pub fn start(&self, deadline: Deadline) -> Result<Session, Failure> {
         let vm = self.boot_alone(deadline)?;
@@ -314,13 +338,13 @@ impl Setup {
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {
         let config = oracle_config(vm.cpus);
-        let options = SessionOptions { tracer: self.tracer_command(), inject: self.inject, deadline };
+        let options = SessionOptions { tracer: self.tracer_command(&vm), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }
 
     /// The tracer's program and its arguments.
-    pub(crate) fn tracer_command(&self) -> Vec<String> {
-        let mut command: Vec<String> = [TRACER_PATH, "--output", "json"].map(str::to_string).to_vec();
+    pub(crate) fn tracer_command(&self, vm: &Vm) -> Vec<String> {
+        let mut command: Vec<String> = [&vm.program(TRACER_PATH), "--output", "json"].map(str::to_string).to_vec();
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if let Some(buffer) = &self.buffer {

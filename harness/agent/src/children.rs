@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::SigSet;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::pipe2;
 use settime32_abi::frame::{COMMAND_STDERR, COMMAND_STDOUT, Exit, Reply, Spawn, Stdin, Stream};
 
@@ -55,8 +56,14 @@ impl Child {
         }
         command.stdin(stdin_of(&stdin)?).stdout(Stdio::piped()).stderr(Stdio::piped());
         let inner_outputs = inner.map(|inner| Output::of_command(inner, &mut command)).transpose()?;
-        // SAFETY: sigprocmask is async-signal-safe, and nothing is allocated.
-        unsafe { command.pre_exec(|| Ok(SigSet::all().thread_unblock()?)) };
+        // SAFETY: only async-signal-safe system calls are made, and nothing is allocated.
+        unsafe {
+            command.pre_exec(|| {
+                // Outside of a guest this agent can end before what it started, such as a tracer with its probes.
+                set_pdeathsig(Signal::SIGKILL)?;
+                Ok(SigSet::all().thread_unblock()?)
+            });
+        }
         ensure!(program.starts_with('/'), "failed to start process {id}: the path {program:?} is not absolute");
         let mut child = command.spawn().with_context(|| format!("failed to start process {id}, {program}, in {cwd}"))?;
         // Our own ends of the inner pipes would keep them open for ever.

@@ -39,7 +39,8 @@ fn as_process() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("command") => command::run(arguments).map(drop),
-        _ => bail!("this is the init of a guest; `command UID PROGRAM` is what it does otherwise"),
+        Some("serve") => serve_here().map(drop),
+        _ => bail!("this is the init of a guest; what it does otherwise is `serve` and `command UID PROGRAM`"),
     }
 }
 
@@ -50,6 +51,14 @@ fn run() -> Result<Infallible> {
     let mut port = Port::find()?;
     port.wait_for_host_and_send(&ready()?)?;
     mounts::mount_all(&mounts::BEFORE_REQUESTS)?;
+    serve::serve(port)
+}
+
+/// Serves on the socket that is standard input, for a harness that uses the running kernel. Only processes and files are
+/// this agent's then: it mounts nothing, loads nothing, and does not end the machine.
+fn serve_here() -> Result<Infallible> {
+    let mut port = Port::on_stdin()?;
+    port.wait_for_host_and_send(&ready()?)?;
     serve::serve(port)
 }
 

@@ -4,7 +4,7 @@
 //! wait with reading until its own writing is done.
 
 use std::fs::{File, OpenOptions, read_dir, read_to_string};
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write, stdin};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -62,6 +62,12 @@ impl Port {
              does QEMU have the virtserialport, and does /modules hold the virtio modules of this kernel?",
             FIND_TIMEOUT.as_secs()
         )
+    }
+
+    /// The socket that is standard input, in place of a port.
+    pub(crate) fn on_stdin() -> Result<Self> {
+        let socket = stdin().as_fd().try_clone_to_owned().context("failed to use standard input")?;
+        Self::new(socket.into())
     }
 
     fn new(file: File) -> Result<Self> {

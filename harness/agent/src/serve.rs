@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::os::fd::AsFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -160,6 +160,7 @@ fn send_signal(id: u32, signal: i32, children: &[Child]) -> Result<()> {
 }
 
 fn inject(fault: Fault) -> Result<()> {
+    ensure!(std::process::id() == 1, "failed to cause a failure: this machine is no guest");
     match fault {
         Fault::Panic => fs::write("/proc/sysrq-trigger", "c").context("failed to make the kernel panic"),
         Fault::Hang => power::stop_answering(),

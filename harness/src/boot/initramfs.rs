@@ -56,6 +56,16 @@ pub(super) const FOLDERS: [(&str, u32); 8] =
 /// A cpio archive.
 pub type Contents = Vec<u8>;
 
+/// The programs of a guest, and where they are there.
+pub(super) fn programs() -> Result<[(&'static str, &'static [u8]); 4], InfraError> {
+    Ok([
+        (AGENT_PATH, AGENT.content()?),
+        (TRACER_PATH, TRACER.content()?),
+        (WORKLOAD_PATH, WORKLOAD.content()?),
+        (WORKLOAD64_PATH, WORKLOAD64.content()?),
+    ])
+}
+
 /// The initramfs of a guest that the harness talks to.
 pub fn with_agent(kernel: &Kernel, carried: &Carried) -> Result<Contents, InfraError> {
     let mut archive = Archive::new();
@@ -63,10 +73,9 @@ pub fn with_agent(kernel: &Kernel, carried: &Carried) -> Result<Contents, InfraE
     archive.console();
     archive.carried(carried)?;
     // After what is carried, which must not take their places.
-    archive.file(AGENT_PATH, 0o755, AGENT.content()?);
-    archive.file(TRACER_PATH, 0o755, TRACER.content()?);
-    archive.file(WORKLOAD_PATH, 0o755, WORKLOAD.content()?);
-    archive.file(WORKLOAD64_PATH, 0o755, WORKLOAD64.content()?);
+    for (path, content) in programs()? {
+        archive.file(path, 0o755, content);
+    }
     let mut order = String::new();
     for path in &kernel.modules {
         let name = path.file_name().expect("a module is a file").to_string_lossy();

@@ -1,11 +1,13 @@
 //! From a kernel image to a guest whose agent answers.
 //!
 //! [`machine`] is QEMU's command line, [`supervise`] its process, [`initramfs`] what the guest runs from,
-//! [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM and TCG.
+//! [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM and TCG; [`here`] does
+//! without a guest.
 
 mod accelerator;
 mod carried;
 mod console;
+mod here;
 mod initramfs;
 mod machine;
 mod monitor;
@@ -13,6 +15,7 @@ mod scratch;
 mod supervise;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -31,6 +34,9 @@ pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 pub use machine::{Cpu, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;
+
+use here::LocalAgent;
+use supervise::wait_status;
 
 /// Wall-clock limit of a whole run, said by the user.
 #[derive(Clone, Copy, Debug)]
@@ -72,19 +78,46 @@ pub struct BootOptions {
     pub boot_timeout: Duration,
 }
 
-/// A guest whose agent answers. Dropping it ends QEMU.
+/// A guest whose agent answers, or the running kernel in its place. Dropping it ends QEMU, or the agent.
 #[derive(Debug)]
 pub struct Vm {
     connection: Connection,
-    emulator: Emulator,
+    place: Place,
     scratch: Scratch,
-    /// What runs the guest.
-    pub accelerator: Accelerator,
+    /// What runs the guest; `None` when there is none.
+    pub accelerator: Option<Accelerator>,
     /// `uname -r` in the guest.
     pub kernel_release: String,
     /// CPUs online in the guest.
     pub cpus: u32,
 }
+
+/// Where the agent is.
+#[derive(Debug)]
+enum Place {
+    Guest(Emulator),
+    Here(LocalAgent),
+}
+
+impl Place {
+    fn stopped_state(&mut self) -> Option<String> {
+        match self {
+            Self::Guest(emulator) => emulator.stopped_state(),
+            Self::Here(_) => None,
+        }
+    }
+
+    /// How the process ended that the agent is, or is in.
+    fn wait_status(&mut self) -> String {
+        wait_status(match self {
+            Self::Guest(emulator) => emulator.child(),
+            Self::Here(agent) => agent.child(),
+        })
+    }
+}
+
+/// The agent only has to start.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fails when there is no emulator, before anything is fetched or written for it.
 pub fn check_qemu(program: &std::path::Path) -> Result<(), InfraError> {
@@ -138,14 +171,24 @@ impl Vm {
         };
         let mut emulator = Emulator::start(&machine)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
-        let mut vm = Self {
-            connection: Connection::new(stream),
-            emulator,
-            scratch: scratch.clone(),
-            accelerator,
-            kernel_release: String::new(),
-            cpus: 0,
-        };
+        Self::with_agent(stream, Place::Guest(emulator), scratch, Some(accelerator), limit)
+    }
+
+    /// No guest: the agent starts as a process of this machine, and probes are attached to its kernel.
+    pub fn here(scratch: &Scratch) -> Result<Self, Failure> {
+        let (agent, stream) = LocalAgent::start(scratch)?;
+        Self::with_agent(stream, Place::Here(agent), scratch, None, START_TIMEOUT)
+    }
+
+    fn with_agent(
+        stream: UnixStream,
+        place: Place,
+        scratch: &Scratch,
+        accelerator: Option<Accelerator>,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        let (connection, scratch) = (Connection::new(stream), scratch.clone());
+        let mut vm = Self { connection, place, scratch, accelerator, kernel_release: String::new(), cpus: 0 };
         vm.wait_ready(limit)?;
         Ok(vm)
     }
@@ -167,7 +210,7 @@ impl Vm {
                 Incoming::Closed => return Err(self.boot_ended()),
                 Incoming::Nothing => {}
             }
-            if let Some(state) = self.emulator.stopped_state() {
+            if let Some(state) = self.place.stopped_state() {
                 return Err(BootError::Stopped { state }.into());
             }
             if started.elapsed() > limit {
@@ -182,16 +225,28 @@ impl Vm {
 
     /// QEMU ended before the agent was ready: its own fault when the guest said nothing, else the guest's.
     fn boot_ended(&mut self) -> Failure {
-        let status = self.emulator.wait_status();
+        let status = self.place.wait_status();
         let console = self.console();
-        if console.is_empty() {
-            return InfraError::QemuRefused { program: self.emulator.program.clone(), status, stderr: self.emulator.stderr() }.into();
+        match &self.place {
+            Place::Guest(emulator) if console.is_empty() => {
+                return InfraError::QemuRefused { program: emulator.program.clone(), status, stderr: emulator.stderr() }.into();
+            }
+            Place::Guest(_) => {}
+            Place::Here(_) => return InfraError::AgentEnded { status, stderr: self.scratch.qemu_stderr().trim().into() }.into(),
         }
         match triage(&console) {
             Some(symptom) => BootError::Failed { symptom: symptom.told() },
             None => BootError::Ended { status },
         }
         .into()
+    }
+
+    /// Where the program is that is at `path` in a guest.
+    pub fn program(&self, path: &str) -> String {
+        match &self.place {
+            Place::Guest(_) => path.into(),
+            Place::Here(agent) => agent.program(path).to_string_lossy().into_owned(),
+        }
     }
 
     /// Sends a request; a guest that is gone is noticed by the next [`Vm::receive`].
@@ -228,7 +283,7 @@ impl Vm {
             Incoming::Reply(reply) => Ok(Some(reply)),
             Incoming::Broken(source) => Err(GuestError::Frame { source }.into()),
             Incoming::Closed => {
-                let status = self.emulator.wait_status();
+                let status = self.place.wait_status();
                 Err(self.kernel_failure().unwrap_or(GuestError::Lost { status }).into())
             }
             Incoming::Nothing => Ok(None),

@@ -74,17 +74,9 @@ impl Emulator {
         self.monitor.stopped_state()
     }
 
-    /// How QEMU ended; waits a little, since its sockets close just before it ends.
-    pub fn wait_status(&mut self) -> String {
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(2) {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return status.to_string(),
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                Err(error) => return error.to_string(),
-            }
-        }
-        "still running".into()
+    /// QEMU's process.
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.child
     }
 
     /// What QEMU wrote to stderr.
@@ -97,6 +89,19 @@ impl Emulator {
             Err(error) => format!("its stderr could not be read: {error}"),
         }
     }
+}
+
+/// How a process ended; waits a little, since its sockets close just before it ends.
+pub(super) fn wait_status(child: &mut Child) -> String {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.to_string(),
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return error.to_string(),
+        }
+    }
+    "still running".into()
 }
 
 impl Drop for Emulator {

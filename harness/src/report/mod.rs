@@ -42,7 +42,7 @@ pub struct Seconds {
 /// The kernel that was booted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KernelReport {
-    /// As asked for.
+    /// As asked for; `here` for the running one.
     pub name: String,
     /// Version of its package, for a kernel by name.
     pub package_version: Option<String>,
@@ -62,7 +62,7 @@ pub struct Report {
     pub not_run: Option<String>,
     /// The kernel.
     pub kernel: KernelReport,
-    /// What ran the guest; null when nothing did.
+    /// What ran the guest; null when there was none.
     pub accelerator: Option<Accelerator>,
     /// How the tracer attached.
     pub attach: String,
@@ -110,7 +110,7 @@ impl Report {
             verdict: Verdict::Inconclusive,
             failure: None,
             not_run: None,
-            kernel: KernelReport { name: options.setup.kernel.clone(), ..KernelReport::default() },
+            kernel: KernelReport { name: options.setup.kernel_name().into(), ..KernelReport::default() },
             accelerator: None,
             attach: options.setup.attach.to_string(),
             seed: options.seed,
@@ -134,7 +134,7 @@ impl Report {
 
     /// Takes down what the guest turned out to be.
     pub fn booted(&mut self, vm: &Vm) {
-        self.accelerator = Some(vm.accelerator);
+        self.accelerator = vm.accelerator;
         self.kernel.release = Some(vm.kernel_release.clone());
     }
 
@@ -336,7 +336,8 @@ fn value_name(value: &impl clap::ValueEnum) -> String {
 
 /// The words of a command line that make the same guest and the same tracer.
 fn guest_words(options: &VerifyOptions) -> String {
-    let mut command = format!(" --kernel {} --attach {}", quoted(&options.setup.kernel), options.setup.attach);
+    let kernel = if options.setup.here { "--here".into() } else { format!("--kernel {}", quoted(&options.setup.kernel)) };
+    let mut command = format!(" {kernel} --attach {}", options.setup.attach);
     let defaults = Setup::default();
     if options.setup.cpu != defaults.cpu {
         command += &format!(" --cpu {}", value_name(&options.setup.cpu));

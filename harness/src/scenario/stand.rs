@@ -47,7 +47,7 @@ impl<'a> Stand<'a> {
 
     /// Starts a tracer with more arguments than every one has, and waits until it is attached.
     pub(super) fn tracer(&mut self, more: &[&str]) -> Result<Tracer, Failure> {
-        let command = self.setup.tracer_command();
+        let command = self.setup.tracer_command(self.programs.vm());
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;
@@ -78,7 +78,8 @@ impl<'a> Stand<'a> {
             Process::I386 => WORKLOAD_PATH,
             Process::Amd64 => WORKLOAD64_PATH,
         };
-        Workload { id: self.programs.start_with(&[program, "-", "-"], plan.encode()), plan }
+        let program = self.programs.vm().program(program);
+        Workload { id: self.programs.start_with(&[&program, "-", "-"], plan.encode()), plan }
     }
 
     /// The process id of a workload.
@@ -110,7 +111,7 @@ impl<'a> Stand<'a> {
 
     /// Compares what a tracer wrote with plans that were done.
     pub(super) fn judge<'b>(&self, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran, partial: bool) -> Findings {
-        let mut oracle = Oracle::new(Config { partial, ..oracle_config(self.programs.cpus()) });
+        let mut oracle = Oracle::new(Config { partial, ..oracle_config(self.programs.vm().cpus) });
         for (index, done) in plans.into_iter().enumerate() {
             oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
         }

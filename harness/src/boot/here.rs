@@ -1,0 +1,67 @@
+//! The running kernel in place of a guest: the agent as a process of this machine, and the programs in a folder of their
+//! own. What would end or break a machine the agent does not do here.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::initramfs::programs;
+use super::scratch::{QEMU_STDERR, Scratch};
+use crate::failure::InfraError;
+
+/// The agent's process. It ends what it started when it ends, and it ends when its socket closes, which happens however
+/// this process ends.
+#[derive(Debug)]
+pub(super) struct LocalAgent {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl LocalAgent {
+    /// Starts it, and gives our end of its socket. What it says is kept in `scratch` as QEMU's words are.
+    pub(super) fn start(scratch: &Scratch) -> Result<(Self, UnixStream), InfraError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(InfraError::NotRoot);
+        }
+        let folder = scratch.path().join("programs");
+        fs::create_dir(&folder).map_err(InfraError::file("create", &folder))?;
+        for (path, content) in programs()? {
+            let path = local(&folder, path);
+            fs::write(&path, content).map_err(InfraError::file("write", &path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(InfraError::file("set the mode of", &path))?;
+        }
+        let program = local(&folder, super::AGENT_PATH);
+        let stderr = scratch.path().join(QEMU_STDERR);
+        let stderr = File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
+        let (ours, theirs) = UnixStream::pair().map_err(InfraError::file("create a socket for", &program))?;
+        let mut command = Command::new(&program);
+        command.arg("serve").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(stderr);
+        let child = command.spawn().map_err(InfraError::file("start (TMPDIR must allow programs)", &program))?;
+        Ok((Self { child, folder }, ours))
+    }
+
+    /// Where the program is that a guest would have at `path`.
+    pub(super) fn program(&self, path: &str) -> PathBuf {
+        local(&self.folder, path)
+    }
+
+    /// Its process.
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for LocalAgent {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn local(folder: &Path, path: &str) -> PathBuf {
+    folder.join(Path::new(path).file_name().expect("it is the path of a program"))
+}
