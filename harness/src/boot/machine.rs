@@ -1,6 +1,7 @@
 //! QEMU's command line. Nothing here runs anything.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -9,7 +10,9 @@ use settime32_abi::frame::PORT_NAME;
 use super::Accelerator;
 
 /// Guest memory, MiB.
-const MEMORY_MIB: u32 = 512;
+const MEMORY_MIB: u64 = 512;
+/// What an initramfs may have, MiB, without more memory for it.
+const INITRAMFS_MIB: u64 = 64;
 /// Guest CPUs.
 const CPUS: u32 = 2;
 
@@ -58,6 +61,13 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The guest has its initramfs twice, packed and unpacked, and the file system that it unpacks to takes half of the
+    /// memory at most.
+    fn memory_mib(&self) -> u64 {
+        let initramfs_mib = fs::metadata(&self.initramfs).map_or(0, |metadata| metadata.len() >> 20);
+        MEMORY_MIB + 2 * initramfs_mib.saturating_sub(INITRAMFS_MIB)
+    }
+
     /// QEMU's arguments. `agent` and `monitor` are descriptors of connected sockets that QEMU inherits.
     pub fn arguments(&self, agent: Option<RawFd>, monitor: RawFd) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
@@ -70,7 +80,7 @@ impl Machine {
             // does `rep movsb` byte by byte.
             Accelerator::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", &format!("max,-erms,-fsrm{vendor}")]),
         }
-        add(&["-machine", "pc", "-smp", &CPUS.to_string(), "-m", &MEMORY_MIB.to_string()]);
+        add(&["-machine", "pc", "-smp", &CPUS.to_string(), "-m", &self.memory_mib().to_string()]);
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
         add(&["-chardev", &format!("file,id=console,path={}", escaped(&self.console)), "-serial", "chardev:console"]);
@@ -132,6 +142,16 @@ mod tests {
             let text = arguments.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
             assert!(text.contains(words), "{text}");
         }
+    }
+
+    #[test]
+    fn a_large_initramfs_gets_memory_of_its_own() {
+        let initramfs = tempfile::NamedTempFile::new().unwrap();
+        let memory = |len: u64| {
+            initramfs.as_file().set_len(len).unwrap();
+            Machine { initramfs: initramfs.path().into(), ..machine(Accelerator::Tcg) }.memory_mib()
+        };
+        assert_eq!([memory(10 << 20), memory(164 << 20)], [512, 712]);
     }
 
     #[test]

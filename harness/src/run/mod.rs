@@ -33,7 +33,7 @@ pub struct RunOptions {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its environment beside [`ENVIRONMENT`]: `NAME=value`.
+    /// Its environment beside HOME and PATH: `NAME=value`.
     pub env: Vec<String>,
     /// Its working directory in the guest, which is made there.
     pub cwd: PathBuf,
@@ -72,7 +72,7 @@ pub fn run(options: &RunOptions, say: Say) -> Result<u8, Failure> {
     let program = needed::find(&options.program).map_err(InfraError::from)?;
     let carried = carried(options, &program)?;
     let events = match options.trace.as_ref().and_then(|trace| trace.to.as_ref()) {
-        Some(path) => Some(File::create(path).map_err(InfraError::file("create", path))?),
+        Some(path) => Some((File::create(path).map_err(InfraError::file("create", path))?, path.clone())),
         None => None,
     };
     boot::check_qemu(&options.setup.qemu)?;
@@ -104,7 +104,7 @@ fn order(options: &RunOptions, program: &Path) -> Spawn {
     let command = [program.to_string_lossy().into_owned()].into_iter().chain(options.arguments.iter().cloned());
     let (id, argv) = match &options.trace {
         None => (PROGRAM, command.collect()),
-        Some(trace) => (TRACER, tracer(options, trace).chain(command).collect()),
+        Some(trace) => (TRACER, tracer(options, trace).into_iter().chain(command).collect()),
     };
     let library_path = std::env::var(LIBRARY_PATH).ok().map(|folders| format!("{LIBRARY_PATH}={folders}"));
     let env = ENVIRONMENT.map(String::from).into_iter().chain(library_path).chain(options.env.iter().cloned());
@@ -119,7 +119,7 @@ fn order(options: &RunOptions, program: &Path) -> Spawn {
 }
 
 /// The tracer's words up to the program. The agent's program stands between them, to give the program its own output.
-fn tracer(options: &RunOptions, trace: &Trace) -> impl Iterator<Item = String> {
+fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
     let output = match trace.output {
         Format::Pretty => "pretty",
         Format::Json => "json",
@@ -128,7 +128,7 @@ fn tracer(options: &RunOptions, trace: &Trace) -> impl Iterator<Item = String> {
     let tracer = [TRACER_PATH, "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
-    tracer.into_iter().chain(buffer).chain(["--".into(), AGENT_PATH.into(), "command".into(), uid]).collect::<Vec<_>>().into_iter()
+    tracer.into_iter().chain(buffer).chain(["--".into(), AGENT_PATH.into(), "command".into(), uid]).collect()
 }
 
 /// Keeps what the guest's console showed, where there was a guest.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -23,7 +24,7 @@ const INPUT_SIZE: usize = 64 << 10;
 /// Frames of input that the program has not taken yet: what bounds the memory that they need in the guest.
 const INPUTS_AHEAD: usize = 16;
 
-/// As shells have it for a program that is ended by signal 0 + N.
+/// As shells have it for a program that a signal ended: this and the signal's number.
 const SIGNALLED: u8 = 128;
 const SIGPIPE: u8 = 13;
 
@@ -34,7 +35,7 @@ const NOTHING_LOST: &str = " calls reported, 0 lost";
 /// What the tracer writes.
 pub(super) struct Traced {
     /// The file for events; standard error when `None`.
-    file: Option<File>,
+    file: Option<(File, PathBuf)>,
     /// Bytes of an event whose end has not come yet, for they share standard error with the program.
     partial: Vec<u8>,
     /// What it says beside the events.
@@ -42,13 +43,13 @@ pub(super) struct Traced {
 }
 
 impl Traced {
-    pub(super) fn new(file: Option<File>) -> Self {
+    pub(super) fn new(file: Option<(File, PathBuf)>) -> Self {
         Self { file, partial: Vec::new(), said: Vec::new() }
     }
 
     fn events(&mut self, content: &[u8]) -> Result<(), InfraError> {
-        if let Some(file) = &mut self.file {
-            return file.write_all(content).map_err(InfraError::file("write the events to", "the file of --trace-output"));
+        if let Some((file, path)) = &mut self.file {
+            return file.write_all(content).map_err(InfraError::file("write events to", path.as_path()));
         }
         self.partial.extend_from_slice(content);
         let whole = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
