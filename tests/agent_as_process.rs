@@ -5,8 +5,12 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use settime32_abi::frame::{Decoder, Exit, Fault, Reply, Request, Spawn, Stdin, Stream, encode};
+
+/// It decides only how long a test takes that fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Agent {
     process: Child,
@@ -17,6 +21,7 @@ struct Agent {
 impl Agent {
     fn start() -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_settime32-agent"));
         let process = command.arg("serve").stdin(OwnedFd::from(theirs)).stderr(Stdio::null()).spawn().unwrap();
         let mut agent = Self { process, socket, decoder: Decoder::default() };
@@ -72,8 +77,10 @@ fn what_it_started_ends_with_it() {
         stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
     };
     // The signal was sent before the agent's end was told; what is waited for is the process's own dying.
+    let started = Instant::now();
     while is_alive() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(started.elapsed() < PATIENCE, "process {pid} outlives the agent");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
