@@ -15,6 +15,9 @@ use crate::failure::InfraError;
 /// As the kernel has it (`MAXSYMLINKS`, `include/linux/namei.h`).
 const LINKS_MAX: usize = 40;
 
+/// Folders over which the guest's agent mounts the kernel's file systems.
+const MOUNTED: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// What is at a path of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -60,8 +63,7 @@ impl Carried {
     fn copy(&mut self, host: &Path, guest: &Path) -> io::Result<()> {
         let metadata = fs::metadata(host)?;
         if !metadata.is_dir() {
-            self.entries.insert(guest.into(), Entry::File(host.into()));
-            return Ok(());
+            return self.file(host, guest);
         }
         self.folder(guest, &metadata);
         for entry in fs::read_dir(host)? {
@@ -107,11 +109,19 @@ impl Carried {
                 if metadata.is_dir() {
                     self.folder(&next, &metadata);
                 } else {
-                    self.entries.insert(next.clone(), Entry::File(next.clone()));
+                    self.file(&next, &next)?;
                 }
                 at = next;
             }
         }
+        Ok(())
+    }
+
+    fn file(&mut self, host: &Path, guest: &Path) -> io::Result<()> {
+        if let Some(mounted) = MOUNTED.iter().find(|folder| guest.starts_with(folder)) {
+            return Err(io::Error::other(format!("a guest has its own {mounted}, where {} would not be seen", guest.display())));
+        }
+        self.entries.insert(guest.into(), Entry::File(host.into()));
         Ok(())
     }
 
@@ -153,6 +163,12 @@ mod tests {
         assert_eq!(found(&carried, &at("real/deep/file.1")), Some(Entry::File(at("real/deep/file.1"))));
         assert!(matches!(found(&carried, &at("away")), Some(Entry::Folder(_))));
         assert!(carried.entries().all(|(path, _)| path != Path::new("/tmp")), "/tmp is the guest's own");
+    }
+
+    #[test]
+    fn what_would_be_hidden_is_refused() {
+        let error = Carried::default().add(Path::new("/proc/version")).unwrap_err().to_string();
+        assert!(error.contains("a guest has its own /proc"), "{error}");
     }
 
     #[test]
