@@ -24,7 +24,8 @@ fn report_of(arguments: &str) -> (i32, Value) {
 
 #[test]
 fn help_names_the_jobs_and_the_exit_codes() {
-    let all = ["verify", "replay", "kernels", "bench"].into_iter().map(contains).fold(contains("Exit codes: 0 pass"), |_, next| next);
+    let all =
+        ["verify", "replay", "kernels", "mutants", "bench"].into_iter().map(contains).fold(contains("Exit codes: 0 pass"), |_, next| next);
     harness().arg("--help").assert().success().stdout(all.and(contains("1 violation")));
     harness().args(["verify", "--help"]).assert().success().stdout(contains("--calls").and(contains("--seed")));
 }
@@ -158,6 +159,31 @@ fn the_catalogue_is_listed() {
     }
     let unknown = harness().args(["verify", "--case", "no/such-case"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn wrong_tracers_are_listed_with_what_catches_them() {
+    let output = harness().args(["mutants", "--list", "--json"]).output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let listed: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let caught_by = |name: &str| listed.iter().find(|wrong| wrong["name"] == name).map(|wrong| wrong["caught_by"].as_str().unwrap());
+    assert_eq!(caught_by("native-calls-too"), Some("silence/native-timerfd-settime"), "{lines}");
+    assert_eq!(caught_by("one-in-10000-dropped"), Some("10000 generated calls"), "{lines}");
+    harness().args(["mutants", "no-such-tracer"]).assert().code(2);
+}
+
+/// Wrong tracers of both halves, one caught by generated calls and one by calls that are lost on purpose.
+#[test]
+fn wrong_tracers_are_caught_and_the_right_one_passes() {
+    let names = ["registers-not-cut", "halves-swapped", "nsec-zero-extended", "one-in-10000-dropped", "losses-not-counted"];
+    let output = harness().arg("mutants").args(names).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("5 of 5 wrong tracers caught"), "{text}");
+    let line = |word: &str| text.lines().filter(move |line| line.contains(word)).collect::<Vec<_>>();
+    assert!(names.iter().all(|name| matches!(line(name)[..], [one] if one.contains("caught"))), "{text}");
+    // The shipped one, and the wrong ones' program with no error in it, with a buffer that is large enough and without.
+    let passed = line("settime32-").into_iter().filter(|line| line.contains("pass (")).count();
+    assert_eq!((passed, output.status.code()), (4, Some(0)), "{text}");
 }
 
 #[test]

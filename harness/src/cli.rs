@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use settime32_abi::plan::{Plan, PlanError};
+use settime32_wrong::{About, WRONG_TRACERS};
 
 use crate::boot::{Choice, Cpu};
 use crate::generate::catalogue::CASES;
+use crate::mutants::MutantsOptions;
 use crate::run::{Format, RunOptions, Trace};
 use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
@@ -43,6 +45,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run deliberately wrong tracers, each on the calls that must show its error, and the right one on all of them;
+    /// anything but all of them caught, and the right one passed, is a violation.
+    Mutants(MutantsArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -65,6 +70,46 @@ pub struct KernelsArgs {
 fn known_kernel(name: &str) -> Result<String, String> {
     let names: Vec<_> = crate::kernels::catalog().iter().map(|entry| entry.name.as_str()).collect();
     if names.contains(&name) { Ok(name.into()) } else { Err(format!("no such kernel; there are {}", names.join(", "))) }
+}
+
+/// Arguments of `mutants`.
+#[derive(Args, Debug)]
+pub struct MutantsArgs {
+    /// Only these; all when none is named.
+    #[arg(value_name = "NAME", hide_possible_values = true,
+          value_parser = clap::builder::PossibleValuesParser::new(WRONG_TRACERS.iter().map(|about| about.name)))]
+    names: Vec<String>,
+    /// List them, each with its error and what it is caught by.
+    #[arg(long)]
+    pub list: bool,
+    /// Seed of the generator.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// How the tracers attach.
+    #[arg(long, value_enum, default_value = "kprobe")]
+    attach: Attach,
+    /// Wall-clock limit of the whole, from the boot on, such as 90s or 5m.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print one JSON object; with --list one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl MutantsArgs {
+    /// The job.
+    pub fn job(&self) -> MutantsOptions {
+        let GuestArgs { kernel, accel, cpu, qemu, append } = self.guest.clone();
+        let wanted = |about: &&About| self.names.is_empty() || self.names.iter().any(|name| name == about.name);
+        MutantsOptions {
+            wrong: WRONG_TRACERS.iter().filter(wanted).copied().collect(),
+            seed: self.seed,
+            setup: Setup { kernel, attach: self.attach, accelerator: accel, cpu, qemu, append, ..Setup::default() },
+            timeout: self.timeout,
+        }
+    }
 }
 
 /// What can be measured.

@@ -11,6 +11,7 @@ mod guest;
 pub mod kernels;
 pub mod matrix;
 pub mod model;
+pub mod mutants;
 pub mod oracle;
 pub mod programs;
 pub mod progress;

@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use settime32_harness::boot::BootOptions;
-use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs, ProgramArgs};
+use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs, MutantsArgs, ProgramArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::Progress;
 use settime32_harness::report::Report;
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
-use settime32_harness::{bench, kernels, matrix, run as program};
+use settime32_harness::{bench, kernels, matrix, mutants, run as program};
+use settime32_wrong::About;
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
         },
         Command::Kernels(arguments) => kernels(&arguments),
         Command::Catalogue { json } => list_cases(json),
+        Command::Mutants(arguments) if arguments.list => list_mutants(&arguments),
+        Command::Mutants(arguments) => run_mutants(&arguments),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
     };
     ExitCode::from(verdict.exit_code())
@@ -99,6 +102,38 @@ fn list_cases(json: bool) -> Verdict {
     };
     print(&CASES.iter().map(line).collect::<String>());
     Verdict::Pass
+}
+
+fn list_mutants(arguments: &MutantsArgs) -> Verdict {
+    let wrong = arguments.job().wrong;
+    let longest = wrong.iter().map(|about| about.name.len()).max().unwrap_or_default();
+    let line = |about: &About| {
+        let (name, error, caught_by) = (about.name, about.error, mutants::described(about.caught_by));
+        if arguments.json {
+            serde_json::json!({ "name": name, "error": error, "caught_by": caught_by }).to_string() + "\n"
+        } else {
+            format!("{name:longest$}  {error} ({caught_by})\n")
+        }
+    };
+    print(&wrong.iter().map(line).collect::<String>());
+    Verdict::Pass
+}
+
+fn run_mutants(arguments: &MutantsArgs) -> Verdict {
+    let job = arguments.job();
+    let progress = Progress::new(mutants::calls(&job));
+    let outcome = mutants::run(&job, &progress);
+    progress.finish();
+    match outcome {
+        Ok(score) => {
+            print(&if arguments.json { serde_json::to_string(&score).expect("a score is plain data") + "\n" } else { score.text() });
+            score.verdict
+        }
+        Err(failure) => {
+            eprintln!("settime32-harness: {failure}");
+            failure.verdict()
+        }
+    }
 }
 
 fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {

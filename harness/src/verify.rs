@@ -118,7 +118,7 @@ impl Work {
     }
 
     /// The plans, made one after the other when asked for.
-    fn plans(&self, seed: u64) -> Box<dyn Iterator<Item = (u64, Plan)> + Send> {
+    pub(crate) fn plans(&self, seed: u64) -> Box<dyn Iterator<Item = (u64, Plan)> + Send> {
         let generated = move |index: u64, calls: u64| {
             let calls = usize::try_from(calls).expect("plans hold at most CALLS_PER_PLAN calls");
             (index, generate::plan(seed, index, calls))
@@ -278,7 +278,8 @@ fn trace_plans(
     report: &mut Report,
 ) -> (Vm, Result<(), Failure>) {
     watch.say("attaching the tracer");
-    let mut session = options.setup.session(vm, deadline);
+    let tracer = vm.program(TRACER_PATH);
+    let mut session = options.setup.session(vm, &[&tracer], deadline);
     let outcome = timed(&mut seconds.attach, || session.attach());
     watch.say("making calls");
     let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
@@ -317,7 +318,7 @@ impl Setup {
     /// A session with the tracer attached, for tests; [`verify`] takes the same steps one by one.
     pub fn start(&self, deadline: Deadline) -> Result<Session, Failure> {
         let vm = self.boot_alone(deadline)?;
-        let mut session = self.session(vm, deadline);
+        let mut session = self.session(vm, &[TRACER_PATH], deadline);
         session.attach()?;
         Ok(session)
     }
@@ -336,15 +337,16 @@ impl Setup {
         Vm::boot_carrying(&options, carried, scratch, deadline, say)
     }
 
-    fn session(&self, vm: Vm, deadline: Deadline) -> Session {
+    /// A session with a tracer: its program in the guest, and first arguments.
+    pub(crate) fn session(&self, vm: Vm, tracer: &[&str], deadline: Deadline) -> Session {
         let config = oracle_config(vm.cpus);
-        let options = SessionOptions { tracer: self.tracer_command(&vm), inject: self.inject, deadline };
+        let options = SessionOptions { tracer: self.tracer_command(tracer), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }
 
-    /// The tracer's program and its arguments.
-    pub(crate) fn tracer_command(&self, vm: &Vm) -> Vec<String> {
-        let mut command: Vec<String> = [&vm.program(TRACER_PATH), "--output", "json"].map(str::to_string).to_vec();
+    /// A tracer and its arguments.
+    pub(crate) fn tracer_command(&self, tracer: &[&str]) -> Vec<String> {
+        let mut command: Vec<String> = tracer.iter().chain(&["--output", "json"]).map(ToString::to_string).collect();
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if let Some(buffer) = &self.buffer {

@@ -43,7 +43,7 @@ impl fmt::Display for Mode {
 impl Mode {
     /// Programs and their functions, in the order in which they are attached: what sees the middle of a call before
     /// what sees its end, and its begin last, so that a call that is seen at all is seen whole.
-    const fn programs(self) -> &'static [(&'static str, &'static str)] {
+    pub const fn programs(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Kprobe => {
                 &[("settime32_used", DO_SETTIME), ("settime32_old", PUT_OLD), ("settime32_return", SYMBOL), ("settime32_entry", SYMBOL)]
@@ -92,10 +92,10 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Attaches what a mode needs. What was attached before something failed comes off again.
-    pub fn attach(ebpf: &mut Ebpf, mode: Mode) -> Result<Self> {
+    /// Attaches programs, those of the mode. What was attached before something failed comes off again.
+    pub fn attach(ebpf: &mut Ebpf, mode: Mode, programs: &[(&'static str, &'static str)]) -> Result<Self> {
         let mut attached = Self { mode, links: Vec::new() };
-        match attached.attach_all(ebpf) {
+        match attached.attach_all(ebpf, programs) {
             Ok(()) => Ok(attached),
             Err(error) => {
                 attached.detach(ebpf)?;
@@ -116,7 +116,7 @@ impl Attached {
         Ok(())
     }
 
-    fn attach_all(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+    fn attach_all(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
         let btf = match self.mode {
             Mode::Kprobe => None,
             Mode::Fentry => Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?),
@@ -126,7 +126,7 @@ impl Attached {
         at_exit.load().with_context(|| format!("failed to load {name}"))?;
         let link = at_exit.attach(tracepoint).with_context(|| format!("failed to attach {name} to {tracepoint}"))?;
         self.links.push((name, Link::RawTracePoint(link)));
-        for &(name, function) in self.mode.programs() {
+        for &(name, function) in programs {
             let link = match (program(ebpf, name)?, &btf) {
                 (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
                 (Program::FEntry(program), Some(btf)) => {

@@ -17,10 +17,11 @@ use crate::call_event::{Seen, has};
 use crate::cli::Format;
 use crate::command::GatedCommand;
 use crate::outcome::Outcome;
+use crate::pretty;
 use crate::probes::Ring;
+use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
-use crate::{json, pretty};
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);
@@ -62,20 +63,21 @@ pub struct Rest {
 const TURN: u64 = 10_000;
 
 /// The way of events to standard output.
-pub struct Drain {
+pub struct Drain<S> {
     ring: RingBuf<MapData>,
     sink: Sink<File>,
     format: Format,
     limit: u64,
     reported: u64,
     collect: Duration,
+    seam: S,
 }
 
-impl Drain {
+impl<S: Seam> Drain<S> {
     /// Prints at most `limit` calls, if given.
-    pub fn new(ring: Ring, sink: Sink<File>, format: Format, limit: Option<u64>) -> Self {
+    pub fn new(ring: Ring, sink: Sink<File>, format: Format, limit: Option<u64>, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
-        Self { ring: ring.map, sink, format, limit: limit.unwrap_or(u64::MAX), reported: 0, collect }
+        Self { ring: ring.map, sink, format, limit: limit.unwrap_or(u64::MAX), reported: 0, collect, seam }
     }
 
     /// Calls printed so far.
@@ -120,7 +122,8 @@ impl Drain {
     }
 
     /// Prints the summary for machines; the one for humans goes elsewhere.
-    pub fn summarise(&mut self, outcome: &Outcome) -> Result<(), SinkError> {
+    pub fn summarise(&mut self, outcome: &mut Outcome) -> Result<(), SinkError> {
+        self.seam.summarise(&mut outcome.summary);
         if self.format == Format::Json && outcome.has_reader() {
             self.sink.append(|line| {
                 // Numbers into memory: there is nothing that could fail.
@@ -148,7 +151,7 @@ impl Drain {
     fn print(&mut self, raw: &RawEvent, seen: Seen) -> Result<(), SinkError> {
         self.reported += 1;
         match self.format {
-            Format::Json => self.sink.append(|line| json::write_line(line, raw, seen)),
+            Format::Json => self.sink.append(|line| self.seam.write_json(line, raw, seen)),
             Format::Pretty => self.sink.append(|line| pretty::write_line(line, raw, seen)),
         }
     }

@@ -1,109 +1,11 @@
-//! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module; this one says
-//! in which order they run.
+//! The program: the library with nothing changed.
 
-mod attach;
-mod buffer_size;
-mod call_event;
-mod cli;
-mod command;
-mod drain;
-mod inside;
-mod json;
-mod outcome;
-mod preflight;
-mod pretty;
-mod probes;
-mod signals;
-mod sink;
-mod symbol;
-mod tracepoint;
-
-use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::Parser;
-use settime32_abi::output::Lost;
-
-use crate::attach::Mode;
-use crate::cli::{Attach, Cli};
-use crate::command::GatedCommand;
-use crate::drain::{Drain, Rest};
-use crate::outcome::Outcome;
-use crate::preflight::{Facts, Refusal};
-use crate::probes::Probes;
-use crate::signals::Signals;
-use crate::sink::Sink;
+use settime32_tracer::cli::Cli;
+use settime32_tracer::seam::Shipped;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(outcome) => {
-            say(&outcome.to_string());
-            ExitCode::from(outcome.exit_code(cli.pass_exit_code))
-        }
-        Err(error) => {
-            say(&format!("{error:#}"));
-            ExitCode::from(outcome::exit_code_of(&error))
-        }
-    }
-}
-
-fn run(cli: &Cli) -> Result<Outcome> {
-    let object = probes::embedded_object()?;
-    let facts = Facts::gather(Path::new("/"))?;
-    preflight::check(&facts)?;
-    // Before anything is loaded: a copy of a small process, which inherits nothing.
-    let mut command = GatedCommand::spawn(&cli.command)?;
-    let signals = Signals::install().context("failed to install the signal handlers")?;
-    let (mut probes, ring) = Probes::load(object, &cli.filter(command.as_ref().map(GatedCommand::pid)), cli.buffer)?;
-    let mode = attach(&mut probes, cli.attach, &facts)?;
-    say(&format!("ready ({mode} on {})", preflight::SYMBOL));
-    if let Some(command) = &mut command {
-        command.release()?;
-    }
-
-    let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, cli.output, cli.count);
-    let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
-    probes.detach()?;
-    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };
-    let losses = probes.losses()?;
-    let losses = Lost { result: losses.result + rest.results_lost, ..losses };
-    let outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished);
-    drain.summarise(&outcome)?;
-    Ok(outcome)
-}
-
-/// Attaches in the way that was asked for, or in the cheaper one that works.
-fn attach(probes: &mut Probes, asked: Attach, facts: &Facts) -> Result<Mode> {
-    let by_fentry = |probes: &mut Probes| {
-        preflight::check_fentry(facts)?;
-        probes.attach(Mode::Fentry).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
-    };
-    let loses = preflight::fentry_loses(facts);
-    match asked {
-        Attach::Kprobe => {}
-        Attach::Fentry => {
-            if let Some(reason) = loses {
-                say(&format!("calls may be lost, and counted: {reason}"));
-            }
-            by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
-            return Ok(Mode::Fentry);
-        }
-        Attach::Auto => {
-            match loses.map_or_else(|| by_fentry(probes).map_err(|refusal| refusal.to_string()), |reason| Err(reason.to_owned())) {
-                Ok(()) => return Ok(Mode::Fentry),
-                Err(reason) => say(&format!("using kprobe, since {reason}")),
-            }
-        }
-    }
-    probes.attach(Mode::Kprobe)?;
-    Ok(Mode::Kprobe)
-}
-
-/// Says something on standard error. Nobody can be told when that fails.
-fn say(message: &str) {
-    _ = writeln!(io::stderr(), "settime32-tracer: {message}");
+    settime32_tracer::trace(&Cli::parse(), Shipped)
 }

@@ -54,18 +54,18 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads the object with `filter` and a ring buffer of `size`.
-    pub fn load(object: &[u8], filter: &Filter, size: BufferSize) -> Result<(Self, Ring)> {
-        let mut ebpf = load_object(object, filter, size)?;
+    /// Loads the object with `filter`, a ring buffer of `size`, and `globals` set besides those that this needs.
+    pub fn load(object: &[u8], filter: &Filter, size: BufferSize, globals: &[(&'static str, u32)]) -> Result<(Self, Ring)> {
+        let mut ebpf = load_object(object, filter, size, globals)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
         let probes = Self { ebpf, follows: filter.command.is_some(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
-    /// Attaches in the way of `mode`.
-    pub fn attach(&mut self, mode: Mode) -> Result<()> {
-        let mut attached = Attached::attach(&mut self.ebpf, mode)?;
+    /// Attaches programs in the way of `mode`.
+    pub fn attach(&mut self, mode: Mode, programs: &[(&'static str, &'static str)]) -> Result<()> {
+        let mut attached = Attached::attach(&mut self.ebpf, mode, programs)?;
         if self.follows {
             attached.follow(&mut self.ebpf)?;
         }
@@ -140,7 +140,7 @@ impl Probes {
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.
-fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf> {
+fn load_object(object: &[u8], filter: &Filter, size: BufferSize, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
     let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
@@ -164,6 +164,9 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf>
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
         .map_max_entries("FOLLOWED", if filter.command.is_some() { MAX_FOLLOWED } else { 1 });
+    for (name, value) in globals {
+        loader.override_global(name, value, true);
+    }
     loader.load(object).context("failed to load the eBPF program")
 }
 

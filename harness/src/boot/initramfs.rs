@@ -25,6 +25,7 @@ macro_rules! program {
 static AGENT: Program = program!("settime32-agent", "SETTIME32_STUB_REASON_SETTIME32_AGENT");
 static BARE_INIT: Program = program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
+static WRONG_TRACER: Program = program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
 static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 static WORKLOAD64: Program = program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
 
@@ -52,6 +53,11 @@ pub(crate) const AGENT_PATH: &str = "/init";
 /// The guest's own folders with their permission bits. Nothing is mounted over those that files can be carried to.
 pub(super) const FOLDERS: [(&str, u32); 8] =
     [("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("tmp", 0o1777), ("run", 0o755), ("bin", 0o755), ("etc", 0o755), ("modules", 0o755)];
+
+/// The wrong tracers' program, which is no part of the archive: only few runs want it in the guest.
+pub(crate) fn wrong_tracer() -> Result<&'static [u8], InfraError> {
+    WRONG_TRACER.content()
+}
 
 /// A cpio archive.
 pub type Contents = Vec<u8>;

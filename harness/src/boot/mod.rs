@@ -28,9 +28,10 @@ use crate::kernels::{Kernel, Say};
 pub use accelerator::{Accelerator, Choice};
 pub use carried::Carried;
 pub use console::{Symptom, triage};
-pub(crate) use initramfs::{AGENT_PATH, WORKLOAD_COMM};
+pub(crate) use initramfs::AGENT_PATH;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
+pub(crate) use initramfs::{WORKLOAD_COMM, wrong_tracer};
 pub use machine::{Cpu, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;
@@ -288,6 +289,13 @@ impl Vm {
             }
             Incoming::Nothing => Ok(None),
         }
+    }
+
+    /// Writes a file in the guest, in which nothing else is going on.
+    pub fn put(&mut self, path: &str, mode: u32, content: Vec<u8>, deadline: Deadline) -> Result<(), Failure> {
+        self.send(&Request::Put { path: path.into(), mode, content });
+        while self.receive(deadline, "a file is written")? != Reply::Done {}
+        Ok(())
     }
 
     /// What the console shows of a failed guest kernel, as an error.

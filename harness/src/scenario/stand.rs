@@ -4,7 +4,7 @@ use settime32_abi::frame::Exit;
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::boot::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
@@ -47,7 +47,8 @@ impl<'a> Stand<'a> {
 
     /// Starts a tracer with more arguments than every one has, and waits until it is attached.
     pub(super) fn tracer(&mut self, more: &[&str]) -> Result<Tracer, Failure> {
-        let command = self.setup.tracer_command(self.programs.vm());
+        let program = self.programs.vm().program(TRACER_PATH);
+        let command = self.setup.tracer_command(&[&program]);
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;

@@ -1,0 +1,122 @@
+//! Whether a wrong tracer was caught: by a finding that its error must lead to, and by no other.
+
+use std::fmt;
+
+use serde::Serialize;
+use settime32_wrong::Shows;
+
+use crate::oracle::{Finding, Findings, Kind};
+
+/// What became of a wrong tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Its error was found.
+    Caught,
+    /// Nothing was found.
+    Survived,
+    /// Something was found that is not its error.
+    Astray,
+    /// The run broke off, so nothing is known.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Caught => "caught",
+            Self::Survived => "survived",
+            Self::Astray => "astray: found for another reason",
+            Self::Failed => "failed: nothing was compared",
+        })
+    }
+}
+
+/// The outcome, and the finding that decides it.
+pub(super) fn judge(shows: Shows, findings: &Findings) -> (Outcome, Option<String>) {
+    // A workload that does something else proves nothing about a tracer. What the model finds may well come of a wrong
+    // event, since it takes the times from events; that the kernel is sound is shown by the right tracer's runs.
+    if findings.count(Kind::WorkloadLied) > 0 {
+        let lie = findings.first.iter().find(|finding| finding.kind == Kind::WorkloadLied);
+        return (Outcome::Astray, lie.map(line));
+    }
+    if let Some(finding) = findings.first.iter().find(|finding| fits(shows, finding)) {
+        return (Outcome::Caught, Some(line(&narrowed(shows, finding))));
+    }
+    let outcome = if findings.mismatches() > 0 { Outcome::Astray } else { Outcome::Survived };
+    (outcome, findings.first.first().map(line))
+}
+
+fn fits(shows: Shows, finding: &Finding) -> bool {
+    let differs = |field| finding.differences.iter().any(|difference| difference.field == field);
+    match shows {
+        Shows::Field(field) => finding.kind == Kind::Field && differs(field),
+        Shows::Missing => finding.kind == Kind::Missing,
+        Shows::Doubled => finding.kind == Kind::Doubled,
+        Shows::Extra => finding.kind == Kind::Extra,
+        Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
+        Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
+        Shows::Unparseable(words) => finding.kind == Kind::Unparseable && finding.note.contains(words),
+        Shows::Summary(field) => finding.kind == Kind::Summary && differs(field),
+    }
+}
+
+/// A finding without the differences that are not looked for.
+fn narrowed(shows: Shows, finding: &Finding) -> Finding {
+    let mut finding = finding.clone();
+    if let Shows::Field(field) | Shows::Summary(field) = shows {
+        finding.differences.retain(|difference| difference.field == field);
+    }
+    finding
+}
+
+pub(super) fn line(finding: &Finding) -> String {
+    finding.to_string().split('\n').map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::{Difference, Place};
+
+    fn findings(kind: Kind, field: &'static str, note: &str) -> Findings {
+        let differences = vec![Difference { field, expected: "1".into(), found: "2".into() }];
+        let finding = Finding { place: Place::default(), kind, differences, note: note.into() };
+        let mut findings = Findings { first: vec![finding], ..Findings::default() };
+        findings.count_for_test(kind);
+        findings
+    }
+
+    #[test]
+    fn only_the_error_itself_is_a_catch() {
+        let outcome = |shows, findings: &Findings| judge(shows, findings).0;
+        let field = findings(Kind::Field, "ret", "");
+        assert_eq!(outcome(Shows::Field("ret"), &field), Outcome::Caught);
+        assert_eq!(outcome(Shows::Field("old"), &field), Outcome::Astray);
+        assert_eq!(outcome(Shows::Summary("ret"), &field), Outcome::Astray);
+        for shows in [Shows::Missing, Shows::Doubled, Shows::Extra, Shows::OutOfOrder, Shows::BadTimestamp, Shows::Unparseable("")] {
+            assert_eq!(outcome(shows, &field), Outcome::Astray, "{shows:?}");
+        }
+        assert_eq!(outcome(Shows::Missing, &Findings::default()), Outcome::Survived);
+        // Losses that were counted are no finding.
+        assert_eq!(outcome(Shows::Missing, &Findings { missing: 3, lost: 3, ..Findings::default() }), Outcome::Survived);
+        let garbage = findings(Kind::Unparseable, "", "expected i32 at column 7");
+        assert_eq!(outcome(Shows::Unparseable("expected i32"), &garbage), Outcome::Caught);
+        assert_eq!(outcome(Shows::Unparseable("expected u32"), &garbage), Outcome::Astray);
+    }
+
+    #[test]
+    fn a_workload_that_lies_proves_nothing() {
+        let mut both = findings(Kind::Field, "ret", "");
+        both.count_for_test(Kind::WorkloadLied);
+        assert_eq!(judge(Shows::Field("ret"), &both).0, Outcome::Astray);
+    }
+
+    #[test]
+    fn what_is_told_is_the_difference_that_was_looked_for() {
+        let mut many = findings(Kind::Field, "ret", "");
+        many.first[0].differences.push(Difference { field: "errno", expected: "EINVAL".into(), found: "none".into() });
+        let (_, told) = judge(Shows::Field("errno"), &many);
+        assert_eq!(told.unwrap(), "output: event differs from the call; errno must be EINVAL, is none");
+    }
+}

@@ -1,0 +1,211 @@
+//! Runs the wrong tracers of `settime32-wrong`, one after the other in one guest, each on the calls that it is to be
+//! caught by; before them the shipped tracer, and the wrong tracers' program with no error in it, on all of those.
+//! What is a catch is decided by [`judge`], what the whole comes to by [`score`].
+
+mod judge;
+mod score;
+
+use std::time::{Duration, Instant};
+
+use settime32_abi::plan::Plan;
+use settime32_wrong::{About, RIGHT};
+
+use crate::boot::{self, Carried, Deadline, Scratch, TRACER_PATH, Vm};
+use crate::failure::Failure;
+use crate::generate::catalogue;
+use crate::kernels::{self, Kernel};
+use crate::oracle::Findings;
+use crate::verify::{Setup, Watch, Work};
+
+pub use judge::Outcome;
+pub use score::{Caught, Passed, Score};
+
+/// What a wrong tracer is caught by.
+pub type CaughtBy = settime32_wrong::Work;
+
+/// Where the wrong tracers' program is in the guest.
+const WRONG_PATH: &str = "/bin/settime32-wrong-tracer";
+/// A ring buffer that a bulk plan fills many times over.
+const STARVED_BUFFER: &str = "4K";
+
+/// What to run, and on what.
+#[derive(Clone, Debug)]
+pub struct MutantsOptions {
+    /// The wrong tracers.
+    pub wrong: Vec<About>,
+    /// Where the calls come from.
+    pub seed: u64,
+    /// The guest, and how tracers attach in it.
+    pub setup: Setup,
+    /// Wall-clock limit of the whole, from the boot on.
+    pub timeout: Duration,
+}
+
+/// Runs everything. Fails when there is no guest to run it in; whatever else happens is in the score.
+pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure> {
+    boot::check_qemu(&options.setup.qemu)?;
+    let kernel = kernels::resolve(&options.setup.kernel, &|text| watch.say(text))?;
+    let deadline = Deadline::after(options.timeout);
+    let started = Instant::now();
+    let mut lane = Lane { options, kernel, deadline, watch, guest: None, calls_made: 0 };
+    let mut score = Score::new(options);
+    for (tracer, command) in [("settime32-tracer", vec![TRACER_PATH]), ("settime32-wrong-tracer --wrong none", wrong_command(RIGHT))] {
+        for starved in [false, true] {
+            let mut works: Vec<CaughtBy> = distinct(&options.wrong).filter(|work| is_starved(*work) == starved).collect();
+            works.sort_by_key(|work| place(*work));
+            if works.is_empty() {
+                continue;
+            }
+            let findings = lane.trace(&command, &works)?;
+            let passed = Passed::new(tracer, &works, findings);
+            watch.say(&format!("{tracer}: {}", passed.verdict));
+            score.right.push(passed);
+        }
+    }
+    for about in &options.wrong {
+        let findings = lane.trace(&wrong_command(about.name), &[about.caught_by])?;
+        let caught = Caught::new(about, findings);
+        watch.say(&format!("{}: {}", about.name, caught.outcome));
+        score.wrong.push(caught);
+    }
+    score.kernel = lane.kernel_release().unwrap_or(score.kernel);
+    score.conclude(started.elapsed());
+    Ok(score)
+}
+
+/// Calls that a run makes.
+pub fn calls(options: &MutantsOptions) -> u64 {
+    let wrong: u64 = options.wrong.iter().map(|about| work(about.caught_by).calls()).sum();
+    let right: u64 = distinct(&options.wrong).map(|caught_by| work(caught_by).calls()).sum();
+    wrong + 2 * right
+}
+
+/// In words.
+pub fn described(caught_by: CaughtBy) -> String {
+    match caught_by {
+        CaughtBy::Case(name) => name.to_owned(),
+        CaughtBy::Bulk { calls } => format!("{calls} generated calls"),
+        CaughtBy::Starved { calls } => format!("{calls} generated calls, --buffer {STARVED_BUFFER}"),
+    }
+}
+
+fn wrong_command(name: &'static str) -> Vec<&'static str> {
+    vec![WRONG_PATH, "--wrong", name]
+}
+
+fn is_starved(caught_by: CaughtBy) -> bool {
+    matches!(caught_by, CaughtBy::Starved { .. })
+}
+
+/// What the tracers are caught by, each once, in the order of the tracers.
+fn distinct(wrong: &[About]) -> impl Iterator<Item = CaughtBy> {
+    let first = |at: usize| !wrong[..at].iter().any(|earlier| earlier.caught_by == wrong[at].caught_by);
+    (0..wrong.len()).filter(move |at| first(*at)).map(|at| wrong[at].caught_by)
+}
+
+/// In the catalogue's order: what loses results on purpose is there behind what must not wait for them.
+fn place(caught_by: CaughtBy) -> Option<usize> {
+    let CaughtBy::Case(name) = caught_by else { return None };
+    catalogue::CASES.iter().position(|case| case.name == name)
+}
+
+fn work(caught_by: CaughtBy) -> Work {
+    match caught_by {
+        CaughtBy::Case(name) => Work::Cases { names: vec![name], least: 0 },
+        CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
+    }
+}
+
+/// One guest, in which one tracer runs after the other.
+struct Lane<'a> {
+    options: &'a MutantsOptions,
+    kernel: Kernel,
+    deadline: Deadline,
+    watch: &'a dyn Watch,
+    /// The guest, while there is a sound one.
+    guest: Option<Vm>,
+    calls_made: u64,
+}
+
+impl Lane<'_> {
+    /// Has a tracer trace, and gives what the oracle finds, or why it could find nothing; the guest is then given up,
+    /// as nobody knows what is left in it. Fails itself when no guest comes up.
+    fn trace(&mut self, tracer: &[&str], works: &[CaughtBy]) -> Result<Result<Findings, Failure>, Failure> {
+        let guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => self.boot()?,
+        };
+        match self.trace_in(guest, tracer, works) {
+            Ok((guest, findings)) => {
+                self.guest = Some(guest);
+                Ok(Ok(findings))
+            }
+            Err(failure) => Ok(Err(failure)),
+        }
+    }
+
+    fn boot(&self) -> Result<Vm, Failure> {
+        self.watch.say(&format!("booting {}", self.kernel.name));
+        let program = boot::wrong_tracer()?;
+        let mut guest = self
+            .options
+            .setup
+            .boot(self.kernel.clone(), &Carried::default(), &Scratch::new()?, self.deadline, &|text| self.watch.say(text))?;
+        guest.put(WRONG_PATH, 0o755, program.to_vec(), self.deadline)?;
+        Ok(guest)
+    }
+
+    fn trace_in(&mut self, guest: Vm, tracer: &[&str], works: &[CaughtBy]) -> Result<(Vm, Findings), Failure> {
+        let buffer = works.iter().any(|work| is_starved(*work)).then(|| STARVED_BUFFER.to_owned());
+        let setup = Setup { buffer, ..self.options.setup.clone() };
+        let mut session = setup.session(guest, tracer, self.deadline);
+        session.attach()?;
+        let plans = works.iter().flat_map(|caught_by| plans(*caught_by, self.options.seed));
+        for (index, plan) in (0..).zip(plans) {
+            let calls = plan.calls() as u64;
+            session.run_plan(index, plan)?;
+            self.calls_made += calls;
+            self.watch.calls_made(self.calls_made);
+            session.wait_outstanding(calls)?;
+        }
+        session.stop_tracer()?;
+        let (guest, oracle) = session.end();
+        Ok((guest, oracle.finish()))
+    }
+
+    fn kernel_release(&self) -> Option<String> {
+        self.guest.as_ref().map(|guest| guest.kernel_release.clone())
+    }
+}
+
+fn plans(caught_by: CaughtBy, seed: u64) -> impl Iterator<Item = Plan> {
+    work(caught_by).plans(seed).map(|(_, plan)| plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use settime32_wrong::WRONG_TRACERS;
+
+    use super::*;
+
+    #[test]
+    fn every_case_that_catches_is_in_the_catalogue() {
+        for about in WRONG_TRACERS {
+            assert!(calls_of(about) > 0, "{} is caught by no calls", about.name);
+            if let CaughtBy::Case(name) = about.caught_by {
+                assert!(catalogue::find(name).is_some(), "{} is caught by {name}, which is no case", about.name);
+            }
+        }
+    }
+
+    fn calls_of(about: &About) -> u64 {
+        work(about.caught_by).calls()
+    }
+
+    #[test]
+    fn what_several_are_caught_by_is_run_once_for_the_right_one() {
+        let by = |caught_by| About { caught_by, ..About::RIGHT };
+        let (one, other) = (CaughtBy::Case("values/any"), CaughtBy::Bulk { calls: 5 });
+        assert_eq!(distinct(&[by(one), by(other), by(one)]).collect::<Vec<_>>(), [one, other]);
+    }
+}

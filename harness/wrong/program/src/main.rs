@@ -1,0 +1,74 @@
+//! A wrong tracer: the shipped one's library with the eBPF object and the hooks of `settime32-wrong`. It runs in the
+//! harness's guest and nowhere else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use settime32_abi::event::RawEvent;
+use settime32_abi::output::Summary;
+use settime32_tracer::cli::Cli;
+use settime32_tracer::seam::{Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
+use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Wrong, user_side};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
+
+#[derive(Parser)]
+struct Arguments {
+    /// Which of them; the word for none leaves everything right, to see that nothing else than the error is caught.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new([RIGHT].into_iter().chain(WRONG_TRACERS.iter().map(|about| about.name))))]
+    wrong: String,
+    #[command(flatten)]
+    tracer: Cli,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let at = WRONG_TRACERS.iter().position(|about| about.name == arguments.wrong);
+    let spoiled = Spoiled {
+        about: at.map_or(About::RIGHT, |at| WRONG_TRACERS[at]),
+        // In the kernel 0 is none.
+        globals: [("WRONG", at.map_or(0, |at| at as u32 + 1))],
+        user_side: user_side(at),
+    };
+    settime32_tracer::trace(&arguments.tracer, spoiled)
+}
+
+struct Spoiled {
+    about: About,
+    globals: [(&'static str, u32); 1],
+    user_side: Box<dyn Wrong>,
+}
+
+impl Seam for Spoiled {
+    fn object(&self) -> Result<&'static [u8], Refusal> {
+        if OBJECT.is_empty() {
+            let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_WRONG_EBPF").unwrap_or("the build script did not say why");
+            return Err(Refusal::Stub { reason });
+        }
+        Ok(OBJECT)
+    }
+
+    fn globals(&self) -> &[(&'static str, u32)] {
+        &self.globals
+    }
+
+    fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
+        let wrapper = self.about.wrapper.unwrap_or(SYMBOL);
+        let usual = Shipped.programs(mode).into_iter().map(|(name, function)| (name, if function == SYMBOL { wrapper } else { function }));
+        self.about.also.iter().copied().chain(usual).collect()
+    }
+
+    fn write_json(&mut self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+        let mut raw = *raw;
+        self.user_side.event(&mut raw);
+        let mut right = Vec::new();
+        Shipped.write_json(&mut right, &raw, seen);
+        self.user_side.line(&mut right, &raw);
+        line.extend_from_slice(&right);
+    }
+
+    fn summarise(&mut self, summary: &mut Summary) {
+        self.user_side.summary(summary);
+    }
+}

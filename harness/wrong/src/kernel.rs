@@ -1,0 +1,145 @@
+//! The kernel's half: each step of the shipped tracer, then the error of the wrong one that was asked for. User space
+//! says which before loading, in a map that is then frozen, so the verifier removes all others.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use settime32_abi::event::flag;
+use settime32_abi::timespec::Itimerspec64;
+
+use crate::registers::Registers;
+use crate::{copies, entry, exit, maps, tracers};
+
+/// Which wrong tracer, from 1 in the order of the list; 0 is none.
+#[unsafe(no_mangle)]
+static WRONG: Global<u32> = Global::new(0);
+
+/// What a wrong tracer remembers of a thread.
+#[map]
+static KEPT: HashMap<u32, Itimerspec64> = HashMap::with_max_entries(8192, 0);
+
+/// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
+pub(crate) mod at {
+    pub const R10: usize = 56;
+    pub const DX: usize = 96;
+    pub const SI: usize = 104;
+    pub const DI: usize = 112;
+    pub const CS: usize = 136;
+}
+
+fn tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// The entry, by kprobe.
+#[inline(always)]
+pub fn entered(pt_regs: Option<usize>) {
+    entry::enter(|| Registers::copied(pt_regs?));
+    spoil_entry(pt_regs);
+}
+
+/// The entry, by fentry.
+///
+/// # Safety
+///
+/// `pt_regs` is an argument that the verifier knows to point to a `struct pt_regs`.
+#[inline(always)]
+pub unsafe fn entered_by_fentry(pt_regs: usize) {
+    // SAFETY: said by the caller.
+    entry::enter(|| Some(unsafe { Registers::followed(pt_regs) }));
+    spoil_entry(Some(pt_regs));
+}
+
+#[inline(always)]
+fn spoil_entry(pt_regs: Option<usize>) {
+    if let (Some(event), Some(pt_regs)) = (maps::in_flight(tid()), pt_regs) {
+        tracers::entered(WRONG.load(), event, pt_regs);
+    }
+}
+
+/// The new setting, by kprobe.
+#[inline(always)]
+pub fn used(new: usize) {
+    copies::used(new);
+}
+
+/// The old setting, by kprobe.
+#[inline(always)]
+pub fn old(its: usize) {
+    copies::old(its);
+    tracers::old(WRONG.load(), tid(), its);
+}
+
+/// Both, by fexit.
+///
+/// # Safety
+///
+/// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
+#[inline(always)]
+pub unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
+    // SAFETY: said by the caller.
+    unsafe { copies::used_and_old(new, old, ret) };
+    if ret == 0 {
+        tracers::old(WRONG.load(), tid(), old);
+    }
+}
+
+/// The return.
+#[inline(always)]
+pub fn leave(ret: i64) {
+    let ret = maps::in_flight(tid()).map_or(ret, |event| tracers::leaving(WRONG.load(), event, ret));
+    exit::leave(ret);
+}
+
+/// The entry of another system call.
+#[inline(always)]
+pub fn other_entered(pt_regs: Option<usize>) {
+    if let Some(pt_regs) = pt_regs {
+        tracers::other(WRONG.load(), pt_regs);
+    }
+}
+
+/// Its return. What is seen of a call on its way is not seen of it, and must not keep it from being reported.
+#[inline(always)]
+pub fn other_left(ret: i64) {
+    if let Some(event) = maps::in_flight(tid()) {
+        event.flags |= flag::USED | flag::OLD;
+    }
+    exit::leave(ret);
+}
+
+/// A register of the caller, all of its 64 bits.
+#[inline(always)]
+pub(crate) fn register(pt_regs: usize, at: usize) -> Option<u64> {
+    // SAFETY: a source that cannot be read gives an error.
+    unsafe { bpf_probe_read_kernel((pt_regs + at) as *const u64) }.ok()
+}
+
+/// Something in the caller's memory; the errno when it cannot be read.
+#[inline(always)]
+pub(crate) fn read_user<T>(address: u64) -> Result<T, i32> {
+    // SAFETY: a source that cannot be read gives an error.
+    unsafe { bpf_probe_read_user(address as *const T) }
+}
+
+/// Keeps something for [`recall`].
+#[inline(always)]
+pub(crate) fn keep(tid: u32, what: &Itimerspec64) {
+    // A thread more than there is room for is a thread about which a wrong tracer is right.
+    _ = KEPT.insert(tid, what, 0);
+}
+
+/// What was kept for a thread.
+#[inline(always)]
+pub(crate) fn recall(tid: u32) -> Option<Itimerspec64> {
+    // SAFETY: only the thread itself writes its entry.
+    unsafe { KEPT.get(tid) }.copied()
+}
+
+/// Forgets it.
+#[inline(always)]
+pub(crate) fn forget(tid: u32) {
+    // It may not be there.
+    _ = KEPT.remove(tid);
+}

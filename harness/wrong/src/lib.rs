@@ -1,0 +1,159 @@
+//! Deliberately wrong tracers: the shipped one with one error each, which the oracle must find. A wrong tracer is a
+//! file in `tracers/` and a word in its list; this is what such a file says ([`About`]) and may do ([`Wrong`]).
+//!
+//! The kernel's half is compiled for BPF only, around the modules of the shipped object, which know nothing of it; the
+//! other half for the program `settime32-wrong-tracer`. The harness takes the list.
+#![cfg_attr(target_arch = "bpf", no_std)]
+
+#[cfg(target_arch = "bpf")]
+pub mod kernel;
+mod tracers;
+
+// The shipped tracer's modules, as they are.
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/copies.rs"]
+mod copies;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/entry.rs"]
+mod entry;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/exit.rs"]
+mod exit;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/filter.rs"]
+mod filter;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/follow.rs"]
+#[expect(dead_code, reason = "wrong tracers follow no command")]
+mod follow;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/maps.rs"]
+mod maps;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/registers.rs"]
+mod registers;
+
+use settime32_abi::event::RawEvent;
+#[cfg(not(target_arch = "bpf"))]
+use settime32_abi::output::Summary;
+
+pub use tracers::WRONG_TRACERS;
+#[cfg(not(target_arch = "bpf"))]
+pub use tracers::user_side;
+
+/// The name that stands for no error at all.
+pub const RIGHT: &str = "none";
+
+/// What a wrong tracer is, and what proves that it is caught.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Stable name: that of its file.
+    pub name: &'static str,
+    /// Its error, in a line.
+    pub error: &'static str,
+    /// What it is caught by.
+    pub caught_by: Work,
+    /// The finding that the error must lead to. Any other one does not count.
+    pub shows: Shows,
+    /// Where it hooks the entry and the return, when that is the error.
+    pub wrapper: Option<&'static str>,
+    /// kprobe programs of the object that it has besides, and their functions.
+    pub also: &'static [(&'static str, &'static str)],
+}
+
+impl About {
+    /// No error; what others leave out is taken from here.
+    pub const RIGHT: Self =
+        Self { name: RIGHT, error: "none", caught_by: Work::Bulk { calls: 0 }, shows: Shows::Missing, wrapper: None, also: &[] };
+}
+
+/// The calls that a wrong tracer is caught by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A case of the catalogue.
+    Case(&'static str),
+    /// Generated calls, in plans as `verify --calls` makes them.
+    Bulk {
+        /// How many.
+        calls: u64,
+    },
+    /// The same with a ring buffer that is too small on purpose.
+    Starved {
+        /// How many; no more than one plan has, since the next would wait for what never comes.
+        calls: u64,
+    },
+}
+
+/// A finding of the oracle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// This field of an event is not what it must be.
+    Field(&'static str),
+    /// A call has no event, and it was not counted as lost.
+    Missing,
+    /// An event came twice.
+    Doubled,
+    /// An event of no call.
+    Extra,
+    /// An event came before that of an earlier call.
+    OutOfOrder,
+    /// Timestamps that cannot be right.
+    BadTimestamp,
+    /// A line is no event, and what the oracle says of it has these words.
+    Unparseable(&'static str),
+    /// This count of the summary is wrong.
+    Summary(&'static str),
+}
+
+/// What a wrong tracer does otherwise; what it does not override, it does right.
+pub trait Wrong {
+    /// The entry's program has taken the call in. `pt_regs` is the kernel's address of the registers.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn entered(_event: &mut RawEvent, _pt_regs: usize)
+    where
+        Self: Sized,
+    {
+    }
+
+    /// `put_old_itimerspec32` was given `its`, by whatever call of this thread, and that was noted if it was a call
+    /// in flight.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn old(_tid: u32, _its: usize)
+    where
+        Self: Sized,
+    {
+    }
+
+    /// A call in flight returns `ret`, and was not reported yet; gives what is taken for its result.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn leaving(_event: &mut RawEvent, ret: i64) -> i64
+    where
+        Self: Sized,
+    {
+        ret
+    }
+
+    /// One of [`About::also`] is entered.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn other(_pt_regs: usize)
+    where
+        Self: Sized,
+    {
+    }
+
+    /// An event came out of the buffer.
+    #[cfg(not(target_arch = "bpf"))]
+    fn event(&mut self, _event: &mut RawEvent) {}
+
+    /// `line` is the JSON of an event.
+    #[cfg(not(target_arch = "bpf"))]
+    fn line(&mut self, _line: &mut Vec<u8>, _event: &RawEvent) {}
+
+    /// The last line, before it is printed.
+    #[cfg(not(target_arch = "bpf"))]
+    fn summary(&mut self, _summary: &mut Summary) {}
+}

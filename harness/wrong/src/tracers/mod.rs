@@ -1,0 +1,108 @@
+//! The list: the word of each wrong tracer is the name of its file. What is made of the list is below.
+
+/// Where the list is taken apart: the table, and for each step in the kernel the error of number `which`, from 1.
+macro_rules! wrong_tracers {
+    ($($module:ident),+ $(,)?) => {
+        $(mod $module;)+
+
+        /// All of them.
+        pub const WRONG_TRACERS: &[About] = &[$($module::ABOUT),+];
+
+        /// The user-space half of the one at this place; of none, what does nothing.
+        #[cfg(not(target_arch = "bpf"))]
+        pub fn user_side(at: Option<usize>) -> Box<dyn Wrong> {
+            const ALL: &[fn() -> Box<dyn Wrong>] = &[$(|| Box::new($module::Tracer::default())),+];
+            at.map_or_else(|| Box::new(Right) as Box<dyn Wrong>, |at| ALL[at]())
+        }
+
+        #[cfg(test)]
+        const MODULES: &[&str] = &[$(stringify!($module)),+];
+
+        wrong_tracers!(@step entered [event: &mut RawEvent, pt_regs: usize] (event, pt_regs) -> () = (), $($module),+);
+        wrong_tracers!(@step old [tid: u32, its: usize] (tid, its) -> () = (), $($module),+);
+        wrong_tracers!(@step leaving [event: &mut RawEvent, ret: i64] (event, ret) -> i64 = ret, $($module),+);
+        wrong_tracers!(@step other [pt_regs: usize] (pt_regs) -> () = (), $($module),+);
+    };
+    (@step $step:ident [$($parameters:tt)+] $arguments:tt -> $result:ty = $right:expr, $($module:ident),+) => {
+        #[cfg(target_arch = "bpf")]
+        #[inline(always)]
+        pub(crate) fn $step(which: u32, $($parameters)+) -> $result {
+            let mut number = 0;
+            $(
+                number += 1;
+                if which == number {
+                    return <$module::Tracer as Wrong>::$step $arguments;
+                }
+            )+
+            $right
+        }
+    };
+}
+
+#[cfg(target_arch = "bpf")]
+use settime32_abi::event::RawEvent;
+
+use crate::{About, Wrong};
+
+wrong_tracers![
+    abi_always_i386,
+    always_int80,
+    comm_cut_short,
+    doubled,
+    entry_as_used,
+    errno_lost,
+    first_thread_only,
+    flags_unsigned,
+    forks_missed,
+    halves_read_as_one,
+    halves_swapped,
+    ids_swapped,
+    in_flight_by_cpu,
+    layout_of_64_bits,
+    losses_not_counted,
+    mlock2_too,
+    native_calls_too,
+    nsec_zero_extended,
+    null_otmr_as_structure,
+    old_of_other_calls,
+    old_read_at_entry,
+    old_read_back,
+    one_in_10000_dropped,
+    order_swapped,
+    registers_not_cut,
+    result_of_previous_call,
+    result_zero_extended,
+    stale_for_null,
+    stale_used,
+    stamped_when_printed,
+    summary_one_short,
+    toctou_never,
+    used_read_at_return,
+    wrapper_never_called,
+    written_in_spite_of_fault,
+    zeros_for_unreadable,
+];
+
+/// No error.
+#[cfg(not(target_arch = "bpf"))]
+struct Right;
+
+#[cfg(not(target_arch = "bpf"))]
+impl Wrong for Right {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_the_name_of_its_file_and_says_what_is_wrong() {
+        let names: Vec<String> = MODULES.iter().map(|module| module.replace('_', "-")).collect();
+        assert_eq!(WRONG_TRACERS.iter().map(|about| about.name).collect::<Vec<_>>(), names);
+        assert!(WRONG_TRACERS.iter().all(|about| !about.error.is_empty()));
+    }
+
+    #[test]
+    fn the_list_is_in_order_and_no_tracer_is_in_it_twice() {
+        assert!(MODULES.is_sorted_by(|one, next| one < next));
+    }
+}

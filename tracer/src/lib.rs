@@ -1,0 +1,110 @@
+//! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module; this one says
+//! in which order they run. A library, so that the harness can make wrong tracers of it ([`seam`]).
+
+mod attach;
+mod buffer_size;
+mod call_event;
+pub mod cli;
+mod command;
+mod drain;
+mod inside;
+mod json;
+mod outcome;
+mod preflight;
+mod pretty;
+mod probes;
+pub mod seam;
+mod signals;
+mod sink;
+mod symbol;
+mod tracepoint;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use settime32_abi::output::Lost;
+
+use crate::attach::Mode;
+use crate::cli::{Attach, Cli};
+use crate::command::GatedCommand;
+use crate::drain::{Drain, Rest};
+use crate::outcome::Outcome;
+use crate::preflight::{Facts, Refusal};
+use crate::probes::Probes;
+use crate::seam::Seam;
+use crate::signals::Signals;
+use crate::sink::Sink;
+
+/// Traces as the command line says; the exit code of the process.
+pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
+    match run(cli, seam) {
+        Ok(outcome) => {
+            say(&outcome.to_string());
+            ExitCode::from(outcome.exit_code(cli.pass_exit_code))
+        }
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::from(outcome::exit_code_of(&error))
+        }
+    }
+}
+
+fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
+    let object = seam.object()?;
+    let facts = Facts::gather(Path::new("/"))?;
+    preflight::check(&facts)?;
+    // Before anything is loaded: a copy of a small process, which inherits nothing.
+    let mut command = GatedCommand::spawn(&cli.command)?;
+    let signals = Signals::install().context("failed to install the signal handlers")?;
+    let (mut probes, ring) = Probes::load(object, &cli.filter(command.as_ref().map(GatedCommand::pid)), cli.buffer, seam.globals())?;
+    let mode = attach(&mut probes, &seam, cli.attach, &facts)?;
+    say(&format!("ready ({mode} on {})", preflight::SYMBOL));
+    if let Some(command) = &mut command {
+        command.release()?;
+    }
+
+    let sink = Sink::stdout().context("failed to open standard output")?;
+    let mut drain = Drain::new(ring, sink, cli.output, cli.count, seam);
+    let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
+    probes.detach()?;
+    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };
+    let losses = probes.losses()?;
+    let losses = Lost { result: losses.result + rest.results_lost, ..losses };
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished);
+    drain.summarise(&mut outcome)?;
+    Ok(outcome)
+}
+
+/// Attaches in the way that was asked for, or in the cheaper one that works.
+fn attach(probes: &mut Probes, seam: &impl Seam, asked: Attach, facts: &Facts) -> Result<Mode> {
+    let by_fentry = |probes: &mut Probes| {
+        preflight::check_fentry(facts)?;
+        probes.attach(Mode::Fentry, &seam.programs(Mode::Fentry)).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
+    };
+    let loses = preflight::fentry_loses(facts);
+    match asked {
+        Attach::Kprobe => {}
+        Attach::Fentry => {
+            if let Some(reason) = loses {
+                say(&format!("calls may be lost, and counted: {reason}"));
+            }
+            by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
+            return Ok(Mode::Fentry);
+        }
+        Attach::Auto => {
+            match loses.map_or_else(|| by_fentry(probes).map_err(|refusal| refusal.to_string()), |reason| Err(reason.to_owned())) {
+                Ok(()) => return Ok(Mode::Fentry),
+                Err(reason) => say(&format!("using kprobe, since {reason}")),
+            }
+        }
+    }
+    probes.attach(Mode::Kprobe, &seam.programs(Mode::Kprobe))?;
+    Ok(Mode::Kprobe)
+}
+
+/// Says something on standard error. Nobody can be told when that fails.
+fn say(message: &str) {
+    _ = writeln!(io::stderr(), "settime32-tracer: {message}");
+}
