@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -48,14 +49,23 @@ pub struct Lock {
     _file: File,
 }
 
-/// Waits for the lock `name` of the cache, and says so when it has to.
+/// Waits this long for a lock without a word: who checks a kernel holds one for an instant.
+const QUIET_WAIT: Duration = Duration::from_secs(2);
+
+/// Waits for the lock `name` of the cache, and says so when that takes long.
 pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
     let path = folder().join("locks").join(name);
     make_folder(path.parent().unwrap_or(Path::new(".")))?;
     let file = File::create(&path).map_err(InfraError::file("create", &path))?;
-    if file.try_lock().is_err() {
+    let started = Instant::now();
+    while file.try_lock().is_err() {
+        if started.elapsed() < QUIET_WAIT {
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        }
         say(&format!("waiting for another run that holds {}", path.display()));
         file.lock().map_err(InfraError::file("lock", &path))?;
+        break;
     }
     Ok(Lock { _file: file })
 }
