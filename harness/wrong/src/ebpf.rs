@@ -4,8 +4,8 @@
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe};
-    use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext};
+    use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
+    use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
     use settime32_wrong::kernel;
 
     #[kprobe]
@@ -53,6 +53,12 @@ mod programs {
     pub fn settime32_copies(ctx: FExitContext) -> i32 {
         // SAFETY: both are the function's arguments. Its result lies behind the four of them.
         unsafe { kernel::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
+        0
+    }
+
+    #[raw_tracepoint(tracepoint = "sched_process_exit")]
+    pub fn settime32_exit(_ctx: RawTracePointContext) -> i32 {
+        kernel::thread_exits();
         0
     }
 

@@ -51,6 +51,12 @@ pub unsafe fn entered_by_fentry(pt_regs: usize) {
     spoil_entry(Some(pt_regs));
 }
 
+/// As the shipped tracer has it.
+#[inline(always)]
+pub fn thread_exits() {
+    exit::thread_exits();
+}
+
 #[inline(always)]
 fn spoil_entry(pt_regs: Option<usize>) {
     if let (Some(event), Some(pt_regs)) = (maps::in_flight(tid()), pt_regs) {
