@@ -43,7 +43,7 @@ fn plans_that_are_damaged() {
     refused(&good[..good.len() - 1], "plan is truncated or too long: 4 bytes after the header, expected 5");
     let mut version = good.clone();
     version[4] = 9;
-    refused(&version, "plan of format version 9, but this program reads version 2");
+    refused(&version, "plan of format version 9, but this program reads version 3");
     let mut flipped = good;
     *flipped.last_mut().unwrap() ^= 1;
     refused(&flipped, "plan is damaged: the checksum does not match");
@@ -60,5 +60,5 @@ fn plans_for_another_kind_of_process() {
 #[test]
 fn plans_that_cannot_be_done() {
     let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3, ending: Ending::Exit }], ..Plan::default() };
-    refused(&plan.encode(), "step 1 of the plan cannot be done: a fork past the end");
+    refused(&plan.encode(), "step 1 of the plan cannot be done: a fork or threads past the end");
 }
