@@ -60,8 +60,16 @@ mod uffd {
     }
     const _: () = assert!(size_of::<Message>() == 32);
 
+    /// `struct uffdio_range`.
+    #[repr(C)]
+    pub(super) struct Range {
+        pub start: u64,
+        pub len: u64,
+    }
+
     nix::ioctl_readwrite!(handshake, 0xaa, 0x3f, Api);
     nix::ioctl_readwrite!(register, 0xaa, 0x00, Register);
+    nix::ioctl_read!(wake, 0xaa, 0x02, Range);
     nix::ioctl_readwrite!(copy, 0xaa, 0x03, Copy);
 }
 
@@ -153,6 +161,13 @@ fn serve(fd: &OwnedFd, pages: &Mutex<Pages>) {
 }
 
 fn touched(fd: &OwnedFd, pages: &mut Pages, page: usize) {
+    // Who is woken for another reason (a futex) looks again, and is told of again.
+    if pages.waited_for.contains(&page) {
+        return;
+    }
+    if !pages.held.contains_key(&page) {
+        return wake(fd, page);
+    }
     pages.waited_for.push(page);
     if pages.waited_for.len() < pages.together {
         return;
@@ -176,6 +191,15 @@ fn give(fd: &OwnedFd, page: usize, content: &[u8; PAGE], before: Option<(usize, 
     // SAFETY: the structure is what the call reads and writes, and nobody has the page yet.
     if let Err(errno) = unsafe { uffd::copy(fd.as_raw_fd(), &raw mut copy) } {
         give_up("give a held page", errno);
+    }
+}
+
+/// Wakes whoever waits for a page that was given already.
+fn wake(fd: &OwnedFd, page: usize) {
+    let mut range = uffd::Range { start: page as u64, len: PAGE as u64 };
+    // SAFETY: the structure is what the call reads.
+    if let Err(errno) = unsafe { uffd::wake(fd.as_raw_fd(), &raw mut range) } {
+        give_up("wake who waits for a page", errno);
     }
 }
 
