@@ -40,6 +40,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Count the guest instructions that tracing adds to one call: with empty probes, and with the tracer.
+    Cost(CostArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -62,6 +64,23 @@ pub struct KernelsArgs {
 fn known_kernel(name: &str) -> Result<String, String> {
     let names: Vec<_> = crate::kernels::catalog().iter().map(|entry| entry.name.as_str()).collect();
     if names.contains(&name) { Ok(name.into()) } else { Err(format!("no such kernel; there are {}", names.join(", "))) }
+}
+
+/// Arguments of `cost`.
+#[derive(Args, Clone, Debug)]
+pub struct CostArgs {
+    /// A name that `kernels` lists, or the path of a bzImage.
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_KERNEL)]
+    pub kernel: String,
+    /// Calls that are made under each set of probes.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(100..))]
+    pub calls: u16,
+    /// QEMU's program.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_QEMU)]
+    pub qemu: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What can be measured.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, BootOptions, Choice, Cpu, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, BootOptions, Choice, Cpu, Deadline, GuestTime, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
@@ -245,7 +245,8 @@ impl Setup {
 
     fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        let options = BootOptions { kernel, qemu, choice: self.accelerator, cpu: self.cpu, append, boot_timeout: BOOT_TIMEOUT };
+        let (choice, cpu, time) = (self.accelerator, self.cpu, GuestTime::Host);
+        let options = BootOptions { kernel, qemu, choice, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
         Vm::boot(&options, scratch, deadline, say)
     }
 

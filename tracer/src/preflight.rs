@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::symbol::{self, Found};
 
 /// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
-pub const SYMBOL: &str = "__ia32_sys_timerfd_settime32";
+pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
 /// Made by the same macro (`SYSCALL_DEFINE`), and in no system call table.
 const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
 

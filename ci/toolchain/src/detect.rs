@@ -32,10 +32,10 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
         return Err(format!("{STUB_ENV} is set"));
     }
     match guest {
-        Guest::Ebpf => ebpf(),
+        Guest::Ebpf { .. } => ebpf(),
         Guest::Workload => workload(),
-        // It would be built, with a stub inside.
-        Guest::Static { package: "settime32-tracer", .. } => ebpf().and_then(|_| static_program()),
+        // They would be built, with a stub inside.
+        Guest::Static { package: "settime32-tracer" | "settime32-empty-probes", .. } => ebpf().and_then(|_| static_program()),
         Guest::Static { .. } => static_program(),
     }
 }

@@ -21,8 +21,11 @@ pub const WORKLOAD_ENV: &str = "SETTIME32_WORKLOAD";
 /// A program that is built by another cargo than the one that runs the build script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guest {
-    /// The eBPF object, for `bpfel-unknown-none`.
-    Ebpf,
+    /// An eBPF object, for `bpfel-unknown-none`.
+    Ebpf {
+        /// Binary of the package of the probes, also the name of the embedded file.
+        bin: &'static str,
+    },
     /// The i686 workload, static.
     Workload,
     /// A host program that is linked statically, so that it runs in an empty initramfs.
@@ -37,7 +40,7 @@ pub enum Guest {
 impl Guest {
     fn package(self) -> &'static str {
         match self {
-            Self::Ebpf => "settime32-tracer-ebpf",
+            Self::Ebpf { .. } => "settime32-tracer-ebpf",
             Self::Workload => "settime32-workload",
             Self::Static { package, .. } => package,
         }
@@ -45,17 +48,17 @@ impl Guest {
 
     fn bin(self) -> &'static str {
         match self {
-            Self::Ebpf | Self::Workload => self.package(),
-            Self::Static { bin, .. } => bin,
+            Self::Workload => self.package(),
+            Self::Ebpf { bin } | Self::Static { bin, .. } => bin,
         }
     }
 
     /// Folders of the workspace that the program is made from.
     fn sources(self) -> &'static [&'static str] {
         match self {
-            Self::Ebpf => &["tracer-ebpf", "abi"],
+            Self::Ebpf { .. } => &["tracer-ebpf", "abi"],
             Self::Workload => &["workload-i686", "abi"],
-            Self::Static { .. } => &["tracer", "tracer-ebpf", "harness/agent", "workload-i686", "abi"],
+            Self::Static { .. } => &["tracer", "tracer-ebpf", "harness/agent", "harness/empty-probes", "workload-i686", "abi"],
         }
     }
 }

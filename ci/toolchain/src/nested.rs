@@ -37,10 +37,10 @@ pub(crate) fn build(guest: Guest, toolchain: &Toolchain, workspace: &Path, targe
         let Toolchain::Prebuilt(path) = toolchain else { unreachable!("two kinds of toolchain") };
         return Ok(path.clone());
     };
-    let profile = if guest == Guest::Ebpf { "bpf" } else { "guest" };
+    let profile = if matches!(guest, Guest::Ebpf { .. }) { "bpf" } else { "guest" };
     // A folder each, because cargo locks one while it builds and the static tracer's build script builds eBPF.
     let own_target_dir = target_dir.join(match guest {
-        Guest::Ebpf => "ebpf",
+        Guest::Ebpf { .. } => "ebpf",
         Guest::Workload => "workload",
         Guest::Static { .. } => "static",
     });
@@ -78,7 +78,7 @@ fn rustflags(guest: Guest, linker: Option<&Path>) -> Vec<String> {
     let flags: &[&str] = match guest {
         // --btf makes the linker write BTF, which it makes from the debug information. Without the other linker
         // option, LLVM zeroes even 16 bytes by calling a loop over bytes, which costs every traced call dearly.
-        Guest::Ebpf => {
+        Guest::Ebpf { .. } => {
             &["-Cdebuginfo=2", "-Clink-arg=--btf", "-Clink-arg=--disable-expand-memcpy-in-order", "--cfg=bpf_target_arch=\"x86_64\""]
         }
         Guest::Workload => &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"],

@@ -25,6 +25,7 @@ static BARE_INIT: Program = program!("settime32-bare-init", "SETTIME32_STUB_REAS
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
 static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 static WORKLOAD64: Program = program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
+static EMPTY_PROBES: Program = program!("settime32-empty-probes", "SETTIME32_STUB_REASON_SETTIME32_EMPTY_PROBES");
 
 /// Where the tracer is in the guest.
 pub const TRACER_PATH: &str = "/bin/settime32-tracer";
@@ -65,6 +66,11 @@ pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
     }
     archive.file("modules/order", 0o644, order.as_bytes());
     Ok(archive.finish())
+}
+
+/// The program that attaches empty probes, which goes only into the guests that measure.
+pub(crate) fn empty_probes() -> Result<&'static [u8], InfraError> {
+    EMPTY_PROBES.content()
 }
 
 /// The initramfs that boot times are compared with: an init that prints one line.

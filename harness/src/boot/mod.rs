@@ -23,10 +23,10 @@ use crate::kernels::{Kernel, Say};
 
 pub use accelerator::{Accelerator, Choice};
 pub use console::{Symptom, triage};
-pub(crate) use initramfs::WORKLOAD_COMM;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
-pub use machine::{Cpu, Machine};
+pub(crate) use initramfs::{WORKLOAD_COMM, empty_probes};
+pub use machine::{Cpu, GuestTime, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;
 
@@ -64,6 +64,8 @@ pub struct BootOptions {
     pub choice: Choice,
     /// The maker of the guest's CPU.
     pub cpu: Cpu,
+    /// What makes the guest's time pass.
+    pub time: GuestTime,
     /// Added to the guest's kernel command line.
     pub append: String,
     /// How long the agent may take.
@@ -112,6 +114,7 @@ impl Vm {
             qemu: options.qemu.clone(),
             accelerator,
             cpu: options.cpu,
+            time: options.time,
             kernel: options.kernel.image.clone(),
             initramfs: initramfs.clone(),
             append: options.append.clone(),
