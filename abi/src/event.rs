@@ -1,5 +1,7 @@
 //! What the eBPF program hands to the tracer through maps: layouts fixed by `repr(C)`, sizes asserted.
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::timespec::{Itimerspec64, OldItimerspec32};
@@ -23,10 +25,10 @@ pub struct RawEvent {
     pub exit_ns: u64,
     /// The wrapper's return value; meaningless until [`flag::RETURNED`].
     pub ret: i64,
+    /// Thread id. Before the other, as `bpf_get_current_pid_tgid` has them.
+    pub tid: u32,
     /// Thread group id, the pid that user space knows.
     pub pid: u32,
-    /// Thread id.
-    pub tid: u32,
     /// CPU of the entry.
     pub cpu: u32,
     /// Facts about the fields; see [`flag`].
@@ -55,6 +57,17 @@ pub struct RawEvent {
 }
 
 const _: () = assert!(size_of::<RawEvent>() == 144);
+const _: () = assert!(offset_of!(RawEvent, comm).is_multiple_of(8));
+const _: () = assert!(offset_of!(RawEvent, tid).is_multiple_of(8) && offset_of!(RawEvent, pid) == offset_of!(RawEvent, tid) + 4);
+
+impl RawEvent {
+    /// Takes both ids from what `bpf_get_current_pid_tgid` gives, in one word.
+    #[inline(always)]
+    pub fn set_ids(&mut self, pid_tgid: u64) {
+        // SAFETY: the two fields are the two halves of an aligned word, which is asserted above.
+        unsafe { (&raw mut *self).byte_add(offset_of!(Self, tid)).cast::<u64>().write(pid_tgid) };
+    }
+}
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {

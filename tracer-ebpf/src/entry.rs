@@ -3,10 +3,11 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
-use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
-use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
+use settime32_abi::event::{Counter, RawEvent, flag};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
+use crate::comm;
 use crate::filter;
 use crate::maps::{claim, count, report_lost_result};
 use crate::registers::Registers;
@@ -25,15 +26,14 @@ pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     }
     let Some(event) = claim(tid) else { return count(Counter::LostInFlight) };
     report_lost_result(event);
-    read_comm(&mut event.comm);
+    comm::read(&mut event.comm);
     if !filter::wants_comm(&event.comm) {
         return;
     }
     let Some(registers) = registers() else { return count(Counter::LostInFlight) };
     // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
     // own copies tell stays what the thread's last call left there, and counts only with its flag.
-    event.pid = pid;
-    event.tid = tid;
+    event.set_ids(ids);
     // SAFETY: the helper only reads the CPU's number.
     event.cpu = unsafe { bpf_get_smp_processor_id() };
     event.ufd = registers.ufd;
@@ -44,13 +44,7 @@ pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
     // SAFETY: the helper only reads the clock.
     event.entry_ns = unsafe { bpf_ktime_get_ns() };
-    event.flags = flag::IN_FLIGHT | caller | read_new_setting(event);
-}
-
-#[inline(always)]
-fn read_comm(comm: &mut [u8; COMM_LEN]) {
-    // SAFETY: the helper writes the length that it is given, which is that of the array.
-    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
+    event.flags = flag::IN_FLIGHT | registers.entry_path | caller | read_new_setting(event);
 }
 
 /// Reads `*utmr`, without faulting a page in: what is not resident gives an error, and the kernel's own copy
@@ -63,11 +57,11 @@ fn read_new_setting(event: &mut RawEvent) -> u32 {
     let from = event.utmr as usize as *const u8;
     // On the stack first: the kernel looks at a destination before it copies (`__check_object_size`,
     // `mm/usercopy.c`), and is done sooner with one that lies there.
-    let mut both = MaybeUninit::<OldItimerspec32>::uninit();
+    let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
     // SAFETY: the destination is as long as said, and the helper checks the source.
     if unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, from.cast()) } == 0 {
-        // SAFETY: the helper has written all of it.
-        event.utmr_entry = unsafe { both.assume_init() };
+        // SAFETY: the helper has written all of it. As words, which are fewer than fields.
+        event.utmr_entry = bytemuck::cast(unsafe { both.assume_init() });
         return flag::INTERVAL_READ | flag::VALUE_READ;
     }
     // As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use settime32_abi::event::{Counter, RawEvent, flag};
 
-use crate::maps::{count, in_flight, release, submit};
+use crate::maps::{Returned, count, in_flight, release, submit};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
@@ -15,12 +15,12 @@ const EFAULT: i64 = -14;
 pub(crate) fn leave(ret: i64) {
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(event) = in_flight(tid) else { return };
-    // SAFETY: the helper only reads the clock.
-    event.exit_ns = unsafe { bpf_ktime_get_ns() };
-    event.ret = ret;
-    event.flags = event.flags & !flag::IN_FLIGHT | flag::RETURNED;
-    if is_complete(event) {
-        submit(event);
+    let flags = event.flags;
+    event.flags = flags & !flag::IN_FLIGHT;
+    if is_complete(event, flags, ret) {
+        // SAFETY: the helper only reads the clock.
+        let exit_ns = unsafe { bpf_ktime_get_ns() };
+        submit(event, Some(Returned { exit_ns, ret }));
     } else {
         count(Counter::LostInFlight);
     }
@@ -30,9 +30,11 @@ pub(crate) fn leave(ret: i64) {
 /// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy
 /// with another call on the same CPU. An event that lacks a fact must not look as if there had been none.
 #[inline(always)]
-fn is_complete(event: &RawEvent) -> bool {
+fn is_complete(event: &RawEvent, flags: u32, ret: i64) -> bool {
+    if ret == 0 {
+        let seen = flag::USED | flag::OLD;
+        return flags & seen == seen || flags & flag::USED != 0 && event.otmr == 0;
+    }
     // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
-    let used = event.flags & flag::USED != 0 || event.ret == EFAULT;
-    let old = event.flags & flag::OLD != 0 || event.ret != 0 || event.otmr == 0;
-    used && old
+    flags & flag::USED != 0 || ret == EFAULT
 }

@@ -6,8 +6,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
+mod comm;
 mod copies;
 mod entry;
+mod entry_path;
 mod exit;
 mod filter;
 mod follow;
@@ -22,7 +24,10 @@ use crate::registers::Registers;
 /// On `__ia32_sys_timerfd_settime32` at offset 0.
 #[kprobe]
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
-    entry::enter(|| Registers::copied(ctx.arg(0)?));
+    let Some(pt_regs) = ctx.arg(0) else { return 0 };
+    if !entry_path::learn(pt_regs) {
+        entry::enter(|| Registers::copied(pt_regs));
+    }
     0
 }
 

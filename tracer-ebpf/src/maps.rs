@@ -1,5 +1,7 @@
 //! The maps, and what is written to them from more than one program. User space knows each by its name here.
 
+use core::mem::offset_of;
+
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use bytemuck::Zeroable;
@@ -85,36 +87,58 @@ pub(crate) fn report_lost_result(earlier: &mut RawEvent) {
         return;
     }
     earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
-    if submit(earlier) {
+    if submit(earlier, None) {
         count(Counter::LostResult);
     }
 }
 
+/// What the return of a call tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Returned {
+    pub exit_ns: u64,
+    pub ret: i64,
+}
+
 /// Hands a call to user space; false when the ring buffer had no room, which is then counted.
 #[inline(always)]
-pub(crate) fn submit(event: &RawEvent) -> bool {
+pub(crate) fn submit(event: &RawEvent, returned: Option<Returned>) -> bool {
     // Reserving and submitting costs less than the one call that copies, which does both and calls `memcpy`.
     let Some(mut entry) = EVENTS.reserve::<RawEvent>(0) else {
         count(Counter::LostBuffer);
         return false;
     };
-    copy_words(entry.as_mut_ptr(), event);
+    copy_words(entry.as_mut_ptr(), event, returned);
     entry.submit(0);
     true
 }
 
 /// Word by word. As one assignment, the compiler reads many words before it writes the first, which it then has to
-/// put by on the stack.
+/// put by on the stack. The return's facts go from the registers to where they belong, and not by way of the slot.
 #[inline(always)]
-fn copy_words(to: *mut RawEvent, from: &RawEvent) {
+fn copy_words(to: *mut RawEvent, from: &RawEvent, returned: Option<Returned>) {
     const WORDS: usize = size_of::<RawEvent>() / size_of::<u64>();
     const _: () = assert!(size_of::<RawEvent>().is_multiple_of(size_of::<u64>()));
+    const EXIT_NS: usize = offset_of!(RawEvent, exit_ns) / size_of::<u64>();
+    const RET: usize = offset_of!(RawEvent, ret) / size_of::<u64>();
+    const FLAGS: usize = offset_of!(RawEvent, flags) / size_of::<u64>();
     let from = (&raw const *from).cast::<u64>();
     for at in 0..WORDS {
-        // SAFETY: both are as long as an event, aligned for its first word, and any bits are a word.
-        unsafe { to.cast::<u64>().add(at).write_volatile(from.add(at).read_volatile()) };
+        // SAFETY: it is as long as an event, aligned for its first word, and any bits are a word.
+        let word = || unsafe { from.add(at).read_volatile() };
+        let word = match (at, returned) {
+            (EXIT_NS, Some(returned)) => returned.exit_ns,
+            (RET, Some(returned)) => returned.ret.cast_unsigned(),
+            (FLAGS, Some(_)) => word() | RETURNED_WORD,
+            _ => word(),
+        };
+        // SAFETY: as above.
+        unsafe { to.cast::<u64>().add(at).write_volatile(word) };
     }
 }
+
+/// [`flag::RETURNED`] where it lies in its word: the flags are the upper half.
+const RETURNED_WORD: u64 = (flag::RETURNED as u64) << 32;
+const _: () = assert!(offset_of!(RawEvent, flags) % size_of::<u64>() == 4);
 
 /// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and
 /// what is counted from a trampoline is counted by a program that the kernel keeps on its CPU (`migrate_disable`),

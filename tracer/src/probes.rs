@@ -45,6 +45,15 @@ pub struct Ring {
     pub size: BufferSize,
 }
 
+/// What the programs are told of this machine and this run.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Where a task has its name, if that is known.
+    pub comm_at: Option<u32>,
+    /// The thread whose first call will be by `int 0x80`, if there is one.
+    pub teacher: Option<u32>,
+}
+
 /// The loaded object with what of it is attached.
 #[derive(Debug)]
 pub struct Probes {
@@ -55,8 +64,8 @@ pub struct Probes {
 
 impl Probes {
     /// Loads the object with `filter` and a ring buffer of `size`.
-    pub fn load(object: &[u8], filter: &Filter, size: BufferSize) -> Result<(Self, Ring)> {
-        let mut ebpf = load_object(object, filter, size)?;
+    pub fn load(object: &[u8], filter: &Filter, size: BufferSize, known: Known) -> Result<(Self, Ring)> {
+        let mut ebpf = load_object(object, filter, size, known)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
         let probes = Self { ebpf, follows: filter.command.is_some(), attached: None };
@@ -140,7 +149,8 @@ impl Probes {
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.
-fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf> {
+fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known) -> Result<Ebpf> {
+    let (comm_at, teacher) = (known.comm_at.unwrap_or(0), known.teacher.unwrap_or(0));
     let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
@@ -158,6 +168,8 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize) -> Result<Ebpf>
         .override_global("FILTER_PIDS", &by_pid, true)
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
+        .override_global("COMM_AT", &comm_at, true)
+        .override_global("TEACHER", &teacher, true)
         .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
         .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
         .map_max_entries("EVENTS", size.bytes())
