@@ -48,7 +48,8 @@ pub struct RawEvent {
     /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the call returned 0, this
     /// was written to `*otmr`, cut to 32 bits.
     pub old: Itimerspec64,
-    /// Negative errno of the entry probe's failed read of a half of `*utmr`, else 0.
+    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where `utmr` is null or both
+    /// halves were read.
     pub utmr_entry_err: i32,
     /// Fills the structure up to a multiple of 8 bytes.
     pub unused: u32,
@@ -84,7 +85,7 @@ pub mod flag {
     pub const RESULT_LOST: u32 = 1 << 4;
     /// The value of `utmr_entry` holds what was read.
     pub const VALUE_READ: u32 = 1 << 5;
-    /// `old` holds what the kernel was about to write.
+    /// `old` holds what the kernel was about to write, unless `otmr` is null.
     pub const OLD: u32 = 1 << 6;
     /// The call came by `int $0x80`.
     pub const INT80: u32 = 1 << 7;

@@ -57,10 +57,9 @@ pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
     let Some(event) = first_in_flight() else { return };
     // SAFETY: said by the caller.
     event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
-    event.flags |= flag::USED;
-    if ret == 0 && event.otmr != 0 {
+    if ret == 0 {
         // SAFETY: said by the caller.
         event.old = unsafe { *(old as *const Itimerspec64) };
-        event.flags |= flag::OLD;
     }
+    event.flags |= if ret == 0 { flag::USED | flag::OLD } else { flag::USED };
 }

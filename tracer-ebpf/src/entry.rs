@@ -20,41 +20,41 @@ const USER_CS: u16 = 0x33;
 #[inline(always)]
 pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     let ids = bpf_get_current_pid_tgid();
-    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
-    if !filter::wants_thread(pid, tid) {
+    let filtered = filter::any();
+    if filtered && !filter::wants_thread(ids) {
         return;
     }
-    let Some(event) = claim(tid) else { return count(Counter::LostInFlight) };
+    let Some(event) = claim(ids as u32) else { return count(Counter::LostInFlight) };
     report_lost_result(event);
+    // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
+    // own copies tell stays what the thread's last call left there, and counts only with its flag. Helpers come first, so
+    // that registers need not be put by while they run.
+    event.set_ids(ids);
     comm::read(&mut event.comm);
-    if !filter::wants_comm(&event.comm) {
+    if filtered && !filter::wants_comm(&event.comm) {
         return;
     }
-    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
-    // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
-    // own copies tell stays what the thread's last call left there, and counts only with its flag.
-    event.set_ids(ids);
     // SAFETY: the helper only reads the CPU's number.
     event.cpu = unsafe { bpf_get_smp_processor_id() };
+    // SAFETY: the helper only reads the clock.
+    event.entry_ns = unsafe { bpf_ktime_get_ns() };
+    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
     event.ufd = registers.ufd;
     event.settime_flags = registers.settime_flags;
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
-    event.utmr_entry_err = 0;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
-    // SAFETY: the helper only reads the clock.
-    event.entry_ns = unsafe { bpf_ktime_get_ns() };
-    event.flags = flag::IN_FLIGHT | registers.entry_path | caller | read_new_setting(event);
+    event.flags = flag::IN_FLIGHT | registers.entry_path | caller | read_new_setting(event, registers.utmr);
 }
 
 /// Reads `*utmr`, without faulting a page in: what is not resident gives an error, and the kernel's own copy
 /// may still succeed. Returns the flags of the halves that were read.
 #[inline(always)]
-fn read_new_setting(event: &mut RawEvent) -> u32 {
-    if event.utmr == 0 {
+fn read_new_setting(event: &mut RawEvent, utmr: u32) -> u32 {
+    if utmr == 0 {
         return 0;
     }
-    let from = event.utmr as usize as *const u8;
+    let from = utmr as usize as *const u8;
     // On the stack first: the kernel looks at a destination before it copies (`__check_object_size`,
     // `mm/usercopy.c`), and is done sooner with one that lies there.
     let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use settime32_abi::event::{Counter, RawEvent, flag};
 
-use crate::maps::{Returned, count, in_flight, release, submit};
+use crate::maps::{Returned, count, own_slot, release, shared_slot, submit};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
@@ -14,17 +14,29 @@ const EFAULT: i64 = -14;
 #[inline(always)]
 pub(crate) fn leave(ret: i64) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(event) = in_flight(tid) else { return };
-    let flags = event.flags;
-    event.flags = flags & !flag::IN_FLIGHT;
-    if is_complete(event, flags, ret) {
-        // SAFETY: the helper only reads the clock.
-        let exit_ns = unsafe { bpf_ktime_get_ns() };
-        submit(event, Some(Returned { exit_ns, ret }));
-    } else {
-        count(Counter::LostInFlight);
+    // Apart, since only room of the other kind has to be given back.
+    if let Some(slot) = own_slot(tid) {
+        return finish(slot, ret);
     }
+    let Some(slot) = shared_slot(tid) else { return };
+    finish(slot, ret);
     release(tid);
+}
+
+#[inline(always)]
+fn finish(event: &mut RawEvent, ret: i64) {
+    let flags = event.flags;
+    if flags & flag::IN_FLIGHT == 0 {
+        return;
+    }
+    // The one is set and the other is not.
+    event.flags = flags ^ (flag::IN_FLIGHT | flag::RETURNED);
+    if !is_complete(event, flags, ret) {
+        return count(Counter::LostInFlight);
+    }
+    // SAFETY: the helper only reads the clock.
+    let exit_ns = unsafe { bpf_ktime_get_ns() };
+    submit(event, Some(Returned { exit_ns, ret }));
 }
 
 /// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy

@@ -10,6 +10,10 @@ use settime32_abi::event::COMM_LEN;
 
 use crate::follow;
 
+/// 1 when any of the others is. With one look at it, a tracer without filters is spared a look at each.
+#[unsafe(no_mangle)]
+static FILTER_ANY: Global<u32> = Global::new(0);
+
 /// 1 when only the processes of [`PIDS`] are wanted (and those of a followed command, if any).
 #[unsafe(no_mangle)]
 static FILTER_PIDS: Global<u32> = Global::new(0);
@@ -26,9 +30,16 @@ static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
 #[map]
 static COMMS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(1, 0);
 
-/// Whether calls of this thread are wanted, as far as its ids tell.
+/// Whether there is any filter; without one, everything is wanted.
 #[inline(always)]
-pub(crate) fn wants_thread(pid: u32, tid: u32) -> bool {
+pub(crate) fn any() -> bool {
+    FILTER_ANY.load() != 0
+}
+
+/// Whether calls of this thread are wanted, as far as its ids (`bpf_get_current_pid_tgid`) tell.
+#[inline(always)]
+pub(crate) fn wants_thread(ids: u64) -> bool {
+    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     let by_pid = FILTER_PIDS.load() != 0;
     let by_command = follow::enabled();
     if !by_pid && !by_command {

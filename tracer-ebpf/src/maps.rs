@@ -58,22 +58,32 @@ pub(crate) fn in_flight(tid: u32) -> Option<&'static mut RawEvent> {
 
 #[inline(always)]
 fn slot(tid: u32) -> Option<&'static mut RawEvent> {
-    let slot = match SLOTS.get_ptr_mut(tid) {
+    own_slot(tid).or_else(|| shared_slot(tid))
+}
+
+/// A thread's entry in the array; `None` for ids beyond it.
+#[inline(always)]
+pub(crate) fn own_slot(tid: u32) -> Option<&'static mut RawEvent> {
+    // SAFETY: the entry is this thread's own: no other one writes it. No program keeps it beyond its end, and none looks
+    // it up again while it holds it.
+    SLOTS.get_ptr_mut(tid).map(|slot| unsafe { &mut *slot })
+}
+
+/// The entry of a thread whose id is beyond the array.
+#[inline(always)]
+pub(crate) fn shared_slot(tid: u32) -> Option<&'static mut RawEvent> {
+    let slot = match THREADS.get_ptr_mut(tid) {
         Some(slot) => slot,
-        None => match THREADS.get_ptr_mut(tid) {
-            Some(slot) => slot,
-            None => OVERFLOW.get_ptr_mut(tid)?,
-        },
+        None => OVERFLOW.get_ptr_mut(tid)?,
     };
-    // SAFETY: the entry is this thread's own: no other one writes it, and nothing else removes it while the thread is
-    // here. No program keeps it beyond its end, and none looks it up again while it holds it.
+    // SAFETY: as above, and nothing else removes it while the thread is here.
     Some(unsafe { &mut *slot })
 }
 
-/// Gives the room of a thread's finished call back, where it is scarce.
+/// Gives the room of a finished call back that was a [`shared_slot`], where it is scarce.
 #[inline(always)]
 pub(crate) fn release(tid: u32) {
-    if tid >= SLOTS_LEN && THREADS.get_ptr(tid).is_none() {
+    if THREADS.get_ptr(tid).is_none() {
         // The entry was there a moment ago.
         _ = OVERFLOW.remove(tid);
     }
@@ -120,7 +130,6 @@ fn copy_words(to: *mut RawEvent, from: &RawEvent, returned: Option<Returned>) {
     const _: () = assert!(size_of::<RawEvent>().is_multiple_of(size_of::<u64>()));
     const EXIT_NS: usize = offset_of!(RawEvent, exit_ns) / size_of::<u64>();
     const RET: usize = offset_of!(RawEvent, ret) / size_of::<u64>();
-    const FLAGS: usize = offset_of!(RawEvent, flags) / size_of::<u64>();
     let from = (&raw const *from).cast::<u64>();
     for at in 0..WORDS {
         // SAFETY: it is as long as an event, aligned for its first word, and any bits are a word.
@@ -128,17 +137,12 @@ fn copy_words(to: *mut RawEvent, from: &RawEvent, returned: Option<Returned>) {
         let word = match (at, returned) {
             (EXIT_NS, Some(returned)) => returned.exit_ns,
             (RET, Some(returned)) => returned.ret.cast_unsigned(),
-            (FLAGS, Some(_)) => word() | RETURNED_WORD,
             _ => word(),
         };
         // SAFETY: as above.
         unsafe { to.cast::<u64>().add(at).write_volatile(word) };
     }
 }
-
-/// [`flag::RETURNED`] where it lies in its word: the flags are the upper half.
-const RETURNED_WORD: u64 = (flag::RETURNED as u64) << 32;
-const _: () = assert!(offset_of!(RawEvent, flags) % size_of::<u64>() == 4);
 
 /// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and
 /// what is counted from a trampoline is counted by a program that the kernel keeps on its CPU (`migrate_disable`),

@@ -9,7 +9,7 @@ use settime32_abi::output::{EntryPath, Halves};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
-    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used,
+    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
 };
 
 /// Appends the line of one call.
@@ -48,7 +48,7 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
 fn new_setting(line: &mut Vec<u8>, raw: &RawEvent) {
     number_or_null(line, br#","utmr":"#, (raw.utmr != 0).then_some(raw.utmr));
     halves(line, br#","utmr_entry":"#, utmr_entry(raw));
-    errno(line, br#","utmr_entry_errno":"#, -raw.utmr_entry_err);
+    errno(line, br#","utmr_entry_errno":"#, -utmr_entry_err(raw));
     setting(line, br#","utmr_used":"#, utmr_used(raw));
     line.extend_from_slice(if toctou(raw) { br#","toctou":true"# } else { br#","toctou":false"# });
 }

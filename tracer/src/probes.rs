@@ -155,6 +155,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known) -
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
     let follow = u32::from(filter.command.is_some());
+    let any = by_pid | by_comm | follow;
     let (child_pid_at, old_pid_at) = match filter.command {
         Some(_) => (
             tracepoint::field_offset(root, "sched", "sched_process_fork", "child_pid")?,
@@ -165,6 +166,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known) -
     let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("FILTER_ANY", &any, true)
         .override_global("FILTER_PIDS", &by_pid, true)
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
