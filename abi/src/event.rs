@@ -29,8 +29,11 @@ pub struct RawEvent {
     pub tid: u32,
     /// Thread group id, the pid that user space knows.
     pub pid: u32,
-    /// CPU of the entry.
-    pub cpu: u32,
+    /// CPU of the entry; the kernel knows of 8,192 at most (`CONFIG_NR_CPUS`).
+    pub cpu: u16,
+    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where `utmr` is null or both
+    /// halves were read.
+    pub utmr_entry_err: i16,
     /// Facts about the fields; see [`flag`].
     pub flags: u32,
     /// Low 32 bits of `bx`.
@@ -48,16 +51,11 @@ pub struct RawEvent {
     /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the call returned 0, this
     /// was written to `*otmr`, cut to 32 bits.
     pub old: Itimerspec64,
-    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where `utmr` is null or both
-    /// halves were read.
-    pub utmr_entry_err: i32,
-    /// Fills the structure up to a multiple of 8 bytes.
-    pub unused: u32,
     /// Name of the thread at entry, NUL-padded.
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 144);
+const _: () = assert!(size_of::<RawEvent>() == 136);
 const _: () = assert!(offset_of!(RawEvent, comm).is_multiple_of(8));
 const _: () = assert!(offset_of!(RawEvent, tid).is_multiple_of(8) && offset_of!(RawEvent, pid) == offset_of!(RawEvent, tid) + 4);
 
@@ -67,6 +65,13 @@ impl RawEvent {
     pub fn set_ids(&mut self, pid_tgid: u64) {
         // SAFETY: the two fields are the two halves of an aligned word, which is asserted above.
         unsafe { (&raw mut *self).byte_add(offset_of!(Self, tid)).cast::<u64>().write(pid_tgid) };
+    }
+
+    /// The name in words.
+    #[inline(always)]
+    pub fn comm_words(&mut self) -> &mut [u64; COMM_LEN / size_of::<u64>()] {
+        // SAFETY: it lies in an event at a multiple of 8, which is asserted above, and any bytes are a word.
+        unsafe { &mut *(&raw mut self.comm).cast() }
     }
 }
 

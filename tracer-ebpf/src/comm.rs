@@ -9,21 +9,28 @@ use settime32_abi::event::COMM_LEN;
 #[unsafe(no_mangle)]
 static COMM_AT: Global<u32> = Global::new(0);
 
+/// A name in words.
+pub(crate) type Words = [u64; COMM_LEN / size_of::<u64>()];
+
 /// From the task itself, which the verifier lets one follow: the helper that copies the name looks for its end first and
 /// is the most expensive part of an entry. Either way a name that another thread changes meanwhile may be half of each.
 #[inline(always)]
-pub(crate) fn read(comm: &mut [u8; COMM_LEN]) {
+pub(crate) fn read(comm: &mut Words) {
     let at = COMM_AT.load();
     if at == 0 {
-        // SAFETY: the helper writes the length that it is given, which is that of the array.
-        unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
-        return;
+        return read_by_helper(comm);
     }
     // SAFETY: the offset is that of the member in this kernel's description of its types, of which the verifier makes sure.
     let name = unsafe { bpf_get_current_task_btf().byte_add(at as usize).cast::<u64>() };
-    let to = comm.as_mut_ptr().cast::<u64>();
-    for word in 0..COMM_LEN / size_of::<u64>() {
-        // SAFETY: as above; the array is as long, and lies in an event at a multiple of 8. Volatile keeps it in words.
-        unsafe { to.add(word).write_volatile(name.add(word).read_volatile()) };
+    for (at, word) in comm.iter_mut().enumerate() {
+        // SAFETY: as above. Volatile keeps it in words.
+        *word = unsafe { name.add(at).read_volatile() };
     }
+}
+
+#[cold]
+#[inline(never)]
+fn read_by_helper(comm: &mut Words) {
+    // SAFETY: the helper writes the length that it is given, which is that of the array.
+    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
 }

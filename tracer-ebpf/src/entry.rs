@@ -20,8 +20,7 @@ const USER_CS: u16 = 0x33;
 #[inline(always)]
 pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     let ids = bpf_get_current_pid_tgid();
-    let filtered = filter::any();
-    if filtered && !filter::wants_thread(ids) {
+    if filter::any() && !filter::wants(ids) {
         return;
     }
     let Some(event) = claim(ids as u32) else { return count(Counter::LostInFlight) };
@@ -30,12 +29,9 @@ pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     // own copies tell stays what the thread's last call left there, and counts only with its flag. Helpers come first, so
     // that registers need not be put by while they run.
     event.set_ids(ids);
-    comm::read(&mut event.comm);
-    if filtered && !filter::wants_comm(&event.comm) {
-        return;
-    }
+    comm::read(event.comm_words());
     // SAFETY: the helper only reads the CPU's number.
-    event.cpu = unsafe { bpf_get_smp_processor_id() };
+    event.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
     // SAFETY: the helper only reads the clock.
     event.entry_ns = unsafe { bpf_ktime_get_ns() };
     let Some(registers) = registers() else { return count(Counter::LostInFlight) };
@@ -64,11 +60,17 @@ fn read_new_setting(event: &mut RawEvent, utmr: u32) -> u32 {
         event.utmr_entry = bytemuck::cast(unsafe { both.assume_init() });
         return flag::INTERVAL_READ | flag::VALUE_READ;
     }
-    // As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
-    // beyond 4 GiB, in memory that only a 64-bit process has.
+    read_halves(event, from)
+}
+
+/// As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
+/// beyond 4 GiB, in memory that only a 64-bit process has.
+#[cold]
+#[inline(never)]
+fn read_halves(event: &mut RawEvent, from: *const u8) -> u32 {
     let interval = read_half(&mut event.utmr_entry.it_interval, from);
     let value = read_half(&mut event.utmr_entry.it_value, from.wrapping_add(size_of::<OldTimespec32>()));
-    event.utmr_entry_err = if interval == 0 { value } else { interval };
+    event.utmr_entry_err = (if interval == 0 { value } else { interval }) as i16;
     (if interval == 0 { flag::INTERVAL_READ } else { 0 }) | (if value == 0 { flag::VALUE_READ } else { 0 })
 }
 

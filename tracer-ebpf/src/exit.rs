@@ -1,10 +1,9 @@
 //! A call returns: its result, and the whole handed to user space.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use settime32_abi::event::{Counter, RawEvent, flag};
 
-use crate::maps::{Returned, count, own_slot, release, shared_slot, submit};
+use crate::maps::{Returned, count, current_shared_slot, current_tid, own_slot, release, submit};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
@@ -13,27 +12,37 @@ const EFAULT: i64 = -14;
 /// counted at its entry.
 #[inline(always)]
 pub(crate) fn leave(ret: i64) {
-    let tid = bpf_get_current_pid_tgid() as u32;
-    // Apart, since only room of the other kind has to be given back.
-    if let Some(slot) = own_slot(tid) {
-        return finish(slot, ret);
+    match own_slot(current_tid()) {
+        Some(event) => finish(event, ret),
+        None => leave_shared(ret),
     }
-    let Some(slot) = shared_slot(tid) else { return };
-    finish(slot, ret);
-    release(tid);
+}
+
+/// Apart, since only room of this kind has to be given back.
+#[cold]
+#[inline(never)]
+fn leave_shared(ret: i64) {
+    let Some(event) = current_shared_slot() else { return };
+    finish(event, ret);
+    release(current_tid());
 }
 
 #[inline(always)]
 fn finish(event: &mut RawEvent, ret: i64) {
     let flags = event.flags;
-    if flags & flag::IN_FLIGHT == 0 {
-        return;
+    // The usual case first, by one look at the flags.
+    let usual = flag::IN_FLIGHT | flag::USED | flag::OLD;
+    if ret != 0 || flags & usual != usual {
+        if flags & flag::IN_FLIGHT == 0 {
+            return;
+        }
+        if !is_complete(event, flags, ret) {
+            event.flags = flags & !flag::IN_FLIGHT;
+            return count(Counter::LostInFlight);
+        }
     }
     // The one is set and the other is not.
     event.flags = flags ^ (flag::IN_FLIGHT | flag::RETURNED);
-    if !is_complete(event, flags, ret) {
-        return count(Counter::LostInFlight);
-    }
     // SAFETY: the helper only reads the clock.
     let exit_ns = unsafe { bpf_ktime_get_ns() };
     submit(event, Some(Returned { exit_ns, ret }));
@@ -43,10 +52,8 @@ fn finish(event: &mut RawEvent, ret: i64) {
 /// with another call on the same CPU. An event that lacks a fact must not look as if there had been none.
 #[inline(always)]
 fn is_complete(event: &RawEvent, flags: u32, ret: i64) -> bool {
-    if ret == 0 {
-        let seen = flag::USED | flag::OLD;
-        return flags & seen == seen || flags & flag::USED != 0 && event.otmr == 0;
-    }
     // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
-    flags & flag::USED != 0 || ret == EFAULT
+    let used = flags & flag::USED != 0 || ret == EFAULT;
+    let old = flags & flag::OLD != 0 || ret != 0 || event.otmr == 0;
+    used && old
 }

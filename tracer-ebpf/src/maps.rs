@@ -2,6 +2,7 @@
 
 use core::mem::offset_of;
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use bytemuck::Zeroable;
@@ -40,25 +41,42 @@ static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 /// The slot of a thread, for its next call; `None` when there is no room for another thread.
 #[inline(always)]
 pub(crate) fn claim(tid: u32) -> Option<&'static mut RawEvent> {
-    if let Some(slot) = slot(tid) {
+    if let Some(slot) = own_slot(tid) {
         return Some(slot);
     }
-    let empty = RawEvent::zeroed();
-    if THREADS.insert(tid, empty, ANY).is_err() && OVERFLOW.insert(tid, empty, ANY).is_err() {
+    if !make_shared_slot(tid) {
         return None;
     }
-    slot(tid)
+    shared_slot(tid)
 }
 
-/// The call of a thread that is in flight, if any and if it is wanted.
+/// Sees to it that there is a [`shared_slot`]. A function of its own, as all that is not on the usual way through a
+/// program: in line, it would have the compiler put registers by at the program's begin.
+#[cold]
+#[inline(never)]
+fn make_shared_slot(tid: u32) -> bool {
+    if shared_slot(tid).is_some() {
+        return true;
+    }
+    let empty = RawEvent::zeroed();
+    THREADS.insert(tid, empty, ANY).is_ok() || OVERFLOW.insert(tid, empty, ANY).is_ok()
+}
+
+/// The current thread's last call, which may be in flight.
 #[inline(always)]
-pub(crate) fn in_flight(tid: u32) -> Option<&'static mut RawEvent> {
-    slot(tid).filter(|event| event.flags & flag::IN_FLIGHT != 0)
+pub(crate) fn current_slot() -> Option<&'static mut RawEvent> {
+    own_slot(current_tid()).or_else(current_shared_slot)
+}
+
+/// A [`shared_slot`] of the current thread. Its id is asked for once more, so that none has to be kept for this.
+#[inline(always)]
+pub(crate) fn current_shared_slot() -> Option<&'static mut RawEvent> {
+    shared_slot(current_tid())
 }
 
 #[inline(always)]
-fn slot(tid: u32) -> Option<&'static mut RawEvent> {
-    own_slot(tid).or_else(|| shared_slot(tid))
+pub(crate) fn current_tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
 }
 
 /// A thread's entry in the array; `None` for ids beyond it.
@@ -93,9 +111,14 @@ pub(crate) fn release(tid: u32) {
 /// far as it is known.
 #[inline(always)]
 pub(crate) fn report_lost_result(earlier: &mut RawEvent) {
-    if earlier.flags & flag::IN_FLIGHT == 0 {
-        return;
+    if earlier.flags & flag::IN_FLIGHT != 0 {
+        report_in_flight(earlier);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn report_in_flight(earlier: &mut RawEvent) {
     earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
     if submit(earlier, None) {
         count(Counter::LostResult);
@@ -147,7 +170,8 @@ fn copy_words(to: *mut RawEvent, from: &RawEvent, returned: Option<Returned>) {
 /// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and
 /// what is counted from a trampoline is counted by a program that the kernel keeps on its CPU (`migrate_disable`),
 /// where another thread's count could be lost in between only on a preemptible kernel.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 pub(crate) fn count(counter: Counter) {
     if let Some(slot) = LOSSES.get_ptr_mut(counter as u32) {
         // SAFETY: the kernel checked the index, and the slot is this CPU's own.

@@ -43,7 +43,7 @@ pub fn utmr_entry(raw: &RawEvent) -> Option<Halves> {
 /// The negative errno of a half that could not be read at entry; 0 where there is none.
 pub const fn utmr_entry_err(raw: &RawEvent) -> i32 {
     let failed = raw.utmr != 0 && !(has(raw, flag::INTERVAL_READ) && has(raw, flag::VALUE_READ));
-    if failed { raw.utmr_entry_err } else { 0 }
+    if failed { raw.utmr_entry_err as i32 } else { 0 }
 }
 
 /// What the kernel copied from `*utmr`.
@@ -153,7 +153,7 @@ pub mod reference {
             pid: raw.pid,
             tid: raw.tid,
             comm: comm(&raw.comm),
-            cpu: raw.cpu,
+            cpu: raw.cpu.into(),
             abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
             entry_path: entry_path(raw),
             ufd: raw.ufd,
