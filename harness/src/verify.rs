@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, BootOptions, Choice, Cpu, Deadline, GuestTime, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
@@ -251,7 +251,10 @@ impl Setup {
     }
 
     fn session(&self, vm: Vm, deadline: Deadline) -> Session {
-        let config = oracle::Config { cpus: vm.cpus, comm: Some(WORKLOAD_COMM.into()), ..oracle::Config::default() };
+        // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
+        let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Accelerator::Tcg;
+        let comm = Some(WORKLOAD_COMM.into());
+        let config = oracle::Config { cpus: vm.cpus, comm, entry_path_needed, ..oracle::Config::default() };
         let options = SessionOptions { tracer: self.tracer_command(), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }

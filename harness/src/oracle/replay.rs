@@ -9,6 +9,7 @@ use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Plan, Process, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
 
+use super::Config;
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
 use super::finding::{Difference, Finding, Findings, Kind, Place};
 use super::seen::{Fields, Name, Names, Seen, WHOLE, describe, differences};
@@ -95,6 +96,7 @@ pub(super) struct Replay {
     parent: u32,
     comm: Name,
     cpus: u32,
+    entry_path_needed: bool,
     threads: HashMap<u32, Thread>,
     model: Model,
     descriptors: Descriptors,
@@ -113,7 +115,8 @@ pub(super) struct Replay {
 
 impl Replay {
     /// `None` when the journal has not as many records as the plan has calls, which was reported.
-    pub(super) fn new(index: u64, plan: Plan, journal: Journal, cpus: u32, comm: Option<&str>, report: &mut Report) -> Option<Self> {
+    pub(super) fn new(index: u64, plan: Plan, journal: Journal, config: &Config, report: &mut Report) -> Option<Self> {
+        let comm = config.comm.as_deref();
         let place = Place { plan: Some(index), ..Place::default() };
         report.findings.calls += plan.calls() as u64;
         report.findings.tally(index).calls += plan.calls() as u64;
@@ -148,7 +151,8 @@ impl Replay {
             steps,
             parent,
             comm,
-            cpus,
+            cpus: config.cpus,
+            entry_path_needed: config.entry_path_needed,
             threads,
             model,
             descriptors,
@@ -309,6 +313,7 @@ impl Replay {
             ufd: record.ufd,
             flags: record.flags,
             entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),
+            entry_path_needed: self.entry_path_needed,
             utmr,
             utmr_entry: utmr.and_then(|_| resident(&workload::from_bytes(&record.utmr_before), halves)),
             utmr_entry_errno: (halves != [true; 2]).then(|| Names::of_errno(Some("EFAULT"))),
