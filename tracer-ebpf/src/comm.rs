@@ -28,7 +28,6 @@ pub(crate) fn read(comm: &mut Words) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn read_by_helper(comm: &mut Words) {
     // SAFETY: the helper writes the length that it is given, which is that of the array.

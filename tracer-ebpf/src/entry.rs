@@ -65,7 +65,6 @@ fn read_new_setting(event: &mut RawEvent, utmr: u32) -> u32 {
 
 /// As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
 /// beyond 4 GiB, in memory that only a 64-bit process has.
-#[cold]
 #[inline(never)]
 fn read_halves(event: &mut RawEvent, from: *const u8) -> u32 {
     let interval = read_half(&mut event.utmr_entry.it_interval, from);

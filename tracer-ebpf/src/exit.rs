@@ -19,7 +19,6 @@ pub(crate) fn leave(ret: i64) {
 }
 
 /// Apart, since only room of this kind has to be given back.
-#[cold]
 #[inline(never)]
 fn leave_shared(ret: i64) {
     let Some(event) = current_shared_slot() else { return };

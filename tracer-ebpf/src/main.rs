@@ -1,6 +1,9 @@
 //! The probes of settime32-tracer, in the kernel: which program runs where. What each does is in its module;
 //! nothing here formats, decides on output or knows of user space beyond the maps.
 //!
+//! What a program rarely does is a function of its own (`#[inline(never)]`), but none is `#[cold]`: the compiler puts those
+//! into a section apart, and aya takes two functions at the same offset of two sections for one.
+//!
 //! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so that
 //! `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]

@@ -52,7 +52,6 @@ pub(crate) fn claim(tid: u32) -> Option<&'static mut RawEvent> {
 
 /// Sees to it that there is a [`shared_slot`]. A function of its own, as all that is not on the usual way through a
 /// program: in line, it would have the compiler put registers by at the program's begin.
-#[cold]
 #[inline(never)]
 fn make_shared_slot(tid: u32) -> bool {
     if shared_slot(tid).is_some() {
@@ -116,7 +115,6 @@ pub(crate) fn report_lost_result(earlier: &mut RawEvent) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn report_in_flight(earlier: &mut RawEvent) {
     earlier.flags = earlier.flags & !flag::IN_FLIGHT | flag::RESULT_LOST;
@@ -170,7 +168,6 @@ fn copy_words(to: *mut RawEvent, from: &RawEvent, returned: Option<Returned>) {
 /// Adds one. Nothing else writes this CPU's slot meanwhile: kprobes and tracepoints run with preemption off, and
 /// what is counted from a trampoline is counted by a program that the kernel keeps on its CPU (`migrate_disable`),
 /// where another thread's count could be lost in between only on a preemptible kernel.
-#[cold]
 #[inline(never)]
 pub(crate) fn count(counter: Counter) {
     if let Some(slot) = LOSSES.get_ptr_mut(counter as u32) {

@@ -218,3 +218,15 @@ fn fill_filters(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// aya (0.14) links functions by their offset alone, whatever section they are in: a call could end in another one.
+    #[test]
+    fn functions_of_the_object_are_in_one_section() {
+        let has = |name: &[u8]| OBJECT.windows(name.len()).any(|window| window == name);
+        assert!(!has(b"\0.text.") && (OBJECT.is_empty() || has(b"\0.text\0")));
+    }
+}
