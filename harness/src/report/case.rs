@@ -31,6 +31,8 @@ pub struct CaseReport {
     pub note: Option<String>,
     #[serde(skip)]
     may_lose: bool,
+    #[serde(skip)]
+    must_change: bool,
 }
 
 impl CaseReport {
@@ -47,6 +49,7 @@ impl CaseReport {
             verdict: Verdict::Inconclusive,
             note: Some("not run".into()),
             may_lose: case.may_lose,
+            must_change: case.must_change,
         };
         verify::cases(names).map(one).collect()
     }
@@ -69,6 +72,10 @@ impl CaseReport {
         let lost = tally.results_lost + tally.missing;
         self.verdict = if tally.mismatches > 0 {
             Verdict::Violation
+        } else if self.must_change && tally.toctou == 0 {
+            self.note = Some("no memory changed, so that this showed nothing".into());
+            self.verdict = Verdict::Inconclusive;
+            return;
         } else if (lost > 0 && !self.may_lose) || tally.checked + lost < self.calls || tally.checked == 0 {
             Verdict::Inconclusive
         } else {
@@ -148,6 +155,16 @@ mod tests {
             case.compared(3, &findings(3 * PLANS_PER_CASE, tally));
             assert_eq!(case.verdict, verdict, "{tally:?}");
         }
+    }
+
+    #[test]
+    fn a_change_of_memory_must_come_about() {
+        let mut case = one("threads/toctou-race");
+        let whole = Tally { calls: case.calls, checked: case.calls, ..Tally::default() };
+        case.ran(whole);
+        assert_eq!(case.verdict, Verdict::Inconclusive);
+        case.ran(Tally { toctou: 1, ..whole });
+        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Pass, Some("1 saw memory change, each flagged")));
     }
 
     #[test]
