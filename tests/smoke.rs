@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rstest::{fixture, rstest};
-use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, FdKind, Plan, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use settime32_harness::boot::Deadline;
 use settime32_harness::session::Session;
@@ -18,7 +18,7 @@ fn session() -> Session {
 #[rstest]
 fn one_call_is_captured_exactly(mut session: Session) {
     let new = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 }, it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 4 } };
-    let call = Call { slot: 0, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 };
+    let call = Call::plain(0, new);
     let plan = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)], ..Plan::default() };
     session.run_plan(0, plan).unwrap();
     session.stop_tracer().unwrap();

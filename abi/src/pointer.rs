@@ -144,5 +144,8 @@ mod tests {
     fn what_can_be_done_with_each_page() {
         let all = |can: fn(Page) -> bool| Page::UNATTENDED.iter().filter(|page| can(**page)).count();
         assert_eq!([all(Page::is_readable), all(Page::is_writable), all(Page::is_resident), all(Page::keeps_bytes)], [6, 5, 3, 4]);
+        // Who waits for a held page gets it in the end.
+        let of = |page: Page| [page.is_readable(), page.is_writable(), page.is_resident(), page.keeps_bytes()];
+        assert_eq!([of(Page::Held), of(Page::Withheld)], [[true, true, false, true], [false; 4]]);
     }
 }

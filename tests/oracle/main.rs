@@ -1,15 +1,19 @@
 //! The oracle on simulated runs: an exact tracer passes, and every altered event, journal and summary is caught, as
 //! one finding of the right kind. What real kernels do is for the tests in a virtual machine.
 
+mod cases;
+mod fields;
+mod lines;
 mod races;
 #[path = "../simulate/mod.rs"]
 mod simulate;
+mod workload;
 
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::journal::Record;
 use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
-use settime32_abi::plan::{Call, Ending, Entry, FdKind, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 use settime32_harness::generate::{self, catalogue};
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
@@ -96,15 +100,15 @@ proptest! {
     }
 
     #[test]
-    fn an_altered_field_is_seen(mut run in any_run(), at: prop::sample::Index, field in 0..FIELDS.len(), bit in 0u32..128) {
+    fn an_altered_field_is_seen(mut run in any_run(), at: prop::sample::Index, field in 0..fields::FIELDS.len(), bit in 0u32..128) {
         let at = at.index(run.events.len());
-        FIELDS[field].1(&mut run.events[at], bit);
+        fields::FIELDS[field].1(&mut run.events[at], bit);
         let findings = judge(&run);
         assert_one(&findings, Kind::Field)?;
         let found = &findings.first[0];
         prop_assert_eq!((found.place.plan, found.place.call), (Some(0), Some(at)), "{}", found);
         let named: Vec<&str> = found.differences.iter().map(|difference| difference.field).collect();
-        prop_assert_eq!(named, vec![FIELDS[field].0]);
+        prop_assert_eq!(named, vec![fields::FIELDS[field].0]);
     }
 
     #[test]
@@ -237,96 +241,6 @@ proptest! {
     }
 }
 
-/// An alteration of one field: its name and what does it, given a number of a bit.
-type Alteration = (&'static str, fn(&mut Event, u32));
-
-const FIELDS: [Alteration; 24] = [
-    ("event", |event, _| event.event = "timerfd_settime".into()),
-    ("exit_ns", |event, _| event.exit_ns = None),
-    ("pid", |event, bit| event.pid ^= 1 << (bit % 32)),
-    ("tid", |event, bit| event.tid ^= 1 << (bit % 32)),
-    ("comm", |event, bit| event.comm = flip_text(&event.comm, bit).into()),
-    // Bit 0 makes it the other CPU that the machine has.
-    ("cpu", |event, bit| event.cpu |= 2 << (bit % 31)),
-    ("abi", |event, _| event.abi = Abi::X86_64),
-    // Null is no alteration: not every kernel lets a tracer tell.
-    ("entry_path", |event, _| event.entry_path = Some(EntryPath::Fast)),
-    ("ufd", |event, bit| event.ufd ^= 1 << (bit % 32)),
-    ("flags", |event, bit| event.flags ^= 1 << (bit % 32)),
-    ("utmr", |event, bit| event.utmr = flip_pointer(event.utmr, bit)),
-    ("utmr_entry", |event, bit| event.utmr_entry = flip_halves(event.utmr_entry, bit)),
-    ("utmr_entry_errno", |event, _| event.utmr_entry_errno = Some("EFAULT".into())),
-    ("utmr_used", |event, bit| event.utmr_used = flip_setting(event.utmr_used, bit)),
-    ("toctou", |event, _| event.toctou = true),
-    ("otmr", |event, bit| event.otmr = flip_pointer(event.otmr, bit)),
-    ("old", |event, bit| event.old = flip_wide_setting(event.old, bit)),
-    ("old_truncated", |event, _| event.old_truncated = true),
-    ("otmr_written", |event, bit| event.otmr_written = flip_setting(event.otmr_written, bit)),
-    ("otmr_written_errno", |event, _| event.otmr_written_errno = Some("EFAULT".into())),
-    ("ret", |event, bit| event.ret = (bit != 127).then(|| event.ret.unwrap() ^ 1 << (bit % 64))),
-    ("errno", |event, bit| event.errno = flip_errno(event, bit)),
-    ("unfinished", |event, _| event.unfinished = true),
-    // With a result all the same.
-    ("result_lost", |event, _| event.result_lost = true),
-];
-
-fn flip_text(text: &str, bit: u32) -> String {
-    let at = bit as usize % text.len();
-    text.chars().enumerate().map(|(index, letter)| if index == at { (letter as u8 ^ 1 << (bit % 7)) as char } else { letter }).collect()
-}
-
-/// One bit of an address, null made an address, or an address made null.
-fn flip_pointer(pointer: Option<u32>, bit: u32) -> Option<u32> {
-    match pointer {
-        None => Some(if bit < 32 { 1 << bit } else { 0 }),
-        Some(address) if bit < 100 => Some(address ^ 1 << (bit % 32)),
-        Some(_) => None,
-    }
-}
-
-/// One bit of a structure; where there is none, one of zeros with one bit or none set.
-fn flip_setting(setting: Option<OldItimerspec32>, bit: u32) -> Option<OldItimerspec32> {
-    if setting.is_some() && bit == 127 {
-        return None;
-    }
-    let mut words: [i32; 4] = bytemuck::cast(setting.unwrap_or_default());
-    if setting.is_some() || bit < 120 {
-        words[bit as usize / 32] ^= 1 << (bit % 32);
-    }
-    Some(bytemuck::cast(words))
-}
-
-/// As [`flip_setting`], and now and then a half that is not there.
-fn flip_halves(halves: Option<Halves>, bit: u32) -> Option<Halves> {
-    match (halves, bit) {
-        (Some(halves), 120..124) => Some(Halves { it_interval: None, ..halves }),
-        (Some(halves), 124..127) => Some(Halves { it_value: None, ..halves }),
-        (Some(Halves { it_interval, it_value }), _) => {
-            let whole = OldItimerspec32 { it_interval: it_interval.unwrap(), it_value: it_value.unwrap() };
-            flip_setting(Some(whole), bit).map(Halves::from)
-        }
-        (None, _) => flip_setting(None, bit).map(Halves::from),
-    }
-}
-
-/// As [`flip_setting`], in the upper halves as well.
-fn flip_wide_setting(setting: Option<Itimerspec64>, bit: u32) -> Option<Itimerspec64> {
-    if setting.is_some() && bit == 127 {
-        return None;
-    }
-    let mut words: [i64; 4] = bytemuck::cast(setting.unwrap_or_default());
-    words[bit as usize / 32] ^= 1 << (bit * 2 % 64 + bit / 16 % 2);
-    Some(bytemuck::cast(words))
-}
-
-fn flip_errno(event: &Event, bit: u32) -> Option<std::borrow::Cow<'static, str>> {
-    match (&event.errno, bit % 2) {
-        (None, _) => Some("EINVAL".into()),
-        (Some(_), 0) => None,
-        (Some(errno), _) => Some(if errno == "EINVAL" { "EBADF" } else { "EINVAL" }.into()),
-    }
-}
-
 /// Whether the event of call `blamed` would be the one that is gone, but for its time.
 fn alike(gone: &Event, run: &Run, blamed: usize) -> bool {
     let record = &run.journal.records[blamed];
@@ -427,79 +341,6 @@ fn a_process_that_was_not_followed_is_inconclusive() {
     assert_eq!(Verdict::of(&findings, 1, Provoked::default()), Verdict::Inconclusive);
 }
 
-/// What a tracer can print besides good lines; each is one finding.
-#[rstest]
-#[case::garbage(b"garbage\n", Kind::Unparseable)]
-#[case::nothing(b"\n", Kind::Unparseable)]
-#[case::another_event(br#"{"event":"timerfd_settime","pid":1}"#, Kind::Unparseable)]
-#[case::cut_short(br#"{"event":"timerfd_settime32","entry_ns":1"#, Kind::Unparseable)]
-#[case::not_utf8(b"{\"event\":\"timerfd_settime32\",\"comm\":\"\xff\"}", Kind::Unparseable)]
-#[case::a_second_summary(
-    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unfinished":0}"#,
-    Kind::Summary
-)]
-fn a_line_of_another_kind_is_seen(#[case] line: &[u8], #[case] kind: Kind) {
-    let run = simulated(&generate::plan(1, 0, 20), 1);
-    let mut oracle = oracle();
-    run.events.iter().for_each(|event| oracle.event(event));
-    oracle.summary(summary_of(&run.events, 0));
-    oracle.line(line);
-    oracle.plan_done(0, run.plan, run.journal);
-    assert_one(&oracle.finish(), kind).unwrap();
-}
-
-#[rstest]
-#[case::reported(|summary: &mut Summary| summary.reported += 1)]
-#[case::unfinished(|summary: &mut Summary| summary.unfinished += 1)]
-#[case::result(|summary: &mut Summary| summary.lost.result += 1)]
-fn a_summary_that_contradicts_the_events_is_seen(#[case] alter: fn(&mut Summary)) {
-    let run = simulated(&generate::plan(1, 0, 20), 1);
-    let mut oracle = oracle();
-    run.events.iter().for_each(|event| oracle.event(event));
-    oracle.plan_done(0, run.plan, run.journal);
-    let mut summary = summary_of(&run.events, 0);
-    alter(&mut summary);
-    oracle.summary(summary);
-    assert_one(&oracle.finish(), Kind::Summary).unwrap();
-}
-
-#[test]
-fn a_summary_that_is_missing_or_not_last_is_seen() {
-    let run = simulated(&generate::plan(1, 0, 20), 1);
-    let mut silent = oracle();
-    run.events.iter().for_each(|event| silent.event(event));
-    silent.plan_done(0, run.plan.clone(), run.journal.clone());
-    assert_one(&silent.finish(), Kind::Summary).unwrap();
-
-    let mut early = oracle();
-    early.summary(summary_of(&run.events, 0));
-    run.events.iter().for_each(|event| early.event(event));
-    early.plan_done(0, run.plan, run.journal);
-    let findings = early.finish();
-    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (20, 20));
-}
-
-#[test]
-fn a_journal_of_another_length_is_one_finding() {
-    let mut run = simulated(&generate::plan(1, 0, 20), 1);
-    run.journal.records.pop();
-    let findings = judge(&run);
-    assert_one(&findings, Kind::WorkloadLied).unwrap();
-    assert_eq!((findings.checked, findings.calls), (0, 20));
-}
-
-#[rstest]
-#[case::pid(|run: &mut Run| run.journal.header.pid += 1)]
-#[case::comm(|run: &mut Run| run.journal.header.comm[0] = b'x')]
-#[case::clock_order(|run: &mut Run| run.journal.header.end.monotonic_after_ns = 0)]
-#[case::clock_runs_backwards(|run: &mut Run| run.journal.header.end.monotonic_before_ns += 1_000_000_000)]
-#[case::clock_set_forward(|run: &mut Run| run.journal.header.end.realtime_ns += 1_000_000_000)]
-fn a_header_that_cannot_be_is_one_finding(#[case] alter: fn(&mut Run)) {
-    let mut run = simulated(&dense_plan(2), 1);
-    alter(&mut run);
-    assert_one(&judge(&run), Kind::WorkloadLied).unwrap();
-}
-
 /// Plans whose events never come are given up before the end, so that memory stays bounded.
 #[test]
 fn a_plan_without_events_is_given_up() {
@@ -541,15 +382,7 @@ fn a_finding_reads_field_by_field() {
 
 /// Calls that differ in nothing but their time.
 fn calls_that_are_alike() -> Run {
-    let call = Call {
-        slot: 0,
-        flags: 0,
-        utmr: Pointer::Valid,
-        otmr: Pointer::Null,
-        new: OldItimerspec32::default(),
-        meanwhile: None,
-        entry: Entry::Int80,
-    };
+    let call = Call { otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
     let open = Step::Open { slot: 0, kind: FdKind::Number(-1) };
     simulated(&Plan { steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect(), ..Plan::default() }, 1)
 }
@@ -579,182 +412,4 @@ fn a_late_exit_is_one_finding() {
     let mut run = calls_that_are_alike();
     run.events[4].exit_ns = run.events[12].exit_ns;
     assert_one(&judge(&run), Kind::BadTimestamp).unwrap();
-}
-
-/// What an exact tracer prints about a call on plain memory.
-fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> Event {
-    let old = (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
-    event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
-}
-
-/// The workload does something else than the plan asks for, and an exact tracer reports that.
-#[rstest]
-#[case::flags(|run: &mut Run| run.journal.records[7].flags ^= 1)]
-#[case::no_utmr(|run: &mut Run| run.journal.records[7].utmr = 0)]
-#[case::no_otmr(|run: &mut Run| run.journal.records[7].otmr = 0x100)]
-#[case::overlap(|run: &mut Run| run.journal.records[8].otmr = run.journal.records[8].utmr - 12)]
-#[case::other_bytes(|run: &mut Run| run.journal.records[7].utmr_before[15] ^= 1)]
-#[case::another_number(|run: &mut Run| run.journal.records[7].ufd = -3)]
-#[case::another_descriptor(|run: &mut Run| run.journal.records[8].ufd += 1)]
-#[case::not_open(|run: &mut Run| run.journal.records[8].ufd = -1)]
-#[case::the_other_timer(|run: &mut Run| run.journal.records[9].ufd = run.journal.records[8].ufd)]
-#[case::no_fork(|run: &mut Run| run.journal.records.iter_mut().for_each(|record| {
-    (record.pid, record.tid) = (run.journal.header.pid, run.journal.header.pid);
-}))]
-fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
-    let number = Call {
-        slot: 0,
-        flags: 0,
-        utmr: Pointer::Valid,
-        otmr: Pointer::Null,
-        new: OldItimerspec32::default(),
-        meanwhile: None,
-        entry: Entry::Int80,
-    };
-    let timer = Call { slot: 1, otmr: Pointer::Valid, ..number };
-    let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
-    steps.extend((1..3).map(|slot| Step::Open { slot, kind: FdKind::Timer(settime32_abi::plan::Clock::Monotonic) }));
-    steps.extend(std::iter::repeat_n(Step::Call(number), 8));
-    steps.extend([Step::Call(timer), Step::Call(Call { slot: 2, ..timer }), Step::Call(timer), Step::Call(number)]);
-    steps.extend([Step::Fork { steps: 1, ending: Ending::Exit }, Step::Call(timer)]);
-    let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
-    lie(&mut run);
-    for (record, event) in run.journal.records.iter().zip(&mut run.events) {
-        *event = event_of(record, event.entry_ns, event.exit_ns.unwrap(), event.cpu);
-    }
-    let findings = judge(&run);
-    let lies = findings.count(Kind::WorkloadLied);
-    assert!((1..=2).contains(&lies) && findings.mismatches() == lies, "{}", words(&findings));
-}
-
-/// The calls on both sides of a fork are alike; those before it have no event, and the tracer said so.
-#[rstest]
-#[case(1)]
-#[case(3)]
-fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing: usize) {
-    let call = Call {
-        slot: 0,
-        flags: 0,
-        utmr: Pointer::Valid,
-        otmr: Pointer::Null,
-        new: OldItimerspec32::default(),
-        meanwhile: None,
-        entry: Entry::Int80,
-    };
-    let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
-    steps.extend(std::iter::repeat_n(Step::Call(call), 6));
-    steps.extend([
-        Step::Fork { steps: 2, ending: Ending::Exit },
-        Step::Call(call),
-        Step::Call(call),
-        Step::Call(call),
-        Step::Call(call),
-        Step::Call(call),
-    ]);
-    let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
-    run.events.drain(6 - missing..6);
-    let findings = judge_all(&[run], missing as u64);
-    assert_eq!((findings.mismatches(), findings.missing), (0, missing as u64), "{}", words(&findings));
-}
-
-/// The cases that consist of a plan.
-fn scripts() -> Vec<&'static str> {
-    catalogue::CASES.iter().filter(|case| matches!(case.does, catalogue::Does::Script(_))).map(|case| case.name).collect()
-}
-
-/// The only plan of a case.
-fn case_plan(name: &str, seed: u64) -> Plan {
-    catalogue::find(name).unwrap().plans(seed, 0).next().unwrap()
-}
-
-/// Every case of the catalogue, judged on a simulated kernel with and without a fault.
-fn judge_case(name: &str, bug: Option<Bug>) -> (Findings, u64) {
-    let plan = case_plan(name, 5);
-    let calls = plan.calls() as u64;
-    (judge(&Machine::new(5, bug).run(&plan)), calls)
-}
-
-#[test]
-fn an_exact_tracer_passes_every_case_of_the_catalogue() {
-    for case in scripts() {
-        let (findings, calls) = judge_case(case, None);
-        assert_eq!(findings.mismatches(), 0, "{case}: {}", words(&findings));
-        assert_clean(&findings, calls);
-    }
-}
-
-#[rstest]
-#[case("clocks/alarm-not-allowed", Bug::AlarmsForAll)]
-#[case("values/disarm-with-interval", Bug::AlarmForgetsExpiry)]
-#[case("pointers/otmr-partly-mapped", Bug::FaultDisarms)]
-#[case("values/disarm-with-interval", Bug::DisarmDropsInterval)]
-#[case("clocks/set", Bug::CanceledIsNotArmed)]
-#[case("clocks/set", Bug::CanceledWritesOld)]
-#[case("clocks/set", Bug::ClockSetUnnoticed)]
-#[case("fds/order-of-errors", Bug::DescriptorFirst)]
-#[case("values/bad-interval-of-a-disarm", Bug::DisarmIgnoresInterval)]
-#[case("pointers/otmr-partly-mapped", Bug::OldIsSwapped)]
-fn a_case_sees_the_kernel_that_it_is_there_for(#[case] name: &str, #[case] bug: Bug) {
-    let (findings, _) = judge_case(name, Some(bug));
-    assert!(findings.count(Kind::Model) > 0, "{name} does not see {bug:?}");
-}
-
-/// Of a write that was cut short the journal has only a part; the event's account of the rest must still be possible.
-#[test]
-fn an_old_setting_that_was_not_written_is_compared_all_the_same() {
-    let good = simulated(&case_plan("pointers/otmr-partly-mapped", 5), 5);
-    let cut_short = |event: &&Event| event.ret == Some(-14) && event.old.is_some();
-    assert!(good.events.iter().filter(cut_short).count() > 100);
-    let places = good.events.iter().enumerate().filter(|(_, event)| cut_short(event)).map(|(at, _)| at);
-    for at in places.step_by(5) {
-        for alter in [
-            (|old| Itimerspec64 { it_interval: old.it_value, ..old }) as fn(Itimerspec64) -> Itimerspec64,
-            |old| Itimerspec64 { it_value: old.it_interval, ..old },
-            |_| Itimerspec64::default(),
-        ] {
-            let mut run = good.clone();
-            run.events[at].old = run.events[at].old.map(alter);
-            assert_one(&judge(&run), Kind::Field).unwrap();
-        }
-    }
-    // One nanosecond is within what the model allows, but not what was written before the fault.
-    let mut told = 0;
-    for (at, record) in good.journal.records.iter().enumerate() {
-        if cut_short(&&good.events[at]) && record.otmr_there >> 12 & 1 == 1 && record.otmr_after[12] != record.otmr_before[12] {
-            let mut run = good.clone();
-            run.events[at].old.as_mut().unwrap().it_value.tv_nsec ^= 1;
-            assert_one(&judge(&run), Kind::Field).unwrap();
-            told += 1;
-        }
-    }
-    assert!(told >= 9, "{told} calls wrote that byte and not all");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-
-    /// As `an_altered_field_is_seen`, where memory is odd.
-    #[test]
-    fn an_altered_field_is_seen_in_every_case(case in prop::sample::select(scripts()), at: prop::sample::Index, how in 0..7) {
-        let mut run = simulated(&case_plan(case, 5), 5);
-        let at = at.index(run.events.len());
-        let event = &mut run.events[at];
-        let good = event.clone();
-        let other = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: -9, tv_nsec: -9 }, it_value: OldTimespec32 { tv_sec: -9, tv_nsec: -9 } };
-        match how {
-            // What a tracer says that takes what it could not read for zeros.
-            0 => event.utmr_entry = Some(event.utmr_entry.map_or(OldItimerspec32::default(), |halves| OldItimerspec32 {
-                it_interval: halves.it_interval.unwrap_or_default(),
-                it_value: halves.it_value.unwrap_or_default(),
-            }).into()),
-            1 => event.utmr_entry = None,
-            2 => event.utmr_used = if event.utmr_used.is_some() { None } else { Some(OldItimerspec32::default()) },
-            3 => event.old = if event.old.is_some() { None } else { Some(Itimerspec64::default()) },
-            4 => event.old = event.old.map(|_| other.into()),
-            5 => event.otmr_written = if event.otmr_written.is_some() { None } else { Some(OldItimerspec32::default()) },
-            _ => event.utmr_entry_errno = if event.utmr_entry_errno.is_some() { None } else { Some("EFAULT".into()) },
-        }
-        prop_assume!(*event != good);
-        assert_one(&judge(&run), Kind::Field)?;
-    }
 }

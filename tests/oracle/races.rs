@@ -1,6 +1,7 @@
 //! Where chance decides: threads, and memory that another thread writes. An exact tracer passes whatever chance did, and
 //! what cannot be is seen.
 
+use super::cases::case_plan;
 use super::*;
 
 /// A run of a case in which the dice fell so.

@@ -2,7 +2,7 @@
 
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use settime32_abi::plan::{Call, Clock, Ending, Entry, FdKind, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Ending, FdKind, Pointer, Step};
 use settime32_abi::timespec::OldItimerspec32;
 use sha2::{Digest, Sha256};
 
@@ -53,15 +53,7 @@ fn every_shrunk_plan_is_valid_and_no_longer() {
 #[test]
 fn a_failure_of_any_call_shrinks_to_the_simplest() {
     let smallest = shrink(|plan| plan.calls() > 0);
-    let call = Call {
-        slot: 0,
-        flags: 0,
-        utmr: Pointer::Valid,
-        otmr: Pointer::Null,
-        new: OldItimerspec32::default(),
-        meanwhile: None,
-        entry: Entry::Int80,
-    };
+    let call = Call { otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
     assert_eq!(smallest.steps, [Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)]);
 }
 

@@ -1,11 +1,11 @@
 //! The tracer's coming and going: under load, two at once, ended by signals.
 
-use settime32_abi::plan::{Clock, Plan, Step};
+use settime32_abi::plan::{Call, Clock, Plan, Step};
 
 use super::Outcome;
 use super::stand::{Done, SIGINT, SIGKILL, SIGTERM, Stand};
 use crate::failure::Failure;
-use crate::generate::catalogue::script::{Script, plain};
+use crate::generate::catalogue::script::Script;
 
 /// Times that a tracer starts and stops under load.
 const ROUNDS: usize = 2;
@@ -21,7 +21,7 @@ fn steady(name: &str, seed: u64, bursts: u32, pause: bool) -> Plan {
     script.timer(1, Clock::Monotonic);
     for _ in 0..bursts {
         for _ in 0..BURST {
-            let call = plain(0, script.valid());
+            let call = Call::plain(0, script.valid());
             script.call(call);
         }
         if pause {

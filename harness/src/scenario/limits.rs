@@ -1,11 +1,11 @@
 //! The tracer's options: a buffer that is too small, a filter.
 
-use settime32_abi::plan::{Clock, Plan, Step};
+use settime32_abi::plan::{Call, Clock, Plan, Step};
 
 use super::Outcome;
 use super::stand::{SIGCONT, SIGINT, SIGSTOP, Stand};
 use crate::failure::Failure;
-use crate::generate::catalogue::script::{Script, plain};
+use crate::generate::catalogue::script::Script;
 
 /// The smallest buffer that there is, a page of a few dozen events.
 const SMALLEST: &str = "4K";
@@ -40,7 +40,7 @@ pub(super) fn two_processes(seed: u64) -> Vec<Plan> {
         script.step(Step::Wait { slot: 1, timeout_ms: 300 });
         for _ in 0..100 {
             for _ in 0..10 {
-                let call = plain(0, script.valid());
+                let call = Call::plain(0, script.valid());
                 script.call(call);
             }
             script.step(Step::Wait { slot: 1, timeout_ms: 1 });

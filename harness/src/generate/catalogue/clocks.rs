@@ -3,7 +3,7 @@
 use settime32_abi::plan::{Call, Clock, Ending, FdKind, Pointer, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 const ALL: [Clock; 5] = [Clock::Monotonic, Clock::Realtime, Clock::Boottime, Clock::RealtimeAlarm, Clock::BoottimeAlarm];
 const INVALID: OldTimespec32 = OldTimespec32 { tv_sec: -1, tv_nsec: 0 };
@@ -18,12 +18,12 @@ pub(super) fn each(script: &mut Script) {
         for slot in 0..ALL.len() as u8 {
             let new = script.any();
             let flags = script.below(4) as i32;
-            script.call(Call { flags, ..plain(slot, new) });
+            script.call(Call { flags, ..Call::plain(slot, new) });
             // In the future of both epochs, so that something is left.
             let mut new = script.valid();
             new.it_value.tv_sec = LATER + script.below(100_000_000) as i32;
             let flags = script.below(2) as i32;
-            script.call(Call { flags, ..plain(slot, new) });
+            script.call(Call { flags, ..Call::plain(slot, new) });
         }
     }
 }
@@ -42,10 +42,10 @@ pub(super) fn not_allowed(script: &mut Script) {
                 let new = OldItimerspec32 { it_interval, it_value: if is(0) { INVALID } else { it_value } };
                 let utmr = if is(1) { Pointer::Null } else { Pointer::Valid };
                 let flags = if is(2) { 4 } else { script.below(4) as i32 };
-                script.call_and_look(Call { flags, utmr, ..plain(slot, new) });
+                script.call_and_look(Call { flags, utmr, ..Call::plain(slot, new) });
                 // Also what would only disarm, and what could not be written.
-                script.call(plain(slot, OldItimerspec32::default()));
-                script.call(Call { otmr: Pointer::Literal(1), ..plain(slot, new) });
+                script.call(Call::plain(slot, OldItimerspec32::default()));
+                script.call(Call { otmr: Pointer::Literal(1), ..Call::plain(slot, new) });
             }
         }
     }
@@ -67,13 +67,13 @@ pub(super) fn set(script: &mut Script) {
                 for disarm in [false, true] {
                     let mut new = script.valid();
                     new.it_value.tv_sec = LATER;
-                    script.call(Call { flags: before, ..plain(slot, new) });
+                    script.call(Call { flags: before, ..Call::plain(slot, new) });
                     script.step(Step::SetClock);
                     new = script.valid();
                     new.it_value = if disarm { OldTimespec32::default() } else { OldTimespec32 { tv_sec: LATER, ..new.it_value } };
                     // Twice, since it is told once, and once more to see what became of the timer.
-                    script.call(Call { flags: after, ..plain(slot, new) });
-                    script.call(Call { flags: after, ..plain(slot, new) });
+                    script.call(Call { flags: after, ..Call::plain(slot, new) });
+                    script.call(Call { flags: after, ..Call::plain(slot, new) });
                     script.arm(slot);
                 }
             }

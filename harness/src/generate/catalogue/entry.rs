@@ -2,7 +2,7 @@
 
 use settime32_abi::plan::{Call, Clock, Entry, Page, Plan, Pointer, Step};
 
-use super::script::{Script, plain};
+use super::script::Script;
 use crate::generate;
 
 const CALLS: usize = 2000;
@@ -31,7 +31,7 @@ fn by(script: &mut Script, entry: Entry) {
     }
     for page in Page::UNATTENDED {
         for (utmr, otmr) in [(Pointer::On(page), Pointer::Valid), (Pointer::Valid, Pointer::On(page))] {
-            let call = Call { utmr, otmr, entry, ..plain(0, script.valid()) };
+            let call = Call { utmr, otmr, entry, ..Call::plain(0, script.valid()) };
             script.call_and_look(call);
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn rewritten(script: &mut Script) {
             1 => (Pointer::On(Page::FileBacked), Pointer::Null),
             _ => (Pointer::Valid, Pointer::Valid),
         };
-        script.call_and_look(Call { flags, utmr, otmr, entry: Entry::Rewritten, ..plain(0, new) });
+        script.call_and_look(Call { flags, utmr, otmr, entry: Entry::Rewritten, ..Call::plain(0, new) });
     }
 }
 

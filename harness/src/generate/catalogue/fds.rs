@@ -3,7 +3,7 @@
 use settime32_abi::plan::{Call, Clock, Ending, FdKind, Other, Pointer, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 const INVALID: OldTimespec32 = OldTimespec32 { tv_sec: 1, tv_nsec: -1 };
 
@@ -13,11 +13,11 @@ pub(super) fn each_bit(script: &mut Script) {
         for bit in 0..32 {
             for known in 0..4 {
                 let new = script.valid();
-                script.call_and_look(Call { flags: 1 << bit | known, ..plain(slot as u8, new) });
+                script.call_and_look(Call { flags: 1 << bit | known, ..Call::plain(slot as u8, new) });
             }
         }
         let new = script.valid();
-        script.call_and_look(Call { flags: -1, ..plain(slot as u8, new) });
+        script.call_and_look(Call { flags: -1, ..Call::plain(slot as u8, new) });
     }
 }
 
@@ -26,7 +26,7 @@ pub(super) fn any_flags(script: &mut Script) {
     for round in 0..1000 {
         let flags = if round % 2 == 0 { script.word() as i32 } else { script.any_flags() };
         let new = script.valid();
-        script.call(Call { flags, ..plain(0, new) });
+        script.call(Call { flags, ..Call::plain(0, new) });
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn each_kind(script: &mut Script) {
     open_each_kind(script);
     for _ in 0..30 {
         for slot in 0..KINDS.len() as u8 {
-            let call = plain(slot, script.any());
+            let call = Call::plain(slot, script.any());
             script.call_and_look(call);
         }
         // A number that was a timer's and is another's now, and back.
@@ -91,7 +91,7 @@ pub(super) fn order(script: &mut Script) {
                 (Pointer::Valid, Pointer::Literal(1)),
                 (if is(3) { Pointer::Null } else { Pointer::Literal(1) }, Pointer::Valid),
             ] {
-                script.call(Call { flags, utmr, otmr, ..plain(slot, new) });
+                script.call(Call { flags, utmr, otmr, ..Call::plain(slot, new) });
             }
         }
     }

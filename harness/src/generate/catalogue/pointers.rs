@@ -3,7 +3,7 @@
 use settime32_abi::plan::{Call, Clock, Page, Pointer};
 use settime32_abi::pointer::FARTHEST;
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 /// Addresses behind which an i386 process has nothing: near null, at the end of what it may have, near 4 GiB (where a
 /// 64-bit kernel goes on counting), and where a 32-bit kernel has its own memory.
@@ -11,7 +11,7 @@ const NOWHERE: [u32; 8] = [1, 4, 0xffff_e000, 0xffff_e004, 0xffff_f000, 0xffff_f
 
 /// A call with these pointers on slot 0, then one that shows what it did.
 fn with(script: &mut Script, utmr: Pointer, otmr: Pointer) {
-    let call = Call { utmr, otmr, ..plain(0, script.valid()) };
+    let call = Call { utmr, otmr, ..Call::plain(0, script.valid()) };
     script.call_and_look(call);
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use settime32_abi::plan::{Call, Clock, Entry, FdKind, Plan, Pointer, Process, Step};
+use settime32_abi::plan::{Call, Clock, FdKind, Plan, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use sha2::{Digest, Sha256};
 
@@ -49,7 +49,7 @@ impl Script {
 
     /// Sets the timer of a slot, so that the next call on it has something to give back.
     pub(crate) fn arm(&mut self, slot: u8) {
-        let call = plain(slot, self.valid());
+        let call = Call::plain(slot, self.valid());
         self.call(call);
     }
 
@@ -83,9 +83,4 @@ impl Script {
         let mut time = || OldTimespec32 { tv_sec: 1000 + self.below(1 << 30) as i32, tv_nsec: 1 + self.below(999_999_999) as i32 };
         OldItimerspec32 { it_interval: time(), it_value: time() }
     }
-}
-
-/// A call with nothing odd about it.
-pub(crate) const fn plain(slot: u8, new: OldItimerspec32) -> Call {
-    Call { slot, flags: 0, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 }
 }

@@ -2,7 +2,7 @@
 
 use settime32_abi::plan::{Call, Clock, Page, Pointer, Silent, Step};
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 pub(super) fn timerfd_settime64(script: &mut Script) {
     around(script, Silent::TimerfdSettime64);
@@ -46,7 +46,7 @@ fn around(script: &mut Script, silent: Silent) {
             2 => (Pointer::On(Page::FileBacked), Pointer::Literal(1)),
             _ => (Pointer::Valid, Pointer::Valid),
         };
-        script.call(Call { flags, utmr, otmr, ..plain(0, new) });
+        script.call(Call { flags, utmr, otmr, ..Call::plain(0, new) });
         script.step(Step::Silent(silent));
     }
 }

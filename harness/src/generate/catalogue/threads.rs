@@ -4,7 +4,7 @@
 use settime32_abi::plan::{Call, Clock, Ending, Page, Pointer, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 /// Threads that share the guest's CPUs.
 const THREADS: u8 = 16;
@@ -36,7 +36,7 @@ pub(super) fn many(script: &mut Script) {
                 1..4 => (Pointer::Valid, Pointer::Null),
                 _ => (Pointer::Valid, Pointer::Valid),
             };
-            Call { flags, utmr, otmr, ..plain(thread, new) }
+            Call { flags, utmr, otmr, ..Call::plain(thread, new) }
         });
         (0..THREADS).for_each(|slot| script.arm(slot));
     }
@@ -51,7 +51,7 @@ pub(super) fn one_fd(script: &mut Script) {
             number += 1;
             let OldItimerspec32 { it_value, .. } = script.valid();
             let it_interval = OldTimespec32 { tv_sec: number, tv_nsec: script.below(1_000_000_000) as i32 };
-            plain(0, OldItimerspec32 { it_interval, it_value })
+            Call::plain(0, OldItimerspec32 { it_interval, it_value })
         });
         script.arm(0);
     }
@@ -64,7 +64,7 @@ pub(super) fn more_than_maxactive(script: &mut Script) {
         side_by_side(script, MORE_THAN_MAXACTIVE, 2, |script, _| Call {
             utmr: Pointer::On(Page::Held),
             otmr: Pointer::Null,
-            ..plain(0, script.valid())
+            ..Call::plain(0, script.valid())
         });
     }
     // Enough calls for whatever was kept of those to show in a later event.
@@ -77,14 +77,14 @@ pub(super) fn toctou_on_purpose(script: &mut Script) {
     for _ in 0..1000 {
         let held_first = Pointer::Edge { before: 8, first: Page::Held, next: Page::Resident };
         let rewritten = script.valid();
-        let call = Call { utmr: held_first, meanwhile: Some(rewritten), ..plain(0, script.valid()) };
+        let call = Call { utmr: held_first, meanwhile: Some(rewritten), ..Call::plain(0, script.valid()) };
         script.call(call);
     }
     for _ in 0..100 {
         let held_second = Pointer::Edge { before: 8, first: Page::Resident, next: Page::Held };
         for utmr in [held_second, Pointer::On(Page::Held)] {
             let rewritten = script.any();
-            let call = Call { utmr, meanwhile: Some(rewritten), ..plain(0, script.any()) };
+            let call = Call { utmr, meanwhile: Some(rewritten), ..Call::plain(0, script.any()) };
             script.call_and_look(call);
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn toctou_race(script: &mut Script) {
     for _ in 0..9 {
         let (new, meanwhile) = (script.valid(), Some(script.valid()));
         for _ in 0..1100 {
-            script.call(Call { meanwhile, ..plain(0, new) });
+            script.call(Call { meanwhile, ..Call::plain(0, new) });
         }
         script.arm(0);
     }
@@ -111,13 +111,13 @@ pub(super) fn held(script: &mut Script) {
             [(Page::Held, Page::Resident), (Page::Resident, Page::Held), (Page::Held, Page::Held), (Page::Held, Page::Untouched)]
         {
             for (utmr, otmr) in [(edge(before, first, next), Pointer::Valid), (Pointer::Valid, edge(before, first, next))] {
-                let call = Call { utmr, otmr, ..plain(0, script.valid()) };
+                let call = Call { utmr, otmr, ..Call::plain(0, script.valid()) };
                 script.call_and_look(call);
             }
         }
         let cut_short = edge(before, Page::Held, Page::Unmapped);
         for (utmr, otmr) in [(cut_short, Pointer::Valid), (Pointer::Valid, cut_short), (Pointer::On(Page::Held), Pointer::On(Page::Held))] {
-            let call = Call { utmr, otmr, ..plain(0, script.valid()) };
+            let call = Call { utmr, otmr, ..Call::plain(0, script.valid()) };
             script.call_and_look(call);
         }
     }
@@ -143,7 +143,7 @@ pub(super) fn killed_inside(script: &mut Script) {
         let (utmr, otmr) = if round % 2 == 0 { (withheld, Pointer::Valid) } else { (Pointer::Valid, withheld) };
         script.step(Step::Fork { steps: 2, ending: Ending::Kill });
         script.arm(0);
-        let call = Call { utmr, otmr, ..plain(0, script.valid()) };
+        let call = Call { utmr, otmr, ..Call::plain(0, script.valid()) };
         script.call(call);
         script.arm(0);
     }

@@ -1,9 +1,9 @@
 //! Situations of the four numbers.
 
-use settime32_abi::plan::{Clock, Step};
+use settime32_abi::plan::{Call, Clock, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
-use super::script::{Script, plain};
+use super::script::Script;
 
 const EDGES: [i32; 7] = [0, 1, -1, 999_999_999, 1_000_000_000, i32::MIN, i32::MAX];
 const ZERO: OldTimespec32 = OldTimespec32 { tv_sec: 0, tv_nsec: 0 };
@@ -13,7 +13,7 @@ pub(super) fn any(script: &mut Script) {
     for round in 0..2000 {
         let words = [(); 4].map(|()| script.word());
         let new = if round % 2 == 0 { bytemuck::cast(words) } else { script.any() };
-        let call = plain(0, new);
+        let call = Call::plain(0, new);
         script.call(call);
     }
 }
@@ -23,7 +23,7 @@ pub(super) fn edges(script: &mut Script) {
     script.arm(0);
     for number in 0..EDGES.len().pow(4) {
         let edge = |place: u32| EDGES[number / EDGES.len().pow(place) % EDGES.len()];
-        script.call(plain(0, bytemuck::cast([0, 1, 2, 3].map(edge))));
+        script.call(Call::plain(0, bytemuck::cast([0, 1, 2, 3].map(edge))));
     }
 }
 
@@ -33,7 +33,7 @@ pub(super) fn bad_interval(script: &mut Script) {
     script.arm(0);
     for tv_sec in EDGES {
         for tv_nsec in EDGES {
-            script.call_and_look(plain(0, OldItimerspec32 { it_interval: OldTimespec32 { tv_sec, tv_nsec }, it_value: ZERO }));
+            script.call_and_look(Call::plain(0, OldItimerspec32 { it_interval: OldTimespec32 { tv_sec, tv_nsec }, it_value: ZERO }));
         }
     }
 }
@@ -46,10 +46,10 @@ pub(super) fn disarm(script: &mut Script) {
         script.timer(slot, clock);
         for _ in 0..60 {
             let it_interval = script.valid().it_interval;
-            script.call_and_look(plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
+            script.call_and_look(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
             // The second one finds it disarmed already.
-            script.call(plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
-            script.call(plain(slot, OldItimerspec32 { it_interval: ZERO, it_value: ZERO }));
+            script.call(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
+            script.call(Call::plain(slot, OldItimerspec32 { it_interval: ZERO, it_value: ZERO }));
         }
     }
 }
@@ -66,9 +66,9 @@ pub(super) fn expired(script: &mut Script) {
                 _ => OldTimespec32 { tv_sec: 5, tv_nsec: script.below(1_000_000_000) as i32 },
             };
             let it_value = nanos(1 + script.below(300_000));
-            script.call(plain(slot, OldItimerspec32 { it_interval, it_value }));
+            script.call(Call::plain(slot, OldItimerspec32 { it_interval, it_value }));
             script.step(Step::Wait { slot, timeout_ms: 20 });
-            script.call(plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
+            script.call(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
         }
     }
 }
