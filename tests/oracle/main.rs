@@ -2,6 +2,7 @@
 //! one finding of the right kind. What real kernels do is for the tests in a virtual machine.
 
 mod cases;
+mod coming;
 mod fields;
 mod lines;
 mod races;

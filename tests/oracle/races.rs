@@ -71,10 +71,14 @@ fn a_flag_without_a_reason_is_seen() {
 
 #[test]
 fn a_raced_call_that_was_lost_is_no_mismatch() {
-    let mut run = run_of("threads/toctou-race", 4);
-    run.events.remove(700);
-    let findings = judge_all(&[run], 1);
-    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+    let good = run_of("threads/toctou-race", 4);
+    // Several, since one may have used what nobody doubts.
+    for at in [700, 703, 706, 709, 712, 715] {
+        let mut run = good.clone();
+        run.events.remove(at);
+        let findings = judge_all(&[run], 1);
+        assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{at}: {}", words(&findings));
+    }
 }
 
 #[test]

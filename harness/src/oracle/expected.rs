@@ -19,6 +19,8 @@ pub(super) struct Caller {
     pub tid: u32,
     /// Name of the thread.
     pub comm: Name,
+    /// The tracer may have gone before the call returned.
+    pub may_be_unfinished: bool,
 }
 
 /// What the event of a call must be; `cpu` is the number of CPUs, and the timestamps are not compared.
@@ -66,6 +68,7 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         ret: Some(i64::from(record.ret)),
         errno: errno_name(record.ret),
         unfinished: false,
+        may_be_unfinished: caller.may_be_unfinished,
         result_lost: false,
     }
 }

@@ -101,6 +101,8 @@ pub(super) struct Replay {
     parent: u32,
     comm: Name,
     cpus: u32,
+    /// See [`super::Config::partial`].
+    partial: bool,
     threads: HashMap<u32, Thread>,
     model: Model,
     descriptors: Descriptors,
@@ -164,6 +166,7 @@ impl Replay {
             parent,
             comm,
             cpus,
+            partial: report.partial,
             threads,
             model,
             descriptors,
@@ -313,7 +316,13 @@ impl Replay {
     /// See [`expected::event`].
     fn expected(&self, call: usize) -> Seen {
         let Step::Call(asked) = &self.plan.steps[self.steps[call] as usize] else { unreachable!("only calls were counted") };
-        let caller = expected::Caller { process: self.plan.process, pid: self.pids[call], tid: self.tids[call], comm: self.comm };
+        let caller = expected::Caller {
+            process: self.plan.process,
+            pid: self.pids[call],
+            tid: self.tids[call],
+            comm: self.comm,
+            may_be_unfinished: self.partial,
+        };
         expected::event(caller, asked, &self.journal.records[call], self.cpus)
     }
 
@@ -342,10 +351,10 @@ impl Replay {
         let outcome = self.model.call(&self.race.as_seen(call, seen.as_ref()), span);
         let contradictions = workload::contradictions(call, &outcome, &record);
         let expected = self.expected(self.call);
-        let unfinished = report.partial && self.threads[&tid].queue.is_empty();
         let fields = seen.map_or(Fields::default(), |seen| {
-            let fields = differences(&expected, &seen);
-            if unfinished { fields.of_a_call_that_was_seen_to_return(&seen) } else { fields }
+            // Of a thread's events only the last can be of a call that the tracer did not see to its end.
+            let last = self.threads[&tid].queue.is_empty();
+            differences(&Seen { may_be_unfinished: expected.may_be_unfinished && last, ..expected }, &seen)
         });
         if !fields.is_empty() {
             self.threads.get_mut(&tid).expect("every call's thread is there").altered += 1;

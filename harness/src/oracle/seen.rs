@@ -87,6 +87,8 @@ pub(super) struct Seen {
     pub ret: Option<i64>,
     pub errno: Option<Name>,
     pub unfinished: bool,
+    /// Of what is expected: the tracer may have gone before the call returned.
+    pub may_be_unfinished: bool,
     pub result_lost: bool,
 }
 
@@ -119,6 +121,7 @@ impl Seen {
             ret: event.ret,
             errno: event.errno.as_deref().map(|errno| names.number(errno)),
             unfinished: event.unfinished,
+            may_be_unfinished: false,
             result_lost: event.result_lost,
         }
     }
@@ -166,7 +169,7 @@ impl Fields {
     const UNFINISHED: Self = Self(Self::OF_RETURN.0 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 22);
 
     /// Without what an event cannot say that says of itself that its call had not returned.
-    pub(super) const fn of_a_call_that_was_seen_to_return(self, seen: &Seen) -> Self {
+    const fn of_a_call_that_was_seen_to_return(self, seen: &Seen) -> Self {
         let honest = seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
         // The later facts may be there already, and then they count.
         let known = (if seen.utmr_used.is_some() { 1 << 13 } else { 0 }) | (if seen.old.is_some() { 1 << 16 } else { 0 });
@@ -218,7 +221,8 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     ];
     let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
     let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
-    Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits })
+    let fields = Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits });
+    if expected.may_be_unfinished { fields.of_a_call_that_was_seen_to_return(found) } else { fields }
 }
 
 /// Whether what was read at entry is what was there, or of a raced call made of numbers of either setting.
