@@ -19,7 +19,7 @@ pub(super) fn flood(seed: u64) -> Vec<Plan> {
 
 /// Every call has its event or is counted as lost: neither more nor less.
 pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
-    let tracer = stand.tracer(&["--buffer", SMALLEST])?;
+    let tracer = stand.tracer_with_buffer(SMALLEST)?;
     let done = plans.into_iter().map(|plan| stand.run(plan)).collect::<Result<Vec<_>, _>>()?;
     let ran = stand.end(tracer, SIGINT)?;
     let findings = stand.judge(&done, &ran, false);

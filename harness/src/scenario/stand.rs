@@ -47,8 +47,17 @@ impl<'a> Stand<'a> {
 
     /// Starts a tracer with more arguments than every one has, and waits until it is attached.
     pub(super) fn tracer(&mut self, more: &[&str]) -> Result<Tracer, Failure> {
+        self.tracer_of(self.setup, more)
+    }
+
+    /// The same with a ring buffer of this size, whatever the run's is.
+    pub(super) fn tracer_with_buffer(&mut self, size: &str) -> Result<Tracer, Failure> {
+        self.tracer_of(&Setup { buffer: Some(size.into()), ..self.setup.clone() }, &[])
+    }
+
+    fn tracer_of(&mut self, setup: &Setup, more: &[&str]) -> Result<Tracer, Failure> {
         let program = self.programs.vm().program(TRACER_PATH);
-        let command = self.setup.tracer_command(&[&program]);
+        let command = setup.tracer_command(&[&program]);
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;
