@@ -113,7 +113,11 @@ impl Work {
 
     /// One plan of this work: that which `only` names, or the only one that there is.
     pub fn plan(&self, seed: u64, only: Option<u64>) -> Option<Plan> {
-        let single = !matches!(self, Self::Run { calls } if *calls > CALLS_PER_PLAN);
+        let single = match self {
+            Self::Run { calls } => *calls <= CALLS_PER_PLAN,
+            Self::Cases { names, least } => names.len() == 1 && *least == 0,
+            Self::OnePlan { .. } | Self::Literal { .. } => true,
+        };
         self.plans(seed).find(|(index, _)| single || Some(*index) == only).filter(|_| single || only.is_some()).map(|(_, plan)| plan)
     }
 
@@ -394,6 +398,15 @@ mod tests {
         let work = Work::Run { calls: 2 * CALLS_PER_PLAN + 7 };
         let sizes: Vec<_> = work.plans(1).map(|(index, plan)| (index, plan.calls() as u64)).collect();
         assert_eq!(sizes, [(0, CALLS_PER_PLAN), (1, CALLS_PER_PLAN), (2, 7)]);
+    }
+
+    #[test]
+    fn the_plan_that_is_kept_is_the_one_that_failed() {
+        let work = Work::Cases { names: vec!["values/any", "pointers/null"], least: 0 };
+        let of = |name: &str| catalogue::find(name).and_then(|case| case.plans(9, 0).next());
+        assert_eq!(work.plan(9, Some(PLANS_PER_CASE)), of("pointers/null"));
+        assert_eq!(work.plan(9, None), None, "it may be any of them");
+        assert_eq!(Work::Cases { names: vec!["values/any"], least: 0 }.plan(9, None), of("values/any"));
     }
 
     #[test]

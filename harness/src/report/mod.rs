@@ -13,11 +13,11 @@ use crate::boot::{Accelerator, Scratch, Vm};
 use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
-use crate::oracle::Finding;
+use crate::oracle::{Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{self, Setup, VerifyOptions, Work};
+use crate::verify::{self, PLANS_PER_CASE, Setup, VerifyOptions, Work};
 pub use case::CaseReport;
 
 /// Seconds that each stage took.
@@ -162,9 +162,17 @@ impl Report {
             .map(CaseReport::provoked)
             .fold(Provoked::default(), |sum, one| Provoked { calls: sum.calls + one.calls, results: sum.results + one.results });
         self.verdict = Verdict::of(&findings, self.calls_of_plans, provoked);
-        self.findings = findings.first.iter().map(ToString::to_string).collect();
+        self.findings = findings.first.iter().map(|finding| self.named(finding)).collect();
         self.findings_whole = findings.first;
         vm
+    }
+
+    /// A finding in words; of a case by the case's name, for which a plan's number says nothing.
+    fn named(&self, finding: &Finding) -> String {
+        let case = finding.place.plan.and_then(|plan| self.cases.get((plan / PLANS_PER_CASE) as usize));
+        let Some(case) = case else { return finding.to_string() };
+        let place = Place { plan: finding.place.plan.map(|plan| plan % PLANS_PER_CASE), ..finding.place };
+        format!("{}: {}", case.name, Finding { place, ..finding.clone() })
     }
 
     /// Takes down what came of a scenario, which is case number `index`.
@@ -215,7 +223,7 @@ impl Report {
 
     fn replay_command(&self, options: &VerifyOptions) -> String {
         if !self.cases.is_empty() {
-            return self.cases_command(options.seed) + &guest_words(options);
+            return self.cases_command(options) + &guest_words(options);
         }
         let mut command = String::from("cargo harness replay");
         let single = self.only_plan().filter(|_| self.failure.is_none());
@@ -242,13 +250,17 @@ impl Report {
     }
 
     /// Runs the cases that did not pass.
-    fn cases_command(&self, seed: u64) -> String {
+    fn cases_command(&self, options: &VerifyOptions) -> String {
         let failed = self.cases.iter().filter(|case| case.verdict != Verdict::Pass);
         let names: String = failed.map(|case| format!(" --case {}", case.name)).collect();
         let all = self.cases.len() == CASES.len() && self.cases.iter().all(|case| case.verdict != Verdict::Pass);
         // What no case is to blame for takes all of them to show again.
         let which = if names.is_empty() || all { self.all_words() } else { names };
-        format!("cargo harness verify --seed {seed}{which}")
+        let least = match options.work {
+            Work::Cases { least: least @ 1.., .. } => format!(" --calls {least}"),
+            _ => String::new(),
+        };
+        format!("cargo harness verify --seed {}{which}{least}", options.seed)
     }
 
     /// Keeps what a person needs to look into the failure.
@@ -391,22 +403,31 @@ mod tests {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str));
     }
 
-    fn report_of(names: &[&'static str]) -> Report {
-        let work = Work::Cases { names: names.to_vec(), least: 0 };
-        let setup = Setup::default();
-        Report::new(&VerifyOptions { work, seed: 3, setup, timeout: std::time::Duration::from_secs(1) })
+    fn options_of(names: &[&'static str], least: u64) -> VerifyOptions {
+        let work = Work::Cases { names: names.to_vec(), least };
+        VerifyOptions { work, seed: 3, setup: Setup::default(), timeout: std::time::Duration::from_secs(1) }
     }
 
     #[test]
     fn only_what_did_not_pass_is_run_again() {
-        let mut report = report_of(&["values/any", "pointers/null"]);
-        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        let options = options_of(&["values/any", "pointers/null"], 0);
+        let mut report = Report::new(&options);
+        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case values/any --case pointers/null");
         report.cases[0].verdict = Verdict::Pass;
-        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case pointers/null");
+        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case pointers/null");
         report.cases[1].verdict = Verdict::Pass;
-        assert_eq!(report.cases_command(3), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case values/any --case pointers/null");
         let all: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        assert_eq!(report_of(&all).cases_command(3), "cargo harness verify --seed 3 --catalogue");
+        let options = options_of(&all, 5000);
+        assert_eq!(Report::new(&options).cases_command(&options), "cargo harness verify --seed 3 --catalogue --calls 5000");
+    }
+
+    #[test]
+    fn a_finding_names_its_case() {
+        let report = Report::new(&options_of(&["values/any", "pointers/null"], 0));
+        let place = Place { plan: Some(PLANS_PER_CASE + 2), step: Some(4), call: Some(3) };
+        let finding = Finding { place, kind: crate::oracle::Kind::Doubled, differences: Vec::new(), note: String::new() };
+        assert_eq!(report.named(&finding), "pointers/null: plan 2, step 4, call 3: event came twice");
     }
 
     #[test]
