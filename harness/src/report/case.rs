@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::grouped;
-use crate::generate::catalogue::Case;
+use crate::generate::catalogue::{Case, Memory};
 use crate::oracle::{Findings, Tally};
 use crate::scenario::Outcome;
 use crate::verdict::{Provoked, Verdict};
@@ -32,7 +32,7 @@ pub struct CaseReport {
     #[serde(skip)]
     may_lose: bool,
     #[serde(skip)]
-    must_change: bool,
+    memory: Memory,
 }
 
 impl CaseReport {
@@ -49,7 +49,7 @@ impl CaseReport {
             verdict: Verdict::Inconclusive,
             note: Some("not run".into()),
             may_lose: case.may_lose,
-            must_change: case.must_change,
+            memory: case.memory,
         };
         verify::cases(names).map(one).collect()
     }
@@ -72,11 +72,11 @@ impl CaseReport {
         let lost = tally.results_lost + tally.missing;
         self.verdict = if tally.mismatches > 0 {
             Verdict::Violation
-        } else if self.must_change && tally.toctou == 0 {
-            self.note = Some("no memory changed, so that this showed nothing".into());
-            self.verdict = Verdict::Inconclusive;
-            return;
-        } else if (lost > 0 && !self.may_lose) || tally.checked + lost < self.calls || tally.checked == 0 {
+        } else if (self.memory == Memory::Changed && tally.toctou == 0)
+            || (lost > 0 && !self.may_lose)
+            || tally.checked + lost < self.calls
+            || tally.checked == 0
+        {
             Verdict::Inconclusive
         } else {
             Verdict::Pass
@@ -87,8 +87,11 @@ impl CaseReport {
             (tally.results_lost, "lost their result, each counted"),
             (tally.missing, "were lost, each counted"),
         ];
-        let notes: Vec<String> =
-            notes.iter().filter(|(calls, _)| *calls > 0).map(|(calls, what)| format!("{} {what}", grouped(*calls))).collect();
+        let still = (self.memory != Memory::Still && tally.toctou == 0).then(|| "no memory changed".to_string());
+        let notes: Vec<String> = still
+            .into_iter()
+            .chain(notes.iter().filter(|(calls, _)| *calls > 0).map(|(calls, what)| format!("{} {what}", grouped(*calls))))
+            .collect();
         self.note = Some(notes.join(", ")).filter(|note| !note.is_empty() && self.verdict != Verdict::Violation);
     }
 
@@ -158,13 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_memory_must_come_about() {
-        let mut case = one("threads/toctou-race");
-        let whole = Tally { calls: case.calls, checked: case.calls, ..Tally::default() };
-        case.ran(whole);
-        assert_eq!(case.verdict, Verdict::Inconclusive);
-        case.ran(Tally { toctou: 1, ..whole });
-        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Pass, Some("1 saw memory change, each flagged")));
+    fn memory_that_did_not_change_is_told_and_on_purpose_it_must() {
+        for (name, still) in [("threads/toctou-on-purpose", Verdict::Inconclusive), ("threads/toctou-race", Verdict::Pass)] {
+            let mut case = one(name);
+            let whole = Tally { calls: case.calls, checked: case.calls, ..Tally::default() };
+            case.ran(whole);
+            assert_eq!((case.verdict, case.note.as_deref()), (still, Some("no memory changed")), "{name}");
+            case.ran(Tally { toctou: 1, ..whole });
+            assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Pass, Some("1 saw memory change, each flagged")));
+        }
     }
 
     #[test]

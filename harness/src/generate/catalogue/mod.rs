@@ -29,8 +29,20 @@ pub struct Case {
     /// The kernel may pass over programs when so many threads call: what is lost does not fail the case when each loss is
     /// counted.
     pub may_lose: bool,
-    /// Memory changes between the probe's reading and the kernel's; a run in which no event says so showed nothing.
-    pub must_change: bool,
+    /// Whether memory changes between the probe's reading and the kernel's.
+    pub memory: Memory,
+}
+
+/// What becomes of the memory at `utmr` during the calls of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nobody changes it.
+    Still,
+    /// Somebody may, between the two readings or not. On a machine that is busy, or that runs several guests side by side, it
+    /// may come to nothing, which is then said.
+    Raced,
+    /// It is changed, and a run in which no event says so showed nothing.
+    Changed,
 }
 
 /// What a case consists of.
@@ -106,7 +118,7 @@ impl Case {
 }
 
 const fn case(name: &'static str, about: &'static str, write: fn(&mut Script)) -> Case {
-    Case { name, about, does: Does::Script(write), may_lose: false, must_change: false }
+    Case { name, about, does: Does::Script(write), may_lose: false, memory: Memory::Still }
 }
 
 /// A case with more threads than a kernel may have return probes for: 5.10 has one for each CPU (`register_kretprobe`), and
@@ -115,16 +127,12 @@ const fn crowd(name: &'static str, about: &'static str, write: fn(&mut Script)) 
     Case { may_lose: true, ..case(name, about, write) }
 }
 
-const fn toctou(name: &'static str, about: &'static str, write: fn(&mut Script)) -> Case {
-    Case { must_change: true, ..case(name, about, write) }
-}
-
 const fn bulk(name: &'static str, about: &'static str, calls: u64) -> Case {
-    Case { name, about, does: Does::Bulk { calls }, may_lose: false, must_change: false }
+    Case { name, about, does: Does::Bulk { calls }, may_lose: false, memory: Memory::Still }
 }
 
 const fn scenario(name: &'static str, about: &'static str, scenario: Scenario) -> Case {
-    Case { name, about, does: Does::Scenario(scenario), may_lose: false, must_change: false }
+    Case { name, about, does: Does::Scenario(scenario), may_lose: false, memory: Memory::Still }
 }
 
 /// All cases, in the order in which they are run.
@@ -168,12 +176,18 @@ pub const CASES: &[Case] = &[
     case("entry/rewritten-from-64bit", "the same of a 64-bit process", entry::rewritten_from_64_bits),
     crowd("threads/many", "threads with a timer each, on all CPUs", threads::many),
     crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
-    toctou(
-        "threads/toctou-on-purpose",
-        "a half of the new setting is rewritten while the kernel waits for the other",
-        threads::toctou_on_purpose,
-    ),
-    toctou("threads/toctou-race", "another thread rewrites the new setting all the time", threads::toctou_race),
+    Case {
+        memory: Memory::Changed,
+        ..case(
+            "threads/toctou-on-purpose",
+            "a half of the new setting is rewritten while the kernel waits for the other",
+            threads::toctou_on_purpose,
+        )
+    },
+    Case {
+        memory: Memory::Raced,
+        ..case("threads/toctou-race", "another thread rewrites the new setting all the time", threads::toctou_race)
+    },
     case("threads/ends-after-call", "a child exits, is killed, or executes another program right after a call", threads::ends_after),
     case("threads/killed-inside-call", "a child is killed while the kernel waits for its memory", threads::killed_inside),
     case("silence/refused-by-seccomp", "calls that a seccomp filter answers", silence::refused_by_seccomp),
