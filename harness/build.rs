@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
         embed(Guest::Static { package: "settime32-wrong-tracer", bin: "settime32-wrong-tracer" })?;
         embed(Guest::Static { package: "settime32-agent", bin: "settime32-agent" })?;
         embed(Guest::Static { package: "settime32-agent", bin: "settime32-bare-init" })?;
+        embed(Guest::Static { package: "settime32-empty-probes", bin: "settime32-empty-probes" })?;
         embed(Guest::Static { package: "settime32-workload", bin: "settime32-workload64" })?;
         workload.join().expect("the thread does not panic")
     })

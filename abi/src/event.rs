@@ -1,5 +1,7 @@
 //! What the eBPF program hands to the tracer through maps: layouts fixed by `repr(C)`, sizes asserted.
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::timespec::{Itimerspec64, OldItimerspec32};
@@ -23,12 +25,15 @@ pub struct RawEvent {
     pub exit_ns: u64,
     /// The wrapper's return value; meaningless until [`flag::RETURNED`].
     pub ret: i64,
+    /// Thread id. Before the other, as `bpf_get_current_pid_tgid` has them.
+    pub tid: u32,
     /// Thread group id, the pid that user space knows.
     pub pid: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// CPU of the entry.
-    pub cpu: u32,
+    /// CPU of the entry; the kernel knows of 8,192 at most (`CONFIG_NR_CPUS`).
+    pub cpu: u16,
+    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where `utmr` is null or both
+    /// halves were read.
+    pub utmr_entry_err: i16,
     /// Facts about the fields; see [`flag`].
     pub flags: u32,
     /// Low 32 bits of `bx`.
@@ -46,15 +51,29 @@ pub struct RawEvent {
     /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the call returned 0, this
     /// was written to `*otmr`, cut to 32 bits.
     pub old: Itimerspec64,
-    /// Negative errno of the entry probe's failed read of a half of `*utmr`, else 0.
-    pub utmr_entry_err: i32,
-    /// Fills the structure up to a multiple of 8 bytes.
-    pub unused: u32,
     /// Name of the thread at entry, NUL-padded.
     pub comm: [u8; COMM_LEN],
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 144);
+const _: () = assert!(size_of::<RawEvent>() == 136);
+const _: () = assert!(offset_of!(RawEvent, comm).is_multiple_of(8));
+const _: () = assert!(offset_of!(RawEvent, tid).is_multiple_of(8) && offset_of!(RawEvent, pid) == offset_of!(RawEvent, tid) + 4);
+
+impl RawEvent {
+    /// Takes both ids from what `bpf_get_current_pid_tgid` gives, in one word.
+    #[inline(always)]
+    pub fn set_ids(&mut self, pid_tgid: u64) {
+        // SAFETY: the two fields are the two halves of an aligned word, which is asserted above.
+        unsafe { (&raw mut *self).byte_add(offset_of!(Self, tid)).cast::<u64>().write(pid_tgid) };
+    }
+
+    /// The name in words.
+    #[inline(always)]
+    pub fn comm_words(&mut self) -> &mut [u64; COMM_LEN / size_of::<u64>()] {
+        // SAFETY: it lies in an event at a multiple of 8, which is asserted above, and any bytes are a word.
+        unsafe { &mut *(&raw mut self.comm).cast() }
+    }
+}
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {
@@ -71,7 +90,7 @@ pub mod flag {
     pub const RESULT_LOST: u32 = 1 << 4;
     /// The value of `utmr_entry` holds what was read.
     pub const VALUE_READ: u32 = 1 << 5;
-    /// `old` holds what the kernel was about to write.
+    /// `old` holds what the kernel was about to write, unless `otmr` is null.
     pub const OLD: u32 = 1 << 6;
     /// The call came by `int $0x80`.
     pub const INT80: u32 = 1 << 7;

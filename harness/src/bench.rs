@@ -72,6 +72,7 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
         qemu: options.qemu.clone(),
         accelerator,
         cpu: options.cpu,
+        time: options.time,
         kernel: options.kernel.image.clone(),
         initramfs,
         append: options.append.clone(),
@@ -88,7 +89,7 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
     Ok(started.elapsed().as_secs_f64())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], values[middle]) } else { values[middle] }

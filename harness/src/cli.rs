@@ -48,6 +48,8 @@ pub enum Command {
     /// Run deliberately wrong tracers, each on the calls that must show its error, and the right one on all of them;
     /// anything but all of them caught, and the right one passed, is a violation.
     Mutants(MutantsArgs),
+    /// Count the guest instructions that tracing adds to one call: with empty probes, and with the tracer.
+    Cost(CostArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -110,6 +112,23 @@ impl MutantsArgs {
             timeout: self.timeout,
         }
     }
+}
+
+/// Arguments of `cost`.
+#[derive(Args, Clone, Debug)]
+pub struct CostArgs {
+    /// A name that `kernels` lists, or the path of a bzImage.
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_KERNEL)]
+    pub kernel: String,
+    /// Calls that are made under each set of probes.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(100..))]
+    pub calls: u16,
+    /// QEMU's program.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_QEMU)]
+    pub qemu: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What can be measured.

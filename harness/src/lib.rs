@@ -5,6 +5,7 @@ pub mod bench;
 pub mod boot;
 mod cache;
 pub mod cli;
+pub mod cost;
 pub mod failure;
 pub mod generate;
 mod guest;

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use settime32_harness::boot::BootOptions;
-use settime32_harness::cli::{BenchCommand, Cli, Command, GuestArgs, Job, KernelsArgs, MutantsArgs, ProgramArgs};
+use settime32_harness::boot::{BootOptions, GuestTime};
+use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs, ProgramArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::Progress;
 use settime32_harness::report::Report;
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
-use settime32_harness::{bench, kernels, matrix, mutants, run as program};
+use settime32_harness::{bench, cost, kernels, matrix, mutants, run as program};
 use settime32_wrong::About;
 
 fn main() -> ExitCode {
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Catalogue { json } => list_cases(json),
         Command::Mutants(arguments) if arguments.list => list_mutants(&arguments),
         Command::Mutants(arguments) => run_mutants(&arguments),
+        Command::Cost(arguments) => measure_cost(&arguments),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
     };
     ExitCode::from(verdict.exit_code())
@@ -140,14 +141,28 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
     let say = |text: &str| eprintln!("settime32-harness: {text}");
     let measure = || -> Result<bench::BootBench, Failure> {
         let kernel = kernels::resolve(&guest.kernel, &say)?;
-        let options =
-            BootOptions { kernel, qemu: guest.qemu, choice: guest.accel, cpu: guest.cpu, append: guest.append, boot_timeout: BOOT_TIMEOUT };
+        let (choice, cpu, time) = (guest.accel, guest.cpu, GuestTime::Host);
+        let options = BootOptions { kernel, qemu: guest.qemu, choice, cpu, time, append: guest.append, boot_timeout: BOOT_TIMEOUT };
         bench::boot(&options, rounds, &say)
     };
     match measure() {
         Ok(result) => {
             print(&if json { serde_json::to_string(&result).expect("figures are plain data") + "\n" } else { result.text() });
             Verdict::Pass
+        }
+        Err(failure) => {
+            eprintln!("settime32-harness: {failure}");
+            failure.verdict()
+        }
+    }
+}
+
+fn measure_cost(arguments: &CostArgs) -> Verdict {
+    let CostArgs { kernel, calls, qemu, json } = arguments;
+    match cost::measure(kernel, qemu, *calls, &|text| eprintln!("settime32-harness: {text}")) {
+        Ok(cost) => {
+            print(&if *json { serde_json::to_string(&cost).expect("figures are plain data") + "\n" } else { cost.text() });
+            cost.verdict
         }
         Err(failure) => {
             eprintln!("settime32-harness: {failure}");

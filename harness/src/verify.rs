@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, BootOptions, Carried, Choice, Cpu, Deadline, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{self, Accelerator, BootOptions, Carried, Choice, Cpu, Deadline, GuestTime, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
@@ -337,13 +337,16 @@ impl Setup {
     /// Boots a guest that has files of the host, too.
     pub(crate) fn boot(&self, kernel: Kernel, carried: &Carried, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        let options = BootOptions { kernel, qemu, choice: self.accelerator, cpu: self.cpu, append, boot_timeout: BOOT_TIMEOUT };
+        let (choice, cpu, time) = (self.accelerator, self.cpu, GuestTime::Host);
+        let options = BootOptions { kernel, qemu, choice, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
         Vm::boot_carrying(&options, carried, scratch, deadline, say)
     }
 
     /// A session with a tracer: its program in the guest, and first arguments.
     pub(crate) fn session(&self, vm: Vm, tracer: &[&str], deadline: Deadline) -> Session {
-        let config = oracle_config(vm.cpus);
+        // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
+        let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
+        let config = oracle::Config { entry_path_needed, ..oracle_config(vm.cpus) };
         let options = SessionOptions { tracer: self.tracer_command(tracer), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }

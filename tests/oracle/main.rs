@@ -12,7 +12,7 @@ mod workload;
 
 use proptest::prelude::*;
 use rstest::rstest;
-use settime32_abi::journal::Record;
+use settime32_abi::journal::{ENTRY_VDSO, Record};
 use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
@@ -240,6 +240,28 @@ proptest! {
         let kinds = [Kind::WorkloadLied, Kind::Model, Kind::Field];
         prop_assert!(findings.counts.keys().all(|kind| kinds.contains(kind)), "{}", words(&findings));
     }
+}
+
+/// Not every tracer can tell; one that can must.
+#[rstest]
+#[case::may_be_missing(false)]
+#[case::must_be_there(true)]
+fn an_entry_path_that_is_needed_is_missed(#[case] entry_path_needed: bool) {
+    let mut run = simulated(&dense_plan(3), 3);
+    let path = |entry| if entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
+    for (event, record) in run.events.iter_mut().zip(&run.journal.records) {
+        event.entry_path = Some(path(record.entry));
+    }
+    let judge = |run: &Run| {
+        let mut oracle = Oracle::new(Config { entry_path_needed, cpus: CPUS, comm: Some(COMM.to_owned()), ..Config::default() });
+        oracle.plan_done(0, run.plan.clone(), run.journal.clone());
+        run.events.iter().for_each(|event| oracle.event(event));
+        oracle.summary(summary_of(&run.events, 0));
+        oracle.finish()
+    };
+    assert_eq!(judge(&run).mismatches(), 0);
+    run.events[50].entry_path = None;
+    assert_eq!(judge(&run).count(Kind::Field), u64::from(entry_path_needed));
 }
 
 /// Whether the event of call `blamed` would be the one that is gone, but for its time.

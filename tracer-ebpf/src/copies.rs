@@ -2,11 +2,11 @@
 //! `put_old_itimerspec32`. Other system calls use these functions too: what a thread does outside of a wanted
 //! `timerfd_settime32` is passed over.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
-use crate::maps::{in_flight, report_lost_result};
+use crate::maps::{current_slot, report_lost_result};
 
 /// `do_timerfd_settime` is entered with `new`, which `get_old_itimerspec32` has just filled.
 #[inline(always)]
@@ -21,7 +21,7 @@ pub(crate) fn used(new: usize) {
 /// `put_old_itimerspec32` is entered with `its`.
 #[inline(always)]
 pub(crate) fn old(its: usize) {
-    let Some(event) = in_flight(bpf_get_current_pid_tgid() as u32) else { return };
+    let Some(event) = current_slot().filter(|event| event.flags & flag::IN_FLIGHT != 0) else { return };
     if let Some(old) = copy(its) {
         event.old = old;
         event.flags |= flag::OLD;
@@ -32,12 +32,14 @@ pub(crate) fn old(its: usize) {
 /// unseen, and the kernel passed over the entry of the one that is here now, which must not be taken for it.
 #[inline(always)]
 fn first_in_flight() -> Option<&'static mut RawEvent> {
-    let event = in_flight(bpf_get_current_pid_tgid() as u32)?;
-    if event.flags & flag::USED != 0 {
-        report_lost_result(event);
-        return None;
+    let event = current_slot()?;
+    match event.flags & (flag::IN_FLIGHT | flag::USED) {
+        flag::IN_FLIGHT => return Some(event),
+        // With both. One that is not in flight was not wanted.
+        flags if flags & flag::IN_FLIGHT != 0 => report_lost_result(event),
+        _ => {}
     }
-    Some(event)
+    None
 }
 
 #[inline(always)]
@@ -57,10 +59,9 @@ pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
     let Some(event) = first_in_flight() else { return };
     // SAFETY: said by the caller.
     event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
-    event.flags |= flag::USED;
-    if ret == 0 && event.otmr != 0 {
+    if ret == 0 {
         // SAFETY: said by the caller.
         event.old = unsafe { *(old as *const Itimerspec64) };
-        event.flags |= flag::OLD;
     }
+    event.flags |= if ret == 0 { flag::USED | flag::OLD } else { flag::USED };
 }

@@ -3,10 +3,11 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
-use settime32_abi::event::{COMM_LEN, Counter, RawEvent, flag};
-use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
+use settime32_abi::event::{Counter, RawEvent, flag};
+use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
+use crate::comm;
 use crate::filter;
 use crate::maps::{claim, count, report_lost_result};
 use crate::registers::Registers;
@@ -19,62 +20,58 @@ const USER_CS: u16 = 0x33;
 #[inline(always)]
 pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
     let ids = bpf_get_current_pid_tgid();
-    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
-    if !filter::wants_thread(pid, tid) {
+    if filter::any() && !filter::wants(ids) {
         return;
     }
-    let Some(event) = claim(tid) else { return count(Counter::LostInFlight) };
+    let Some(event) = claim(ids as u32) else { return count(Counter::LostInFlight) };
     report_lost_result(event);
-    read_comm(&mut event.comm);
-    if !filter::wants_comm(&event.comm) {
-        return;
-    }
-    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
     // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
-    // own copies tell stays what the thread's last call left there, and counts only with its flag.
-    event.pid = pid;
-    event.tid = tid;
+    // own copies tell stays what the thread's last call left there, and counts only with its flag. Helpers come first, so
+    // that registers need not be put by while they run.
+    event.set_ids(ids);
+    comm::read(event.comm_words());
     // SAFETY: the helper only reads the CPU's number.
-    event.cpu = unsafe { bpf_get_smp_processor_id() };
+    event.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    // SAFETY: the helper only reads the clock.
+    event.entry_ns = unsafe { bpf_ktime_get_ns() };
+    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
     event.ufd = registers.ufd;
     event.settime_flags = registers.settime_flags;
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
-    event.utmr_entry_err = 0;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
-    // SAFETY: the helper only reads the clock.
-    event.entry_ns = unsafe { bpf_ktime_get_ns() };
-    event.flags = flag::IN_FLIGHT | caller | read_new_setting(event);
-}
-
-#[inline(always)]
-fn read_comm(comm: &mut [u8; COMM_LEN]) {
-    // SAFETY: the helper writes the length that it is given, which is that of the array.
-    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
+    event.flags = flag::IN_FLIGHT | registers.entry_path | caller | read_new_setting(event, registers.utmr);
 }
 
 /// Reads `*utmr`, without faulting a page in: what is not resident gives an error, and the kernel's own copy
 /// may still succeed. Returns the flags of the halves that were read.
 #[inline(always)]
-fn read_new_setting(event: &mut RawEvent) -> u32 {
-    if event.utmr == 0 {
+fn read_new_setting(event: &mut RawEvent, utmr: u32) -> u32 {
+    if utmr == 0 {
         return 0;
     }
-    let from = event.utmr as usize as *const u8;
+    let from = utmr as usize as *const u8;
     // On the stack first: the kernel looks at a destination before it copies (`__check_object_size`,
     // `mm/usercopy.c`), and is done sooner with one that lies there.
-    let mut both = MaybeUninit::<OldItimerspec32>::uninit();
+    let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
     // SAFETY: the destination is as long as said, and the helper checks the source.
     if unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, from.cast()) } == 0 {
-        // SAFETY: the helper has written all of it.
-        event.utmr_entry = unsafe { both.assume_init() };
+        // SAFETY: the helper has written all of it. As words, which are fewer than fields.
+        event.utmr_entry = bytemuck::cast(unsafe { both.assume_init() });
         return flag::INTERVAL_READ | flag::VALUE_READ;
     }
-    // As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
-    // beyond 4 GiB, in memory that only a 64-bit process has.
+    read_halves(event, from)
+}
+
+/// As the kernel does it, one half after the other: one may be readable where the other is not. The second may lie
+/// beyond 4 GiB, in memory that only a 64-bit process has.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn read_halves(event: &mut RawEvent, from: *const u8) -> u32 {
     let interval = read_half(&mut event.utmr_entry.it_interval, from);
     let value = read_half(&mut event.utmr_entry.it_value, from.wrapping_add(size_of::<OldTimespec32>()));
-    event.utmr_entry_err = if interval == 0 { value } else { interval };
+    event.utmr_entry_err = (if interval == 0 { value } else { interval }) as i16;
     (if interval == 0 { flag::INTERVAL_READ } else { 0 }) | (if value == 0 { flag::VALUE_READ } else { 0 })
 }
 

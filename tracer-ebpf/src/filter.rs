@@ -8,7 +8,11 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use settime32_abi::event::COMM_LEN;
 
-use crate::follow;
+use crate::{comm, follow};
+
+/// 1 when any of the others is. With one look at it, a tracer without filters is spared a look at each.
+#[unsafe(no_mangle)]
+static FILTER_ANY: Global<u32> = Global::new(0);
 
 /// 1 when only the processes of [`PIDS`] are wanted (and those of a followed command, if any).
 #[unsafe(no_mangle)]
@@ -26,9 +30,22 @@ static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
 #[map]
 static COMMS: HashMap<[u8; COMM_LEN], u8> = HashMap::with_max_entries(1, 0);
 
-/// Whether calls of this thread are wanted, as far as its ids tell.
+/// Whether there is any filter; without one, everything is wanted.
 #[inline(always)]
-pub(crate) fn wants_thread(pid: u32, tid: u32) -> bool {
+pub(crate) fn any() -> bool {
+    FILTER_ANY.load() != 0
+}
+
+/// Whether calls of this thread are wanted; `ids` are what `bpf_get_current_pid_tgid` gives.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+pub(crate) fn wants(ids: u64) -> bool {
+    wants_thread((ids >> 32) as u32, ids as u32) && wants_comm()
+}
+
+#[inline(always)]
+fn wants_thread(pid: u32, tid: u32) -> bool {
     let by_pid = FILTER_PIDS.load() != 0;
     let by_command = follow::enabled();
     if !by_pid && !by_command {
@@ -37,8 +54,12 @@ pub(crate) fn wants_thread(pid: u32, tid: u32) -> bool {
     (by_pid && PIDS.get_ptr(pid).is_some()) || (by_command && follow::is_followed(tid))
 }
 
-/// Whether calls of a thread with this name are wanted.
 #[inline(always)]
-pub(crate) fn wants_comm(comm: &[u8; COMM_LEN]) -> bool {
-    FILTER_COMMS.load() == 0 || COMMS.get_ptr(comm).is_some()
+fn wants_comm() -> bool {
+    if FILTER_COMMS.load() == 0 {
+        return true;
+    }
+    let mut name = [0_u64; COMM_LEN / size_of::<u64>()];
+    comm::read(&mut name);
+    COMMS.get_ptr(bytemuck::cast::<_, [u8; COMM_LEN]>(name)).is_some()
 }

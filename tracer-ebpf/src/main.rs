@@ -1,13 +1,19 @@
 //! The probes of settime32-tracer, in the kernel: which program runs where. What each does is in its module;
 //! nothing here formats, decides on output or knows of user space beyond the maps.
 //!
+//! What a program rarely does is a function of its own (`#[inline(never)]`) and `#[cold]`, which keeps the usual way through
+//! the program straight. Each names its section, since the compiler puts cold ones into a section apart, and aya takes two
+//! functions at the same offset of two sections for one.
+//!
 //! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so that
 //! `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
+mod comm;
 mod copies;
 mod entry;
+mod entry_path;
 mod exit;
 mod filter;
 mod follow;
@@ -22,7 +28,10 @@ use crate::registers::Registers;
 /// On `__ia32_sys_timerfd_settime32` at offset 0.
 #[kprobe]
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
-    entry::enter(|| Registers::copied(ctx.arg(0)?));
+    let Some(pt_regs) = ctx.arg(0) else { return 0 };
+    if !entry_path::learn(pt_regs) {
+        entry::enter(|| Registers::copied(pt_regs));
+    }
     0
 }
 

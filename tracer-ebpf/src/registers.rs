@@ -4,6 +4,8 @@ use core::mem::offset_of;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
+use crate::entry_path;
+
 /// The arguments as the wrapper takes them, and the caller's code segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
@@ -12,10 +14,11 @@ pub(crate) struct Registers {
     pub utmr: u32,
     pub otmr: u32,
     pub cs: u16,
+    /// The flag of the entry path; none when it is not known.
+    pub entry_path: u32,
 }
 
-/// The part of `struct pt_regs` from `bx` to `cs`. Reading it whole costs one helper call; the part between costs a
-/// few instructions.
+/// The part of `struct pt_regs` from `bx` to `cs`.
 #[repr(C)]
 struct Saved {
     bx: u64,
@@ -29,8 +32,19 @@ struct Saved {
     cs: u64,
 }
 
+/// The same with what is before it. Reading it whole costs one helper call; the parts between cost a few instructions.
+#[repr(C)]
+struct SavedAndReturn {
+    returns_to: u64,
+    r15_to_bp: [u64; 5],
+    saved: Saved,
+}
+
 /// Where [`Saved`] begins in `struct pt_regs`.
 const SAVED_AT: usize = 40;
+/// Where `struct pt_regs` begins in [`SavedAndReturn`].
+const PT_REGS_AT: usize = 8;
+const _: () = assert!(offset_of!(SavedAndReturn, saved) == PT_REGS_AT + SAVED_AT);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, cx) == 88);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, si) == 104);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, cs) == 136);
@@ -40,11 +54,12 @@ impl Registers {
     #[inline(always)]
     pub(crate) fn copied(pt_regs: usize) -> Option<Self> {
         // SAFETY: a source that cannot be read gives an error.
-        let saved = unsafe { bpf_probe_read_kernel((pt_regs + SAVED_AT) as *const Saved) }.ok()?;
-        Some(Self::of(&saved))
+        let copy = unsafe { bpf_probe_read_kernel((pt_regs - PT_REGS_AT) as *const SavedAndReturn) }.ok()?;
+        Some(Self::of(&copy.saved, entry_path::of(copy.returns_to)))
     }
 
-    /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be followed.
+    /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be followed, but not to what
+    /// lies before it, so that the entry path stays unknown: to read it by a helper would cost 95 instructions.
     ///
     /// # Safety
     ///
@@ -52,13 +67,20 @@ impl Registers {
     #[inline(always)]
     pub(crate) unsafe fn followed(pt_regs: usize) -> Self {
         // SAFETY: said by the caller.
-        Self::of(unsafe { &*((pt_regs + SAVED_AT) as *const Saved) })
+        Self::of(unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
     }
 
     /// As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`): the upper halves
     /// stay what a 64-bit caller left there, and do not count.
     #[inline(always)]
-    fn of(saved: &Saved) -> Self {
-        Self { ufd: saved.bx as i32, settime_flags: saved.cx as i32, utmr: saved.dx as u32, otmr: saved.si as u32, cs: saved.cs as u16 }
+    fn of(saved: &Saved, entry_path: u32) -> Self {
+        Self {
+            ufd: saved.bx as i32,
+            settime_flags: saved.cx as i32,
+            utmr: saved.dx as u32,
+            otmr: saved.si as u32,
+            cs: saved.cs as u16,
+            entry_path,
+        }
     }
 }

@@ -15,12 +15,9 @@ use aya::programs::trace_point::TracePointLinkId;
 use aya::programs::{KProbe, Program, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use nix::errno::Errno;
+use settime32_abi::hook::{BY_FENTRY, BY_KPROBE, Hook};
 
-use crate::preflight::{self, SYMBOL};
-
-/// Given `new` and `old`; static, but a function of its own on every kernel that was looked at.
-const DO_SETTIME: &str = "do_timerfd_settime";
-const PUT_OLD: &str = "put_old_itimerspec32";
+use crate::preflight;
 
 /// How functions of the kernel are hooked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +38,11 @@ impl fmt::Display for Mode {
 }
 
 impl Mode {
-    /// Programs and their functions, in the order in which they are attached: what sees the middle of a call before
-    /// what sees its end, and its begin last, so that a call that is seen at all is seen whole.
-    pub const fn programs(self) -> &'static [(&'static str, &'static str)] {
+    /// What is attached, in this order.
+    pub const fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Kprobe => {
-                &[("settime32_used", DO_SETTIME), ("settime32_old", PUT_OLD), ("settime32_return", SYMBOL), ("settime32_entry", SYMBOL)]
-            }
-            Self::Fentry => &[("settime32_copies", DO_SETTIME), ("settime32_fexit", SYMBOL), ("settime32_fentry", SYMBOL)],
+            Self::Kprobe => BY_KPROBE,
+            Self::Fentry => BY_FENTRY,
         }
     }
 
@@ -234,7 +228,7 @@ mod tests {
     #[test]
     fn a_call_is_seen_to_enter_only_once_the_rest_is_there() {
         for mode in [Mode::Kprobe, Mode::Fentry] {
-            assert_eq!(mode.programs().last().unwrap().0, mode.entry(), "{mode}");
+            assert_eq!(mode.hooks().last().unwrap().program, mode.entry(), "{mode}");
         }
     }
 }

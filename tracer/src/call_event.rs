@@ -40,6 +40,12 @@ pub fn utmr_entry(raw: &RawEvent) -> Option<Halves> {
     (halves != Halves::default()).then_some(halves)
 }
 
+/// The negative errno of a half that could not be read at entry; 0 where there is none.
+pub const fn utmr_entry_err(raw: &RawEvent) -> i32 {
+    let failed = raw.utmr != 0 && !(has(raw, flag::INTERVAL_READ) && has(raw, flag::VALUE_READ));
+    if failed { raw.utmr_entry_err as i32 } else { 0 }
+}
+
 /// What the kernel copied from `*utmr`.
 pub fn utmr_used(raw: &RawEvent) -> Option<OldItimerspec32> {
     has(raw, flag::USED).then_some(raw.utmr_used)
@@ -53,7 +59,7 @@ pub fn toctou(raw: &RawEvent) -> bool {
 
 /// What the kernel was about to write to `*otmr`.
 pub fn old(raw: &RawEvent) -> Option<&Itimerspec64> {
-    has(raw, flag::OLD).then_some(&raw.old)
+    (has(raw, flag::OLD) && raw.otmr != 0).then_some(&raw.old)
 }
 
 /// Whether `*otmr` has no room for it.
@@ -147,14 +153,14 @@ pub mod reference {
             pid: raw.pid,
             tid: raw.tid,
             comm: comm(&raw.comm),
-            cpu: raw.cpu,
+            cpu: raw.cpu.into(),
             abi: if has(raw, flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
             entry_path: entry_path(raw),
             ufd: raw.ufd,
             flags: raw.settime_flags,
             utmr: pointer(raw.utmr),
             utmr_entry: utmr_entry(raw),
-            utmr_entry_errno: failure(raw.utmr_entry_err),
+            utmr_entry_errno: failure(utmr_entry_err(raw)),
             utmr_used: utmr_used(raw),
             toctou: toctou(raw),
             otmr: pointer(raw.otmr),
@@ -234,6 +240,21 @@ mod tests {
         assert!(!event(&changed).2, "the half that differs was not read at entry");
         changed.utmr_used.it_value.tv_nsec += 1;
         assert!(event(&changed).2);
+    }
+
+    /// What a slot keeps from an earlier call of its thread.
+    #[test]
+    fn what_has_no_meaning_is_not_shown() {
+        let event = |raw: &RawEvent| {
+            let event = call_event(raw, Seen::Whole);
+            (event.utmr_entry_errno.is_some(), event.old.is_some(), event.otmr_written.is_some())
+        };
+        let stale = RawEvent { utmr_entry_err: -14, ..examples::success() };
+        assert_eq!(event(&stale), (false, true, true));
+        assert_eq!(event(&RawEvent { otmr: 0, ..stale }), (false, false, false));
+        let unread = RawEvent { flags: stale.flags & !flag::VALUE_READ, ..stale };
+        assert_eq!(event(&unread), (true, true, true));
+        assert_eq!(event(&RawEvent { utmr: 0, ..unread }), (false, true, true));
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 152
-    /// bytes, so the default holds 110,376 calls that this program has not come round to yet.
+    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 144
+    /// bytes, so the default holds 116,508 calls that this program has not come round to yet.
     #[arg(long, value_name = "SIZE", default_value = "16M")]
     pub buffer: BufferSize,
 

@@ -9,7 +9,7 @@ use settime32_abi::output::{EntryPath, Halves};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
-    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used,
+    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
 };
 
 /// Appends the line of one call.
@@ -48,7 +48,7 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
 fn new_setting(line: &mut Vec<u8>, raw: &RawEvent) {
     number_or_null(line, br#","utmr":"#, (raw.utmr != 0).then_some(raw.utmr));
     halves(line, br#","utmr_entry":"#, utmr_entry(raw));
-    errno(line, br#","utmr_entry_errno":"#, -raw.utmr_entry_err);
+    errno(line, br#","utmr_entry_errno":"#, -utmr_entry_err(raw));
     setting(line, br#","utmr_used":"#, utmr_used(raw));
     line.extend_from_slice(if toctou(raw) { br#","toctou":true"# } else { br#","toctou":false"# });
 }
@@ -144,8 +144,8 @@ mod tests {
         prop::collection::vec(letter, COMM_LEN).prop_map(|letters| letters.try_into().unwrap())
     }
 
-    fn errors() -> impl Strategy<Value = i32> {
-        prop_oneof![Just(0), -200..0_i32]
+    fn errors() -> impl Strategy<Value = i16> {
+        prop_oneof![Just(0), -200..0_i16]
     }
 
     /// What the kernel used: often what was there at entry, or a half of it.
@@ -160,7 +160,7 @@ mod tests {
 
     prop_compose! {
         fn events()(
-            (entry_ns, exit_ns, pid, tid, cpu) in any::<(u64, u64, u32, u32, u32)>(),
+            (entry_ns, exit_ns, pid, tid, cpu) in any::<(u64, u64, u32, u32, u16)>(),
             ret in prop_oneof![Just(0), -5000..10_i64, any::<i64>()],
             flags in 0..flag::END,
             (ufd, settime_flags) in any::<(i32, i32)>(),
@@ -178,7 +178,7 @@ mod tests {
             used.it_value = if same & 2 == 0 { utmr_entry.it_value } else { used.it_value };
             RawEvent {
                 entry_ns, exit_ns, ret, pid, tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry,
-                utmr_used: used, old: bytemuck::cast(old), utmr_entry_err, unused: 0, comm,
+                utmr_used: used, old: bytemuck::cast(old), utmr_entry_err, comm,
             }
         }
     }

@@ -9,7 +9,9 @@ mod command;
 mod drain;
 mod inside;
 mod json;
+mod kernel_types;
 mod outcome;
+mod own_call;
 mod preflight;
 mod pretty;
 mod probes;
@@ -31,8 +33,9 @@ use crate::cli::{Attach, Cli};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Rest};
 use crate::outcome::Outcome;
+use crate::own_call::OwnCall;
 use crate::preflight::{Facts, Refusal};
-use crate::probes::Probes;
+use crate::probes::{Known, Probes};
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
@@ -57,9 +60,15 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     preflight::check(&facts)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.
     let mut command = GatedCommand::spawn(&cli.command)?;
+    let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
-    let (mut probes, ring) = Probes::load(object, &cli.filter(command.as_ref().map(GatedCommand::pid)), cli.buffer, seam.globals())?;
+    let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid) };
+    let filter = cli.filter(command.as_ref().map(GatedCommand::pid));
+    let (mut probes, ring) = Probes::load(object, &filter, cli.buffer, known, seam.globals())?;
     let mode = attach(&mut probes, &seam, cli.attach, &facts)?;
+    if let (Some(own_call), Mode::Kprobe) = (own_call, mode) {
+        own_call.make();
+    }
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
     if let Some(command) = &mut command {
         command.release()?;

@@ -2,15 +2,16 @@
 //! can still fail; then the kernel's own words are what there is to say.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::kernel_types;
 use crate::symbol::{self, Found};
 
 /// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
-pub const SYMBOL: &str = "__ia32_sys_timerfd_settime32";
+pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
 /// Made by the same macro (`SYSCALL_DEFINE`), and in no system call table.
 const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
 
@@ -20,6 +21,9 @@ const MIN_KERNEL: (u32, u32) = (5, 8);
 /// Before this version, the kernel frees a trampoline that comes off while a call sleeps below it, and the call
 /// returns into what was freed (repaired by "bpf: Fix fexit trampoline.").
 const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
+
+/// `bpf_get_current_task_btf` came with this version.
+const MIN_TASK_KERNEL: (u32, u32) = (5, 11);
 
 // Of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -37,6 +41,10 @@ pub struct Facts {
     pub lockdown: Option<String>,
     /// The kernel describes its types.
     pub has_btf: bool,
+    /// Where a task has its name, if that is known and of use.
+    pub comm_at: Option<u32>,
+    /// The CPUs enter the kernel in the new way, by one door for everything (FRED).
+    pub one_door: bool,
     /// The kernel may take a CPU from a task that is inside it; `None` when that cannot be found out.
     pub preempts: Option<bool>,
 }
@@ -128,9 +136,27 @@ impl Facts {
         let lockdown = fs::read_to_string(root.join("sys/kernel/security/lockdown")).ok();
         let version = read(&root.join("proc/sys/kernel/version"))?;
         let model = fs::read_to_string(root.join("sys/kernel/debug/sched/preempt")).ok();
-        let has_btf = root.join("sys/kernel/btf/vmlinux").exists();
-        Ok(Self { release, capabilities, lockdown, has_btf, preempts: preempts(&version, model.as_deref()) })
+        let btf = fs::read(root.join("sys/kernel/btf/vmlinux")).ok();
+        let comm_at = btf.as_deref().and_then(|btf| comm_at(btf, &release));
+        let one_door = has_cpu_flag(root, "fred");
+        let (has_btf, preempts) = (btf.is_some(), preempts(&version, model.as_deref()));
+        Ok(Self { release, capabilities, lockdown, has_btf, comm_at, one_door, preempts })
     }
+}
+
+/// Whether the first CPU has a flag. The others are not looked at: the kernel takes a moment for each.
+fn has_cpu_flag(root: &Path, flag: &str) -> bool {
+    let Ok(cpus) = File::open(root.join("proc/cpuinfo")) else { return false };
+    let mut lines = BufReader::new(cpus).lines().map_while(Result::ok);
+    lines.find(|line| line.starts_with("flags")).is_some_and(|line| line.split_whitespace().any(|word| word == flag))
+}
+
+/// Where a task has its name, for programs that can get at the task.
+fn comm_at(btf: &[u8], release: &str) -> Option<u32> {
+    let has_helper = version(release).is_some_and(|version| version >= MIN_TASK_KERNEL);
+    let at = has_helper.then(|| kernel_types::member_offset(btf, "task_struct", "comm"))??;
+    // The programs read it in words.
+    at.is_multiple_of(8).then_some(at)
 }
 
 /// Judges the facts: what the user can change least comes first.
@@ -261,6 +287,17 @@ mod tests {
         judge(machine("6.12.117+deb12-cloud-amd64", ALL).path()).unwrap();
         judge(machine("5.8.0", ALL).path()).unwrap();
         judge(machine("10.0-rc1", ALL).path()).unwrap();
+    }
+
+    #[test]
+    fn flags_of_the_cpu_are_whole_words() {
+        let root = machine("6.1.0", ALL);
+        let has_one_door = || Facts::gather(root.path()).unwrap().one_door;
+        assert!(!has_one_door());
+        put(root.path(), "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu fredx lm\nbugs\t\t: fred\n");
+        assert!(!has_one_door());
+        put(root.path(), "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu fred lm\n");
+        assert!(has_one_door());
     }
 
     #[test]

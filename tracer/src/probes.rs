@@ -45,6 +45,15 @@ pub struct Ring {
     pub size: BufferSize,
 }
 
+/// What the programs are told of this machine and this run.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Where a task has its name, if that is known.
+    pub comm_at: Option<u32>,
+    /// The thread whose first call will be by `int 0x80`, if there is one.
+    pub teacher: Option<u32>,
+}
+
 /// The loaded object with what of it is attached.
 #[derive(Debug)]
 pub struct Probes {
@@ -54,9 +63,10 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads the object with `filter`, a ring buffer of `size`, and `globals` set besides those that this needs.
-    pub fn load(object: &[u8], filter: &Filter, size: BufferSize, globals: &[(&'static str, u32)]) -> Result<(Self, Ring)> {
-        let mut ebpf = load_object(object, filter, size, globals)?;
+    /// Loads the object with `filter`, a ring buffer of `size`, what is `known`, and `globals` set besides those that this
+    /// needs.
+    pub fn load(object: &[u8], filter: &Filter, size: BufferSize, known: Known, globals: &[(&'static str, u32)]) -> Result<(Self, Ring)> {
+        let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
         let probes = Self { ebpf, follows: filter.command.is_some(), attached: None };
@@ -140,11 +150,13 @@ impl Probes {
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.
-fn load_object(object: &[u8], filter: &Filter, size: BufferSize, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
+fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
+    let (comm_at, teacher) = (known.comm_at.unwrap_or(0), known.teacher.unwrap_or(0));
     let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
     let follow = u32::from(filter.command.is_some());
+    let any = by_pid | by_comm | follow;
     let (child_pid_at, old_pid_at) = match filter.command {
         Some(_) => (
             tracepoint::field_offset(root, "sched", "sched_process_fork", "child_pid")?,
@@ -155,9 +167,12 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, globals: &[(&'s
     let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("FILTER_ANY", &any, true)
         .override_global("FILTER_PIDS", &by_pid, true)
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
+        .override_global("COMM_AT", &comm_at, true)
+        .override_global("TEACHER", &teacher, true)
         .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
         .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
         .map_max_entries("EVENTS", size.bytes())
@@ -206,4 +221,16 @@ fn fill_filters(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
         map.insert(comm.0, 0, 0).context("failed to put a name into COMMS")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// aya (0.14) links functions by their offset alone, whatever section they are in: a call could end in another one.
+    #[test]
+    fn functions_of_the_object_are_in_one_section() {
+        let has = |name: &[u8]| OBJECT.windows(name.len()).any(|window| window == name);
+        assert!(!has(b"\0.text.") && (OBJECT.is_empty() || has(b"\0.text\0")));
+    }
 }

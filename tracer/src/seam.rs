@@ -24,7 +24,7 @@ pub trait Seam {
 
     /// Programs of the object and the kernel's functions that they go to, in the order in which they are attached.
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
-        mode.programs().to_vec()
+        mode.hooks().iter().map(|hook| (hook.program, hook.function)).collect()
     }
 
     /// Appends the JSON of a call.

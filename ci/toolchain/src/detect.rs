@@ -34,8 +34,10 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
     match guest {
         Guest::Ebpf { .. } => ebpf(),
         Guest::Workload => workload(),
-        // It would be built, with a stub inside.
-        Guest::Static { package: "settime32-tracer" | "settime32-wrong-tracer", .. } => ebpf().and_then(|_| static_program()),
+        // They would be built, with a stub inside.
+        Guest::Static { package: "settime32-tracer" | "settime32-empty-probes" | "settime32-wrong-tracer", .. } => {
+            ebpf().and_then(|_| static_program())
+        }
         Guest::Static { .. } => static_program(),
     }
 }

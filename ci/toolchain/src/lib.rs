@@ -59,7 +59,9 @@ impl Guest {
         match self {
             Self::Ebpf { .. } => &["tracer-ebpf", "harness/wrong/src", "abi"],
             Self::Workload => &["workload-i686", "abi"],
-            Self::Static { .. } => &["tracer", "tracer-ebpf", "harness/agent", "harness/wrong", "workload-i686", "abi"],
+            Self::Static { .. } => {
+                &["tracer", "tracer-ebpf", "harness/agent", "harness/empty-probes", "harness/wrong", "workload-i686", "abi"]
+            }
         }
     }
 }

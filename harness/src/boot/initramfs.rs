@@ -28,6 +28,7 @@ static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SET
 static WRONG_TRACER: Program = program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
 static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 static WORKLOAD64: Program = program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
+static EMPTY_PROBES: Program = program!("settime32-empty-probes", "SETTIME32_STUB_REASON_SETTIME32_EMPTY_PROBES");
 
 /// Where the tracer is in the guest.
 pub const TRACER_PATH: &str = "/bin/settime32-tracer";
@@ -91,6 +92,11 @@ pub fn with_agent(kernel: &Kernel, carried: &Carried) -> Result<Contents, InfraE
     }
     archive.file("modules/order", 0o644, order.as_bytes());
     Ok(archive.finish())
+}
+
+/// The program that attaches empty probes, which goes only into the guests that measure.
+pub(crate) fn empty_probes() -> Result<&'static [u8], InfraError> {
+    EMPTY_PROBES.content()
 }
 
 /// The initramfs that boot times are compared with: an init that prints one line.

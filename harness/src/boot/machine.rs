@@ -39,6 +39,16 @@ impl Cpu {
     }
 }
 
+/// What makes the guest's time pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GuestTime {
+    /// The host's time.
+    #[default]
+    Host,
+    /// The guest's instructions, a nanosecond each, on one CPU; a guest that sleeps is woken at once. Only TCG can count.
+    Instructions,
+}
+
 /// A virtual machine to start.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -48,6 +58,8 @@ pub struct Machine {
     pub accelerator: Accelerator,
     /// The CPU's maker.
     pub cpu: Cpu,
+    /// What makes its time pass.
+    pub time: GuestTime,
     /// bzImage.
     pub kernel: PathBuf,
     /// cpio archive.
@@ -80,7 +92,14 @@ impl Machine {
             // does `rep movsb` byte by byte.
             Accelerator::Tcg => add(&["-accel", "tcg,thread=single", "-cpu", &format!("max,-erms,-fsrm{vendor}")]),
         }
-        add(&["-machine", "pc", "-smp", &CPUS.to_string(), "-m", &self.memory_mib().to_string()]);
+        let cpus = match self.time {
+            GuestTime::Host => CPUS,
+            GuestTime::Instructions => {
+                add(&["-icount", "shift=0,sleep=off"]);
+                1
+            }
+        };
+        add(&["-machine", "pc", "-smp", &cpus.to_string(), "-m", &self.memory_mib().to_string()]);
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
         add(&["-chardev", &format!("file,id=console,path={}", escaped(&self.console)), "-serial", "chardev:console"]);
@@ -110,6 +129,7 @@ mod tests {
             qemu: "qemu".into(),
             accelerator,
             cpu: Cpu::Any,
+            time: GuestTime::Host,
             kernel: "vmlinuz".into(),
             initramfs: "initramfs".into(),
             append: String::new(),
@@ -152,6 +172,14 @@ mod tests {
             Machine { initramfs: initramfs.path().into(), ..machine(Accelerator::Tcg) }.memory_mib()
         };
         assert_eq!([memory(10 << 20), memory(164 << 20)], [512, 712]);
+    }
+
+    #[test]
+    fn instructions_are_counted_on_one_cpu() {
+        let machine = Machine { time: GuestTime::Instructions, ..machine(Accelerator::Tcg) };
+        let arguments = machine.arguments(None, 8);
+        let follows = |option: &str, value: &str| arguments.windows(2).any(|pair| pair[0] == option && pair[1] == value);
+        assert!(follows("-icount", "shift=0,sleep=off") && follows("-smp", "1"), "{arguments:?}");
     }
 
     #[test]

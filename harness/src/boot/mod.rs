@@ -31,8 +31,8 @@ pub use console::{Symptom, triage};
 pub(crate) use initramfs::AGENT_PATH;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
-pub(crate) use initramfs::{WORKLOAD_COMM, wrong_tracer};
-pub use machine::{Cpu, Machine};
+pub(crate) use initramfs::{WORKLOAD_COMM, empty_probes, wrong_tracer};
+pub use machine::{Cpu, GuestTime, Machine};
 pub use scratch::Scratch;
 pub use supervise::Emulator;
 
@@ -73,6 +73,8 @@ pub struct BootOptions {
     pub choice: Choice,
     /// The maker of the guest's CPU.
     pub cpu: Cpu,
+    /// What makes the guest's time pass.
+    pub time: GuestTime,
     /// Added to the guest's kernel command line.
     pub append: String,
     /// How long the agent may take.
@@ -164,6 +166,7 @@ impl Vm {
             qemu: options.qemu.clone(),
             accelerator,
             cpu: options.cpu,
+            time: options.time,
             kernel: options.kernel.image.clone(),
             initramfs,
             append: options.append.clone(),

@@ -19,6 +19,8 @@ pub(super) struct Caller {
     pub tid: u32,
     /// Name of the thread.
     pub comm: Name,
+    /// See [`super::Config::entry_path_needed`].
+    pub entry_path_needed: bool,
     /// The tracer may have gone before the call returned.
     pub may_be_unfinished: bool,
 }
@@ -52,6 +54,7 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         ufd: record.ufd,
         flags: record.flags,
         entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),
+        entry_path_needed: caller.entry_path_needed,
         utmr,
         utmr_entry,
         utmr_entry_errno: (halves != [true; 2]).then(|| Names::of_errno(Some("EFAULT"))),

@@ -8,7 +8,7 @@
 //!   model's, and that `otmr` is written as far as the kernel gets, and no further;
 //! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
 //!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
-//!   the entry path where the event names one, and a CPU that exists;
+//!   the entry path where the event names one or must, and a CPU that exists;
 //! * that what a probe at entry cannot read is not made up: a half that is not resident is null, with its errno, and what
 //!   the kernel copied is there all the same;
 //! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
@@ -56,6 +56,8 @@ pub struct Config {
     pub cpus: u32,
     /// Name of the workload's process as the kernel cuts it, when it is known.
     pub comm: Option<String>,
+    /// Whether every event must name the entry path; not every way to attach, nor every CPU, lets a tracer tell.
+    pub entry_path_needed: bool,
     /// Findings that are kept; the others are only counted.
     pub max_findings: usize,
     /// A plan is given up when so many events of others came after its journal: its own were lost.
@@ -69,7 +71,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cpus: 1, comm: None, max_findings: 100, partial: false, patience_events: 1 << 16, max_waiting_events: 1 << 20 }
+        Self {
+            cpus: 1,
+            comm: None,
+            entry_path_needed: false,
+            max_findings: 100,
+            partial: false,
+            patience_events: 1 << 16,
+            max_waiting_events: 1 << 20,
+        }
     }
 }
 
@@ -119,8 +129,7 @@ impl Oracle {
     /// an index of its own; events may have come before.
     pub fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal) {
         let pids: Vec<u32> = journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
-        let comm = self.config.comm.as_deref();
-        let Some(mut replay) = Replay::new(index, plan, journal, self.config.cpus, comm, &mut self.report) else {
+        let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report) else {
             self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));
             pids.iter().for_each(|pid| self.forget(*pid));
             return;

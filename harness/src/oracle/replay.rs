@@ -7,6 +7,7 @@ use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Call, Plan, Step};
 use settime32_abi::timespec::Timespec64;
 
+use super::Config;
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
 use super::expected;
 use super::finding::{Difference, Finding, Findings, Kind, Place};
@@ -103,6 +104,7 @@ pub(super) struct Replay {
     cpus: u32,
     /// See [`super::Config::partial`].
     partial: bool,
+    entry_path_needed: bool,
     threads: HashMap<u32, Thread>,
     model: Model,
     descriptors: Descriptors,
@@ -128,7 +130,8 @@ pub(super) struct Replay {
 
 impl Replay {
     /// `None` when the journal has not as many records as the plan has calls, which was reported.
-    pub(super) fn new(index: u64, plan: Plan, journal: Journal, cpus: u32, comm: Option<&str>, report: &mut Report) -> Option<Self> {
+    pub(super) fn new(index: u64, plan: Plan, journal: Journal, config: &Config, report: &mut Report) -> Option<Self> {
+        let comm = config.comm.as_deref();
         let place = Place { plan: Some(index), ..Place::default() };
         report.findings.calls += plan.calls() as u64;
         report.findings.tally(index).calls += plan.calls() as u64;
@@ -165,7 +168,8 @@ impl Replay {
             steps,
             parent,
             comm,
-            cpus,
+            cpus: config.cpus,
+            entry_path_needed: config.entry_path_needed,
             partial: report.partial,
             threads,
             model,
@@ -321,6 +325,7 @@ impl Replay {
             pid: self.pids[call],
             tid: self.tids[call],
             comm: self.comm,
+            entry_path_needed: self.entry_path_needed,
             may_be_unfinished: self.partial,
         };
         expected::event(caller, asked, &self.journal.records[call], self.cpus)

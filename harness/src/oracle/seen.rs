@@ -68,6 +68,8 @@ pub(super) struct Seen {
     pub cpu: u32,
     pub abi: Abi,
     pub entry_path: Option<EntryPath>,
+    /// Of what is expected: whether an event must name the entry path; one that does must be right in any case.
+    pub entry_path_needed: bool,
     pub ufd: i32,
     pub flags: i32,
     pub utmr: Option<u32>,
@@ -104,6 +106,7 @@ impl Seen {
             cpu: event.cpu,
             abi: event.abi,
             entry_path: event.entry_path,
+            entry_path_needed: false,
             ufd: event.ufd,
             flags: event.flags,
             utmr: event.utmr,
@@ -200,8 +203,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.comm != found.comm,
         found.cpu >= expected.cpu,
         expected.abi != found.abi,
-        // Not every kernel lets a tracer tell.
-        found.entry_path.is_some() && expected.entry_path != found.entry_path,
+        (expected.entry_path_needed || found.entry_path.is_some()) && expected.entry_path != found.entry_path,
         expected.ufd != found.ufd,
         expected.flags != found.flags,
         expected.utmr != found.utmr,

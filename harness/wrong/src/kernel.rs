@@ -5,11 +5,11 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use settime32_abi::event::flag;
+use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
 use crate::registers::Registers;
-use crate::{copies, entry, exit, maps, tracers};
+use crate::{copies, entry, entry_path, exit, maps, tracers};
 
 /// Which wrong tracer, from 1 in the order of the list; 0 is none.
 #[unsafe(no_mangle)]
@@ -32,11 +32,20 @@ fn tid() -> u32 {
     bpf_get_current_pid_tgid() as u32
 }
 
+/// The current thread's call, if it is in one that is wanted.
+#[inline(always)]
+fn in_flight() -> Option<&'static mut RawEvent> {
+    maps::current_slot().filter(|event| event.flags & flag::IN_FLIGHT != 0)
+}
+
 /// The entry, by kprobe.
 #[inline(always)]
 pub fn entered(pt_regs: Option<usize>) {
-    entry::enter(|| Registers::copied(pt_regs?));
-    spoil_entry(pt_regs);
+    let Some(pt_regs) = pt_regs else { return };
+    if !entry_path::learn(pt_regs) {
+        entry::enter(|| Registers::copied(pt_regs));
+        spoil_entry(pt_regs);
+    }
 }
 
 /// The entry, by fentry.
@@ -48,7 +57,7 @@ pub fn entered(pt_regs: Option<usize>) {
 pub unsafe fn entered_by_fentry(pt_regs: usize) {
     // SAFETY: said by the caller.
     entry::enter(|| Some(unsafe { Registers::followed(pt_regs) }));
-    spoil_entry(Some(pt_regs));
+    spoil_entry(pt_regs);
 }
 
 /// As the shipped tracer has it.
@@ -58,8 +67,8 @@ pub fn thread_exits() {
 }
 
 #[inline(always)]
-fn spoil_entry(pt_regs: Option<usize>) {
-    if let (Some(event), Some(pt_regs)) = (maps::in_flight(tid()), pt_regs) {
+fn spoil_entry(pt_regs: usize) {
+    if let Some(event) = in_flight() {
         tracers::entered(WRONG.load(), event, pt_regs);
     }
 }
@@ -94,7 +103,7 @@ pub unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
 /// The return.
 #[inline(always)]
 pub fn leave(ret: i64) {
-    let ret = maps::in_flight(tid()).map_or(ret, |event| tracers::leaving(WRONG.load(), event, ret));
+    let ret = in_flight().map_or(ret, |event| tracers::leaving(WRONG.load(), event, ret));
     exit::leave(ret);
 }
 
@@ -109,7 +118,7 @@ pub fn other_entered(pt_regs: Option<usize>) {
 /// Its return. What is seen of a call on its way is not seen of it, and must not keep it from being reported.
 #[inline(always)]
 pub fn other_left(ret: i64) {
-    if let Some(event) = maps::in_flight(tid()) {
+    if let Some(event) = in_flight() {
         event.flags |= flag::USED | flag::OLD;
     }
     exit::leave(ret);

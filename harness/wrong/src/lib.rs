@@ -11,11 +11,17 @@ mod tracers;
 
 // The shipped tracer's modules, as they are.
 #[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/comm.rs"]
+mod comm;
+#[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/copies.rs"]
 mod copies;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/entry.rs"]
 mod entry;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/entry_path.rs"]
+mod entry_path;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/exit.rs"]
 mod exit;

@@ -20,8 +20,9 @@ impl Wrong for Tracer {
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn entered(event: &mut RawEvent, _pt_regs: usize) {
-        if event.utmr_entry_err != 0 {
-            event.flags &= !(flag::INTERVAL_READ | flag::VALUE_READ);
+        let both = flag::INTERVAL_READ | flag::VALUE_READ;
+        if event.flags & both != both {
+            event.flags &= !both;
         }
     }
 }

@@ -25,13 +25,13 @@ impl Wrong for Tracer {
     #[inline(always)]
     fn entered(event: &mut RawEvent, _pt_regs: usize) {
         let utmr = Timespec64 { tv_sec: event.utmr.into(), tv_nsec: 0 };
-        keep(event.cpu, &Itimerspec64 { it_interval: utmr, it_value: utmr });
+        keep(event.cpu.into(), &Itimerspec64 { it_interval: utmr, it_value: utmr });
     }
 
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn leaving(event: &mut RawEvent, ret: i64) -> i64 {
-        if let Some(last) = recall(event.cpu) {
+        if let Some(last) = recall(event.cpu.into()) {
             event.utmr = last.it_value.tv_sec as u32;
         }
         ret

@@ -31,6 +31,7 @@ impl Wrong for Tracer {
             utmr: register(pt_regs, at::DX)? as u32,
             otmr: register(pt_regs, at::R10)? as u32,
             cs: register(pt_regs, at::CS)? as u16,
+            entry_path: 0,
         });
         entry::enter(registers);
     }

@@ -1,9 +1,7 @@
 //! Shows zeros as the old setting of a call that did not want it.
 
-#[cfg(target_arch = "bpf")]
-use settime32_abi::event::{RawEvent, flag};
-#[cfg(target_arch = "bpf")]
-use settime32_abi::timespec::Itimerspec64;
+#[cfg(not(target_arch = "bpf"))]
+use settime32_abi::event::RawEvent;
 
 use crate::{About, Shows, Work, Wrong};
 
@@ -19,13 +17,11 @@ pub const ABOUT: About = About {
 pub struct Tracer;
 
 impl Wrong for Tracer {
-    #[cfg(target_arch = "bpf")]
-    #[inline(always)]
-    fn leaving(event: &mut RawEvent, ret: i64) -> i64 {
+    #[cfg(not(target_arch = "bpf"))]
+    fn line(&mut self, line: &mut Vec<u8>, event: &RawEvent) {
         if event.otmr == 0 {
-            event.old = Itimerspec64::default();
-            event.flags |= flag::OLD;
+            let zeros = r#","old":{"it_interval":{"tv_sec":0,"tv_nsec":0},"it_value":{"tv_sec":0,"tv_nsec":0}}"#;
+            *line = String::from_utf8_lossy(line).replace(r#","old":null"#, zeros).into_bytes();
         }
-        ret
     }
 }

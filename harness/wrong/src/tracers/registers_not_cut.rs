@@ -31,7 +31,7 @@ impl Wrong for Tracer {
                 event.utmr_entry = read;
                 event.flags |= flag::INTERVAL_READ | flag::VALUE_READ;
             }
-            Err(error) => event.utmr_entry_err = error,
+            Err(error) => event.utmr_entry_err = error as i16,
         }
     }
 }

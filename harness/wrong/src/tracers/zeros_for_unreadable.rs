@@ -22,7 +22,7 @@ impl Wrong for Tracer {
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn entered(event: &mut RawEvent, _pt_regs: usize) {
-        if event.utmr_entry_err == 0 {
+        if event.utmr == 0 {
             return;
         }
         if event.flags & flag::INTERVAL_READ == 0 {

@@ -1,0 +1,5 @@
+//! Embeds the object of empty programs.
+
+fn main() -> anyhow::Result<()> {
+    settime32_toolchain::embed(settime32_toolchain::Guest::Ebpf { package: "settime32-tracer-ebpf", bin: "settime32-empty-ebpf" })
+}

@@ -1,0 +1,37 @@
+//! The name of the current thread.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_get_current_task_btf};
+use settime32_abi::event::COMM_LEN;
+
+/// Where `comm` lies in this kernel's `struct task_struct`; a multiple of 8, or 0 when user space does not know it or
+/// the kernel is older than 5.11 and has not the helper.
+#[unsafe(no_mangle)]
+static COMM_AT: Global<u32> = Global::new(0);
+
+/// A name in words.
+pub(crate) type Words = [u64; COMM_LEN / size_of::<u64>()];
+
+/// From the task itself, which the verifier lets one follow: the helper that copies the name looks for its end first and
+/// is the most expensive part of an entry. Either way a name that another thread changes meanwhile may be half of each.
+#[inline(always)]
+pub(crate) fn read(comm: &mut Words) {
+    let at = COMM_AT.load();
+    if at == 0 {
+        return read_by_helper(comm);
+    }
+    // SAFETY: the offset is that of the member in this kernel's description of its types, of which the verifier makes sure.
+    let name = unsafe { bpf_get_current_task_btf().byte_add(at as usize).cast::<u64>() };
+    for (at, word) in comm.iter_mut().enumerate() {
+        // SAFETY: as above. Volatile keeps it in words.
+        *word = unsafe { name.add(at).read_volatile() };
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn read_by_helper(comm: &mut Words) {
+    // SAFETY: the helper writes the length that it is given, which is that of the array.
+    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), COMM_LEN as u32) };
+}
