@@ -4,6 +4,7 @@ use settime32_abi::plan::{Call, Clock, Plan, Step};
 
 use super::Outcome;
 use super::stand::{Done, SIGINT, SIGKILL, SIGTERM, Stand};
+use crate::boot::WORKLOAD_COMM;
 use crate::failure::Failure;
 use crate::generate::catalogue::script::Script;
 
@@ -64,8 +65,10 @@ pub(super) fn under_load(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     Ok(outcome)
 }
 
+/// Only of the workload: the second one, as it starts, may make a call that the first one would see and be right.
 pub(super) fn two_tracers(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
-    let tracers = [stand.tracer(&[])?, stand.tracer(&[])?];
+    let of_workload = ["--comm", WORKLOAD_COMM];
+    let tracers = [stand.tracer(&of_workload)?, stand.tracer(&of_workload)?];
     let done = plans.into_iter().map(|plan| stand.run(plan)).collect::<Result<Vec<Done>, _>>()?;
     let mut outcome = Outcome::nothing();
     for tracer in tracers {
