@@ -94,7 +94,8 @@ mod tests {
             assert_eq!(member_offset(&btf()[..len], "task", "comm"), None, "{len} bytes");
         }
         let mut foreign = btf();
-        foreign[27] = 31;
+        // The kind of the first type, which is the integer.
+        foreign[31] = 31;
         assert_eq!(member_offset(&foreign, "task", "comm"), None);
     }
 }
