@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const PORT_NAME: &str = "settime32.agent";
 
 /// Version of this protocol; both ends say theirs and refuse another.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The longest frame, bytes: a plan or journal of the largest batch with room to spare.
 pub const MAX_FRAME_LEN: usize = 256 << 20;
@@ -57,6 +57,15 @@ pub enum Request {
     },
     /// Fail on purpose, so that the harness can be tested.
     Inject(Fault),
+    /// The guest goes on from a saved state, maybe as one of several: set its clock, and have its kernel draw other random
+    /// numbers than the others'. Answered by [`Reply::Ready`].
+    Restored {
+        /// CLOCK_REALTIME, nanoseconds.
+        realtime_ns: u64,
+        /// For the kernel's random number generator; every byte counts as eight bits that nobody knows.
+        #[serde(with = "bytes")]
+        entropy: Vec<u8>,
+    },
 }
 
 /// A process to start.
@@ -113,7 +122,7 @@ pub enum Fault {
 /// What the agent answers and tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// First frame after boot.
+    /// First frame after boot, and the answer to [`Request::Restored`].
     Ready {
         /// [`PROTOCOL`] of the agent.
         protocol: u32,

@@ -1,5 +1,7 @@
 //! Measurements; figures come as ratios of what was taken in turn in one run.
 
+mod warm;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,8 @@ use serde::Serialize;
 use crate::boot::{Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs};
 use crate::failure::{BootError, Failure, InfraError};
 use crate::kernels::Say;
+
+pub use warm::{WarmBench, warm};
 
 /// Result of [`boot`]: seconds from QEMU's start.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +82,7 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
         append: options.append.clone(),
         console: scratch.console_path(),
         agent_port: false,
+        memory: None,
     };
     let _emulator = Emulator::start(&machine)?;
     while !scratch.console().contains("bare init") {

@@ -1,9 +1,12 @@
 //! The harness's folder of the user's cache: fetched kernels, what was learnt about the machine, records of
 //! failed runs. Everything in it can be removed at any time.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -46,7 +49,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), InfraError> {
 /// An exclusive lock between processes; given back when dropped or when the process ends (`flock(2)`).
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Waits this long for a lock without a word: who checks a kernel holds one for an instant.
@@ -54,9 +57,12 @@ const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 /// Waits for the lock `name` of the cache, and says so when that takes long.
 pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
-    let path = folder().join("locks").join(name);
-    make_folder(path.parent().unwrap_or(Path::new(".")))?;
-    let file = File::create(&path).map_err(InfraError::file("create", &path))?;
+    lock_at(&folder().join("locks").join(name), say)
+}
+
+/// The same with a file for the lock's own.
+pub fn lock_at(path: &Path, say: Say) -> Result<Lock, InfraError> {
+    let file = lock_file(path)?;
     let started = Instant::now();
     while file.try_lock().is_err() {
         if started.elapsed() < QUIET_WAIT {
@@ -64,10 +70,35 @@ pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
             continue;
         }
         say(&format!("waiting for another run that holds {}", path.display()));
-        file.lock().map_err(InfraError::file("lock", &path))?;
+        file.lock().map_err(InfraError::file("lock", path))?;
         break;
     }
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
+}
+
+/// A lock that others may hold side by side, but not together with [`lock_at`]; waits for it.
+pub fn share_at(path: &Path) -> Result<Lock, InfraError> {
+    let file = lock_file(path)?;
+    file.lock_shared().map_err(InfraError::file("lock", path))?;
+    Ok(Lock { file })
+}
+
+/// The exclusive lock, unless somebody holds it.
+pub fn try_lock_at(path: &Path) -> Result<Option<Lock>, InfraError> {
+    let file = lock_file(path)?;
+    Ok(file.try_lock().is_ok().then_some(Lock { file }))
+}
+
+impl Lock {
+    /// Lets others have it side by side with this one.
+    pub fn let_share(&self) -> std::io::Result<()> {
+        self.file.lock_shared()
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, InfraError> {
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    File::create(path).map_err(InfraError::file("create", path))
 }
 
 /// Records of failed runs that are kept; older ones make room.
@@ -101,14 +132,46 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a file and checks it against its recorded SHA-256.
-pub fn read_checked(path: &Path, expected: &str) -> Result<Vec<u8>, InfraError> {
-    let content = fs::read(path).map_err(InfraError::file("read", path))?;
-    let found = sha256(&content);
+/// What tells a file from any other that was or will be at its path, without reading it: the kernel sets the time of change,
+/// and nobody else can (`inode(7)`, `ctime`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl Identity {
+    /// Of the file at a path.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(Self { path: path.into(), device: metadata.dev(), inode: metadata.ino(), len: metadata.len(), changed })
+    }
+}
+
+/// SHA-256 of a file. A file that has not changed since it was last asked for is not read again by this process.
+pub fn file_sha256(path: &Path) -> Result<String, InfraError> {
+    static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
+    let identity = Identity::of(path).map_err(InfraError::file("read", path))?;
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, digest)) = known().get(path).filter(|(of, _)| *of == identity) {
+        return Ok(digest.clone());
+    }
+    let digest = sha256(&fs::read(path).map_err(InfraError::file("read", path))?);
+    known().insert(path.into(), (identity, digest.clone()));
+    Ok(digest)
+}
+
+/// Fails when a file is not what its recorded SHA-256 says.
+pub fn check(path: &Path, expected: &str) -> Result<(), InfraError> {
+    let found = file_sha256(path)?;
     if found != expected {
         return Err(InfraError::Checksum { path: path.into(), expected: expected.into(), found });
     }
-    Ok(content)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -131,8 +194,11 @@ mod tests {
         write_whole(&path, b"abc").unwrap();
         // FIPS 180-2, appendix B.1.
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(read_checked(&path, digest).unwrap(), b"abc");
+        check(&path, digest).unwrap();
         write_whole(&path, b"abd").unwrap();
-        assert!(matches!(read_checked(&path, digest), Err(InfraError::Checksum { .. })));
+        assert!(matches!(check(&path, digest), Err(InfraError::Checksum { .. })));
+        // In place, too.
+        fs::write(&path, b"abc").unwrap();
+        check(&path, digest).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use settime32_abi::plan::{Plan, PlanError};
 use settime32_wrong::{About, WRONG_TRACERS};
 
-use crate::boot::{Choice, Cpu};
+use crate::boot::{Choice, Cpu, Start};
 use crate::generate::catalogue::CASES;
 use crate::mutants::MutantsOptions;
 use crate::run::{Format, RunOptions, Trace};
@@ -103,12 +103,11 @@ pub struct MutantsArgs {
 impl MutantsArgs {
     /// The job.
     pub fn job(&self) -> MutantsOptions {
-        let GuestArgs { kernel, accel, cpu, qemu, append } = self.guest.clone();
         let wanted = |about: &&About| self.names.is_empty() || self.names.iter().any(|name| name == about.name);
         MutantsOptions {
             wrong: WRONG_TRACERS.iter().filter(wanted).copied().collect(),
             seed: self.seed,
-            setup: Setup { kernel, attach: self.attach, accelerator: accel, cpu, qemu, append, ..Setup::default() },
+            setup: Setup { attach: self.attach, ..self.guest.clone().setup() },
             timeout: self.timeout,
         }
     }
@@ -146,6 +145,19 @@ pub enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Time from QEMU's start to the agent's first answer, and to the tracer's first event: of a guest that is booted, against
+    /// one that goes on from a saved state.
+    Warm {
+        /// Starts of each kind, taken in turn.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// What is started.
+        #[command(flatten)]
+        guest: GuestArgs,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The guest that is booted.
@@ -166,6 +178,9 @@ pub struct GuestArgs {
     /// Words added to the guest's kernel command line.
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub append: String,
+    /// Boot the guest, rather than let it go on from the state that one booted earlier was kept in.
+    #[arg(long)]
+    pub cold: bool,
 }
 
 /// What `verify` and `replay` share.
@@ -187,7 +202,7 @@ pub struct RunArgs {
     inject: Option<Injection>,
     /// Use the running kernel instead of a guest, as root: probes are attached to it, and all calls are made on it. For use
     /// inside a virtual machine of yours.
-    #[arg(long, conflicts_with_all = ["kernel", "accel", "cpu", "qemu", "append", "inject"])]
+    #[arg(long, conflicts_with_all = ["kernel", "accel", "cpu", "qemu", "append", "inject", "cold"])]
     here: bool,
     /// Print the report as one JSON object.
     #[arg(long)]
@@ -358,9 +373,11 @@ pub enum UsageError {
 }
 
 impl GuestArgs {
-    fn setup(self) -> Setup {
-        let Self { kernel, accel, cpu, qemu, append } = self;
-        Setup { kernel, accelerator: accel, cpu, qemu, append, ..Setup::default() }
+    /// The guest, and the tracer that `verify` takes.
+    pub fn setup(self) -> Setup {
+        let Self { kernel, accel, cpu, qemu, append, cold } = self;
+        let start = if cold { Start::Cold } else { Start::Warm };
+        Setup { kernel, accelerator: accel, cpu, qemu, append, start, ..Setup::default() }
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use settime32_harness::boot::{BootOptions, GuestTime};
+use serde::Serialize;
+use settime32_harness::boot::{BootOptions, GuestTime, Start};
 use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs, ProgramArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::generate::catalogue::{CASES, Case};
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
         Command::Mutants(arguments) => run_mutants(&arguments),
         Command::Cost(arguments) => measure_cost(&arguments),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
+        Command::Bench(BenchCommand::Warm { rounds, guest, json }) => {
+            let result = bench::warm(&guest.setup(), rounds, &say);
+            measured(result, json, bench::WarmBench::text)
+        }
     };
     ExitCode::from(verdict.exit_code())
 }
@@ -57,7 +62,6 @@ fn run(job: &Job) -> Verdict {
 
 /// The program's exit code, or that of why it could not be run.
 fn run_program(arguments: ProgramArgs) -> ExitCode {
-    let say = |text: &str| eprintln!("settime32-harness: {text}");
     match program::run(&arguments.options(), &say) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -73,7 +77,6 @@ fn json_line(report: &Report) -> String {
 
 /// Lists the kernels by name; fetches what is asked for first.
 fn kernels(arguments: &KernelsArgs) -> Verdict {
-    let say = |text: &str| eprintln!("settime32-harness: {text}");
     let entries = kernels::catalog().iter().filter(|entry| arguments.names.is_empty() || arguments.names.contains(&entry.name));
     let mut verdict = Verdict::Pass;
     for entry in entries {
@@ -138,16 +141,25 @@ fn run_mutants(arguments: &MutantsArgs) -> Verdict {
 }
 
 fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
-    let say = |text: &str| eprintln!("settime32-harness: {text}");
     let measure = || -> Result<bench::BootBench, Failure> {
         let kernel = kernels::resolve(&guest.kernel, &say)?;
-        let (choice, cpu, time) = (guest.accel, guest.cpu, GuestTime::Host);
-        let options = BootOptions { kernel, qemu: guest.qemu, choice, cpu, time, append: guest.append, boot_timeout: BOOT_TIMEOUT };
+        let GuestArgs { accel: choice, cpu, qemu, append, .. } = guest;
+        let (start, time) = (Start::Cold, GuestTime::Host);
+        let options = BootOptions { kernel, qemu, choice, start, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
         bench::boot(&options, rounds, &say)
     };
-    match measure() {
-        Ok(result) => {
-            print(&if json { serde_json::to_string(&result).expect("figures are plain data") + "\n" } else { result.text() });
+    measured(measure(), json, bench::BootBench::text)
+}
+
+fn say(text: &str) {
+    eprintln!("settime32-harness: {text}");
+}
+
+/// Prints figures, or why there are none.
+fn measured<T: Serialize>(figures: Result<T, Failure>, json: bool, text: impl Fn(&T) -> String) -> Verdict {
+    match figures {
+        Ok(figures) => {
+            print(&if json { serde_json::to_string(&figures).expect("figures are plain data") + "\n" } else { text(&figures) });
             Verdict::Pass
         }
         Err(failure) => {

@@ -75,6 +75,8 @@ pub struct Session {
     tracer_exit: Option<Exit>,
     last_output: Instant,
     next_workload: u32,
+    /// The last plan's journal and the lines that the tracer wrote, for who asked that they be kept.
+    kept: Option<(Option<Journal>, Vec<Vec<u8>>)>,
 }
 
 /// The workload that is running.
@@ -96,13 +98,27 @@ impl Session {
             tracer_exit: None,
             last_output: Instant::now(),
             next_workload: FIRST_WORKLOAD,
+            kept: None,
         }
     }
 
-    /// Starts the tracer and waits until it says that it is attached.
+    /// From now on keeps journals and lines, which take as much memory as there are.
+    pub(crate) fn keep_what_comes(&mut self) {
+        self.kept = Some((None, Vec::new()));
+    }
+
+    /// The last plan's journal, and the lines since the last time.
+    pub(crate) fn take_kept(&mut self) -> (Option<Journal>, Vec<Vec<u8>>) {
+        self.kept.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Starts the tracer, unless the guest came with it, and waits until it says that it is attached.
     pub fn attach(&mut self) -> Result<(), Failure> {
         let argv = self.options.tracer.clone();
-        self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv)));
+        match self.vm.take_attached(&argv) {
+            Some(said) => self.tracer_stderr = said,
+            None => self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv))),
+        }
         while !String::from_utf8_lossy(&self.tracer_stderr).lines().any(|line| line.contains(READY)) {
             self.take("the tracer attaches", &mut None)?;
             self.tracer_exit.map_or(Ok(()), |status| kernel_cannot(status, &self.tracer_stderr()))?;
@@ -138,6 +154,9 @@ impl Session {
             stdout.truncate(stdout.len().saturating_sub(1));
         }
         let journal = Journal::parse(&stdout).map_err(|source| GuestError::Journal { plan: index, source })?;
+        if let Some((kept, _)) = &mut self.kept {
+            *kept = Some(journal.clone());
+        }
         self.oracle.plan_done(index, plan, journal);
         Ok(())
     }
@@ -204,6 +223,17 @@ impl Session {
         }
     }
 
+    /// Writes a file in the guest, for its owner alone to write.
+    pub fn put(&mut self, path: &str, content: &[u8]) -> Result<(), Failure> {
+        self.vm.send(&Request::Put { path: path.into(), mode: 0o644, content: content.to_vec() });
+        loop {
+            match self.vm.receive(self.options.deadline, "a file is written")? {
+                Reply::Done => return Ok(()),
+                other => drop(self.sort(other, &mut None)),
+            }
+        }
+    }
+
     /// The guest.
     pub fn vm(&self) -> &Vm {
         &self.vm
@@ -258,17 +288,24 @@ impl Session {
         None
     }
 
+    fn line(&mut self, line: &[u8]) {
+        if let Some((_, lines)) = &mut self.kept {
+            lines.push(line.to_vec());
+        }
+        self.oracle.line(line);
+    }
+
     /// Hands whole lines of the tracer's output to the oracle.
     fn lines(&mut self, content: &[u8]) {
         self.last_output = Instant::now();
         let mut rest = content;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             if self.partial_line.is_empty() {
-                self.oracle.line(&rest[..end]);
+                self.line(&rest[..end]);
             } else {
                 self.partial_line.extend_from_slice(&rest[..end]);
                 let line = std::mem::take(&mut self.partial_line);
-                self.oracle.line(&line);
+                self.line(&line);
             }
             rest = &rest[end + 1..];
         }

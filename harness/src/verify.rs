@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, Accelerator, BootOptions, Carried, Choice, Cpu, Deadline, GuestTime, Scratch, TRACER_PATH, Vm, WORKLOAD_COMM};
+use crate::boot::{
+    self, Accelerator, BootOptions, Carried, Choice, Cpu, Deadline, GuestTime, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM,
+};
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
@@ -16,6 +18,7 @@ use crate::programs::Programs;
 use crate::report::{Report, Seconds};
 use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions};
+use crate::warm;
 
 /// The most calls in one plan, which is one process of the workload.
 pub const CALLS_PER_PLAN: u64 = 10_000;
@@ -193,6 +196,8 @@ pub struct Setup {
     pub inject: Option<Injection>,
     /// The running kernel instead of a guest.
     pub here: bool,
+    /// Whether the guest may start from a saved state.
+    pub start: Start,
 }
 
 /// Kernel of runs that name none.
@@ -212,6 +217,7 @@ impl Default for Setup {
             buffer: None,
             inject: None,
             here: false,
+            start: Start::Warm,
         }
     }
 }
@@ -253,8 +259,12 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
     let scratch = Scratch::new()?;
     let vm = timed(&mut seconds.boot, || match kernel {
         Some(kernel) => {
-            watch.say(&format!("booting {}", kernel.name));
-            setup.boot(kernel, &Carried::default(), &scratch, deadline, &|text| watch.say(text))
+            watch.say(&format!("starting {}", kernel.name));
+            let say = |text: &str| watch.say(text);
+            match options.work.calls_of_plans() {
+                0 => setup.boot(kernel, &Carried::default(), &scratch, deadline, &say),
+                _ => setup.boot_to_trace(kernel, &scratch, deadline, &say),
+            }
         }
         None => {
             watch.say("using the running kernel: attaching probes to it, making calls on it as root, setting its clock to the time it has");
@@ -321,7 +331,8 @@ impl Setup {
 
     /// A session with the tracer attached, for tests; [`verify`] takes the same steps one by one.
     pub fn start(&self, deadline: Deadline) -> Result<Session, Failure> {
-        let vm = self.boot_alone(deadline)?;
+        let kernel = kernels::resolve(&self.kernel, &say_to_stderr)?;
+        let vm = self.boot_to_trace(kernel, &Scratch::new()?, deadline, &say_to_stderr)?;
         let mut session = self.session(vm, &[TRACER_PATH], deadline);
         session.attach()?;
         Ok(session)
@@ -329,17 +340,25 @@ impl Setup {
 
     /// A guest in which nothing runs but the agent, for tests.
     pub fn boot_alone(&self, deadline: Deadline) -> Result<Vm, Failure> {
-        let say = |text: &str| eprintln!("settime32-harness: {text}");
-        let kernel = kernels::resolve(&self.kernel, &say)?;
-        self.boot(kernel, &Carried::default(), &Scratch::new()?, deadline, &say)
+        let kernel = kernels::resolve(&self.kernel, &say_to_stderr)?;
+        self.boot(kernel, &Carried::default(), &Scratch::new()?, deadline, &say_to_stderr)
     }
 
-    /// Boots a guest that has files of the host, too.
+    /// A guest that has files of the host, too.
     pub(crate) fn boot(&self, kernel: Kernel, carried: &Carried, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+        warm::start(&warm::Order { options: &self.boot_options(kernel), carried, tracer: None, scratch, deadline, say })
+    }
+
+    /// A guest for a session, in which the tracer may be attached already.
+    pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+        let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
+        warm::start(&warm::Order { options: &options, carried: &Carried::default(), tracer: Some(&tracer), scratch, deadline, say })
+    }
+
+    fn boot_options(&self, kernel: Kernel) -> BootOptions {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        let (choice, cpu, time) = (self.accelerator, self.cpu, GuestTime::Host);
-        let options = BootOptions { kernel, qemu, choice, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
-        Vm::boot_carrying(&options, carried, scratch, deadline, say)
+        let (choice, cpu, time, start) = (self.accelerator, self.cpu, GuestTime::Host, self.start);
+        BootOptions { kernel, qemu, choice, start, cpu, time, append, boot_timeout: BOOT_TIMEOUT }
     }
 
     /// A session with a tracer: its program in the guest, and first arguments.
@@ -361,6 +380,10 @@ impl Setup {
         }
         command
     }
+}
+
+fn say_to_stderr(text: &str) {
+    eprintln!("settime32-harness: {text}");
 }
 
 /// What the oracle has to know of workloads in a guest of so many CPUs.

@@ -11,6 +11,7 @@ mod modules;
 mod mounts;
 mod port;
 mod power;
+mod restored;
 mod serve;
 
 use std::convert::Infallible;
@@ -62,7 +63,8 @@ fn serve_here() -> Result<Infallible> {
     serve::serve(port)
 }
 
-fn ready() -> Result<Reply> {
+/// What the guest is.
+pub(crate) fn ready() -> Result<Reply> {
     let names = uname().context("failed to ask for the kernel's release")?;
     let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN).context("failed to count the CPUs")?;
     Ok(Reply::Ready {

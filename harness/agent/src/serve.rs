@@ -15,7 +15,7 @@ use settime32_abi::frame::{Fault, Reply, Request, Spawn};
 
 use crate::children::{Child, reap};
 use crate::port::Port;
-use crate::{files, power};
+use crate::{files, power, ready, restored};
 
 /// Serves until the host closes the port.
 pub(crate) fn serve(mut port: Port) -> Result<Infallible> {
@@ -132,6 +132,7 @@ fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Resul
         }
         Request::Signal { id, signal } => send_signal(id, signal, children).map(|()| None),
         Request::Inject(fault) => inject(fault).map(|()| None),
+        Request::Restored { realtime_ns, entropy } => restored::go_on(realtime_ns, &entropy).and_then(|()| ready()).map(Some),
     };
     match done {
         Ok(None) => Ok(()),

@@ -2,7 +2,7 @@
 //! CPUs, and still not run a kernel. So the first boot on a machine tries it, and what came of it is remembered.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub enum Choice {
 /// A guest under a working KVM is up within a second; a broken one may hang for ever.
 const KVM_BOOT_LIMIT: Duration = Duration::from_secs(15);
 
+const KVM_DEVICE: &str = "/dev/kvm";
+
 /// What is known of KVM on this machine.
 #[derive(Serialize, Deserialize)]
 struct Memory {
@@ -56,6 +58,23 @@ struct Memory {
     reason: String,
 }
 
+/// The accelerator, when that is settled without a boot.
+pub(crate) fn settled(options: &BootOptions) -> Option<Accelerator> {
+    match options.choice {
+        Choice::Tcg => Some(Accelerator::Tcg),
+        Choice::Kvm => Some(Accelerator::Kvm),
+        Choice::Auto if fs::File::options().read(true).write(true).open(KVM_DEVICE).is_err() => Some(Accelerator::Tcg),
+        Choice::Auto => {
+            let memory = remembered(&memory_path(), &machine_identity(&options.qemu))?;
+            Some(if memory.kvm_works { Accelerator::Kvm } else { Accelerator::Tcg })
+        }
+    }
+}
+
+fn memory_path() -> PathBuf {
+    cache::folder().join("accelerator.json")
+}
+
 /// Boots under the accelerator that the options and the machine allow.
 pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
     let limit = options.boot_timeout.min(deadline.left());
@@ -64,13 +83,13 @@ pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadlin
         Choice::Kvm => return Vm::boot_with(options, scratch, Accelerator::Kvm, limit),
         Choice::Auto => {}
     }
-    if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
+    if let Err(error) = fs::File::options().read(true).write(true).open(KVM_DEVICE) {
         if error.kind() == std::io::ErrorKind::PermissionDenied {
             say("/dev/kvm is there and may not be opened; using emulation (TCG); ask to be in its group");
         }
         return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
     }
-    let path = cache::folder().join("accelerator.json");
+    let path = memory_path();
     let machine = machine_identity(&options.qemu);
     if remembered(&path, &machine).is_some_and(|memory| !memory.kvm_works) {
         return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);

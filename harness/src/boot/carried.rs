@@ -55,6 +55,11 @@ impl Carried {
         }
     }
 
+    /// Whether it is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All of it, folders before what is in them.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&Path, &Entry)> {
         self.entries.iter().map(|(path, entry)| (path.as_path(), entry))

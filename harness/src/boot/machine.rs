@@ -70,14 +70,34 @@ pub struct Machine {
     pub console: PathBuf,
     /// Whether there is a virtio-serial port for the agent.
     pub agent_port: bool,
+    /// The file that the guest's memory is in, unless it is QEMU's own.
+    pub memory: Option<MemoryFile>,
+}
+
+/// Guest memory in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryFile {
+    /// The guest boots, and what it writes to its memory goes to the file.
+    Written(PathBuf),
+    /// The guest goes on from this memory and a state that QEMU is given later; what it writes is its own.
+    Copied(PathBuf),
 }
 
 impl Machine {
     /// The guest has its initramfs twice, packed and unpacked, and the file system that it unpacks to takes half of the
     /// memory at most.
-    fn memory_mib(&self) -> u64 {
-        let initramfs_mib = fs::metadata(&self.initramfs).map_or(0, |metadata| metadata.len() >> 20);
-        MEMORY_MIB + 2 * initramfs_mib.saturating_sub(INITRAMFS_MIB)
+    ///
+    /// A guest that goes on has what it had.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        if let Some(MemoryFile::Copied(path)) = &self.memory {
+            return fs::metadata(path).map_or(0, |metadata| metadata.len() >> 20);
+        }
+        Self::memory_mib_for(fs::metadata(&self.initramfs).map_or(0, |metadata| metadata.len()))
+    }
+
+    /// What a guest has that boots an initramfs of so many bytes.
+    pub(crate) const fn memory_mib_for(initramfs_len: u64) -> u64 {
+        MEMORY_MIB + 2 * (initramfs_len >> 20).saturating_sub(INITRAMFS_MIB)
     }
 
     /// QEMU's arguments. `agent` and `monitor` are descriptors of connected sockets that QEMU inherits.
@@ -99,18 +119,31 @@ impl Machine {
                 1
             }
         };
-        add(&["-machine", "pc", "-smp", &cpus.to_string(), "-m", &self.memory_mib().to_string()]);
+        let kind = if self.memory.is_some() { "pc,memory-backend=memory" } else { "pc" };
+        add(&["-machine", kind, "-smp", &cpus.to_string(), "-m", &self.memory_mib().to_string()]);
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
         add(&["-chardev", &format!("file,id=console,path={}", escaped(&self.console)), "-serial", "chardev:console"]);
         add(&["-chardev", &format!("socket,id=monitor,fd={monitor}"), "-mon", "chardev=monitor,mode=control"]);
+        let size_mib = self.memory_mib();
+        let backend = |path, share| format!("memory-backend-file,id=memory,size={size_mib}M,mem-path={},share={share}", escaped(path));
+        match &self.memory {
+            None => {}
+            Some(MemoryFile::Written(path)) => add(&["-object", &backend(path, "on")]),
+            // Copy on write. The state comes over the monitor.
+            Some(MemoryFile::Copied(path)) => add(&["-object", &backend(path, "off"), "-incoming", "defer"]),
+        }
         if let Some(agent) = agent {
             add(&["-chardev", &format!("socket,id=agent,fd={agent}"), "-device", "virtio-serial-pci,max_ports=2"]);
             add(&["-device", &format!("virtserialport,chardev=agent,name={PORT_NAME}")]);
         }
         // mitigations=off: page-table isolation and the like cost most of a call under TCG and are not under test.
         add(&["-append", format!("console=ttyS0 quiet panic=-1 mitigations=off {}", self.append).trim_end()]);
-        arguments.extend(["-kernel".into(), self.kernel.clone().into(), "-initrd".into(), self.initramfs.clone().into()]);
+        arguments.extend(["-kernel".into(), self.kernel.clone().into()]);
+        // A guest that goes on has unpacked it.
+        if !matches!(self.memory, Some(MemoryFile::Copied(_))) {
+            arguments.extend(["-initrd".into(), self.initramfs.clone().into()]);
+        }
         arguments
     }
 }
@@ -135,6 +168,7 @@ mod tests {
             append: String::new(),
             console: "/a,b/console".into(),
             agent_port: true,
+            memory: None,
         }
     }
 
@@ -180,6 +214,16 @@ mod tests {
         let arguments = machine.arguments(None, 8);
         let follows = |option: &str, value: &str| arguments.windows(2).any(|pair| pair[0] == option && pair[1] == value);
         assert!(follows("-icount", "shift=0,sleep=off") && follows("-smp", "1"), "{arguments:?}");
+    }
+
+    #[test]
+    fn a_copy_has_as_much_memory_and_never_writes_to_the_file() {
+        let memory = tempfile::NamedTempFile::new().unwrap();
+        memory.as_file().set_len(712 << 20).unwrap();
+        let machine = Machine { memory: Some(MemoryFile::Copied(memory.path().into())), ..machine(Accelerator::Tcg) };
+        let arguments = machine.arguments(Some(7), 8);
+        let text = arguments.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        assert!(text.contains("-m 712 ") && text.contains("share=off") && !text.contains("share=on"), "{text}");
     }
 
     #[test]

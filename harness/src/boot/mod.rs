@@ -14,17 +14,20 @@ mod monitor;
 mod scratch;
 mod supervise;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
 use settime32_abi::frame::{self, Reply, Request};
 
 use crate::failure::{BootError, Failure, GuestError, InfraError};
 use crate::guest::{Connection, Incoming, Requests};
 use crate::kernels::{Kernel, Say};
 
+pub(crate) use accelerator::settled as settled_accelerator;
 pub use accelerator::{Accelerator, Choice};
 pub use carried::Carried;
 pub use console::{Symptom, triage};
@@ -32,7 +35,8 @@ pub(crate) use initramfs::AGENT_PATH;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 pub(crate) use initramfs::{WORKLOAD_COMM, empty_probes, wrong_tracer};
-pub use machine::{Cpu, GuestTime, Machine};
+pub use machine::{Cpu, GuestTime, Machine, MemoryFile};
+pub(crate) use monitor::MonitorError;
 pub use scratch::Scratch;
 pub use supervise::Emulator;
 
@@ -62,6 +66,26 @@ impl Deadline {
     }
 }
 
+/// How a guest starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// From the saved state of one that was booted before, where that can be done ([`crate::warm`]).
+    #[default]
+    Warm,
+    /// By a boot.
+    Cold,
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        })
+    }
+}
+
 /// How to boot.
 #[derive(Clone, Debug)]
 pub struct BootOptions {
@@ -71,6 +95,8 @@ pub struct BootOptions {
     pub qemu: PathBuf,
     /// KVM, TCG, or whichever works.
     pub choice: Choice,
+    /// Whether a saved state may be used.
+    pub start: Start,
     /// The maker of the guest's CPU.
     pub cpu: Cpu,
     /// What makes the guest's time pass.
@@ -93,6 +119,19 @@ pub struct Vm {
     pub kernel_release: String,
     /// CPUs online in the guest.
     pub cpus: u32,
+    /// How it started; `None` when there is no guest.
+    pub start: Option<Start>,
+    /// The tracer that was attached when the guest's state was saved.
+    attached: Option<Attached>,
+}
+
+/// A tracer that is attached before anybody asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// Its command line.
+    pub argv: Vec<String>,
+    /// What it has written to stderr.
+    pub stderr: Vec<u8>,
 }
 
 /// Where the agent is.
@@ -116,6 +155,35 @@ impl Place {
             Self::Guest(emulator) => emulator.child(),
             Self::Here(agent) => agent.child(),
         })
+    }
+}
+
+/// Fresh random bytes for a guest that goes on from a saved state: twice what its generator's key holds.
+const ENTROPY_LEN: usize = 64;
+const ENTROPY_SOURCE: &str = "/dev/urandom";
+
+/// Why a guest did not go on from a saved state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    #[error(transparent)]
+    Guest(#[from] Failure),
+}
+
+/// The machine that the options describe, with its memory in QEMU and its initramfs in `scratch`.
+pub(crate) fn machine(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator) -> Machine {
+    Machine {
+        qemu: options.qemu.clone(),
+        accelerator,
+        cpu: options.cpu,
+        time: options.time,
+        kernel: options.kernel.image.clone(),
+        initramfs: scratch.initramfs_path(),
+        append: options.append.clone(),
+        console: scratch.console_path(),
+        agent_port: true,
+        memory: None,
     }
 }
 
@@ -150,7 +218,7 @@ impl Vm {
         deadline: Deadline,
         say: Say,
     ) -> Result<Self, Failure> {
-        let initramfs = scratch.path().join("initramfs.cpio");
+        let initramfs = scratch.initramfs_path();
         let contents = agent_initramfs(&options.kernel, carried)?;
         fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
         let vm = accelerator::decide(options, scratch, deadline, say)?;
@@ -161,40 +229,66 @@ impl Vm {
 
     /// Boots once, from the initramfs that is in `scratch`.
     fn boot_with(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
-        let initramfs = scratch.path().join("initramfs.cpio");
-        let machine = Machine {
-            qemu: options.qemu.clone(),
-            accelerator,
-            cpu: options.cpu,
-            time: options.time,
-            kernel: options.kernel.image.clone(),
-            initramfs,
-            append: options.append.clone(),
-            console: scratch.console_path(),
-            agent_port: true,
-        };
-        let mut emulator = Emulator::start(&machine)?;
+        Self::boot_machine(&machine(options, scratch, accelerator), scratch, limit)
+    }
+
+    /// Boots this machine.
+    pub(crate) fn boot_machine(machine: &Machine, scratch: &Scratch, limit: Duration) -> Result<Self, Failure> {
+        let mut emulator = Emulator::start(machine)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
-        Self::with_agent(stream, Place::Guest(emulator), scratch, Some(accelerator), limit)
+        let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
+        vm.start = Some(Start::Cold);
+        vm.wait_ready(limit)?;
+        Ok(vm)
+    }
+
+    /// Has a machine with a copied memory go on from the state that belongs to it.
+    pub(crate) fn restore_machine(machine: &Machine, state: &File, scratch: &Scratch, deadline: Deadline) -> Result<Self, RestoreError> {
+        let mut emulator = Emulator::start(machine).map_err(Failure::from)?;
+        let stream = emulator.take_agent().expect("the machine has an agent port");
+        emulator.monitor().load(state, deadline)?;
+        let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
+        vm.start = Some(Start::Warm);
+        let mut entropy = vec![0; ENTROPY_LEN];
+        File::open(ENTROPY_SOURCE).and_then(|mut file| file.read_exact(&mut entropy)).map_err(|error| {
+            let error: Failure = InfraError::file("read", ENTROPY_SOURCE)(error).into();
+            error
+        })?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        vm.send(&Request::Restored { realtime_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), entropy });
+        vm.wait_ready(deadline.left())?;
+        Ok(vm)
+    }
+
+    /// Saves the machine's state, all but its memory, and leaves it stopped.
+    pub(crate) fn save_state(&mut self, state: &File, deadline: Deadline) -> Result<(), MonitorError> {
+        match &mut self.place {
+            Place::Guest(emulator) => emulator.monitor().save(state, deadline),
+            Place::Here(_) => unreachable!("only guests are saved"),
+        }
+    }
+
+    /// Takes down that this tracer is attached already.
+    pub(crate) fn set_attached(&mut self, attached: Option<Attached>) {
+        self.attached = attached;
+    }
+
+    /// What the tracer with this command line has said, when it is attached already; once.
+    pub(crate) fn take_attached(&mut self, argv: &[String]) -> Option<Vec<u8>> {
+        self.attached.take_if(|attached| attached.argv == argv).map(|attached| attached.stderr)
     }
 
     /// No guest: the agent starts as a process of this machine, and probes are attached to its kernel.
     pub fn here(scratch: &Scratch) -> Result<Self, Failure> {
         let (agent, stream) = LocalAgent::start(scratch)?;
-        Self::with_agent(stream, Place::Here(agent), scratch, None, START_TIMEOUT)
+        let mut vm = Self::new(stream, Place::Here(agent), scratch, None);
+        vm.wait_ready(START_TIMEOUT)?;
+        Ok(vm)
     }
 
-    fn with_agent(
-        stream: UnixStream,
-        place: Place,
-        scratch: &Scratch,
-        accelerator: Option<Accelerator>,
-        limit: Duration,
-    ) -> Result<Self, Failure> {
+    fn new(stream: UnixStream, place: Place, scratch: &Scratch, accelerator: Option<Accelerator>) -> Self {
         let (connection, scratch) = (Connection::new(stream), scratch.clone());
-        let mut vm = Self { connection, place, scratch, accelerator, kernel_release: String::new(), cpus: 0 };
-        vm.wait_ready(limit)?;
-        Ok(vm)
+        Self { connection, place, scratch, accelerator, kernel_release: String::new(), cpus: 0, start: None, attached: None }
     }
 
     /// Waits for [`Reply::Ready`], looking after the emulator meanwhile.

@@ -27,6 +27,11 @@ impl Scratch {
         self.0.path()
     }
 
+    /// Where the guest's initramfs is while it boots.
+    pub fn initramfs_path(&self) -> PathBuf {
+        self.path().join("initramfs.cpio")
+    }
+
     /// Where the guest's console is kept.
     pub fn console_path(&self) -> PathBuf {
         self.path().join("console.log")

@@ -74,6 +74,11 @@ impl Emulator {
         self.monitor.stopped_state()
     }
 
+    /// QEMU's monitor.
+    pub(super) fn monitor(&mut self) -> &mut Monitor {
+        &mut self.monitor
+    }
+
     /// QEMU's process.
     pub(super) fn child(&mut self) -> &mut Child {
         &mut self.child

@@ -42,7 +42,7 @@ pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraErro
         newest.ok_or_else(|| apt.fail(format!("no package of {} matches `{}`", entry.suites.join(" or "), entry.image)))?;
     apt.run("apt-get", &["download", "-q", &format!("{package}={version}")])?;
     let deb = apt.downloaded()?;
-    cache::read_checked(&deb, &digest)?;
+    cache::check(&deb, &digest)?;
     Ok(Found { package, version, deb })
 }
 

@@ -64,13 +64,18 @@ pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {
 fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
     let folder = cache::folder().join("kernels").join(&entry.name);
     let _lock = cache::lock(&format!("kernel-{}", entry.name), say)?;
-    if !folder.join(RECORD).exists() {
+    let fetched = || -> Result<Record, InfraError> {
         fetch(entry, &folder, say)?;
-    } else if let Err(error) = check(&folder) {
-        say(&format!("the cached kernel {} cannot be used ({error})", entry.name));
-        fetch(entry, &folder, say)?;
-    }
-    let record = check(&folder)?;
+        check(&folder)
+    };
+    let record = if folder.join(RECORD).exists() {
+        check(&folder).or_else(|error| {
+            say(&format!("the cached kernel {} cannot be used ({error})", entry.name));
+            fetched()
+        })?
+    } else {
+        fetched()?
+    };
     let modules = record.files.iter().filter(|file| file.name != IMAGE).map(|file| folder.join(&file.name)).collect();
     Ok(Kernel { name: entry.name.clone(), image: folder.join(IMAGE), package_version: Some(record.version), modules })
 }
@@ -81,7 +86,7 @@ fn check(folder: &Path) -> Result<Record, InfraError> {
     let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
     let record: Record = serde_json::from_slice(&text).map_err(|error| InfraError::file("decode", &path)(error.into()))?;
     for file in &record.files {
-        cache::read_checked(&folder.join(&file.name), &file.sha256)?;
+        cache::check(&folder.join(&file.name), &file.sha256)?;
     }
     Ok(record)
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::boot::{Accelerator, Scratch, Vm};
+use crate::boot::{Accelerator, Scratch, Start, Vm};
 use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
@@ -64,6 +64,8 @@ pub struct Report {
     pub kernel: KernelReport,
     /// What ran the guest; null when there was none.
     pub accelerator: Option<Accelerator>,
+    /// Whether the guest went on from a saved state (`warm`) or was booted; null when there was none.
+    pub start: Option<Start>,
     /// How the tracer attached.
     pub attach: String,
     /// Seed of the calls.
@@ -112,6 +114,7 @@ impl Report {
             not_run: None,
             kernel: KernelReport { name: options.setup.kernel_name().into(), ..KernelReport::default() },
             accelerator: None,
+            start: None,
             attach: options.setup.attach.to_string(),
             seed: options.seed,
             calls: options.work.calls(),
@@ -135,6 +138,7 @@ impl Report {
     /// Takes down what the guest turned out to be.
     pub fn booted(&mut self, vm: &Vm) {
         self.accelerator = vm.accelerator;
+        self.start = vm.start;
         self.kernel.release = Some(vm.kernel_release.clone());
     }
 
@@ -324,6 +328,7 @@ impl Report {
         let rows = [
             ("kernel", kernel),
             ("accelerator", self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
+            ("start", self.start.map_or_else(|| "none".into(), |start| start.to_string())),
             ("attach mode", self.attach.clone()),
             ("seed", self.seed.to_string()),
             ("calls", grouped(self.calls)),
@@ -359,6 +364,9 @@ fn guest_words(options: &VerifyOptions) -> String {
     }
     if let Some(buffer) = &options.setup.buffer {
         command += &format!(" --buffer {buffer}");
+    }
+    if options.setup.start != defaults.start {
+        command += " --cold";
     }
     if options.setup.accelerator != defaults.accelerator {
         command += &format!(" --accel {}", value_name(&options.setup.accelerator));
