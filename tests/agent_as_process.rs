@@ -56,6 +56,15 @@ impl Agent {
     }
 }
 
+/// It could as well break it: whose clock this is does not expect it to be set.
+#[test]
+fn the_clock_of_a_machine_that_is_no_guest_is_not_set() {
+    let mut agent = Agent::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    agent.ask(&Request::Restored { realtime_ns: now.as_nanos() as u64, entropy: vec![0; 64] });
+    assert!(matches!(agent.next(), Reply::Failed { reason } if reason.contains("no guest")));
+}
+
 #[test]
 fn a_failure_is_not_caused_on_a_machine_that_is_no_guest() {
     let mut agent = Agent::start();
