@@ -52,7 +52,7 @@ fn no_guest_fails() {
 fn one(start: Start, index: u64) -> (Verdict, String) {
     let catalog = kernels::catalog();
     let entry = &catalog[index as usize % catalog.len()];
-    let attach = if index as usize / catalog.len() % 2 == 0 { Attach::Kprobe } else { Attach::Fentry };
+    let attach = if (index as usize / catalog.len()).is_multiple_of(2) { Attach::Kprobe } else { Attach::Fentry };
     let setup = Setup { kernel: entry.name.clone(), attach, start, ..Setup::default() };
     let options = VerifyOptions { work: Work::Cases { names: CASES.to_vec(), least: 0 }, seed: index, setup, timeout: LIMIT };
     let report = verify(&options, &Silent);
