@@ -76,7 +76,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::Cpu;
+    use crate::boot::{Cpu, GuestTime};
 
     fn machine(folder: &Path) -> Machine {
         Machine {
@@ -88,7 +88,7 @@ mod tests {
             append: String::new(),
             console: folder.join("console"),
             agent_port: true,
-            time: crate::boot::GuestTime::Host,
+            time: GuestTime::Host,
             memory: None,
         }
     }
