@@ -48,12 +48,38 @@ pub enum Request {
         #[serde(with = "bytes")]
         content: Vec<u8>,
     },
-    /// Send a signal to a process that was started.
+    /// Send a signal to a process that was started, or to a command of one ([`Spawn::command`]).
     Signal {
         /// Which.
         id: u32,
         /// Signal number.
         signal: i32,
+    },
+    /// Pass a signal on, as [`Request::Signal`] does; one that is not running gets none, which its end tells.
+    PassOn {
+        /// Which.
+        id: u32,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Tell a process's terminal its new size.
+    Resize {
+        /// Which.
+        id: u32,
+        /// The size.
+        size: WindowSize,
+    },
+    /// Give the guest a root folder of its own, and mount what programs expect; once, and before anything is started.
+    /// The guest's own programs move to [`OWN_FOLDER`].
+    Furnish,
+    /// Make files, folders and links.
+    Lay(Vec<Node>),
+    /// Let some folders be read only, and others below them be empty and written to.
+    Seal {
+        /// Absolute paths.
+        read_only: Vec<String>,
+        /// Absolute paths.
+        writable: Vec<String>,
     },
     /// Fail on purpose, so that the harness can be tested.
     Inject(Fault),
@@ -66,6 +92,49 @@ pub enum Request {
         #[serde(with = "bytes")]
         entropy: Vec<u8>,
     },
+}
+
+/// Where the guest's own programs are, by their names, after [`Request::Furnish`].
+pub const OWN_FOLDER: &str = "/.settime32";
+
+/// Something to make at a path of the guest, whose folder is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Node {
+    /// A folder, which may be there already.
+    Folder {
+        /// Absolute path.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link {
+        /// Absolute path.
+        path: String,
+        /// What it says.
+        target: String,
+    },
+    /// A piece of a file. The first, which makes the file anew, is at offset 0, and the others follow in order.
+    Piece {
+        /// Absolute path.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+        /// Bytes before it.
+        offset: u64,
+        /// What it holds.
+        #[serde(with = "bytes")]
+        content: Vec<u8>,
+    },
+}
+
+/// Size of a terminal, characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A process to start.
@@ -86,13 +155,15 @@ pub struct Spawn {
     /// The harness's name for what the process runs as a command of its own. That finds pipes at [`COMMAND_STDOUT`]
     /// and [`COMMAND_STDERR`], whose content is sent under this name, apart from that of the process.
     pub command: Option<u32>,
+    /// A terminal of this size for its input and output, or, where there is one, for those of its command.
+    pub terminal: Option<WindowSize>,
 }
 
 impl Spawn {
     /// As root, in `/`, with no environment and no input.
     pub fn new(id: u32, argv: Vec<String>) -> Self {
         let (env, cwd, stdin) = (Vec::new(), "/".into(), Stdin::Whole(Vec::new()));
-        Self { id, argv, env, cwd, stdin, uid: None, command: None }
+        Self { id, argv, env, cwd, stdin, uid: None, command: None, terminal: None }
     }
 }
 
@@ -131,7 +202,7 @@ pub enum Reply {
         /// CPUs online.
         cpus: u32,
     },
-    /// A [`Request::Put`] is done.
+    /// A [`Request::Put`], [`Request::Furnish`], [`Request::Lay`] or [`Request::Seal`] is done.
     Done,
     /// Content of a file.
     File {

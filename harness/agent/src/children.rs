@@ -1,7 +1,7 @@
 //! The processes that the harness started: their start, their output, their end.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,9 +17,13 @@ use nix::unistd::pipe2;
 use settime32_abi::frame::{COMMAND_STDERR, COMMAND_STDOUT, Exit, Reply, Spawn, Stdin, Stream};
 
 use crate::port::{PIPE_SIZE, Port};
+use crate::terminal::Terminal;
 
 /// From this size on, moving pages costs less than copying them twice.
 const SPLICE_MIN_LEN: usize = 16 << 10;
+
+/// Reads of a terminal's output in one go, so that others get their turn.
+const TERMINAL_READS: usize = 64;
 
 nix::ioctl_read_bad!(fionread, libc::FIONREAD, libc::c_int);
 
@@ -30,19 +34,24 @@ pub(crate) struct Child {
     pub(crate) outputs: Vec<Output>,
     /// What it is still to be given to read.
     pub(crate) input: Input,
+    /// The one that it has, or its command.
+    pub(crate) terminal: Option<Terminal>,
+    /// The harness's name for its command.
+    command: Option<u32>,
 }
 
-/// The reading end of a pipe that a process writes to.
+/// The reading end of a pipe, or of a terminal, that a process writes to.
 pub(crate) struct Output {
     id: u32,
     stream: Stream,
     pipe: File,
+    is_terminal: bool,
 }
 
 impl Child {
     /// Starts a process.
     pub(crate) fn start(order: Spawn) -> Result<Self> {
-        let Spawn { id, argv, env, cwd, stdin, uid, command: inner } = order;
+        let Spawn { id, argv, env, cwd, stdin, uid, command: inner, terminal } = order;
         let Some((program, arguments)) = argv.split_first() else { bail!("failed to start process {id}: its argv is empty") };
         let mut command = Command::new(program);
         command.args(arguments).env_clear().current_dir(&cwd);
@@ -55,7 +64,12 @@ impl Child {
             command.uid(uid).gid(uid);
         }
         command.stdin(stdin_of(&stdin)?).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let inner_outputs = inner.map(|inner| Output::of_command(inner, &mut command)).transpose()?;
+        let mut terminal = terminal.map(Terminal::open).transpose()?;
+        let more_outputs = match (&terminal, inner) {
+            (Some(terminal), inner) => vec![terminal.give(inner.unwrap_or(id), inner.is_some(), &mut command)?],
+            (None, Some(inner)) => Output::of_command(inner, &mut command)?.into(),
+            (None, None) => Vec::new(),
+        };
         // SAFETY: only async-signal-safe system calls are made, and nothing is allocated.
         unsafe {
             command.pre_exec(|| {
@@ -68,10 +82,20 @@ impl Child {
         let mut child = command.spawn().with_context(|| format!("failed to start process {id}, {program}, in {cwd}"))?;
         // Our own ends of the inner pipes would keep them open for ever.
         drop(command);
+        terminal.iter_mut().for_each(Terminal::given);
         let stdout = child.stdout.take().map(|pipe| Output::new(id, Stream::Stdout, pipe.into()));
         let stderr = child.stderr.take().map(|pipe| Output::new(id, Stream::Stderr, pipe.into()));
-        let outputs = [stdout, stderr].into_iter().flatten().chain(inner_outputs.into_iter().flatten()).collect();
-        Ok(Self { id, pid: child.id().cast_signed(), outputs, input: Input::new(child.stdin.take())? })
+        let outputs = [stdout, stderr].into_iter().flatten().chain(more_outputs).collect();
+        let input = match &terminal {
+            Some(terminal) => Input { pipe: Some(terminal.writer()?), ..Input::default() },
+            None => Input::new(child.stdin.take())?,
+        };
+        Ok(Self { id, pid: child.id().cast_signed(), outputs, input, terminal, command: inner })
+    }
+
+    /// The process of this name: itself, or its command, once that has been started.
+    pub(crate) fn pid_of(&self, id: u32) -> Option<i32> {
+        if self.id == id { Some(self.pid) } else { self.command.filter(|command| *command == id).and_then(|_| child_of(self.pid)) }
     }
 
     /// Sends what the process has written and not closed yet, then how it ended.
@@ -90,7 +114,12 @@ impl Output {
     fn new(id: u32, stream: Stream, pipe: OwnedFd) -> Self {
         // A smaller pipe only costs time, so that a refusal is no failure.
         let _ = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
-        Self { id, stream, pipe: pipe.into() }
+        Self { id, stream, pipe: pipe.into(), is_terminal: false }
+    }
+
+    /// All that is written to a terminal, which is opened so that reading never waits.
+    pub(crate) fn of_terminal(id: u32, terminal: File) -> Self {
+        Self { id, stream: Stream::Stdout, pipe: terminal, is_terminal: true }
     }
 
     /// The outputs of what `outer` is going to run ([`Spawn::command`]).
@@ -110,22 +139,41 @@ impl Output {
         Ok([Self::new(id, Stream::Stdout, stdout), Self::new(id, Stream::Stderr, stderr)])
     }
 
-    /// Sends what is in the pipe now, as one frame.
-    pub(crate) fn relay(&mut self, port: &mut Port) -> Result<()> {
+    /// Sends what is in it now, as one frame. `false` when there was nothing, which is the end of what was ready.
+    pub(crate) fn relay(&mut self, port: &mut Port) -> Result<bool> {
         let empty = Reply::Output { id: self.id, stream: self.stream, content: Vec::new() };
+        if self.is_terminal {
+            return self.relay_terminal(&empty, port);
+        }
         match self.available()? {
-            0 => Ok(()),
-            len if len >= SPLICE_MIN_LEN => port.send_piped(&empty, self.pipe.as_fd(), len),
+            0 => return Ok(false),
+            len if len >= SPLICE_MIN_LEN => port.send_piped(&empty, self.pipe.as_fd(), len)?,
             len => {
                 let mut content = [0; SPLICE_MIN_LEN];
                 self.pipe.read_exact(&mut content[..len]).context("failed to read a process's output")?;
-                port.send_content(&empty, &content[..len])
+                port.send_content(&empty, &content[..len])?;
             }
         }
+        Ok(true)
+    }
+
+    /// How much is in a terminal cannot be asked for. It holds less than is taken here at most.
+    fn relay_terminal(&mut self, empty: &Reply, port: &mut Port) -> Result<bool> {
+        let mut content = [0; SPLICE_MIN_LEN];
+        for _ in 0..TERMINAL_READS {
+            match self.pipe.read(&mut content) {
+                Ok(len @ 1..) => port.send_content(empty, &content[..len])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                // EIO: nobody has the other end any more.
+                Ok(0) | Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Bytes in the pipe.
-    pub(crate) fn available(&self) -> Result<usize> {
+    fn available(&self) -> Result<usize> {
         let mut len = 0;
         // SAFETY: FIONREAD writes one int, to `len`.
         unsafe { fionread(self.pipe.as_raw_fd(), &raw mut len) }.context("failed to ask how much a pipe holds")?;
@@ -190,6 +238,17 @@ impl Input {
         }
         done
     }
+}
+
+/// A child of this process; of several, any.
+fn child_of(parent: i32) -> Option<i32> {
+    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    // proc(5): the name is in parentheses and may hold anything; state and parent follow.
+    let parent_of = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
+    };
+    processes.into_iter().find(|pid| parent_of(pid) == Some(parent))
 }
 
 /// A file in memory, since a pipe would have to be fed while the process runs.

@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use nix::unistd::{close, dup2_stderr, dup2_stdout};
+use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout};
 use settime32_abi::frame::{COMMAND_STDERR, COMMAND_STDOUT};
+
+use crate::terminal;
 
 /// As shells have it.
 const NOT_FOUND: i32 = 127;
@@ -29,10 +31,13 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<Infal
     std::process::exit(if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE });
 }
 
-/// Makes the pipes that the agent made for the command its standard output and standard error.
+/// Makes the pipes or the terminal that the agent made for the command its standard output and standard error.
 fn take_output() -> Result<()> {
     // SAFETY: the agent opened both in this process before it started (`Spawn::command`), and nothing else owns them.
     let [stdout, stderr] = [COMMAND_STDOUT, COMMAND_STDERR].map(|number| unsafe { std::os::fd::BorrowedFd::borrow_raw(number) });
+    if stdout.is_terminal() {
+        terminal::take(stdout).and_then(|()| dup2_stdin(stdout)).context("failed to take over the command's terminal")?;
+    }
     dup2_stdout(stdout).and_then(|()| dup2_stderr(stderr)).context("failed to take over the command's output; was it made?")?;
     // What is closed here would otherwise be open in the command.
     close(COMMAND_STDOUT).and_then(|()| close(COMMAND_STDERR)).context("failed to close the command's pipes")

@@ -6,13 +6,16 @@
 mod children;
 mod command;
 mod files;
+mod furnish;
 mod head;
+mod lay;
 mod modules;
 mod mounts;
 mod port;
 mod power;
 mod restored;
 mod serve;
+mod terminal;
 
 use std::convert::Infallible;
 use std::ffi::OsStr;

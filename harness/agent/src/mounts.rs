@@ -1,5 +1,4 @@
-//! Mounts the kernel's file systems; nothing else is mounted, since the whole root is an initramfs, in which files of
-//! the host can be anywhere.
+//! Mounts the kernel's file systems.
 
 use std::fs::create_dir;
 use std::io::ErrorKind;
@@ -12,16 +11,31 @@ use nix::mount::{MsFlags, mount};
 pub(crate) struct Mount {
     fstype: &'static str,
     target: &'static str,
+    options: Option<&'static str>,
     /// The kernel may have been built without it.
     optional: bool,
+    /// Mount points below `/sys` are the kernel's to make, and are missing together with their file system.
+    make_target: bool,
 }
 
-const fn required(fstype: &'static str, target: &'static str) -> Mount {
-    Mount { fstype, target, optional: false }
+pub(crate) const fn required(fstype: &'static str, target: &'static str) -> Mount {
+    Mount { fstype, target, options: None, optional: false, make_target: true }
 }
 
-const fn optional(fstype: &'static str, target: &'static str) -> Mount {
-    Mount { fstype, target, optional: true }
+pub(crate) const fn optional(fstype: &'static str, target: &'static str) -> Mount {
+    Mount { fstype, target, options: None, optional: true, make_target: false }
+}
+
+impl Mount {
+    /// With mount options.
+    pub(crate) const fn with(self, options: &'static str) -> Self {
+        Self { options: Some(options), ..self }
+    }
+
+    /// At a mount point that is made.
+    pub(crate) const fn made(self) -> Self {
+        Self { make_target: true, ..self }
+    }
 }
 
 /// What finding and opening the port takes.
@@ -41,14 +55,13 @@ pub(crate) fn mount_all(mounts: &[Mount]) -> Result<()> {
 }
 
 fn mount_one(one: &Mount) -> Result<()> {
-    // Mount points below /sys are the kernel's to make, and are missing together with their file system.
-    if !one.optional {
+    if one.make_target {
         match create_dir(one.target) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error).context("failed to make the folder"),
             _ => {}
         }
     }
-    match mount(Some(one.fstype), one.target, Some(one.fstype), MsFlags::empty(), None::<&str>) {
+    match mount(Some(one.fstype), one.target, Some(one.fstype), MsFlags::empty(), one.options) {
         // EBUSY: the kernel mounted it itself (CONFIG_DEVTMPFS_MOUNT).
         Ok(()) | Err(Errno::EBUSY) => Ok(()),
         Err(Errno::ENODEV | Errno::ENOENT) if one.optional => Ok(()),

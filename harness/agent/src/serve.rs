@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use settime32_abi::frame::{Fault, Reply, Request, Spawn};
+use settime32_abi::frame::{Fault, Reply, Request, Spawn, WindowSize};
 
 use crate::children::{Child, reap};
 use crate::port::Port;
-use crate::{files, power, ready, restored};
+use crate::{files, furnish, lay, power, ready, restored};
 
 /// Serves until the host closes the port.
 pub(crate) fn serve(mut port: Port) -> Result<Infallible> {
@@ -70,14 +70,9 @@ fn relay(events: &[PollFlags], children: &mut [Child], port: &mut Port) -> Resul
         let mut open = Vec::with_capacity(child.outputs.len());
         for mut output in child.outputs.drain(..) {
             let ready = events.next().is_some_and(|events| !events.is_empty());
-            if ready && output.available()? == 0 {
-                // Ready with nothing in it: the end.
-                continue;
+            if !ready || output.relay(port)? {
+                open.push(output);
             }
-            if ready {
-                output.relay(port)?;
-            }
-            open.push(output);
         }
         child.outputs = open;
     }
@@ -131,6 +126,15 @@ fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Resul
             return feed(child, port);
         }
         Request::Signal { id, signal } => send_signal(id, signal, children).map(|()| None),
+        Request::PassOn { id, signal } => {
+            // Fails when it has ended, which its end tells.
+            _ = send_signal(id, signal, children);
+            Ok(None)
+        }
+        Request::Resize { id, size } => resize(id, size, children).map(|()| None),
+        Request::Furnish => furnish::furnish().map(|()| Some(Reply::Done)),
+        Request::Lay(nodes) => lay::lay(&nodes).map(|()| Some(Reply::Done)),
+        Request::Seal { read_only, writable } => furnish::seal(&read_only, &writable).map(|()| Some(Reply::Done)),
         Request::Inject(fault) => inject(fault).map(|()| None),
         Request::Restored { realtime_ns, entropy } => restored::go_on(realtime_ns, &entropy).and_then(|()| ready()).map(Some),
     };
@@ -153,11 +157,20 @@ fn spawn(order: Spawn, children: &mut Vec<Child>) -> Result<Reply> {
 }
 
 fn send_signal(id: u32, signal: i32, children: &[Child]) -> Result<()> {
-    let child = children.iter().find(|child| child.id == id);
-    let child = child.with_context(|| format!("failed to send signal {signal} to process {id}: it is not running"))?;
+    let pid = children.iter().find_map(|child| child.pid_of(id));
+    let pid = pid.with_context(|| format!("failed to send signal {signal} to process {id}: it is not running"))?;
     // SAFETY: kill touches no memory of this process. The pid is the child's still, as it was not reaped.
-    let sent = Errno::result(unsafe { libc::kill(child.pid, signal) });
+    let sent = Errno::result(unsafe { libc::kill(pid, signal) });
     sent.map(drop).with_context(|| format!("failed to send signal {signal} to process {id}"))
+}
+
+/// A terminal whose process has ended has no size any more.
+fn resize(id: u32, size: WindowSize, children: &[Child]) -> Result<()> {
+    children
+        .iter()
+        .filter(|child| child.id == id)
+        .filter_map(|child| child.terminal.as_ref())
+        .try_for_each(|terminal| terminal.resize(size))
 }
 
 fn inject(fault: Fault) -> Result<()> {
