@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
@@ -188,13 +189,17 @@ fn what_is_given_gets_there_and_streams_stay_apart(built: Built, #[case] options
     said.stderr(ends_with("on stderr\n").and(contains("tracer").not()));
 }
 
+/// The parent of this command is told what the program's own would be; the tracer, between them, has only an exit code.
 #[rstest]
-#[case::plain(&[], 9)]
-#[case::traced(&["--trace"], 9)]
-#[case::real_time(&[], 40)]
-fn a_signal_is_128_and_its_number(built: Built, #[case] options: &[&str], #[case] signal: i32) {
+#[case::plain(&[], 9, None)]
+#[case::with_core(&[], 6, None)]
+#[case::real_time(&[], 40, None)]
+#[case::traced(&["--trace"], 9, Some(137))]
+fn a_signal_that_ends_the_program_ends_the_command(built: Built, #[case] options: &[&str], #[case] signal: i32, #[case] code: Option<i32>) {
     let program = built.compile("doer", DOER, &["-m32"]);
-    run().args(options).arg("--").arg(program).args(["kill", &signal.to_string()]).assert().code(128 + signal);
+    let output = run().args(options).arg("--").arg(program).args(["kill", &signal.to_string()]).output().unwrap();
+    assert_eq!((output.status.code(), output.status.signal()), (code, code.is_none().then_some(signal)), "{output:?}");
+    assert!(!output.status.core_dumped(), "what is dumped here is not the program's memory");
 }
 
 /// More than all the pipes on the way hold.

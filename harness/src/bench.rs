@@ -79,6 +79,7 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
         time: options.time,
         kernel: options.kernel.image.clone(),
         initramfs,
+        memory_mib: options.memory_mib,
         append: options.append.clone(),
         console: scratch.console_path(),
         agent_port: false,

@@ -23,7 +23,8 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use crate::bench::median;
 use crate::boot::{
-    self, BootOptions, Choice, Cpu, Deadline, GuestTime, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes,
+    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM, WORKLOAD_PATH,
+    empty_probes,
 };
 use crate::failure::{Failure, GuestError};
 use crate::kernels::{self, Say};
@@ -130,7 +131,8 @@ pub fn measure(kernel: &str, qemu: &Path, calls: u16, say: Say) -> Result<Cost, 
     let kernel = kernels::resolve(kernel, say)?;
     let deadline = Deadline::after(LIMIT);
     let (choice, start, cpu, time, append) = (Choice::Tcg, Start::Cold, Cpu::Any, GuestTime::Instructions, String::new());
-    let options = BootOptions { kernel, qemu: qemu.into(), choice, start, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
+    let (qemu, memory_mib) = (qemu.into(), MEMORY_MIB);
+    let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
     say("booting");
     let vm = Vm::boot(&options, &Scratch::new()?, deadline, say)?;
     let mut bench = Bench { kernel: vm.kernel_release.clone(), cpus: vm.cpus, guest: Programs::new(vm, deadline), plan: plan(calls) };

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde::Serialize;
-use settime32_harness::boot::{BootOptions, GuestTime, Start};
-use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs, ProgramArgs};
+use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
+use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
 use settime32_harness::failure::Failure;
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::Progress;
 use settime32_harness::report::Report;
+use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
 use settime32_harness::{bench, cost, kernels, matrix, mutants, run as program};
@@ -18,7 +19,8 @@ use settime32_wrong::About;
 
 fn main() -> ExitCode {
     let verdict = match Cli::parse().command {
-        Command::Run(arguments) => return run_program(arguments),
+        Command::Run(arguments) => return run_program(&arguments.options()),
+        Command::Shell(arguments) => return run_program(&arguments.options()),
         Command::Verify(arguments) => run(&arguments.job()),
         Command::Replay(arguments) => match arguments.job() {
             Ok(job) => run(&job),
@@ -61,9 +63,13 @@ fn run(job: &Job) -> Verdict {
 }
 
 /// The program's exit code, or that of why it could not be run.
-fn run_program(arguments: ProgramArgs) -> ExitCode {
-    match program::run(&arguments.options(), &say) {
-        Ok(code) => ExitCode::from(code),
+fn run_program(options: &RunOptions) -> ExitCode {
+    match program::run(options, &say) {
+        Ok(Ended::Code(code)) => ExitCode::from(code),
+        Ok(Ended::Signal(signal)) => {
+            program::end_by(signal);
+            ExitCode::from(128 + signal as u8)
+        }
         Err(failure) => {
             say(&format!("{}: {failure}", failure.verdict()));
             ExitCode::from(failure.verdict().exit_code())
@@ -144,8 +150,8 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
     let measure = || -> Result<bench::BootBench, Failure> {
         let kernel = kernels::resolve(&guest.kernel, &say)?;
         let GuestArgs { accel: choice, cpu, qemu, append, .. } = guest;
-        let (start, time) = (Start::Cold, GuestTime::Host);
-        let options = BootOptions { kernel, qemu, choice, start, cpu, time, append, boot_timeout: BOOT_TIMEOUT };
+        let (start, time, memory_mib) = (Start::Cold, GuestTime::Host, MEMORY_MIB);
+        let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
         bench::boot(&options, rounds, &say)
     };
     measured(measure(), json, bench::BootBench::text)

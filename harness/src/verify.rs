@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use settime32_abi::plan::Plan;
 
 use crate::boot::{
-    self, Accelerator, BootOptions, Carried, Choice, Cpu, Deadline, GuestTime, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM,
+    self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM,
 };
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
@@ -188,6 +188,8 @@ pub struct Setup {
     pub cpu: Cpu,
     /// QEMU's program.
     pub qemu: PathBuf,
+    /// Guest memory, MiB.
+    pub memory_mib: u64,
     /// Added to the guest's kernel command line.
     pub append: String,
     /// The tracer's ring buffer (`settime32-tracer --buffer`); `None` leaves its default.
@@ -213,6 +215,7 @@ impl Default for Setup {
             accelerator: Choice::Auto,
             cpu: Cpu::Any,
             qemu: DEFAULT_QEMU.into(),
+            memory_mib: MEMORY_MIB,
             append: String::new(),
             buffer: None,
             inject: None,
@@ -262,7 +265,7 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
             watch.say(&format!("starting {}", kernel.name));
             let say = |text: &str| watch.say(text);
             match options.work.calls_of_plans() {
-                0 => setup.boot(kernel, &Carried::default(), &scratch, deadline, &say),
+                0 => setup.boot(kernel, &scratch, deadline, &say),
                 _ => setup.boot_to_trace(kernel, &scratch, deadline, &say),
             }
         }
@@ -341,24 +344,24 @@ impl Setup {
     /// A guest in which nothing runs but the agent, for tests.
     pub fn boot_alone(&self, deadline: Deadline) -> Result<Vm, Failure> {
         let kernel = kernels::resolve(&self.kernel, &say_to_stderr)?;
-        self.boot(kernel, &Carried::default(), &Scratch::new()?, deadline, &say_to_stderr)
+        self.boot(kernel, &Scratch::new()?, deadline, &say_to_stderr)
     }
 
-    /// A guest that has files of the host, too.
-    pub(crate) fn boot(&self, kernel: Kernel, carried: &Carried, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
-        warm::start(&warm::Order { options: &self.boot_options(kernel), carried, tracer: None, scratch, deadline, say })
+    /// A guest.
+    pub(crate) fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+        warm::start(&warm::Order { options: &self.boot_options(kernel), tracer: None, scratch, deadline, say })
     }
 
     /// A guest for a session, in which the tracer may be attached already.
     pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
-        warm::start(&warm::Order { options: &options, carried: &Carried::default(), tracer: Some(&tracer), scratch, deadline, say })
+        warm::start(&warm::Order { options: &options, tracer: Some(&tracer), scratch, deadline, say })
     }
 
     fn boot_options(&self, kernel: Kernel) -> BootOptions {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        let (choice, cpu, time, start) = (self.accelerator, self.cpu, GuestTime::Host, self.start);
-        BootOptions { kernel, qemu, choice, start, cpu, time, append, boot_timeout: BOOT_TIMEOUT }
+        let (choice, cpu, time, start, memory_mib) = (self.accelerator, self.cpu, GuestTime::Host, self.start, self.memory_mib);
+        BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT }
     }
 
     /// A session with a tracer: its program in the guest, and first arguments.

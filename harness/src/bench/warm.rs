@@ -9,7 +9,7 @@ use settime32_abi::plan::{Call, Clock, FdKind, Plan, Step};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::median;
-use crate::boot::{Accelerator, Carried, Deadline, Scratch, Start, TRACER_PATH};
+use crate::boot::{Accelerator, Deadline, Scratch, Start, TRACER_PATH};
 use crate::failure::Failure;
 use crate::kernels::{self, Kernel, Say};
 use crate::verify::Setup;
@@ -84,7 +84,7 @@ pub fn warm(setup: &Setup, rounds: u32, say: Say) -> Result<WarmBench, Failure> 
         event.0.push(to_event(&cold, &kernel, say)?);
         event.1.push(to_event(&warm, &kernel, say)?);
     }
-    let vm = warm.boot(kernel, &Carried::default(), &Scratch::new()?, Deadline::after(LIMIT), say)?;
+    let vm = warm.boot(kernel, &Scratch::new()?, Deadline::after(LIMIT), say)?;
     let (kernel, accelerator) = (vm.kernel_release.clone(), vm.accelerator);
     Ok(WarmBench { kernel, accelerator, rounds, answer: answer.medians(), event: event.medians() })
 }
@@ -92,7 +92,7 @@ pub fn warm(setup: &Setup, rounds: u32, say: Say) -> Result<WarmBench, Failure> 
 /// Seconds until a guest has answered a request.
 fn to_answer(setup: &Setup, kernel: &Kernel, say: Say) -> Result<f64, Failure> {
     let (started, deadline) = (Instant::now(), Deadline::after(LIMIT));
-    let mut vm = setup.boot(kernel.clone(), &Carried::default(), &Scratch::new()?, deadline, say)?;
+    let mut vm = setup.boot(kernel.clone(), &Scratch::new()?, deadline, say)?;
     vm.send(&Request::Get { path: "/proc/uptime".into() });
     while !matches!(vm.receive(deadline, "a start is measured")?, Reply::File { .. }) {}
     Ok(started.elapsed().as_secs_f64())

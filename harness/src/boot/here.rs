@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::initramfs::programs;
+use super::initramfs::{AGENT_PATH, programs};
 use super::scratch::{QEMU_STDERR, Scratch};
 use crate::failure::InfraError;
 
@@ -33,7 +33,7 @@ impl LocalAgent {
             fs::write(&path, content).map_err(InfraError::file("write", &path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(InfraError::file("set the mode of", &path))?;
         }
-        let program = local(&folder, super::AGENT_PATH);
+        let program = local(&folder, AGENT_PATH);
         let stderr = scratch.path().join(QEMU_STDERR);
         let stderr = File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
         let (ours, theirs) = UnixStream::pair().map_err(InfraError::file("create a socket for", &program))?;

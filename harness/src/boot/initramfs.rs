@@ -1,11 +1,9 @@
 //! What the guest runs from: a cpio archive of the agent, the tracer, the workload and the kernel's modules.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use cpio::newc::{Builder, ModeFileType};
 
-use super::carried::{Carried, Entry};
 use crate::failure::InfraError;
 use crate::kernels::Kernel;
 
@@ -49,10 +47,10 @@ impl Program {
 }
 
 /// Where the agent is in the guest.
-pub(crate) const AGENT_PATH: &str = "/init";
+pub(super) const AGENT_PATH: &str = "/init";
 
-/// The guest's own folders with their permission bits. Nothing is mounted over those that files can be carried to.
-pub(super) const FOLDERS: [(&str, u32); 8] =
+/// The guest's own folders with their permission bits.
+const FOLDERS: [(&str, u32); 8] =
     [("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("tmp", 0o1777), ("run", 0o755), ("bin", 0o755), ("etc", 0o755), ("modules", 0o755)];
 
 /// The wrong tracers' program, which is no part of the archive: only few runs want it in the guest.
@@ -74,12 +72,10 @@ pub(super) fn programs() -> Result<[(&'static str, &'static [u8]); 4], InfraErro
 }
 
 /// The initramfs of a guest that the harness talks to.
-pub fn with_agent(kernel: &Kernel, carried: &Carried) -> Result<Contents, InfraError> {
+pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
     let mut archive = Archive::new();
     archive.folders(&FOLDERS);
     archive.console();
-    archive.carried(carried)?;
-    // After what is carried, which must not take their places.
     for (path, content) in programs()? {
         archive.file(path, 0o755, content);
     }
@@ -124,24 +120,6 @@ impl Archive {
             let name = path.trim_start_matches('/');
             self.add(Builder::new(name).mode(*mode).set_mode_file_type(ModeFileType::Directory), &[]);
         }
-    }
-
-    fn carried(&mut self, carried: &Carried) -> Result<(), InfraError> {
-        for (path, entry) in carried.entries() {
-            let name = path.to_string_lossy();
-            match entry {
-                Entry::Folder(mode) => self.folders(&[(&name, *mode)]),
-                Entry::Link(target) => {
-                    let link = Builder::new(name.trim_start_matches('/')).mode(0o777).set_mode_file_type(ModeFileType::Symlink);
-                    self.add(link, target.as_os_str().as_encoded_bytes());
-                }
-                Entry::File(host) => {
-                    let mode = fs::metadata(host).map_err(InfraError::file("read", host))?.permissions().mode() & 0o7777;
-                    self.file(&name, mode, &fs::read(host).map_err(InfraError::file("read", host))?);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The kernel opens it for init before anything is mounted.

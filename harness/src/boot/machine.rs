@@ -1,7 +1,6 @@
 //! QEMU's command line. Nothing here runs anything.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -9,10 +8,8 @@ use settime32_abi::frame::PORT_NAME;
 
 use super::Accelerator;
 
-/// Guest memory, MiB.
-const MEMORY_MIB: u64 = 512;
-/// What an initramfs may have, MiB, without more memory for it.
-const INITRAMFS_MIB: u64 = 64;
+/// Guest memory where no other is asked for, MiB.
+pub const MEMORY_MIB: u64 = 512;
 /// Guest CPUs.
 const CPUS: u32 = 2;
 
@@ -68,6 +65,8 @@ pub struct Machine {
     pub append: String,
     /// File that keeps the serial console.
     pub console: PathBuf,
+    /// Guest memory, MiB.
+    pub memory_mib: u64,
     /// Whether there is a virtio-serial port for the agent.
     pub agent_port: bool,
     /// The file that the guest's memory is in, unless it is QEMU's own.
@@ -84,22 +83,6 @@ pub enum MemoryFile {
 }
 
 impl Machine {
-    /// The guest has its initramfs twice, packed and unpacked, and the file system that it unpacks to takes half of the
-    /// memory at most.
-    ///
-    /// A guest that goes on has what it had.
-    pub(crate) fn memory_mib(&self) -> u64 {
-        if let Some(MemoryFile::Copied(path)) = &self.memory {
-            return fs::metadata(path).map_or(0, |metadata| metadata.len() >> 20);
-        }
-        Self::memory_mib_for(fs::metadata(&self.initramfs).map_or(0, |metadata| metadata.len()))
-    }
-
-    /// What a guest has that boots an initramfs of so many bytes.
-    pub(crate) const fn memory_mib_for(initramfs_len: u64) -> u64 {
-        MEMORY_MIB + 2 * (initramfs_len >> 20).saturating_sub(INITRAMFS_MIB)
-    }
-
     /// QEMU's arguments. `agent` and `monitor` are descriptors of connected sockets that QEMU inherits.
     pub fn arguments(&self, agent: Option<RawFd>, monitor: RawFd) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
@@ -120,12 +103,12 @@ impl Machine {
             }
         };
         let kind = if self.memory.is_some() { "pc,memory-backend=memory" } else { "pc" };
-        add(&["-machine", kind, "-smp", &cpus.to_string(), "-m", &self.memory_mib().to_string()]);
+        add(&["-machine", kind, "-smp", &cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
         add(&["-chardev", &format!("file,id=console,path={}", escaped(&self.console)), "-serial", "chardev:console"]);
         add(&["-chardev", &format!("socket,id=monitor,fd={monitor}"), "-mon", "chardev=monitor,mode=control"]);
-        let size_mib = self.memory_mib();
+        let size_mib = self.memory_mib;
         let backend = |path, share| format!("memory-backend-file,id=memory,size={size_mib}M,mem-path={},share={share}", escaped(path));
         match &self.memory {
             None => {}
@@ -166,6 +149,7 @@ mod tests {
             kernel: "vmlinuz".into(),
             initramfs: "initramfs".into(),
             append: String::new(),
+            memory_mib: MEMORY_MIB,
             console: "/a,b/console".into(),
             agent_port: true,
             memory: None,
@@ -199,16 +183,6 @@ mod tests {
     }
 
     #[test]
-    fn a_large_initramfs_gets_memory_of_its_own() {
-        let initramfs = tempfile::NamedTempFile::new().unwrap();
-        let memory = |len: u64| {
-            initramfs.as_file().set_len(len).unwrap();
-            Machine { initramfs: initramfs.path().into(), ..machine(Accelerator::Tcg) }.memory_mib()
-        };
-        assert_eq!([memory(10 << 20), memory(164 << 20)], [512, 712]);
-    }
-
-    #[test]
     fn instructions_are_counted_on_one_cpu() {
         let machine = Machine { time: GuestTime::Instructions, ..machine(Accelerator::Tcg) };
         let arguments = machine.arguments(None, 8);
@@ -217,13 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_as_much_memory_and_never_writes_to_the_file() {
-        let memory = tempfile::NamedTempFile::new().unwrap();
-        memory.as_file().set_len(712 << 20).unwrap();
-        let machine = Machine { memory: Some(MemoryFile::Copied(memory.path().into())), ..machine(Accelerator::Tcg) };
+    fn a_copy_never_writes_to_the_file() {
+        let machine = Machine { memory: Some(MemoryFile::Copied("/memory".into())), ..machine(Accelerator::Tcg) };
         let arguments = machine.arguments(Some(7), 8);
         let text = arguments.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
-        assert!(text.contains("-m 712 ") && text.contains("share=off") && !text.contains("share=on"), "{text}");
+        assert!(text.contains("share=off") && !text.contains("share=on"), "{text}");
     }
 
     #[test]

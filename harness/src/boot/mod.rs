@@ -5,7 +5,6 @@
 //! without a guest.
 
 mod accelerator;
-mod carried;
 mod console;
 mod here;
 mod initramfs;
@@ -29,13 +28,11 @@ use crate::kernels::{Kernel, Say};
 
 pub(crate) use accelerator::settled as settled_accelerator;
 pub use accelerator::{Accelerator, Choice};
-pub use carried::Carried;
 pub use console::{Symptom, triage};
-pub(crate) use initramfs::AGENT_PATH;
 pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
 pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 pub(crate) use initramfs::{WORKLOAD_COMM, empty_probes, wrong_tracer};
-pub use machine::{Cpu, GuestTime, Machine, MemoryFile};
+pub use machine::{Cpu, GuestTime, MEMORY_MIB, Machine, MemoryFile};
 pub(crate) use monitor::MonitorError;
 pub use scratch::Scratch;
 pub use supervise::Emulator;
@@ -101,6 +98,8 @@ pub struct BootOptions {
     pub cpu: Cpu,
     /// What makes the guest's time pass.
     pub time: GuestTime,
+    /// Guest memory, MiB.
+    pub memory_mib: u64,
     /// Added to the guest's kernel command line.
     pub append: String,
     /// How long the agent may take.
@@ -178,6 +177,7 @@ pub(crate) fn machine(options: &BootOptions, scratch: &Scratch, accelerator: Acc
         accelerator,
         cpu: options.cpu,
         time: options.time,
+        memory_mib: options.memory_mib,
         kernel: options.kernel.image.clone(),
         initramfs: scratch.initramfs_path(),
         append: options.append.clone(),
@@ -207,19 +207,8 @@ impl Vm {
     /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`, also after a
     /// failure. `say` is told, once per machine, why KVM is not used.
     pub fn boot(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Self, Failure> {
-        Self::boot_carrying(options, &Carried::default(), scratch, deadline, say)
-    }
-
-    /// The same with files of the host in the guest.
-    pub fn boot_carrying(
-        options: &BootOptions,
-        carried: &Carried,
-        scratch: &Scratch,
-        deadline: Deadline,
-        say: Say,
-    ) -> Result<Self, Failure> {
         let initramfs = scratch.initramfs_path();
-        let contents = agent_initramfs(&options.kernel, carried)?;
+        let contents = agent_initramfs(&options.kernel)?;
         fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
         let vm = accelerator::decide(options, scratch, deadline, say)?;
         // The guest has it in memory now; a harness that is killed leaves next to nothing behind.

@@ -41,6 +41,8 @@ impl Emulator {
         let mut command = Command::new(&machine.qemu);
         command.args(machine.arguments(agent_end.as_ref().map(AsRawFd::as_raw_fd), monitor_end.as_raw_fd()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_file);
+        // What a terminal sends to the group in front, Ctrl-C say, is for this process alone to deal with.
+        command.process_group(0);
         let parent = nix::unistd::getpid();
         // SAFETY: between fork and exec only async-signal-safe system calls are made, and nothing is allocated.
         unsafe {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use settime32_abi::plan::Plan;
 use settime32_wrong::{About, RIGHT};
 
-use crate::boot::{self, Carried, Deadline, Scratch, TRACER_PATH, Vm};
+use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
 use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::kernels::{self, Kernel};
@@ -147,10 +147,7 @@ impl Lane<'_> {
     fn boot(&self) -> Result<Vm, Failure> {
         self.watch.say(&format!("booting {}", self.kernel.name));
         let program = boot::wrong_tracer()?;
-        let mut guest = self
-            .options
-            .setup
-            .boot(self.kernel.clone(), &Carried::default(), &Scratch::new()?, self.deadline, &|text| self.watch.say(text))?;
+        let mut guest = self.options.setup.boot(self.kernel.clone(), &Scratch::new()?, self.deadline, &|text| self.watch.say(text))?;
         guest.put(WRONG_PATH, 0o755, program.to_vec(), self.deadline)?;
         Ok(guest)
     }

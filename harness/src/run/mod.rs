@@ -1,39 +1,51 @@
-//! Runs a program of the host in a guest: find what it needs → boot with it → start → relay → exit code; traced, when
-//! that is asked for.
+//! Runs a program of the host in a guest: find what it needs → boot → furnish the guest with it → start → relay → how it
+//! ended; traced, when that is asked for. It is what cargo calls a runner.
 //!
-//! The guest has the program, its libraries, and what is named; nothing else of the host, and no way back to it.
+//! The guest has the program, its libraries, its crate, and what is named; nothing else of the host, and no way back to it.
 
+mod carried;
+mod environment;
+mod furnish;
 mod needed;
+mod package;
 mod relay;
+mod signals;
+mod tools;
+mod tty;
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use settime32_abi::frame::{Spawn, Stdin};
+use settime32_abi::frame::{OWN_FOLDER, Spawn, Stdin};
 
-use crate::boot::{self, AGENT_PATH, Carried, Deadline, Scratch, TRACER_PATH};
+use crate::boot::{self, Deadline, Scratch};
 use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::kernels::{self, Say};
 use crate::verify::Setup;
 
+use furnish::Furniture;
 pub use needed::CarryError;
 use relay::{PROGRAM, Relay, TRACER, Traced};
+pub use signals::end_by;
 
-/// What programs expect to find; everything else of the environment is named.
-const ENVIRONMENT: [&str; 2] = ["HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
-/// Of the host's environment, since the loader needs it in the guest as here.
-const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+/// For people, the best first.
+const SHELLS: [&str; 2] = ["bash", "sh"];
+const PROMPT: &str = "PS1=\\h:\\w# ";
+/// What programs start others by (`system(3)`), and that is there on any machine.
+const SHELL: &str = "/bin/sh";
 
 /// What to run, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Path of the program, or a name on the PATH.
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its environment beside HOME and PATH: `NAME=value`.
+    /// Its environment beside what is usual: `NAME=value`, or names and patterns of variables that are here.
     pub env: Vec<String>,
     /// Its working directory in the guest, which is made there.
     pub cwd: PathBuf,
@@ -41,6 +53,12 @@ pub struct RunOptions {
     pub uid: Option<u32>,
     /// Files and folders of the host that the guest has too: path here, path there.
     pub carry: Vec<(PathBuf, PathBuf)>,
+    /// Whether the usual small tools are carried, too.
+    pub tools: bool,
+    /// Whether the program is a shell, which has no crate, and has a terminal where standard input is one.
+    pub is_shell: bool,
+    /// Guest memory, MiB; by the size of what is carried when `None`.
+    pub memory_mib: Option<u64>,
     /// The guest, and how the tracer attaches.
     pub setup: Setup,
     /// Wall-clock limit, from the boot on.
@@ -67,10 +85,27 @@ pub enum Format {
     Json,
 }
 
-/// Runs it, and gives its exit code, which is 128 + N when signal N ended it.
-pub fn run(options: &RunOptions, say: Say) -> Result<u8, Failure> {
+/// A shell with tools in place of a program.
+pub fn shell(options: RunOptions) -> RunOptions {
+    let program = SHELLS.into_iter().find(|shell| needed::find(shell).is_ok()).unwrap_or(SHELL).to_string();
+    let env = [PROMPT.to_string()].into_iter().chain(options.env).collect();
+    RunOptions { program, env, tools: true, is_shell: true, ..options }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself; or traced, and then with 128 + N when signal N ended it.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Runs it, and says how it ended.
+pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
     let program = needed::find(&options.program).map_err(InfraError::from)?;
-    let carried = carried(options, &program)?;
+    let variables: Vec<(String, String)> = std::env::vars_os().filter_map(text_of).collect();
+    let furniture = furniture(options, &program, &variables)?;
     let events = match options.trace.as_ref().and_then(|trace| trace.to.as_ref()) {
         Some(path) => Some((File::create(path).map_err(InfraError::file("create", path))?, path.clone())),
         None => None,
@@ -79,37 +114,58 @@ pub fn run(options: &RunOptions, say: Say) -> Result<u8, Failure> {
     let kernel = kernels::resolve(&options.setup.kernel, say)?;
     let deadline = Deadline::after(options.timeout.unwrap_or(Duration::MAX));
     let scratch = Scratch::new()?;
-    let vm = options.setup.boot(kernel, &carried, &scratch, deadline, say);
+    let memory_mib = options.memory_mib.unwrap_or_else(|| furniture.memory_mib());
+    let setup = Setup { memory_mib, ..options.setup.clone() };
     let traced = options.trace.is_some().then(|| Traced::new(events));
-    let outcome = vm.and_then(|vm| Relay::new(vm, deadline, traced).run(order(options, &program)));
+    let terminal = (options.is_shell && io::stdin().is_terminal()).then(tty::size);
+    let outcome = setup.boot(kernel, &scratch, deadline, say).and_then(|mut vm| {
+        furniture.bring(&mut vm, deadline)?;
+        Relay::new(vm, deadline, traced).run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
+    });
     outcome.inspect_err(|failure| keep_consoles(failure, &scratch, say))
 }
 
-fn carried(options: &RunOptions, program: &Path) -> Result<Carried, InfraError> {
-    let mut carried = Carried::default();
+/// Variables of text alone are passed on.
+fn text_of((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
+fn furniture(options: &RunOptions, program: &Path, variables: &[(String, String)]) -> Result<Furniture, InfraError> {
+    let mut furniture = Furniture::new()?;
+    if !options.is_shell {
+        package::add(&mut furniture, program, variables)?;
+    }
+    let carried = &mut furniture.carried;
     carried.add_folder(&options.cwd);
-    carried.add_folder(Path::new("/root"));
-    needed::add_program(&mut carried, program)?;
+    if Path::new(SHELL).exists() {
+        needed::add_program(carried, Path::new(SHELL))?;
+    }
+    needed::add_program(carried, program)?;
+    if options.tools {
+        tools::add(carried)?;
+    }
     for (host, guest) in &options.carry {
+        if host == guest {
+            // With the links on the way.
+            carried.add(host)?;
+        }
         carried.add_as(host, guest)?;
         if host.is_file() {
-            needed::add_needed(&mut carried, host)?;
+            needed::add_needed(carried, host)?;
         }
     }
-    Ok(carried)
+    Ok(furniture)
 }
 
 /// What the agent is to start: the program, or the tracer with the program behind it.
-fn order(options: &RunOptions, program: &Path) -> Spawn {
+fn order(options: &RunOptions, program: &Path, variables: impl Iterator<Item = (String, String)>) -> Spawn {
     let command = [program.to_string_lossy().into_owned()].into_iter().chain(options.arguments.iter().cloned());
     let (id, argv) = match &options.trace {
         None => (PROGRAM, command.collect()),
         Some(trace) => (TRACER, tracer(options, trace).into_iter().chain(command).collect()),
     };
-    let library_path = std::env::var(LIBRARY_PATH).ok().map(|folders| format!("{LIBRARY_PATH}={folders}"));
-    let env = ENVIRONMENT.map(String::from).into_iter().chain(library_path).chain(options.env.iter().cloned());
     Spawn {
-        env: env.collect(),
+        env: environment::environment(variables, &options.env),
         cwd: options.cwd.to_string_lossy().into_owned(),
         stdin: Stdin::Follows,
         uid: options.uid.filter(|_| options.trace.is_none()),
@@ -125,10 +181,11 @@ fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
         Format::Json => "json",
     };
     let attach = options.setup.attach.to_string();
-    let tracer = [TRACER_PATH, "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
+    let own = |name: &str| format!("{OWN_FOLDER}/{name}");
+    let tracer = [&own("settime32-tracer"), "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
-    tracer.into_iter().chain(buffer).chain(["--".into(), AGENT_PATH.into(), "command".into(), uid]).collect()
+    tracer.into_iter().chain(buffer).chain(["--".into(), own("init"), "command".into(), uid]).collect()
 }
 
 /// Keeps what the guest's console showed, where there was a guest.

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use goblin::elf::Elf;
 use goblin::elf::header::{EM_386, EM_X86_64, machine_to_str};
-use lddtree::DependencyAnalyzer;
+use lddtree::{DependencyAnalyzer, Library};
 use thiserror::Error;
 
-use crate::boot::Carried;
+use super::carried::Carried;
 use crate::failure::InfraError;
 
 /// As the kernel has it (`BINPRM_BUF_SIZE`, `include/uapi/linux/binfmts.h`).
@@ -25,8 +25,10 @@ const INTERPRETER_LINE_MAX: u64 = 256;
 const INTERPRETERS_MAX: usize = 5;
 /// Where the loader finds what is in none of its own folders; it says which path each library has here.
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
-/// Folders by which libraries may be called, and that are links on most systems.
-const LIBRARY_FOLDERS: [&str; 4] = ["/lib", "/lib32", "/lib64", "/libx32"];
+const C_LIBRARY: &str = "libc.so.6";
+/// Name services of before glibc 2.34, which has them inside (nss(5)); and what unwinds threads that are cancelled
+/// (pthread_cancel(3)).
+const OPENED_BY_C_LIBRARY: [&str; 2] = ["libnss_files.so.2", "libgcc_s.so.1"];
 
 /// Why a program cannot be run in a guest.
 #[derive(Debug, Error)]
@@ -178,10 +180,20 @@ fn add_elf(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
     paths.add_folders(carried)?;
     for library in tree.libraries.values() {
         carried.add(&library.path)?;
+        add_opened(carried, library)?;
         SearchPaths::of(&library.path)?.add_folders(carried)?;
     }
-    let links = LIBRARY_FOLDERS.iter().chain([&LOADER_CACHE]).map(Path::new);
-    links.filter(|path| path.exists()).try_for_each(|path| carried.add(path))
+    let cache = Path::new(LOADER_CACHE);
+    if cache.exists() { carried.add(cache) } else { Ok(()) }
+}
+
+/// Takes what a library is known to open by itself, as far as it is there.
+fn add_opened(carried: &mut Carried, library: &Library) -> Result<(), InfraError> {
+    if library.name != C_LIBRARY {
+        return Ok(());
+    }
+    let opened = OPENED_BY_C_LIBRARY.iter().map(|name| library.path.with_file_name(name));
+    opened.filter(|path| path.exists()).try_for_each(|path| carried.add(&path))
 }
 
 /// Folders in which an ELF file wants libraries to be looked for.

@@ -8,7 +8,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stream};
+use signal_hook::consts::SIGPIPE;
 
+use super::tty::{self, Raw};
+use super::{Ended, signals};
 use crate::boot::{Deadline, Vm};
 use crate::failure::{Failure, GuestError, InfraError};
 use crate::guest::Requests;
@@ -23,10 +26,6 @@ pub(super) const TRACER: u32 = 2;
 const INPUT_SIZE: usize = 64 << 10;
 /// Frames of input that the program has not taken yet: what bounds the memory that they need in the guest.
 const INPUTS_AHEAD: usize = 16;
-
-/// As shells have it for a program that a signal ended: this and the signal's number.
-const SIGNALLED: u8 = 128;
-const SIGPIPE: u8 = 13;
 
 /// In the tracer's last line of each run that was carried out, and in no other.
 const OUTCOME: &str = " calls reported, ";
@@ -94,9 +93,12 @@ impl Relay {
         Self { vm, deadline, traced }
     }
 
-    /// Starts it and gives its exit code.
-    pub(super) fn run(mut self, order: Spawn) -> Result<u8, Failure> {
+    /// Starts it and says how it ended.
+    pub(super) fn run(mut self, order: Spawn) -> Result<Ended, Failure> {
         let id = order.id;
+        let terminal = order.terminal.map(|_| Raw::enter()).transpose()?;
+        signals::handle(self.vm.requests(), terminal.as_ref().map(|_| id))
+            .map_err(InfraError::file("handle signals for", &order.argv[0]))?;
         self.vm.send(&Request::Spawn(order));
         let taken = feed(id, self.vm.requests());
         loop {
@@ -128,28 +130,28 @@ impl Relay {
         Ok(Ok(()))
     }
 
-    fn ended(self, status: Exit) -> Result<u8, Failure> {
+    fn ended(self, status: Exit) -> Result<Ended, Failure> {
         if let Some(traced) = &self.traced {
             traced.conclude(status)?;
         }
         Ok(match status {
-            Exit::Code(code) => code as u8,
-            Exit::Signal(signal) => SIGNALLED + signal as u8,
+            Exit::Code(code) => Ended::Code(code as u8),
+            Exit::Signal(signal) => Ended::Signal(signal),
         })
     }
 }
 
 /// A program that writes to a pipe that nobody reads is ended by the system; the one in the guest ends with it.
-fn closed(error: io::Error) -> Result<u8, Failure> {
+fn closed(error: io::Error) -> Result<Ended, Failure> {
     match error.kind() {
-        ErrorKind::BrokenPipe => Ok(SIGNALLED + SIGPIPE),
+        ErrorKind::BrokenPipe => Ok(Ended::Signal(SIGPIPE)),
         _ => Err(InfraError::file("write to", "standard output")(error).into()),
     }
 }
 
 /// Nobody can be told when that fails.
 fn to_stderr(content: &[u8]) {
-    _ = io::stderr().write_all(content);
+    _ = io::stderr().write_all(&tty::lines(content));
 }
 
 /// Passes standard input on, in a thread that ends with it, or with this process. What is given back takes a word for

@@ -26,7 +26,6 @@ pub(super) fn key(machine: &Machine, initramfs: &[u8], tracer: Option<&[String]>
     let qemu = found(&machine.qemu);
     let identity = Identity::of(&qemu).map_err(InfraError::file("read", &qemu))?;
     digest.add(format!("{identity:?}").as_bytes());
-    digest.add(Machine::memory_mib_for(initramfs.len() as u64).to_string().as_bytes());
     for argument in arguments(machine) {
         digest.add(argument.as_encoded_bytes());
     }
@@ -90,6 +89,7 @@ mod tests {
             agent_port: true,
             time: GuestTime::Host,
             memory: None,
+            memory_mib: 512,
         }
     }
 

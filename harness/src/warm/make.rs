@@ -23,7 +23,7 @@ pub(super) fn make(guest: &Guest, tracer: Option<&[String]>, folder: &Path) -> R
     let path = guest.order.scratch.initramfs_path();
     fs::write(&path, &guest.initramfs).map_err(InfraError::file("write", &path))?;
     let machine = Machine { memory: Some(MemoryFile::Written(memory_in(folder))), ..guest.machine.clone() };
-    check_space(folder, machine.memory_mib())?;
+    check_space(folder, machine.memory_mib)?;
     let limit = guest.order.options.boot_timeout.min(guest.order.deadline.left());
     let booted = Vm::boot_machine(&machine, guest.order.scratch, limit).and_then(|vm| settle(vm, guest));
     fs::remove_file(&path).map_err(InfraError::file("remove", &path))?;
@@ -76,7 +76,7 @@ fn blame(failure: Failure, folder: &Path, machine: &Machine) -> Setback {
     match failure {
         Failure::Infra(error) => Setback::Files(error),
         Failure::Boot(BootError::Ended { .. }) | Failure::Guest(_) if free_mib(folder).is_some_and(|free| free < SCARCE_MIB) => {
-            no_space(folder, machine.memory_mib())
+            no_space(folder, machine.memory_mib)
         }
         failure => Setback::Boot(failure),
     }

@@ -19,8 +19,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::boot::{
-    self, Accelerator, Attached, BootOptions, Carried, Contents, Deadline, Machine, MemoryFile, MonitorError, RestoreError, Scratch, Start,
-    Vm,
+    self, Accelerator, Attached, BootOptions, Contents, Deadline, Machine, MemoryFile, MonitorError, RestoreError, Scratch, Start, Vm,
 };
 use crate::failure::{Failure, InfraError};
 use crate::kernels::Say;
@@ -33,8 +32,6 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub options: &'a BootOptions,
-    /// Files of the host that the guest has, too.
-    pub carried: &'a Carried,
     /// Command line of a tracer to attach, where that can be done beforehand.
     pub tracer: Option<&'a [String]>,
     pub scratch: &'a Scratch,
@@ -64,8 +61,7 @@ enum Setback {
 /// Starts a guest, warm where the options allow it and it can be done, else by a boot. `say` is told what went wrong with
 /// a warm start.
 pub(crate) fn start(order: &Order) -> Result<Vm, Failure> {
-    // What is carried makes a guest of its own, which is hardly ever started again.
-    if order.options.start == Start::Warm && order.carried.is_empty() {
+    if order.options.start == Start::Warm {
         // Which accelerator works is learnt by a boot.
         if let Some(accelerator) = boot::settled_accelerator(order.options) {
             match from_template(order, accelerator) {
@@ -75,11 +71,11 @@ pub(crate) fn start(order: &Order) -> Result<Vm, Failure> {
             }
         }
     }
-    Vm::boot_carrying(order.options, order.carried, order.scratch, order.deadline, order.say)
+    Vm::boot(order.options, order.scratch, order.deadline, order.say)
 }
 
 fn from_template(order: &Order, accelerator: Accelerator) -> Result<Vm, Setback> {
-    let initramfs = boot::agent_initramfs(&order.options.kernel, &Carried::default())?;
+    let initramfs = boot::agent_initramfs(&order.options.kernel)?;
     let machine = boot::machine(order.options, order.scratch, accelerator);
     let guest = Guest { order, machine, initramfs };
     if let Some(tracer) = order.tracer

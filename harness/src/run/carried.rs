@@ -1,15 +1,14 @@
 //! Files of the host that a guest has too: each at its own path, with the symbolic links on the way, so that what
-//! refers to them by path finds them. It copies; nothing that the guest does reaches the host.
+//! refers to them by path finds them. They are copied; nothing that the guest does reaches the host.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::initramfs::FOLDERS;
 use crate::failure::InfraError;
 
 /// As the kernel has it (`MAXSYMLINKS`, `include/linux/namei.h`).
@@ -17,6 +16,8 @@ const LINKS_MAX: usize = 40;
 
 /// Folders over which the guest's agent mounts the kernel's file systems.
 const MOUNTED: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Folders that the agent makes, whatever the host has there.
+const OWN: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", "/run"];
 
 /// What is at a path of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) enum Entry {
     Link(PathBuf),
     /// A copy of the host's file at this path.
     File(PathBuf),
+    /// A file of the harness's own.
+    Text(&'static str),
 }
 
 /// What a guest is given beside the harness's own programs.
@@ -43,8 +46,13 @@ impl Carried {
 
     /// Takes a file, or a folder with all that is in it, to `guest`, an absolute path there.
     pub fn add_as(&mut self, host: &Path, guest: &Path) -> Result<(), InfraError> {
+        self.add_without(host, guest, &|_| false)
+    }
+
+    /// The same without those folders below it, and what is in them, for which `leave_out` holds.
+    pub fn add_without(&mut self, host: &Path, guest: &Path, leave_out: &dyn Fn(&Path) -> bool) -> Result<(), InfraError> {
         self.add_folder(guest.parent().unwrap_or(Path::new("/")));
-        self.copy(host, guest).map_err(InfraError::file("read", host))
+        self.copy(host, guest, leave_out).map_err(InfraError::file("read", host))
     }
 
     /// Makes a folder in the guest, and those above it.
@@ -55,17 +63,56 @@ impl Carried {
         }
     }
 
-    /// Whether it is nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Makes a folder with other permission bits than the usual.
+    pub fn add_folder_with(&mut self, guest: &Path, mode: u32) {
+        self.add_folder(guest);
+        self.entries.insert(guest.into(), Entry::Folder(mode));
     }
 
-    /// All of it, folders before what is in them.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Path, &Entry)> {
-        self.entries.iter().map(|(path, entry)| (path.as_path(), entry))
+    /// Makes a link, in a folder that is there.
+    pub fn add_link(&mut self, guest: &Path, target: &str) {
+        self.entries.insert(guest.into(), Entry::Link(target.into()));
     }
 
-    fn copy(&mut self, host: &Path, guest: &Path) -> io::Result<()> {
+    /// Makes a file, in a folder that is there, unless one was taken.
+    pub fn add_text(&mut self, guest: &Path, content: &'static str) {
+        self.entries.entry(guest.into()).or_insert(Entry::Text(content));
+    }
+
+    /// All of it, each where it really is, folders before what is in them: what was to go through a link goes to where the
+    /// link leads.
+    pub(super) fn settled(&self) -> BTreeMap<PathBuf, Entry> {
+        let mut settled = BTreeMap::new();
+        for (path, entry) in &self.entries {
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let folder = self.resolve(folder);
+            for above in folder.ancestors().filter(|above| *above != Path::new("/") && !is_own(above)) {
+                settled.entry(above.into()).or_insert(Entry::Folder(0o755));
+            }
+            let place = settled.entry(folder.join(name)).or_insert_with(|| entry.clone());
+            // A path may have been a folder on the way to something, and the host's own is a link.
+            if !matches!(entry, Entry::Folder(_)) || matches!(place, Entry::Folder(_)) {
+                *place = entry.clone();
+            }
+        }
+        settled
+    }
+
+    /// Where a path leads in the guest, as far as links are known.
+    fn resolve(&self, path: &Path) -> PathBuf {
+        let mut at = path.to_path_buf();
+        for _ in 0..LINKS_MAX {
+            let link = at.ancestors().filter_map(|above| Some((above, self.entries.get(above)?)));
+            let mut links = link.filter_map(|(above, entry)| if let Entry::Link(target) = entry { Some((above, target)) } else { None });
+            // The nearest to the root is gone through first.
+            let Some((above, target)) = links.by_ref().last() else { break };
+            let rest = at.strip_prefix(above).expect("it is above");
+            at = normal(&above.parent().unwrap_or(Path::new("/")).join(target).join(rest));
+        }
+        at
+    }
+
+    fn copy(&mut self, host: &Path, guest: &Path, leave_out: &dyn Fn(&Path) -> bool) -> io::Result<()> {
         let metadata = fs::metadata(host)?;
         if !metadata.is_dir() {
             return self.file(host, guest);
@@ -74,10 +121,11 @@ impl Carried {
         for entry in fs::read_dir(host)? {
             let entry = entry?;
             let (from, to) = (entry.path(), guest.join(entry.file_name()));
-            if entry.file_type()?.is_symlink() {
+            let kind = entry.file_type()?;
+            if kind.is_symlink() {
                 self.entries.insert(to, Entry::Link(fs::read_link(&from)?));
-            } else if entry.file_type()?.is_dir() || entry.file_type()?.is_file() {
-                self.copy(&from, &to)?;
+            } else if kind.is_file() || (kind.is_dir() && !leave_out(&from)) {
+                self.copy(&from, &to, leave_out)?;
             }
         }
         Ok(())
@@ -139,7 +187,20 @@ impl Carried {
 
 /// Whether the guest has a folder of its own there, whatever the host has.
 fn is_own(path: &Path) -> bool {
-    path.strip_prefix("/").is_ok_and(|path| FOLDERS.iter().any(|(name, _)| path == Path::new(name)))
+    OWN.iter().any(|own| path == Path::new(own))
+}
+
+/// Without `.` and `..`, which here are no links' names.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => _ = normal.pop(),
+            Component::CurDir => {}
+            part => normal.push(part),
+        }
+    }
+    normal
 }
 
 #[cfg(test)]
@@ -167,7 +228,7 @@ mod tests {
         assert_eq!(found(&carried, &at("real/deep/file")), Some(Entry::Link("file.1".into())));
         assert_eq!(found(&carried, &at("real/deep/file.1")), Some(Entry::File(at("real/deep/file.1"))));
         assert!(matches!(found(&carried, &at("away")), Some(Entry::Folder(_))));
-        assert!(carried.entries().all(|(path, _)| path != Path::new("/tmp")), "/tmp is the guest's own");
+        assert!(carried.settled().keys().all(|path| path != Path::new("/tmp")), "/tmp is the guest's own");
     }
 
     #[test]
@@ -185,12 +246,29 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_through_a_link_goes_where_it_leads() {
+        let mut carried = Carried::default();
+        carried.add_folder(Path::new("/bin"));
+        carried.add_text(Path::new("/bin/tool"), "text");
+        carried.add_link(Path::new("/bin"), "usr/bin");
+        carried.add_link(Path::new("/usr"), "/srv/x/../usr");
+        let settled = carried.settled();
+        let kinds: Vec<_> = settled.iter().map(|(path, entry)| (path.to_str().unwrap(), matches!(entry, Entry::Folder(_)))).collect();
+        let expected =
+            [("/bin", false), ("/srv", true), ("/srv/usr", true), ("/srv/usr/bin", true), ("/srv/usr/bin/tool", false), ("/usr", false)];
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
     fn a_folder_is_taken_with_all_that_is_in_it() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("sub")).unwrap();
         fs::write(root.path().join("sub/file"), "").unwrap();
         let mut carried = Carried::default();
-        carried.add_as(root.path(), Path::new("/srv/data")).unwrap();
+        fs::create_dir(root.path().join("sub/left")).unwrap();
+        fs::write(root.path().join("sub/left/file"), "").unwrap();
+        carried.add_without(root.path(), Path::new("/srv/data"), &|path| path.ends_with("left")).unwrap();
+        assert!(carried.entries.keys().all(|path| !path.starts_with("/srv/data/sub/left")));
         assert_eq!(found(&carried, Path::new("/srv")), Some(Entry::Folder(0o755)));
         assert_eq!(found(&carried, Path::new("/srv/data/sub/file")), Some(Entry::File(root.path().join("sub/file"))));
     }
