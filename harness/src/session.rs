@@ -173,17 +173,27 @@ impl Session {
 
     /// Waits until at most `missing` events are still to come, or the tracer has been silent for [`STALL`].
     pub fn wait_outstanding(&mut self, missing: u64) -> Result<(), Failure> {
-        self.wait_while(|oracle| oracle.outstanding() > missing)
+        self.wait_while(STALL, |oracle| oracle.outstanding() > missing)
     }
 
     /// Waits until so many events have come since the start, or the tracer has been silent for [`STALL`].
     pub fn wait_received(&mut self, events: u64) -> Result<(), Failure> {
-        self.wait_while(|oracle| oracle.received() < events)
+        self.wait_while(STALL, |oracle| oracle.received() < events)
     }
 
-    fn wait_while(&mut self, waits: impl Fn(&Oracle) -> bool) -> Result<(), Failure> {
+    /// Waits until this plan was compared to its end, or the tracer has been silent for so long.
+    pub fn wait_compared(&mut self, index: u64, silence: Duration) -> Result<(), Failure> {
+        self.wait_while(silence, |oracle| !oracle.is_compared(index))
+    }
+
+    /// From now on this limit holds.
+    pub fn set_deadline(&mut self, deadline: Deadline) {
+        self.options.deadline = deadline;
+    }
+
+    fn wait_while(&mut self, silence: Duration, waits: impl Fn(&Oracle) -> bool) -> Result<(), Failure> {
         self.last_output = Instant::now();
-        while waits(&self.oracle) && self.last_output.elapsed() < STALL {
+        while waits(&self.oracle) && self.last_output.elapsed() < silence {
             self.take_within(Duration::from_millis(50), "events arrive", &mut None)?;
             self.fail_if_tracer_ended("events arrived")?;
         }

@@ -214,6 +214,26 @@ impl Oracle {
 
     /// Ends the input: what has not come by now is missing, and what was for nobody is extra.
     pub fn finish(mut self) -> Findings {
+        self.settle();
+        self.check_summary();
+        self.judge_missing();
+        self.report.findings
+    }
+
+    /// The same while the tracer goes on, which has not said yet what it lost: every call without an event is taken for one
+    /// that it did not count.
+    pub fn finish_running(mut self) -> Findings {
+        self.settle();
+        self.judge_missing();
+        self.report.findings
+    }
+
+    /// Whether this plan, whose journal is there, was compared to its end.
+    pub fn is_compared(&self, index: u64) -> bool {
+        !self.replays.contains_key(&index)
+    }
+
+    fn settle(&mut self) {
         while let Some(index) = self.replays.keys().next().copied() {
             self.close(index);
         }
@@ -222,9 +242,6 @@ impl Oracle {
         for seen in &strangers {
             self.report.event_of_no_call(Place::default(), Kind::Extra, seen);
         }
-        self.check_summary();
-        self.judge_missing();
-        self.report.findings
     }
 
     fn unowned(&mut self, seen: Seen) {

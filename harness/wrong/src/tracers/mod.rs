@@ -54,6 +54,7 @@ wrong_tracers![
     first_thread_only,
     flags_unsigned,
     forks_missed,
+    greatest_setting,
     halves_read_as_one,
     halves_swapped,
     ids_swapped,
