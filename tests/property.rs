@@ -1,8 +1,9 @@
 //! The property that the project exists for: whatever plan is generated, everything that its calls passed and
-//! got is captured exactly. One guest serves all cases; each case is a process of its own in it.
+//! got is captured exactly. One guest serves all cases; each case is a process of its own in it. A plan that fails is
+//! shrunk there, and kept in `tests/regressions`, which every later run does first.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,33 +11,40 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use settime32_abi::plan::Plan;
 use settime32_harness::boot::Deadline;
 use settime32_harness::generate;
+use settime32_harness::oracle::Finding;
+use settime32_harness::regression::{self, Origin, Regression};
 use settime32_harness::session::Session;
+use settime32_harness::shrink::{self, Outcome, RUNS_MAX, Signature, Trial};
 use settime32_harness::verify::Setup;
 
 const CASES: u32 = 48;
 const CALLS_MAX: usize = 200;
-
-/// Plans that are tried while shrinking; a plan takes about 20 ms, and ten seconds when events are missing.
-const SHRINK_MAX: u32 = 200;
 
 /// Set it to the number that a failed run printed, to see the same plans.
 const SEED_ENV: &str = "SETTIME32_SEED";
 
 #[test]
 fn any_plan_is_captured_exactly() {
-    let session = Setup::default().start(Deadline::after(Duration::from_secs(900))).unwrap_or_else(|failure| panic!("{failure}"));
+    let setup = Setup::default();
+    let session = setup.start(Deadline::after(Duration::from_secs(900))).unwrap_or_else(|failure| panic!("{failure}"));
     let cases = RefCell::new(Cases { session, plans: 0, calls: 0 });
+    let kept = regression::all(&folder()).unwrap_or_else(|error| panic!("{error}"));
+    for (path, regression) in &kept {
+        let outcome = cases.borrow_mut().check(regression.plan());
+        outcome.unwrap_or_else(|error| panic!("{} fails again: {error}", path.display()));
+    }
     let seed = seed();
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: SHRINK_MAX, ..Config::default() };
+    // What fails is shrunk below, where each plan is judged by itself.
+    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     match runner.run(&generate::plan_strategy(1..=CALLS_MAX), |plan| cases.borrow_mut().check(plan)) {
         Ok(()) => {}
-        Err(TestError::Fail(reason, plan)) => panic!(
-            "{reason}\nthe smallest plan that fails so: {plan:?}\nreplay it: cargo harness replay {}\nsame plans again: {SEED_ENV}={seed}",
-            keep(&plan).display()
-        ),
+        Err(TestError::Fail(reason, plan)) => {
+            let told = told(cases.into_inner().session, &setup, &plan);
+            panic!("{reason}\n{told}\nsame plans again: {SEED_ENV}={seed}")
+        }
         Err(error) => panic!("{error}; same plans again: {SEED_ENV}={seed}"),
     }
     let Cases { mut session, calls, .. } = cases.into_inner();
@@ -74,9 +82,39 @@ fn seed() -> u64 {
     chosen.unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64)
 }
 
-/// Writes the plan where it outlives the test.
-fn keep(plan: &Plan) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("settime32-minimal-{}.plan", std::process::id()));
-    std::fs::write(&path, plan.encode()).unwrap();
-    path
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions")
+}
+
+/// The smallest plan that fails like this one, which is kept: in words, what differs, and how to see it again.
+fn told(session: Session, setup: &Setup, plan: &Plan) -> String {
+    let mut trial = Trial::of_session(session, setup);
+    let findings = match trial.findings(plan, None) {
+        Ok(findings) => findings,
+        Err(failure) => return keep(setup, plan, None, &format!("kept as it was, since the guest failed: {failure}")),
+    };
+    let Some(finding) = findings.into_iter().next() else { return keep(setup, plan, None, "did not repeat in 1 run; kept as it was") };
+    let signature = Signature::of(&finding);
+    match shrink::shrink(plan, finding.place.step, RUNS_MAX, &mut |plan| trial.fails(plan, &signature)) {
+        Ok(Outcome::Shrunk(shrunk)) => {
+            let (smallest, finding) = (shrunk.plan.clone(), shrunk.finding.clone());
+            keep(setup, &smallest, Some(&finding), &regression::note(&Outcome::Shrunk(shrunk), plan.calls()))
+        }
+        Ok(outcome) => keep(setup, plan, Some(&finding), &regression::note(&outcome, plan.calls())),
+        Err(failure) => {
+            keep(setup, plan, Some(&finding), &format!("kept as it was, since the guest failed while it was being shrunk: {failure}"))
+        }
+    }
+}
+
+fn keep(setup: &Setup, plan: &Plan, finding: Option<&Finding>, note: &str) -> String {
+    let (kernel, attach) = (setup.kernel.clone(), setup.attach.to_string());
+    let found = Origin { plan: "tests/property.rs".into(), kernel, attach, tracer: "settime32-tracer".into() };
+    let said = finding.map(ToString::to_string).unwrap_or_default();
+    let regression = Regression::new(found, finding.map(Signature::of), note.into(), &said, plan);
+    let path = regression.keep(&folder()).unwrap();
+    let replay = format!("cargo harness replay {}", path.display());
+    let c = finding.map(|finding| regression.keep_c(&path, finding, &replay).unwrap());
+    let c = c.map_or_else(String::new, |c| c.map_or_else(|not| not.to_string(), |path| format!("in C    {}", path.display())));
+    format!("{note}\n{}\n{said}\n{c}\nreplay  {replay}", regression.words.join("\n"))
 }

@@ -1,6 +1,6 @@
 //! The command line: what can be asked for, and nothing of how it is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,8 +8,10 @@ use settime32_abi::plan::{Plan, PlanError};
 use settime32_wrong::{About, WRONG_TRACERS};
 
 use crate::boot::{Choice, Cpu, Start};
+use crate::fuzz::{FuzzArgs, MergeArgs};
 use crate::generate::catalogue::CASES;
 use crate::mutants::MutantsOptions;
+use crate::regression::Regression;
 use crate::run::{self, Format, RunOptions, Trace};
 use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
@@ -37,6 +39,10 @@ pub enum Command {
     /// Do again what a failed run did; its report prints the command.
     #[command(mut_arg("kernel", or_all))]
     Replay(ReplayArgs),
+    /// Make generated calls until a budget ends, several guests side by side; shrink and keep what fails.
+    Fuzz(FuzzArgs),
+    /// Join what the shards of a fuzzing run did.
+    Merge(MergeArgs),
     /// Run a program of this machine, i386 or x86-64, in a guest, and end with its exit code.
     Run(ProgramArgs),
     /// Open a shell in a guest, as root.
@@ -206,6 +212,9 @@ pub struct RunArgs {
     /// Wall-clock limit of a run, from the boot on, such as 90s or 5m [default: 2 minutes, and 1 s more for each 1,000 calls].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Use a deliberately wrong tracer, which `mutants --list` names, to see its error found.
+    #[arg(long, value_name = "NAME", value_parser = wrong_name, conflicts_with = "here")]
+    wrong: Option<&'static str>,
     /// Cause a failure on purpose, to see that it is told apart.
     #[arg(long, value_enum, value_name = "FAILURE")]
     inject: Option<Injection>,
@@ -244,7 +253,7 @@ pub struct VerifyArgs {
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
-    /// A plan in a file, instead of generated ones.
+    /// A plan in a file, or a failure that was kept, instead of generated plans.
     #[arg(conflicts_with_all = ["seed", "plan", "calls"], required_unless_present = "seed")]
     file: Option<PathBuf>,
     /// Seed of the run.
@@ -430,6 +439,14 @@ pub enum UsageError {
         /// Why.
         source: PlanError,
     },
+    /// The file is no failure that was kept.
+    #[error("failed to use the regression {path}: {reason}")]
+    Regression {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// `--plan` with more calls than a plan holds.
     #[error("--calls {calls} is more than the {CALLS_PER_PLAN} that one plan holds; with --plan it is the number of calls in that plan")]
     PlanSize {
@@ -473,8 +490,7 @@ impl ReplayArgs {
         let work = match (self.file, self.plan) {
             (Some(path), _) => {
                 let bytes = std::fs::read(&path).map_err(|source| UsageError::PlanFile { path: path.clone(), source })?;
-                let plan = Plan::decode(&bytes).map_err(|source| UsageError::Plan { path: path.clone(), source })?;
-                Work::Literal { file: path, plan }
+                Work::Literal { plan: plan_in(&path, &bytes)?, file: path }
             }
             (None, Some(_)) if calls > CALLS_PER_PLAN => return Err(UsageError::PlanSize { calls }),
             (None, Some(index)) => Work::OnePlan { index, calls },
@@ -487,7 +503,7 @@ impl ReplayArgs {
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
-        let setup = Setup { buffer: self.buffer, inject: self.inject, here: self.here, ..self.guest.setup() };
+        let setup = Setup { buffer: self.buffer, inject: self.inject, here: self.here, wrong: self.wrong, ..self.guest.setup() };
         let kernels = match setup.kernel.as_str() {
             ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
             _ => vec![setup.kernel.clone()],
@@ -500,6 +516,17 @@ impl RunArgs {
         };
         let cells = kernels.iter().flat_map(|kernel| self.attach.0.iter().map(move |attach| (kernel, *attach)));
         Job { cells: cells.map(|(kernel, attach)| cell(kernel, attach)).collect(), json: self.json }
+    }
+}
+
+/// A plan's bytes, or the text of a regression.
+fn plan_in(path: &Path, bytes: &[u8]) -> Result<Plan, UsageError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.starts_with('{') => match Regression::parse(text) {
+            Ok(regression) => Ok(regression.plan()),
+            Err(reason) => Err(UsageError::Regression { path: path.into(), reason }),
+        },
+        _ => Plan::decode(bytes).map_err(|source| UsageError::Plan { path: path.into(), source }),
     }
 }
 
@@ -522,14 +549,20 @@ fn attach_modes(text: &str) -> Result<Attaches, String> {
     }
 }
 
+/// The name of a wrong tracer.
+pub(crate) fn wrong_name(text: &str) -> Result<&'static str, String> {
+    let known = WRONG_TRACERS.iter().map(|about| about.name).find(|name| *name == text);
+    known.ok_or_else(|| "no such wrong tracer; `cargo harness mutants --list` names them".into())
+}
+
 /// Calls of a run that names no number.
 const DEFAULT_CALLS: u64 = 10_000;
 
 /// Stands for every kernel of the catalogue.
-const ALL_KERNELS: &str = "all";
+pub(crate) const ALL_KERNELS: &str = "all";
 
 /// A seed that differs from run to run; short, since people copy it.
-fn fresh_seed() -> u64 {
+pub(crate) fn fresh_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 % 1_000_000_007
 }

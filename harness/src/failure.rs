@@ -84,6 +84,22 @@ pub enum InfraError {
         /// Why the build left it out.
         reason: &'static str,
     },
+    /// A file of a failure that was kept cannot be used.
+    #[error("failed to use the regression {path}: {reason}; mend it, or take it out of its folder")]
+    Regression {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The state of a fuzzing run cannot be used.
+    #[error("failed to use the state {path}: {reason}; give another folder")]
+    FuzzState {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A program of the host cannot be run in a guest.
     #[error(transparent)]
     Carry(#[from] CarryError),

@@ -2,14 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
 use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
 use settime32_harness::failure::Failure;
+use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
-use settime32_harness::progress::Progress;
+use settime32_harness::progress::{FuzzProgress, Progress};
 use settime32_harness::report::Report;
 use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
@@ -29,6 +32,8 @@ fn main() -> ExitCode {
                 Verdict::Usage
             }
         },
+        Command::Fuzz(arguments) => run_fuzz(arguments),
+        Command::Merge(arguments) => run_merge(&arguments),
         Command::Kernels(arguments) => kernels(&arguments),
         Command::Catalogue { json } => list_cases(json),
         Command::Mutants(arguments) if arguments.list => list_mutants(&arguments),
@@ -142,6 +147,40 @@ fn run_mutants(arguments: &MutantsArgs) -> Verdict {
         Err(failure) => {
             eprintln!("settime32-harness: {failure}");
             failure.verdict()
+        }
+    }
+}
+
+/// Ctrl-C has the seeds under way finished; a second one ends it at once.
+fn run_fuzz(arguments: FuzzArgs) -> Verdict {
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let ends_at_once = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopped));
+        let stops = signal_hook::flag::register(signal, Arc::clone(&stopped));
+        if let Err(error) = ends_at_once.and(stops) {
+            eprintln!("settime32-harness: failed to wait for signals: {error}; a Ctrl-C will end the run without its report");
+        }
+    }
+    let json = arguments.json;
+    let progress = FuzzProgress::new();
+    let outcome = fuzz::run(&arguments.options(), &stopped, &progress);
+    progress.finish();
+    end_of_fuzz(outcome.map_err(|error| (error.verdict(), error.to_string())), json)
+}
+
+fn run_merge(arguments: &MergeArgs) -> Verdict {
+    end_of_fuzz(arguments.merge().map_err(|error| (error.verdict(), error.to_string())), arguments.json)
+}
+
+fn end_of_fuzz(outcome: Result<FuzzReport, (Verdict, String)>, json: bool) -> Verdict {
+    match outcome {
+        Ok(report) => {
+            print(&if json { serde_json::to_string(&report).expect("a report is plain data") + "\n" } else { report.text() });
+            report.verdict
+        }
+        Err((verdict, error)) => {
+            eprintln!("settime32-harness: {error}");
+            verdict
         }
     }
 }

@@ -200,10 +200,14 @@ pub struct Setup {
     pub here: bool,
     /// Whether the guest may start from a saved state.
     pub start: Start,
+    /// A wrong tracer of this name instead of the shipped one.
+    pub wrong: Option<&'static str>,
 }
 
 /// Kernel of runs that name none.
 pub const DEFAULT_KERNEL: &str = "6.12";
+/// Where the wrong tracers' program is in a guest.
+pub(crate) const WRONG_PATH: &str = "/bin/settime32-wrong-tracer";
 /// QEMU's program where none is named.
 pub const DEFAULT_QEMU: &str = "qemu-system-x86_64";
 
@@ -221,6 +225,7 @@ impl Default for Setup {
             inject: None,
             here: false,
             start: Start::Warm,
+            wrong: None,
         }
     }
 }
@@ -288,15 +293,18 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
 /// All plans, by one tracer.
 fn trace_plans(
     options: &VerifyOptions,
-    vm: Vm,
+    mut vm: Vm,
     deadline: Deadline,
     watch: &dyn Watch,
     seconds: &mut Seconds,
     report: &mut Report,
 ) -> (Vm, Result<(), Failure>) {
     watch.say("attaching the tracer");
-    let tracer = vm.program(TRACER_PATH);
-    let mut session = options.setup.session(vm, &[&tracer], deadline);
+    if let Err(failure) = options.setup.bring_tracer(&mut vm, deadline) {
+        return (vm, Err(failure));
+    }
+    let tracer = options.setup.tracer_program(&vm);
+    let mut session = options.setup.session(vm, &tracer, deadline);
     let outcome = timed(&mut seconds.attach, || session.attach());
     watch.say("making calls");
     let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
@@ -335,8 +343,10 @@ impl Setup {
     /// A session with the tracer attached, for tests; [`verify`] takes the same steps one by one.
     pub fn start(&self, deadline: Deadline) -> Result<Session, Failure> {
         let kernel = kernels::resolve(&self.kernel, &say_to_stderr)?;
-        let vm = self.boot_to_trace(kernel, &Scratch::new()?, deadline, &say_to_stderr)?;
-        let mut session = self.session(vm, &[TRACER_PATH], deadline);
+        let mut vm = self.boot_to_trace(kernel, &Scratch::new()?, deadline, &say_to_stderr)?;
+        self.bring_tracer(&mut vm, deadline)?;
+        let tracer = self.tracer_program(&vm);
+        let mut session = self.session(vm, &tracer, deadline);
         session.attach()?;
         Ok(session)
     }
@@ -355,7 +365,8 @@ impl Setup {
     /// A guest for a session, in which the tracer may be attached already.
     pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
-        warm::start(&warm::Order { options: &options, tracer: Some(&tracer), scratch, deadline, say })
+        let tracer = self.wrong.is_none().then_some(tracer.as_slice());
+        warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
 
     fn boot_options(&self, kernel: Kernel) -> BootOptions {
@@ -364,8 +375,24 @@ impl Setup {
         BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT }
     }
 
+    /// Puts the tracer into a guest, if it is not one that every guest has.
+    pub(crate) fn bring_tracer(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
+        match self.wrong {
+            Some(_) => vm.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec(), deadline),
+            None => Ok(()),
+        }
+    }
+
+    /// The tracer's program in this guest, and its first arguments.
+    pub(crate) fn tracer_program(&self, vm: &Vm) -> Vec<String> {
+        match self.wrong {
+            Some(name) => [WRONG_PATH, "--wrong", name].map(str::to_owned).to_vec(),
+            None => vec![vm.program(TRACER_PATH)],
+        }
+    }
+
     /// A session with a tracer: its program in the guest, and first arguments.
-    pub(crate) fn session(&self, vm: Vm, tracer: &[&str], deadline: Deadline) -> Session {
+    pub(crate) fn session(&self, vm: Vm, tracer: &[impl AsRef<str>], deadline: Deadline) -> Session {
         // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let config = oracle::Config { entry_path_needed, ..oracle_config(vm.cpus) };
@@ -374,8 +401,9 @@ impl Setup {
     }
 
     /// A tracer and its arguments.
-    pub(crate) fn tracer_command(&self, tracer: &[&str]) -> Vec<String> {
-        let mut command: Vec<String> = tracer.iter().chain(&["--output", "json"]).map(ToString::to_string).collect();
+    pub(crate) fn tracer_command(&self, tracer: &[impl AsRef<str>]) -> Vec<String> {
+        let mut command: Vec<String> = tracer.iter().map(|word| word.as_ref().to_owned()).collect();
+        command.extend(["--output", "json"].map(str::to_owned));
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if let Some(buffer) = &self.buffer {

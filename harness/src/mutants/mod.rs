@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
-use crate::verify::{Setup, Watch, Work};
+use crate::verify::{Setup, WRONG_PATH, Watch, Work};
 
 pub use judge::Outcome;
 pub use score::{Caught, Passed, Score};
@@ -23,8 +23,6 @@ pub use score::{Caught, Passed, Score};
 /// What a wrong tracer is caught by.
 pub type CaughtBy = settime32_wrong::Work;
 
-/// Where the wrong tracers' program is in the guest.
-const WRONG_PATH: &str = "/bin/settime32-wrong-tracer";
 /// A ring buffer that a bulk plan fills many times over.
 const STARVED_BUFFER: &str = "4K";
 

@@ -353,32 +353,41 @@ fn value_name(value: &impl clap::ValueEnum) -> String {
 
 /// The words of a command line that make the same guest and the same tracer.
 fn guest_words(options: &VerifyOptions) -> String {
-    let kernel = if options.setup.here { "--here".into() } else { format!("--kernel {}", quoted(&options.setup.kernel)) };
-    let mut command = format!(" {kernel} --attach {}", options.setup.attach);
-    let defaults = Setup::default();
-    if options.setup.cpu != defaults.cpu {
-        command += &format!(" --cpu {}", value_name(&options.setup.cpu));
-    }
-    if !options.setup.append.is_empty() {
-        command += &format!(" --append {}", quoted(&options.setup.append));
-    }
-    if let Some(buffer) = &options.setup.buffer {
-        command += &format!(" --buffer {buffer}");
-    }
-    if options.setup.start != defaults.start {
-        command += " --cold";
-    }
-    if options.setup.accelerator != defaults.accelerator {
-        command += &format!(" --accel {}", value_name(&options.setup.accelerator));
-    }
-    if options.setup.qemu != defaults.qemu {
-        command += &format!(" --qemu {}", quoted(&options.setup.qemu.display().to_string()));
-    }
-    if let Some(inject) = &options.setup.inject {
-        command += &format!(" --inject {}", value_name(inject));
-    }
+    let mut command = setup_words(&options.setup);
     if options.timeout != options.work.default_timeout() {
         command += &format!(" --timeout {}", quoted(&humantime::format_duration(options.timeout).to_string()));
+    }
+    command
+}
+
+/// The same without a limit of time.
+pub(crate) fn setup_words(setup: &Setup) -> String {
+    let kernel = if setup.here { "--here".into() } else { format!("--kernel {}", quoted(&setup.kernel)) };
+    let mut command = format!(" {kernel} --attach {}", setup.attach);
+    let defaults = Setup::default();
+    if let Some(wrong) = setup.wrong {
+        command += &format!(" --wrong {wrong}");
+    }
+    if setup.cpu != defaults.cpu {
+        command += &format!(" --cpu {}", value_name(&setup.cpu));
+    }
+    if !setup.append.is_empty() {
+        command += &format!(" --append {}", quoted(&setup.append));
+    }
+    if let Some(buffer) = &setup.buffer {
+        command += &format!(" --buffer {buffer}");
+    }
+    if setup.start != defaults.start {
+        command += " --cold";
+    }
+    if setup.accelerator != defaults.accelerator {
+        command += &format!(" --accel {}", value_name(&setup.accelerator));
+    }
+    if setup.qemu != defaults.qemu {
+        command += &format!(" --qemu {}", quoted(&setup.qemu.display().to_string()));
+    }
+    if let Some(inject) = &setup.inject {
+        command += &format!(" --inject {}", value_name(inject));
     }
     command
 }
@@ -397,7 +406,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=:,+@%".contains(character);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -30,7 +30,6 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Trial<'a> {
     setup: &'a Setup,
-    tracer: &'a [&'a str],
     guest: Guest,
 }
 
@@ -45,14 +44,14 @@ enum Guest {
 }
 
 impl<'a> Trial<'a> {
-    /// Tries plans in a guest in which no tracer runs; `tracer` is its program there, with arguments.
-    pub fn new(vm: Vm, setup: &'a Setup, tracer: &'a [&'a str]) -> Self {
-        Self { setup, tracer, guest: Guest::Idle(Box::new(vm)) }
+    /// Tries plans in a guest in which no tracer runs.
+    pub fn new(vm: Vm, setup: &'a Setup) -> Self {
+        Self { setup, guest: Guest::Idle(Box::new(vm)) }
     }
 
-    /// Tries plans in a session whose tracer is attached and has been told of all that was done before.
-    pub fn of_session(session: Session, setup: &'a Setup, tracer: &'a [&'a str]) -> Self {
-        Self { setup, tracer, guest: Guest::Traced(Box::new(session)) }
+    /// Tries plans in a session whose tracer is attached, and of which all events have come.
+    pub fn of_session(session: Session, setup: &'a Setup) -> Self {
+        Self { setup, guest: Guest::Traced(Box::new(session)) }
     }
 
     /// Runs the plan and says how it fails, if it does so in the way of `signature`.
@@ -61,9 +60,19 @@ impl<'a> Trial<'a> {
     ///
     /// When the guest or a program in it fails; nothing more can be tried then.
     pub fn fails(&mut self, plan: &Plan, signature: &Signature) -> Result<Option<Finding>, Failure> {
-        let findings = if signature.kind == Kind::Summary { self.whole(plan)? } else { self.running(plan)? };
-        let of_plan = |finding: &&Finding| finding.place.plan != Some(FENCE) && signature.is_shown_by(finding);
-        Ok(findings.first.iter().find(of_plan).cloned())
+        Ok(self.findings(plan, Some(signature))?.into_iter().find(|finding| signature.is_shown_by(finding)))
+    }
+
+    /// Runs the plan and gives all findings; `like` says whether it takes the tracer's last words to see them.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn findings(&mut self, plan: &Plan, like: Option<&Signature>) -> Result<Vec<Finding>, Failure> {
+        let whole = like.is_some_and(|signature| signature.kind == Kind::Summary);
+        let mut findings = if whole { self.whole(plan)? } else { self.running(plan)? }.first;
+        findings.retain(|finding| finding.place.plan != Some(FENCE));
+        Ok(findings)
     }
 
     /// Ends the tracer if one runs, and gives the guest back; `None` when it is not fit for more.
@@ -110,7 +119,8 @@ impl<'a> Trial<'a> {
         match std::mem::replace(&mut self.guest, Guest::Gone) {
             Guest::Traced(session) => Ok(session),
             Guest::Idle(vm) => {
-                let mut session = self.setup.session(*vm, self.tracer, Deadline::after(TRIAL_LIMIT));
+                let tracer = self.setup.tracer_program(&vm);
+                let mut session = self.setup.session(*vm, &tracer, Deadline::after(TRIAL_LIMIT));
                 session.attach()?;
                 Ok(Box::new(session))
             }
