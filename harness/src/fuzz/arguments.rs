@@ -147,9 +147,9 @@ impl MergeArgs {
     ///
     /// Those of [`merge::merge`] and of the file system.
     pub fn merge(&self) -> Result<super::FuzzReport, merge::MergeError> {
-        let merged = merge::merge(&self.folders)?;
+        let mut merged = merge::merge(&self.folders)?;
         if let Some(out) = &self.out {
-            merge::keep(&merged, &self.folders, out)?;
+            merge::keep(&mut merged, &self.folders, out)?;
         }
         Ok(super::FuzzReport::merged(&merged, self.out.clone()))
     }

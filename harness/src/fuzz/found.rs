@@ -7,7 +7,7 @@ use settime32_abi::plan::Plan;
 use super::lane::{Lane, plan_of};
 use super::state::Fault;
 use crate::failure::Failure;
-use crate::oracle::{Finding, Findings};
+use crate::oracle::{Finding, Findings, Kind};
 use crate::regression::{self, Origin, Regression};
 use crate::shrink::{self, Outcome, RUNS_MAX, Signature, Trial};
 
@@ -20,7 +20,9 @@ const SUSPECTS: usize = 4;
 /// Takes in all findings of a turn that ran the plans at these places. Fails when no guest can be had any more.
 pub(super) fn judge(lane: &mut Lane<'_>, cell: usize, places: &[u64], findings: &Findings) -> Result<(), Failure> {
     let mut looked_into = 0;
-    for finding in &findings.first {
+    // A line that cannot be read is an event that is missing, and all else may come of that.
+    let garbled = findings.count(Kind::Unparseable) > 0;
+    for finding in findings.first.iter().filter(|finding| !garbled || finding.kind == Kind::Unparseable) {
         let signature = Signature::of(finding);
         if lane.run.count(&signature, cell, finding.place.plan) {
             continue;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::state::{REGRESSIONS, State};
 use crate::cache;
 use crate::failure::InfraError;
+use crate::report::quoted;
 use crate::verdict::Verdict;
 
 /// Why folders cannot be joined.
@@ -96,12 +97,12 @@ impl MergeError {
     }
 }
 
-/// Writes what was joined, with the regressions of all folders, as a run's folder.
+/// Writes what was joined, with the regressions of all folders, as a run's folder; the faults then name the files there.
 ///
 /// # Errors
 ///
 /// Those of the file system.
-pub fn keep(merged: &State, folders: &[PathBuf], out: &Path) -> Result<(), InfraError> {
+pub fn keep(merged: &mut State, folders: &[PathBuf], out: &Path) -> Result<(), InfraError> {
     for folder in folders.iter().map(|folder| folder.join(REGRESSIONS)).filter(|folder| folder.exists()) {
         let listed = std::fs::read_dir(&folder).map_err(InfraError::file("list", &folder))?;
         for from in listed.flatten().map(|entry| entry.path()) {
@@ -109,6 +110,16 @@ pub fn keep(merged: &State, folders: &[PathBuf], out: &Path) -> Result<(), Infra
             let content = std::fs::read(&from).map_err(InfraError::file("read", &from))?;
             cache::write_whole(&out.join(REGRESSIONS).join(name), &content)?;
         }
+    }
+    for fault in &mut merged.faults {
+        let Some(name) = fault.file.file_name() else { continue };
+        let kept = out.join(REGRESSIONS).join(name);
+        let word = |path: &Path| quoted(&path.display().to_string());
+        fault.replay = fault.replay.replace(&word(&fault.file), &word(&kept));
+        if Path::new(&fault.c) == fault.file.with_extension("c") {
+            fault.c = kept.with_extension("c").display().to_string();
+        }
+        fault.file = kept;
     }
     merged.save(out)
 }
@@ -196,8 +207,11 @@ mod tests {
             cache::write_whole(&folder.join(REGRESSIONS).join(format!("{at}.json")), b"{}").unwrap();
         }
         let out = folder.path().join("out");
-        let merged = merge(&folders).unwrap();
-        keep(&merged, &folders, &out).unwrap();
+        let mut merged = merge(&folders).unwrap();
+        merged.faults[0].replay = "cargo harness replay a.json --kernel 6.12".into();
+        keep(&mut merged, &folders, &out).unwrap();
+        let kept = out.join(REGRESSIONS).join("a.json");
+        assert_eq!(merged.faults[0].replay, format!("cargo harness replay {} --kernel 6.12", kept.display()));
         assert_eq!(State::load(&out).unwrap(), Some(merged));
         assert!(["0.json", "1.json"].iter().all(|name| out.join(REGRESSIONS).join(name).exists()));
     }
