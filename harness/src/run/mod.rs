@@ -5,8 +5,8 @@
 
 mod carried;
 mod environment;
-mod furnish;
-mod needed;
+pub(crate) mod furnish;
+pub(crate) mod needed;
 mod package;
 mod relay;
 mod signals;
