@@ -135,6 +135,8 @@ impl Monitor {
                 // Kept until QEMU has greeted, so that one slow answer is not the last question.
                 let socket = self.socket.try_clone()?;
                 socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+                // QEMU 7.2 can hang as it ends (`monitor_cleanup`), and then takes no more questions than the socket holds.
+                socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
                 let reader = io::BufReader::new(socket.try_clone()?);
                 let mut connection = Qmp::new(Stream::new(reader, socket));
                 connection.handshake()?;
