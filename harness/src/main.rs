@@ -9,6 +9,7 @@ use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
 use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
+use settime32_harness::cost::{self, Cost};
 use settime32_harness::failure::Failure;
 use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
@@ -17,7 +18,7 @@ use settime32_harness::report::Report;
 use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
-use settime32_harness::{bench, cost, kernels, matrix, mutants, run as program};
+use settime32_harness::{bench, kernels, matrix, mutants, run as program};
 use settime32_wrong::About;
 
 fn main() -> ExitCode {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
         Command::Bench(BenchCommand::Warm { rounds, guest, json }) => {
             let result = bench::warm(&guest.setup(), rounds, &say);
-            measured(result, json, bench::WarmBench::text)
+            measured(result, json, bench::WarmBench::text, |_| Verdict::Pass)
         }
     };
     ExitCode::from(verdict.exit_code())
@@ -193,7 +194,7 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
         let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
         bench::boot(&options, rounds, &say)
     };
-    measured(measure(), json, bench::BootBench::text)
+    measured(measure(), json, bench::BootBench::text, |_| Verdict::Pass)
 }
 
 fn say(text: &str) {
@@ -201,11 +202,16 @@ fn say(text: &str) {
 }
 
 /// Prints figures, or why there are none.
-fn measured<T: Serialize>(figures: Result<T, Failure>, json: bool, text: impl Fn(&T) -> String) -> Verdict {
+fn measured<T: Serialize>(
+    figures: Result<T, Failure>,
+    json: bool,
+    text: impl Fn(&T) -> String,
+    verdict: impl Fn(&T) -> Verdict,
+) -> Verdict {
     match figures {
         Ok(figures) => {
             print(&if json { serde_json::to_string(&figures).expect("figures are plain data") + "\n" } else { text(&figures) });
-            Verdict::Pass
+            verdict(&figures)
         }
         Err(failure) => {
             eprintln!("settime32-harness: {failure}");
@@ -216,16 +222,7 @@ fn measured<T: Serialize>(figures: Result<T, Failure>, json: bool, text: impl Fn
 
 fn measure_cost(arguments: &CostArgs) -> Verdict {
     let CostArgs { kernel, calls, qemu, json } = arguments;
-    match cost::measure(kernel, qemu, *calls, &|text| eprintln!("settime32-harness: {text}")) {
-        Ok(cost) => {
-            print(&if *json { serde_json::to_string(&cost).expect("figures are plain data") + "\n" } else { cost.text() });
-            cost.verdict
-        }
-        Err(failure) => {
-            eprintln!("settime32-harness: {failure}");
-            failure.verdict()
-        }
-    }
+    measured(cost::measure(kernel, qemu, *calls, &say), *json, Cost::text, |cost| cost.verdict)
 }
 
 /// A reader that has gone away is no reason to panic; the exit code still tells.
