@@ -141,7 +141,7 @@ impl Replay {
             return None;
         }
         let pids = workload::processes(&plan, &journal);
-        let outside = outside_forks(&plan).map(|call| pids[call]);
+        let outside = workload::outside_forks(&plan).map(|call| pids[call]);
         let parent = outside.unwrap_or(journal.header.pid);
         let lies = workload::header_lies(&journal.header, parent, comm);
         if !lies.is_empty() {
@@ -481,20 +481,6 @@ fn old_contradicts(outcome: &Outcome, expected: &Seen, seen: &Seen) -> Option<Di
     let fits = found.it_interval == interval && old.remaining.allows(value) && Timespec64::from(value) == found.it_value;
     let expected = format!("interval {:?}, value {} s of a timer that was {:?}", old.interval, old.remaining, old.setting);
     (!fits).then(|| Difference { field: "old", expected, found: format!("{found:?}") })
-}
-
-/// A call outside of all forks.
-fn outside_forks(plan: &Plan) -> Option<usize> {
-    let (mut call, mut child_until) = (0, 0);
-    for (index, step) in plan.steps.iter().enumerate() {
-        match step {
-            Step::Fork { .. } => child_until = index + 1 + step.inner(),
-            Step::Call(_) if index >= child_until => return Some(call),
-            Step::Call(_) => call += 1,
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
-        }
-    }
-    None
 }
 
 fn differing(differences: Vec<Difference>) -> Finding {

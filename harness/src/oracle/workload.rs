@@ -335,3 +335,17 @@ pub(super) fn from_bytes(bytes: &[u8; ITIMERSPEC32_SIZE]) -> OldItimerspec32 {
 fn text(value: &OldItimerspec32) -> String {
     setting(Some(*value))
 }
+
+/// A call outside of all forks.
+pub(super) fn outside_forks(plan: &Plan) -> Option<usize> {
+    let (mut call, mut child_until) = (0, 0);
+    for (index, step) in plan.steps.iter().enumerate() {
+        match step {
+            Step::Fork { .. } => child_until = index + 1 + step.inner(),
+            Step::Call(_) if index >= child_until => return Some(call),
+            Step::Call(_) => call += 1,
+            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
+        }
+    }
+    None
+}
