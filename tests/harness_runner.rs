@@ -271,7 +271,8 @@ impl Waiting {
     /// Starts it; it ends after the signal `last`.
     fn start(stranger: &Crate, options: &[&str], last: i32) -> Self {
         let mut command = Process::new(HARNESS);
-        command.arg("run").args(options).arg("--").arg(stranger.compile(WAITS)).arg(last.to_string());
+        // It decides only how long a test takes that fails.
+        command.args(["run", "--timeout", "2m"]).args(options).arg("--").arg(stranger.compile(WAITS)).arg(last.to_string());
         let mut runner = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert_eq!(lines.next().as_deref(), Some("waiting"));
@@ -280,6 +281,15 @@ impl Waiting {
 
     fn signal(&self, signal: &str) {
         assert!(Process::new("kill").args(["-s", signal, &self.runner.id().to_string()]).status().unwrap().success());
+    }
+}
+
+/// Also of a test that fails.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // One that has ended is what is wanted.
+        _ = self.runner.kill();
+        _ = self.runner.wait();
     }
 }
 

@@ -44,6 +44,15 @@ struct User {
 
 const WAIT: Duration = Duration::from_secs(90);
 
+/// Also of a test that fails.
+impl Drop for User {
+    fn drop(&mut self) {
+        // One that has ended is what is wanted.
+        _ = self.shell.kill();
+        _ = self.shell.wait();
+    }
+}
+
 impl User {
     /// Opens it; gives it when there is a prompt.
     fn open(arguments: &[&str]) -> Self {
