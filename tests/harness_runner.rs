@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command as Process, Stdio};
 
 use assert_cmd::Command;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::contains;
 use rstest::{fixture, rstest};
@@ -279,8 +281,8 @@ impl Waiting {
         Self { runner, lines: Box::new(lines) }
     }
 
-    fn signal(&self, signal: &str) {
-        assert!(Process::new("kill").args(["-s", signal, &self.runner.id().to_string()]).status().unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.runner.id().cast_signed()), signal).unwrap();
     }
 }
 
@@ -299,9 +301,9 @@ impl Drop for Waiting {
 #[case::traced(&["--trace", "--trace-output", "/dev/null"])]
 fn signals_are_passed_on(stranger: Crate, #[case] options: &[&str]) {
     let mut waiting = Waiting::start(&stranger, options, 15);
-    for (signal, number) in [("HUP", 1), ("INT", 2), ("USR1", 10), ("TERM", 15)] {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGTERM] {
         waiting.signal(signal);
-        assert_eq!(waiting.lines.next(), Some(format!("got {number}")));
+        assert_eq!(waiting.lines.next(), Some(format!("got {}", signal as i32)));
     }
     assert_eq!(waiting.runner.wait().unwrap().code(), Some(42));
 }
@@ -313,7 +315,7 @@ fn a_signal_that_insists_ends_the_runner(stranger: Crate) {
     let status = loop {
         match waiting.runner.try_wait().unwrap() {
             Some(status) => break status,
-            None => waiting.signal("TERM"),
+            None => waiting.signal(Signal::SIGTERM),
         }
     };
     assert_eq!(status.signal(), Some(15));
