@@ -393,11 +393,17 @@ impl Setup {
 
     /// A session with a tracer: its program in the guest, and first arguments.
     pub(crate) fn session(&self, vm: Vm, tracer: &[impl AsRef<str>], deadline: Deadline) -> Session {
-        // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
-        let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
-        let config = oracle::Config { entry_path_needed, ..oracle_config(vm.cpus) };
+        let config = self.oracle_config(&vm);
         let options = SessionOptions { tracer: self.tracer_command(tracer), inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
+    }
+
+    /// What the oracle has to know of workloads in this guest, and of the tracer.
+    pub(crate) fn oracle_config(&self, vm: &Vm) -> oracle::Config {
+        // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
+        let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
+        let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
+        oracle::Config { cpus, comm, entry_path_needed, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
@@ -415,11 +421,6 @@ impl Setup {
 
 fn say_to_stderr(text: &str) {
     eprintln!("settime32-harness: {text}");
-}
-
-/// What the oracle has to know of workloads in a guest of so many CPUs.
-pub(crate) fn oracle_config(cpus: u32) -> oracle::Config {
-    oracle::Config { cpus, comm: Some(WORKLOAD_COMM.into()), ..oracle::Config::default() }
 }
 
 /// Generates in a thread of its own, ahead of the guest.

@@ -16,7 +16,7 @@ use crate::oracle::{Config as OracleConfig, Findings, Oracle};
 use crate::regression::Regression;
 use crate::session::Session;
 use crate::shrink::{Signature, Trial};
-use crate::verify::{BOOT_TIMEOUT, oracle_config};
+use crate::verify::BOOT_TIMEOUT;
 
 /// How long a tracer runs before it is asked to stop; what a run that is killed may have to do again.
 const TURN: Duration = Duration::from_secs(15);
@@ -125,7 +125,7 @@ impl<'a> Lane<'a> {
         let vm = self.guest(cell)?;
         let tracer = setup.tracer_program(&vm);
         let mut session = setup.session(vm, &tracer, Deadline::after(PLAN_LIMIT));
-        session.oracle = Oracle::new(OracleConfig { max_findings: FINDINGS_MAX, ..oracle_config(session.vm().cpus) });
+        session.oracle = Oracle::new(OracleConfig { max_findings: FINDINGS_MAX, ..setup.oracle_config(session.vm()) });
         session.attach()?;
         self.run_plans(cell, source, &mut session, places)?;
         session.stop_tracer()?;

@@ -9,7 +9,7 @@ use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::session::{READY, kernel_cannot};
-use crate::verify::{Setup, oracle_config};
+use crate::verify::Setup;
 
 pub(super) const SIGINT: i32 = 2;
 pub(super) const SIGKILL: i32 = 9;
@@ -121,7 +121,10 @@ impl<'a> Stand<'a> {
 
     /// Compares what a tracer wrote with plans that were done.
     pub(super) fn judge<'b>(&self, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran, partial: bool) -> Findings {
-        let mut oracle = Oracle::new(Config { partial, ..oracle_config(self.programs.vm().cpus) });
+        let config = self.setup.oracle_config(self.programs.vm());
+        // A tracer that comes while calls are made learns what tells their entry paths only once it sees them.
+        let entry_path_needed = config.entry_path_needed && !partial;
+        let mut oracle = Oracle::new(Config { partial, entry_path_needed, ..config });
         for (index, done) in plans.into_iter().enumerate() {
             oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
         }

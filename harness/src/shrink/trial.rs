@@ -13,7 +13,7 @@ use crate::boot::{Deadline, Vm};
 use crate::failure::Failure;
 use crate::oracle::{Finding, Findings, Kind, Oracle};
 use crate::session::Session;
-use crate::verify::{Setup, oracle_config};
+use crate::verify::Setup;
 
 /// The plan under trial, and the one behind it.
 const TRIED: u64 = 0;
@@ -88,11 +88,11 @@ impl<'a> Trial<'a> {
     fn running(&mut self, plan: &Plan) -> Result<Findings, Failure> {
         let mut session = self.traced()?;
         session.set_deadline(Deadline::after(TRIAL_LIMIT));
-        session.oracle = Oracle::new(oracle_config(session.vm().cpus));
+        session.oracle = Oracle::new(self.setup.oracle_config(session.vm()));
         session.run_plan(TRIED, plan.clone())?;
         session.run_plan(FENCE, fence())?;
         session.wait_compared(FENCE, SILENCE)?;
-        let fresh = Oracle::new(oracle_config(session.vm().cpus));
+        let fresh = Oracle::new(self.setup.oracle_config(session.vm()));
         let findings = std::mem::replace(&mut session.oracle, fresh).finish_running();
         self.guest = Guest::Traced(session);
         Ok(findings)
