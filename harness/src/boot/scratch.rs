@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::failure::InfraError;
+use crate::cache;
+use crate::failure::{Failure, InfraError};
+use crate::kernels::Say;
 
 /// File that keeps what QEMU writes to stderr.
 pub(super) const QEMU_STDERR: &str = "qemu-stderr.log";
@@ -45,6 +47,20 @@ impl Scratch {
     /// What QEMU wrote to stderr so far.
     pub fn qemu_stderr(&self) -> String {
         self.text(&self.path().join(QEMU_STDERR))
+    }
+
+    /// Keeps what the guest's console showed, where there was a guest.
+    pub(crate) fn keep_consoles(&self, failure: &Failure, say: Say) {
+        if matches!(failure, Failure::Infra(_)) {
+            return;
+        }
+        let folder = cache::record_folder();
+        let files = [("console.log", self.console()), ("qemu-stderr.log", self.qemu_stderr())];
+        let kept = files.iter().try_for_each(|(name, text)| cache::write_whole(&folder.join(name), text.as_bytes()));
+        match kept.and_then(|()| cache::keep_newest(&folder, cache::RECORDS_KEPT)) {
+            Ok(()) => say(&format!("the guest's console is kept in {}", folder.display())),
+            Err(error) => say(&format!("the guest's console could not be kept: {error}")),
+        }
     }
 
     fn text(&self, path: &Path) -> String {

@@ -63,7 +63,10 @@ fn look_into(lane: &mut Lane<'_>, cell: usize, places: &[u64], finding: &Finding
                     break;
                 }
             }
-            Err(failure) => told.2 = format!("kept as it was, since the guest failed while it was being shrunk: {failure}"),
+            Err(failure) => {
+                lane.keep_consoles(&failure);
+                told.2 = format!("kept as it was, since the guest failed while it was being shrunk: {failure}");
+            }
         }
     }
     let (finding, plan, note) = told;

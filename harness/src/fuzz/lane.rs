@@ -30,6 +30,8 @@ pub(super) struct Lane<'a> {
     pub(super) run: &'a Run<'a>,
     /// The guest, between turns, and the kernel in it.
     guest: Option<(String, Vm)>,
+    /// The files of the guest that was started last, for what its console shows of a failure.
+    scratch: Option<Scratch>,
 }
 
 /// What a turn is to run.
@@ -43,7 +45,7 @@ enum Source {
 
 impl<'a> Lane<'a> {
     pub(super) const fn new(run: &'a Run<'a>) -> Self {
-        Self { run, guest: None }
+        Self { run, guest: None, scratch: None }
     }
 
     /// Works until nothing is left to be done. Fails when no guest can be had.
@@ -80,9 +82,19 @@ impl<'a> Lane<'a> {
         }
         let say = |text: &str| self.run.progress.say(text);
         let deadline = Deadline::after(2 * BOOT_TIMEOUT);
-        let mut vm = setup.boot(self.run.kernels[cell].clone(), &Scratch::new()?, deadline, &say)?;
+        let scratch = self.scratch.insert(Scratch::new()?);
+        let mut vm = setup
+            .boot(self.run.kernels[cell].clone(), scratch, deadline, &say)
+            .inspect_err(|failure| scratch.keep_consoles(failure, &say))?;
         setup.bring_tracer(&mut vm, deadline)?;
         Ok(vm)
+    }
+
+    /// Keeps what the console of the guest shows that failed.
+    pub(super) fn keep_consoles(&self, failure: &Failure) {
+        if let Some(scratch) = &self.scratch {
+            scratch.keep_consoles(failure, &|text| self.run.progress.say(text));
+        }
     }
 
     /// Keeps a guest that is sound.
@@ -100,7 +112,10 @@ impl<'a> Lane<'a> {
                 Ok(())
             }
             Err(failure) if matches!(failure, Failure::Infra(_)) || places.is_empty() => Err(failure),
-            Err(failure) => self.broken(cell, source, places, &failure),
+            Err(failure) => {
+                self.keep_consoles(&failure);
+                self.broken(cell, source, places, &failure)
+            }
         }
     }
 

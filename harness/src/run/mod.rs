@@ -22,7 +22,6 @@ use std::time::Duration;
 use settime32_abi::frame::{OWN_FOLDER, Spawn, Stdin};
 
 use crate::boot::{self, Deadline, Scratch};
-use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::kernels::{self, Say};
 use crate::verify::Setup;
@@ -122,7 +121,7 @@ pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
         furniture.bring(&mut vm, deadline)?;
         Relay::new(vm, deadline, traced).run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
     });
-    outcome.inspect_err(|failure| keep_consoles(failure, &scratch, say))
+    outcome.inspect_err(|failure| scratch.keep_consoles(failure, say))
 }
 
 /// Variables of text alone are passed on.
@@ -186,18 +185,4 @@ fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
     tracer.into_iter().chain(buffer).chain(["--".into(), own("init"), "command".into(), uid]).collect()
-}
-
-/// Keeps what the guest's console showed, where there was a guest.
-fn keep_consoles(failure: &Failure, scratch: &Scratch, say: Say) {
-    if matches!(failure, Failure::Infra(_)) {
-        return;
-    }
-    let folder = cache::record_folder();
-    let files = [("console.log", scratch.console()), ("qemu-stderr.log", scratch.qemu_stderr())];
-    let kept = files.iter().try_for_each(|(name, text)| cache::write_whole(&folder.join(name), text.as_bytes()));
-    match kept.and_then(|()| cache::keep_newest(&folder, cache::RECORDS_KEPT)) {
-        Ok(()) => say(&format!("the guest's console is kept in {}", folder.display())),
-        Err(error) => say(&format!("the guest's console could not be kept: {error}")),
-    }
 }
