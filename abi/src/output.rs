@@ -131,6 +131,40 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+impl CallEvent<'_> {
+    /// The same, of nobody's text.
+    pub fn into_owned(self) -> CallEvent<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        CallEvent {
+            event: owned(self.event),
+            entry_ns: self.entry_ns,
+            exit_ns: self.exit_ns,
+            pid: self.pid,
+            tid: self.tid,
+            comm: owned(self.comm),
+            cpu: self.cpu,
+            abi: self.abi,
+            entry_path: self.entry_path,
+            ufd: self.ufd,
+            flags: self.flags,
+            utmr: self.utmr,
+            utmr_entry: self.utmr_entry,
+            utmr_entry_errno: self.utmr_entry_errno.map(owned),
+            utmr_used: self.utmr_used,
+            toctou: self.toctou,
+            otmr: self.otmr,
+            old: self.old,
+            old_truncated: self.old_truncated,
+            otmr_written: self.otmr_written,
+            otmr_written_errno: self.otmr_written_errno.map(owned),
+            ret: self.ret,
+            errno: self.errno.map(owned),
+            unfinished: self.unfinished,
+            result_lost: self.result_lost,
+        }
+    }
+}
+
 /// What could not be reported, counted exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and nothing of how it is done.
 
+mod compare;
 mod program;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::regression::Regression;
 use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
 
+pub use compare::CompareArgs;
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
 /// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what was captured.
@@ -61,6 +63,8 @@ pub enum Command {
     /// Run deliberately wrong tracers, each on the calls that must show its error, and the right one on all of them;
     /// anything but all of them caught, and the right one passed, is a violation.
     Mutants(MutantsArgs),
+    /// Run tracers of any make on the same calls, and print what each was right and wrong about, what it lost and what it costs.
+    Compare(CompareArgs),
     /// Count the guest instructions that tracing adds to one call: with empty probes, and with the tracer.
     Cost(CostArgs),
     /// Measure.

@@ -153,7 +153,7 @@ pub fn measure(kernel: &str, qemu: &Path, calls: u16, say: Say) -> Result<Cost, 
 }
 
 /// Calls that arm one timer again and again, for the same time.
-fn plan(calls: u16) -> Plan {
+pub(crate) fn plan(calls: u16) -> Plan {
     let new = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: OldTimespec32 { tv_sec: ARMED_S, tv_nsec: 0 } };
     let call = Step::Call(Call { otmr: Pointer::Valid, ..Call::plain(0, new) });
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }];
@@ -246,7 +246,7 @@ impl Subject {
 
 /// Instructions from each call to the next: by how much less than armed is left of the timer. The first call finds it
 /// not armed.
-fn rounds(journal: &Journal) -> Vec<i64> {
+pub(crate) fn rounds(journal: &Journal) -> Vec<i64> {
     let left = |bytes: &[u8; 16]| {
         let old: OldItimerspec32 = bytemuck::pod_read_unaligned(bytes);
         i64::from(old.it_value.tv_sec) * NS_PER_S + i64::from(old.it_value.tv_nsec)

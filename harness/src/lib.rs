@@ -5,6 +5,7 @@ pub mod bench;
 pub mod boot;
 mod cache;
 pub mod cli;
+pub mod compare;
 pub mod cost;
 pub mod failure;
 pub mod fuzz;

@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
-use settime32_harness::cli::{BenchCommand, Cli, Command, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
+use settime32_harness::cli::{BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
+use settime32_harness::compare::{self, definition, definition::Definition};
 use settime32_harness::cost::{self, Cost};
-use settime32_harness::failure::Failure;
+use settime32_harness::failure::{Failure, InfraError};
 use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::{FuzzProgress, Progress};
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         Command::Catalogue { json } => list_cases(json),
         Command::Mutants(arguments) if arguments.list => list_mutants(&arguments),
         Command::Mutants(arguments) => run_mutants(&arguments),
+        Command::Compare(arguments) if arguments.list => list_tracers(),
+        Command::Compare(arguments) => compare_tracers(&arguments),
         Command::Cost(arguments) => measure_cost(&arguments),
         Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
         Command::Bench(BenchCommand::Warm { rounds, guest, json }) => {
@@ -223,6 +226,32 @@ fn measured<T: Serialize>(
 fn measure_cost(arguments: &CostArgs) -> Verdict {
     let CostArgs { kernel, calls, qemu, json } = arguments;
     measured(cost::measure(kernel, qemu, *calls, &say), *json, Cost::text, |cost| cost.verdict)
+}
+
+fn list_tracers() -> Verdict {
+    for name in definition::shipped_names() {
+        let about = Definition::load(name).map_or_else(|error| error.to_string(), |definition| definition.about);
+        print(&format!("{name:20} {about}\n"));
+    }
+    Verdict::Pass
+}
+
+fn compare_tracers(arguments: &CompareArgs) -> Verdict {
+    let scoreboard = match compare::compare(&arguments.job(), &say) {
+        Ok(scoreboard) => scoreboard,
+        Err(failure) => {
+            eprintln!("settime32-harness: {failure}");
+            return failure.verdict();
+        }
+    };
+    print(&if arguments.json { serde_json::to_string(&scoreboard).expect("a scoreboard is plain data") + "\n" } else { scoreboard.text() });
+    if let Some(path) = &arguments.html
+        && let Err(source) = std::fs::write(path, scoreboard.page())
+    {
+        eprintln!("settime32-harness: {}", Failure::from(InfraError::file("write", path)(source)));
+        return Verdict::Infrastructure;
+    }
+    scoreboard.verdict()
 }
 
 /// A reader that has gone away is no reason to panic; the exit code still tells.

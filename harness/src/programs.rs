@@ -76,10 +76,15 @@ impl Programs {
 
     /// The same, with something to read on standard input.
     pub fn start_with(&mut self, argv: &[&str], stdin: Vec<u8>) -> u32 {
+        let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
+        self.start_in(&argv, &[], stdin)
+    }
+
+    /// The same, in an environment of `NAME=value`.
+    pub fn start_in(&mut self, argv: &[String], env: &[String], stdin: Vec<u8>) -> u32 {
         let id = self.ran.len() as u32 + 1;
         self.ran.insert(id, Ran::default());
-        let argv = argv.iter().map(ToString::to_string).collect();
-        self.vm.send(&Request::Spawn(Spawn { stdin: Stdin::Whole(stdin), ..Spawn::new(id, argv) }));
+        self.vm.send(&Request::Spawn(Spawn { env: env.to_vec(), stdin: Stdin::Whole(stdin), ..Spawn::new(id, argv.to_vec()) }));
         id
     }
 

@@ -202,6 +202,8 @@ pub struct Setup {
     pub start: Start,
     /// A wrong tracer of this name instead of the shipped one.
     pub wrong: Option<&'static str>,
+    /// What the guest's clock counts.
+    pub time: GuestTime,
 }
 
 /// Kernel of runs that name none.
@@ -226,6 +228,7 @@ impl Default for Setup {
             here: false,
             start: Start::Warm,
             wrong: None,
+            time: GuestTime::Host,
         }
     }
 }
@@ -371,7 +374,9 @@ impl Setup {
 
     fn boot_options(&self, kernel: Kernel) -> BootOptions {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
-        let (choice, cpu, time, start, memory_mib) = (self.accelerator, self.cpu, GuestTime::Host, self.start, self.memory_mib);
+        // Instructions are counted from the boot on.
+        let start = if self.time == GuestTime::Instructions { Start::Cold } else { self.start };
+        let (choice, cpu, time, memory_mib) = (self.accelerator, self.cpu, self.time, self.memory_mib);
         BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT }
     }
 

@@ -23,7 +23,7 @@ const ROOT_OPTIONS: &str = "mode=755,size=80%";
 /// Taken along as they are, with what is mounted below them.
 const MOVED: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// The guest's own programs, in the initramfs.
-const OWN_PROGRAMS: [&str; 2] = ["/init", "/bin/settime32-tracer"];
+const OWN_PROGRAMS: [&str; 4] = ["/init", "/bin/settime32-tracer", "/bin/settime32-workload", "/bin/settime32-workload64"];
 const HOSTNAME: &str = "settime32";
 
 const MOUNTS: [Mount; 8] = [

@@ -7,7 +7,7 @@ use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 
-use super::seen::{Name, Names, Seen, WHOLE};
+use super::seen::{Fields, Name, Names, Seen, WHOLE};
 use super::workload;
 use crate::model::memory;
 
@@ -21,6 +21,8 @@ pub(super) struct Caller {
     pub comm: Name,
     /// See [`super::Config::entry_path_needed`].
     pub entry_path_needed: bool,
+    /// See [`super::Config::of_others`].
+    pub of_others: bool,
     /// The tracer may have gone before the call returned.
     pub may_be_unfinished: bool,
 }
@@ -73,6 +75,10 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         unfinished: false,
         may_be_unfinished: caller.may_be_unfinished,
         result_lost: false,
+        reported: Fields::ALL,
+        unfit: Fields::NONE,
+        unfit_text: Names::CALL,
+        of_others: caller.of_others,
     }
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use settime32_abi::output::{Lost, Summary};
 
+use super::facts::Facts;
+
 /// One field that is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
@@ -172,6 +174,9 @@ pub struct Findings {
     pub plans: BTreeMap<u64, Tally>,
     /// What the tracer said at its end, when it did.
     pub summary: Option<Summary>,
+    /// Field by field, of tracers that do not tell all of them ([`super::Config::of_others`]).
+    #[serde(skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
 }
 
 impl Findings {

@@ -31,8 +31,10 @@
 
 mod align;
 mod expected;
+mod facts;
 mod finding;
 mod race;
+mod reading;
 mod replay;
 mod seen;
 mod timing;
@@ -45,8 +47,11 @@ use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::Plan;
 
 use align::Recent;
+pub use facts::{FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
+pub use reading::Reading;
 use replay::{Replay, Report};
+pub use seen::Fields;
 use seen::{Names, Seen};
 
 /// What the oracle has to know of a run.
@@ -58,6 +63,9 @@ pub struct Config {
     pub comm: Option<String>,
     /// Whether every event must name the entry path; not every way to attach, nor every CPU, lets a tracer tell.
     pub entry_path_needed: bool,
+    /// The tracer is not this project's: what an event does not tell is not held against it, what it does is counted field by
+    /// field, and the new setting may be read at entry in ways that this project's tracer does not.
+    pub of_others: bool,
     /// Findings that are kept; the others are only counted.
     pub max_findings: usize,
     /// A plan is given up when so many events of others came after its journal: its own were lost.
@@ -75,6 +83,7 @@ impl Default for Config {
             cpus: 1,
             comm: None,
             entry_path_needed: false,
+            of_others: false,
             max_findings: 100,
             partial: false,
             patience_events: 1 << 16,
@@ -152,10 +161,23 @@ impl Oracle {
 
     /// Takes a call event, in the order in which the tracer printed them.
     pub fn event(&mut self, event: &CallEvent<'_>) {
+        let seen = Seen::new(event, &mut self.report.names);
+        self.take(seen);
+    }
+
+    /// Takes what another tracer told of a call, in the order in which it did.
+    pub fn reading(&mut self, reading: &Reading) {
+        let mut seen = Seen::of_reading(reading, &mut self.report.names);
+        if !seen.is_timed() {
+            seen.entry_ns = self.report.findings.events;
+        }
+        self.take(seen);
+    }
+
+    fn take(&mut self, seen: Seen) {
         if self.report.findings.summary.is_some() {
             self.report.note(Place::default(), Kind::Summary, "an event came after it".to_owned());
         }
-        let seen = Seen::new(event, &mut self.report.names);
         self.report.findings.events += 1;
         self.report.results_lost += u64::from(seen.result_lost);
         self.report.unfinished += u64::from(seen.unfinished);
@@ -260,7 +282,8 @@ impl Oracle {
         self.waiting_events -= self.waiting.remove(&tid).map_or(0, |queue| queue.len());
     }
 
-    fn unparseable(&mut self, line: &[u8], reason: &str) {
+    /// Takes a line of which its reader can make nothing.
+    pub fn unparseable(&mut self, line: &[u8], reason: &str) {
         const SHOWN: usize = 200;
         let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
         self.report.note(Place::default(), Kind::Unparseable, format!("{reason}: {:?}", text.trim_end()));

@@ -105,6 +105,7 @@ pub(super) struct Replay {
     /// See [`super::Config::partial`].
     partial: bool,
     entry_path_needed: bool,
+    of_others: bool,
     threads: HashMap<u32, Thread>,
     model: Model,
     descriptors: Descriptors,
@@ -170,6 +171,7 @@ impl Replay {
             comm,
             cpus: config.cpus,
             entry_path_needed: config.entry_path_needed,
+            of_others: config.of_others,
             partial: report.partial,
             threads,
             model,
@@ -326,6 +328,7 @@ impl Replay {
             tid: self.tids[call],
             comm: self.comm,
             entry_path_needed: self.entry_path_needed,
+            of_others: self.of_others,
             may_be_unfinished: self.partial,
         };
         expected::event(caller, asked, &self.journal.records[call], self.cpus)
@@ -364,6 +367,10 @@ impl Replay {
         if !fields.is_empty() {
             self.threads.get_mut(&tid).expect("every call's thread is there").altered += 1;
         }
+        if let Some(seen) = seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty()) {
+            let wrong = || describe(fields, &expected, &seen, &report.names);
+            report.findings.facts.count(seen.reported, fields, place, wrong);
+        }
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
         } else if let Some((place, difference)) = self.race.read_back(call, &outcome, &record) {
@@ -384,6 +391,7 @@ impl Replay {
         }
         self.toctou += u64::from(seen.is_some_and(|seen| seen.toctou));
         if let Some(fault) = fault {
+            report.findings.facts.count_bad_time(place, &fault);
             report.note(place, Kind::BadTimestamp, fault);
         }
         if seen.is_some() {

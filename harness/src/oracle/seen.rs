@@ -5,6 +5,7 @@ use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::finding::Difference;
+use super::reading::Reading;
 
 /// A string that was seen before, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +93,28 @@ pub(super) struct Seen {
     /// Of what is expected: the tracer may have gone before the call returned.
     pub may_be_unfinished: bool,
     pub result_lost: bool,
+    /// Of an event: what it tells at all; nothing else is compared.
+    pub reported: Fields,
+    /// Those among them that have no value of the field's type, and the first of these in the tracer's own words.
+    pub unfit: Fields,
+    pub unfit_text: Name,
+    /// Of what is expected: see [`super::Config::of_others`].
+    pub of_others: bool,
 }
 
 impl Seen {
+    /// What another tracer told of a call. Times that it does not tell are those of its place in the output.
+    pub(super) fn of_reading(reading: &Reading, names: &mut Names) -> Self {
+        let seen = Self::new(&reading.event, names);
+        let unfit_text = reading.unfit_text.as_deref().map_or(Names::CALL, |text| names.number(text));
+        Self { reported: reading.reported, unfit: reading.unfit, unfit_text, ..seen }
+    }
+
+    /// Whether it says when the call entered.
+    pub(super) const fn is_timed(&self) -> bool {
+        Fields::ENTRY_TIME.within(self.reported)
+    }
+
     pub(super) fn new(event: &CallEvent<'_>, names: &mut Names) -> Self {
         Self {
             event: names.number(&event.event),
@@ -126,16 +146,20 @@ impl Seen {
             unfinished: event.unfinished,
             may_be_unfinished: false,
             result_lost: event.result_lost,
+            reported: Fields::ALL,
+            unfit: Fields::NONE,
+            unfit_text: Names::CALL,
+            of_others: false,
         }
     }
 }
 
 /// A set of fields, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields(u32);
+pub struct Fields(u32);
 
-/// Names of the fields, by bit. Timestamps are not among them: there is nothing that they must equal.
-const FIELDS: [&str; 24] = [
+/// Names of the fields, by bit. The last has nothing that it must equal; it is judged by its surroundings.
+const FIELDS: [&str; 25] = [
     "event",
     "exit_ns",
     "pid",
@@ -160,9 +184,41 @@ const FIELDS: [&str; 24] = [
     "errno",
     "unfinished",
     "result_lost",
+    "entry_ns",
 ];
 
 impl Fields {
+    /// All of them.
+    pub const ALL: Self = Self((1 << FIELDS.len()) - 1);
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// What every event has whoever tells it: that it is one, and that its call was not lost or still under way. A tracer
+    /// that knows of neither leaves such a call out.
+    pub const OF_ANY_EVENT: Self = Self(1 | 1 << 22 | 1 << 23);
+    const ENTRY_TIME: Self = Self(1 << 24);
+
+    /// The set of this one field; `None` when there is no such field.
+    pub fn named(name: &str) -> Option<Self> {
+        FIELDS.iter().position(|known| *known == name).map(|bit| Self(1 << bit))
+    }
+
+    /// The names of those in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        (0..FIELDS.len()).filter(move |bit| self.0 >> bit & 1 == 1).map(|bit| FIELDS[bit])
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this one only.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// `pid` and `tid`.
     pub(super) const IDENTITY: Self = Self(0b1100);
     /// What the return of a call tells: not there when the tracer lost it and says so.
@@ -179,7 +235,8 @@ impl Fields {
         if honest { Self(self.0 & !(Self::UNFINISHED.0 & !known)) } else { self }
     }
 
-    pub(super) const fn is_empty(self) -> bool {
+    /// Whether there is none in it.
+    pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
@@ -187,7 +244,8 @@ impl Fields {
         self.0.count_ones()
     }
 
-    pub(super) const fn within(self, other: Self) -> bool {
+    /// Whether the other has all of these.
+    pub const fn within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 }
@@ -222,6 +280,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.result_lost != found.result_lost,
     ];
     let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
+    let bits = bits & found.reported.0 | found.unfit.0;
     let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
     let fields = Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits });
     if expected.may_be_unfinished { fields.of_a_call_that_was_seen_to_return(found) } else { fields }
@@ -229,9 +288,20 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
 
 /// Whether what was read at entry is what was there, or of a raced call made of numbers of either setting.
 fn entry_fits(expected: &Seen, found: &Seen) -> bool {
-    let Some(raced) = expected.raced else { return expected.utmr_entry == found.utmr_entry };
+    let Some(raced) = expected.raced else {
+        return expected.utmr_entry == found.utmr_entry || expected.of_others && entry_fits_another_way(expected, found);
+    };
     let Some(Halves { it_interval: Some(it_interval), it_value: Some(it_value) }) = found.utmr_entry else { return false };
     made_of(raced, OldItimerspec32 { it_interval, it_value })
+}
+
+/// Who reads while the call is held may have pages made resident, and then sees what is there; who reads both halves at
+/// once has nothing when one cannot be read.
+fn entry_fits_another_way(expected: &Seen, found: &Seen) -> bool {
+    match found.utmr_entry {
+        None => expected.utmr_entry_errno.is_some(),
+        whole => whole == expected.utmr_used.map(Halves::from),
+    }
 }
 
 fn used_fits(expected: &Seen, found: &Seen) -> bool {
@@ -277,6 +347,9 @@ pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Na
 }
 
 fn text(bit: usize, seen: &Seen, names: &Names) -> String {
+    if seen.unfit.0 >> bit & 1 == 1 {
+        return format!("{:?}", names.text(seen.unfit_text));
+    }
     let address = |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
     let errno = |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());
     match FIELDS[bit] {
@@ -303,6 +376,7 @@ fn text(bit: usize, seen: &Seen, names: &Names) -> String {
         "ret" => seen.ret.map_or("null".to_owned(), |ret| ret.to_string()),
         "errno" => errno(seen.errno),
         "unfinished" => seen.unfinished.to_string(),
+        "entry_ns" => seen.entry_ns.to_string(),
         _ => seen.result_lost.to_string(),
     }
 }

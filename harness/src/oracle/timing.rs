@@ -47,6 +47,9 @@ impl Timing {
 
     /// Whether an event came while the plan was done.
     pub(super) fn covers(&self, seen: &Seen) -> bool {
+        if !seen.is_timed() {
+            return true;
+        }
         let entry = nanos(seen.entry_ns);
         self.window.low <= entry && entry <= self.window.high
     }
@@ -73,6 +76,9 @@ impl Timing {
 
     /// Judges the event that was taken for a call; `next_entry_ns` is of the next event of its thread, when it came.
     pub(super) fn judge(&mut self, seen: &Seen, next_entry_ns: Option<u64>) -> (Bounds, Option<Fault>) {
+        if !seen.is_timed() {
+            return (self.unseen(), None);
+        }
         let entry = nanos(seen.entry_ns);
         // Without an exit all that is known is that it was over before the next call.
         let exit = seen.exit_ns.or(next_entry_ns).map_or(self.window.high, nanos);

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use settime32_abi::frame::{Node, Reply, Request};
+use settime32_abi::frame::{Node, OWN_FOLDER, Reply, Request};
 
 use super::carried::{Carried, Entry};
 use crate::boot::{Deadline, MEMORY_MIB, Vm};
@@ -38,18 +38,18 @@ const LINKED_FOLDERS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", 
 
 /// What a guest is given.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Furniture {
+pub(crate) struct Furniture {
     /// Its files.
-    pub(super) carried: Carried,
+    pub(crate) carried: Carried,
     /// Folders that cannot be written to.
-    pub(super) read_only: Vec<PathBuf>,
+    pub(crate) read_only: Vec<PathBuf>,
     /// Empty folders that can, below those.
-    pub(super) writable: Vec<PathBuf>,
+    pub(crate) writable: Vec<PathBuf>,
 }
 
 impl Furniture {
     /// What every guest has.
-    pub(super) fn new() -> Result<Self, InfraError> {
+    pub(crate) fn new() -> Result<Self, InfraError> {
         let mut furniture = Self::default();
         let carried = &mut furniture.carried;
         FOLDERS.iter().for_each(|(path, mode)| carried.add_folder_with(Path::new(path), *mode));
@@ -61,14 +61,14 @@ impl Furniture {
     }
 
     /// Guest memory, MiB: files are in it, too.
-    pub(super) fn memory_mib(&self) -> u64 {
+    pub(crate) fn memory_mib(&self) -> u64 {
         let file = |entry: &Entry| if let Entry::File(host) = entry { fs::metadata(host).map_or(0, |metadata| metadata.len()) } else { 0 };
         let carried_mib = self.carried.settled().values().map(file).sum::<u64>() >> 20;
         MEMORY_MIB + carried_mib.saturating_sub(CARRIED_MIB).next_multiple_of(MEMORY_STEP_MIB)
     }
 
     /// Puts it all into the guest.
-    pub(super) fn bring(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
+    pub(crate) fn bring(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
         let mut load = Load { vm, deadline, nodes: Vec::new(), size: 0, unanswered: 0 };
         load.send(Request::Furnish)?;
         for (path, entry) in self.carried.settled() {
@@ -152,6 +152,12 @@ impl Load<'_> {
         }
         Ok(())
     }
+}
+
+/// Where one of the guest's own programs is, once the guest was furnished.
+pub(crate) fn own_program(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    format!("{OWN_FOLDER}/{name}")
 }
 
 /// Paths go as text, as all that the agent is told; others than UTF-8 are not in use where programs are built.

@@ -5,8 +5,8 @@
 
 mod carried;
 mod environment;
-mod furnish;
-mod needed;
+pub(crate) mod furnish;
+pub(crate) mod needed;
 mod package;
 mod relay;
 mod signals;
@@ -19,14 +19,14 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use settime32_abi::frame::{OWN_FOLDER, Spawn, Stdin};
+use settime32_abi::frame::{Spawn, Stdin};
 
-use crate::boot::{self, Deadline, Scratch};
+use crate::boot::{self, Deadline, Scratch, TRACER_PATH};
 use crate::failure::{Failure, InfraError};
 use crate::kernels::{self, Say};
 use crate::verify::Setup;
 
-use furnish::Furniture;
+use furnish::{Furniture, own_program};
 pub use needed::CarryError;
 use relay::{PROGRAM, Relay, TRACER, Traced};
 pub use signals::end_by;
@@ -180,9 +180,8 @@ fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
         Format::Json => "json",
     };
     let attach = options.setup.attach.to_string();
-    let own = |name: &str| format!("{OWN_FOLDER}/{name}");
-    let tracer = [&own("settime32-tracer"), "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
+    let tracer = [&own_program(TRACER_PATH), "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
-    tracer.into_iter().chain(buffer).chain(["--".into(), own("init"), "command".into(), uid]).collect()
+    tracer.into_iter().chain(buffer).chain(["--".into(), own_program("/init"), "command".into(), uid]).collect()
 }

@@ -1,0 +1,165 @@
+//! Reads a tracer's output line by line, in the format that its definition names. A line of which nothing can be made is an
+//! error with its reason; what a value means is `conversion`'s.
+
+use std::collections::HashMap;
+
+use regex::Captures;
+use serde_json::Value;
+use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
+
+use super::conversion::Told;
+use super::definition::{Format, Part, Reader};
+use crate::oracle::{Fields, Reading};
+
+/// What a line says.
+#[derive(Debug)]
+pub enum Line {
+    /// A call.
+    Call(Box<Reading>),
+    /// So many events were lost.
+    Lost(u64),
+    /// Nothing of interest.
+    Nothing,
+}
+
+/// A reader in the middle of some output.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    reader: &'a Reader,
+    /// What is known of calls that were not seen to return, by thread.
+    entered: HashMap<u32, Told>,
+    /// Of strace: the beginnings of lines that another thread interrupted, by the number that leads each.
+    unfinished: HashMap<String, String>,
+}
+
+/// Of strace: how such a beginning ends, and how its continuation goes on.
+const UNFINISHED: &str = " <unfinished ...>";
+const RESUMED: (&str, &str) = ("<... ", " resumed>");
+
+impl<'a> Lines<'a> {
+    /// At the begin.
+    pub fn new(reader: &'a Reader) -> Self {
+        Self { reader, entered: HashMap::new(), unfinished: HashMap::new() }
+    }
+
+    /// Takes a line, without its end.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be made of it.
+    pub fn line(&mut self, line: &str) -> Result<Line, String> {
+        if let Some(lost) = lost(self.reader, line) {
+            return lost.map(Line::Lost);
+        }
+        if line.trim().is_empty() || self.reader.ignore.iter().any(|pattern| pattern.is_match(line)) {
+            return Ok(Line::Nothing);
+        }
+        match self.reader.format {
+            Format::Settime32 => own(line, self.reader.claims),
+            Format::Regex => self.by_patterns(line),
+            Format::Strace => match self.put_together(line) {
+                Some(whole) => self.by_patterns(&whole),
+                None => Ok(Line::Nothing),
+            },
+            Format::Json => json(self.reader, line),
+            Format::Tracee => super::tracee::line(line, self.reader.claims),
+        }
+    }
+
+    /// Calls of which only the entry was seen.
+    pub fn rest(self) -> Vec<Result<Reading, String>> {
+        self.entered.into_values().map(|told| told.reading(self.reader.claims)).collect()
+    }
+
+    fn by_patterns(&mut self, line: &str) -> Result<Line, String> {
+        let found = self.reader.lines.iter().find_map(|of| of.pattern.captures(line).map(|captures| (of, captures)));
+        let Some((of, captures)) = found else { return Err("no pattern of the definition is of this line".into()) };
+        let told = told(of.pattern.capture_names().flatten(), &captures);
+        let thread = told.thread()?;
+        let whole = match of.part {
+            Part::Call => told,
+            Part::Entry => {
+                // A thread is in one call at a time, so that of an earlier one the return was not seen.
+                let earlier = self.entered.insert(thread, told);
+                return earlier.map_or(Ok(Line::Nothing), |earlier| call(&earlier, self.reader.claims));
+            }
+            Part::More => {
+                if let Some(entered) = self.entered.get_mut(&thread) {
+                    entered.merge(told);
+                }
+                return Ok(Line::Nothing);
+            }
+            Part::Return => {
+                let Some(mut whole) = self.entered.remove(&thread) else { return Ok(Line::Nothing) };
+                whole.merge(told);
+                whole
+            }
+        };
+        call(&whole, self.reader.claims)
+    }
+
+    /// Of a line that is one of two parts the second with the first before it, and nothing of the first.
+    fn put_together(&mut self, line: &str) -> Option<String> {
+        let (thread, rest) = line.split_once(' ').unwrap_or(("", line));
+        if let Some(begin) = line.strip_suffix(UNFINISHED) {
+            self.unfinished.insert(thread.to_owned(), begin.to_owned());
+            return None;
+        }
+        let resumed = rest.trim_start().strip_prefix(RESUMED.0).and_then(|rest| rest.split_once(RESUMED.1));
+        let Some((_, end)) = resumed else { return Some(line.to_owned()) };
+        let begin = self.unfinished.remove(thread).unwrap_or_default();
+        Some(format!("{begin}{end}"))
+    }
+}
+
+/// The number of lost events, where the line is about them.
+pub fn lost(reader: &Reader, line: &str) -> Option<Result<u64, String>> {
+    let captures = reader.lost.as_ref()?.captures(line)?;
+    let digits = captures.name("lost").map_or("", |digits| digits.as_str());
+    Some(digits.parse().map_err(|_| format!("{digits:?} is no number of lost events")))
+}
+
+fn call(told: &Told, claims: Fields) -> Result<Line, String> {
+    told.reading(claims).map(|reading| Line::Call(Box::new(reading)))
+}
+
+fn told<'n>(names: impl Iterator<Item = &'n str>, captures: &Captures<'_>) -> Told {
+    let mut told = Told::default();
+    for name in names {
+        if let Some(value) = captures.name(name) {
+            told.say(name, value.as_str());
+        }
+    }
+    told
+}
+
+/// A line of this project's tracer.
+fn own(line: &str, claims: Fields) -> Result<Line, String> {
+    let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    match value.get("event").and_then(Value::as_str) {
+        Some(CALL_EVENT) => {
+            let event: CallEvent<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            let reading = Reading::whole(event.into_owned());
+            let reported = reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
+            Ok(Line::Call(Box::new(Reading { reported, ..reading })))
+        }
+        Some(SUMMARY_EVENT) => {
+            let summary: Summary = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            Ok(Line::Lost(summary.lost.total()))
+        }
+        _ => Err("it is neither an event nor a summary".into()),
+    }
+}
+
+fn json(reader: &Reader, line: &str) -> Result<Line, String> {
+    let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let mut told = Told::default();
+    for (key, pointer) in &reader.fields {
+        match value.pointer(pointer) {
+            None => {}
+            Some(Value::String(text)) => told.say(key, text),
+            Some(other) => told.say(key, &other.to_string()),
+        }
+    }
+    call(&told, reader.claims)
+}

@@ -1,0 +1,289 @@
+//! One tracer in one guest: carry what it needs → boot → start → the plans' calls → stop → read its output → the oracle.
+
+use std::path::Path;
+
+use settime32_abi::frame::Exit;
+use settime32_abi::journal::Journal;
+use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::plan::{Plan, Process};
+
+use super::definition::{Definition, WORKLOAD};
+use super::reader::{self, Line, Lines};
+use super::score::Cost;
+use crate::bench::median;
+use crate::boot::{Deadline, GuestTime, Scratch, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::cost;
+use crate::failure::{Failure, GuestError};
+use crate::kernels::{Kernel, Say};
+use crate::oracle::{self, Findings, Oracle};
+use crate::programs::{Programs, Ran};
+use crate::run::furnish::{self, Furniture};
+use crate::run::needed;
+use crate::verify::Setup;
+
+/// Where a plan is put in the guest for a tracer that starts the workload.
+const PLAN_PATH: &str = "/tmp/plan";
+
+/// Lines of a tool's last words that are told.
+const WORDS_TOLD: usize = 3;
+
+/// What came of a tracer.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It traced; what the oracle found.
+    Judged(Box<Findings>),
+    /// It cannot, or is not there: why, in its own words where it has any.
+    NotRun(String),
+}
+
+/// What the guest must have for a tracer; the reason where this machine has it not.
+fn furniture(definition: &Definition) -> Result<Furniture, String> {
+    let mut furniture = Furniture::new().map_err(|error| error.to_string())?;
+    let carried = &mut furniture.carried;
+    let needs = &definition.needs;
+    let hint = || needs.install.as_ref().map_or_else(String::new, |install| format!(" ({install})"));
+    for program in &needs.programs {
+        let path = needed::find(program).map_err(|error| format!("{error}{}", hint()))?;
+        needed::add_program(carried, &path).map_err(|error| error.to_string())?;
+    }
+    for file in &needs.files {
+        let (host, guest) = file.split_once(':').unwrap_or((file, file));
+        let host = std::path::absolute(host).map_err(|error| error.to_string())?;
+        let guest = if file.contains(':') { Path::new(guest) } else { &host };
+        carried.add_as(&host, guest).map_err(|error| error.to_string())?;
+        if host.is_file() {
+            needed::add_needed(carried, &host).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(furniture)
+}
+
+/// A guest that has what the tracer needs.
+fn furnished(furniture: &Furniture, setup: &Setup, kernel: Kernel, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+    let setup = Setup { memory_mib: furniture.memory_mib(), ..setup.clone() };
+    let mut vm = setup.boot(kernel, &Scratch::new()?, deadline, say)?;
+    furniture.bring(&mut vm, deadline)?;
+    Ok(vm)
+}
+
+/// Runs it on all plans.
+pub fn run(
+    definition: &Definition,
+    plans: &[Plan],
+    setup: &Setup,
+    kernel: Kernel,
+    deadline: Deadline,
+    say: Say,
+) -> Result<Outcome, Failure> {
+    let furniture = match furniture(definition) {
+        Ok(furniture) => furniture,
+        Err(reason) => return Ok(Outcome::NotRun(reason)),
+    };
+    let vm = furnished(&furniture, setup, kernel, deadline, say)?;
+    let mut trial = Trial::new(definition, setup, vm, deadline);
+    trial.put_scripts()?;
+    let started = if definition.start.wraps() { None } else { Some(trial.start()?) };
+    let started = match started {
+        Some(Err(reason)) => return Ok(Outcome::NotRun(reason)),
+        Some(Ok(id)) => Some(id),
+        None => None,
+    };
+    for (index, plan) in plans.iter().enumerate() {
+        let journal = match started {
+            Some(_) => trial.workload(plan)?,
+            None => match trial.wrapped(plan)? {
+                Ok(journal) => journal,
+                Err(reason) => return Ok(Outcome::NotRun(reason)),
+            },
+        };
+        trial.oracle.plan_done(index as u64, plan.clone(), journal);
+    }
+    if let Some(id) = started {
+        trial.programs.signal(id, definition.stop.signal.number());
+        let ran = trial.programs.wait(id)?;
+        let output = trial.output_of(&ran)?;
+        trial.read(&output, &ran);
+    }
+    Ok(Outcome::Judged(Box::new(trial.finish())))
+}
+
+/// What a call costs more under it: in guest instructions, on one CPU that counts them, and in time, in a guest of the
+/// usual kind.
+pub fn cost(definition: &Definition, calls: u16, setup: &Setup, kernel: Kernel, deadline: Deadline, say: Say) -> Result<Cost, Failure> {
+    let Ok(furniture) = furniture(definition) else { return Ok(Cost::default()) };
+    let plan = cost::plan(calls);
+    let boot = |time| -> Result<Result<[Journal; 2], String>, Failure> {
+        let setup = Setup { time, ..setup.clone() };
+        let vm = furnished(&furniture, &setup, kernel.clone(), deadline, say)?;
+        Trial::new(definition, &setup, vm, deadline).untraced_and_traced(&plan)
+    };
+    let of_note = |note| Ok(Cost { note: Some(note), ..Cost::default() });
+    let counted = match boot(GuestTime::Instructions)? {
+        Ok(journals) => journals.map(|journal| middle(&cost::rounds(&journal))),
+        Err(reason) => return of_note(reason),
+    };
+    let timed = match boot(GuestTime::Host)? {
+        Ok(journals) => journals.map(|journal| middle(&cost::rounds(&journal))),
+        Err(reason) => return of_note(reason),
+    };
+    let added = |[untraced, traced]: [i64; 2]| Some(traced - untraced);
+    Ok(Cost { instructions: added(counted), time_ns: added(timed), note: None })
+}
+
+fn middle(rounds: &[i64]) -> i64 {
+    median(rounds.iter().map(|round| *round as f64).collect()) as i64
+}
+
+struct Trial<'a> {
+    definition: &'a Definition,
+    programs: Programs,
+    oracle: Oracle,
+    lost: u64,
+}
+
+impl<'a> Trial<'a> {
+    fn new(definition: &'a Definition, setup: &Setup, vm: Vm, deadline: Deadline) -> Self {
+        let config = oracle::Config { of_others: true, ..setup.oracle_config(&vm) };
+        Self { definition, programs: Programs::new(vm, deadline), oracle: Oracle::new(config), lost: 0 }
+    }
+
+    /// The same calls without and with it.
+    fn untraced_and_traced(mut self, plan: &Plan) -> Result<Result<[Journal; 2], String>, Failure> {
+        self.put_scripts()?;
+        let untraced = self.workload(plan)?;
+        if self.definition.start.wraps() {
+            return Ok(self.wrapped(plan)?.map(|traced| [untraced, traced]));
+        }
+        let id = match self.start()? {
+            Ok(id) => id,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let traced = self.workload(plan)?;
+        self.programs.signal(id, self.definition.stop.signal.number());
+        self.programs.wait(id)?;
+        Ok(Ok([untraced, traced]))
+    }
+
+    fn put_scripts(&mut self) -> Result<(), Failure> {
+        let scripts = &self.definition.needs.scripts;
+        scripts.iter().try_for_each(|script| self.programs.put(&script.path, 0o755, script.content.clone().into_bytes()))
+    }
+
+    /// Starts it and waits until it says that it traces; else gives its last words.
+    fn start(&mut self) -> Result<Result<u32, String>, Failure> {
+        let start = &self.definition.start;
+        let ready = start.ready.as_ref().expect("a definition without one wraps the workload");
+        let id = self.programs.start_in(&command(&start.command, &[]), &environment(&start.env), Vec::new());
+        let is_ready = |ran: &Ran| ready.is_match(&ran.said()) || ready.is_match(&String::from_utf8_lossy(&ran.stdout));
+        let ran = self.programs.wait_until(id, "a tracer attaches", is_ready)?;
+        Ok(if ran.exit.is_none() || is_ready(&ran) { Ok(id) } else { Err(last_words(&ran)) })
+    }
+
+    fn workload(&mut self, plan: &Plan) -> Result<Journal, Failure> {
+        let id = self.programs.start_with(&[&workload(plan), "-", "-"], plan.encode());
+        let ran = self.programs.wait(id)?;
+        journal(&ran)
+    }
+
+    /// Has the tracer start the workload, and reads what it wrote.
+    fn wrapped(&mut self, plan: &Plan) -> Result<Result<Journal, String>, Failure> {
+        self.programs.put(PLAN_PATH, 0o644, plan.encode())?;
+        let start = &self.definition.start;
+        let argv = command(&start.command, &[&workload(plan), PLAN_PATH, "-"]);
+        let id = self.programs.start_in(&argv, &environment(&start.env), Vec::new());
+        let ran = self.programs.wait(id)?;
+        // Without a journal it was not the workload that ended badly.
+        let Ok(journal) = journal(&ran) else { return Ok(Err(last_words(&ran))) };
+        let output = self.output_of(&ran)?;
+        self.read(&output, &ran);
+        Ok(Ok(journal))
+    }
+
+    fn output_of(&mut self, ran: &Ran) -> Result<Vec<u8>, Failure> {
+        match self.definition.output.from.as_str() {
+            "stdout" => Ok(ran.stdout.clone()),
+            "stderr" => Ok(ran.stderr.clone()),
+            path => self.programs.get(path),
+        }
+    }
+
+    fn read(&mut self, output: &[u8], ran: &Ran) {
+        let reader = &self.definition.reader;
+        let mut lines = Lines::new(reader);
+        for line in output.split(|byte| *byte == b'\n') {
+            match lines.line(&String::from_utf8_lossy(line)) {
+                Ok(Line::Call(reading)) => self.oracle.reading(&reading),
+                Ok(Line::Lost(lost)) => self.lost += lost,
+                Ok(Line::Nothing) => {}
+                Err(reason) => self.oracle.unparseable(line, &reason),
+            }
+        }
+        for rest in lines.rest() {
+            match rest {
+                Ok(reading) => self.oracle.reading(&reading),
+                Err(reason) => self.oracle.unparseable(b"", &reason),
+            }
+        }
+        // Losses are often told apart from the events.
+        let elsewhere =
+            [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != self.definition.output.from);
+        for (_, text) in elsewhere {
+            let text = String::from_utf8_lossy(text);
+            self.lost += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
+        }
+    }
+
+    /// The summary that the oracle wants, of what the tracer itself says that it lost.
+    fn finish(mut self) -> Findings {
+        let reported = self.oracle.received();
+        self.oracle.summary(Summary {
+            event: SUMMARY_EVENT.into(),
+            reported,
+            lost: Lost { buffer: self.lost, ..Lost::default() },
+            unfinished: 0,
+        });
+        self.oracle.finish()
+    }
+}
+
+fn workload(plan: &Plan) -> String {
+    furnish::own_program(match plan.process {
+        Process::I386 => WORKLOAD_PATH,
+        Process::Amd64 => WORKLOAD64_PATH,
+    })
+}
+
+fn journal(ran: &Ran) -> Result<Journal, Failure> {
+    let status = ran.exit.unwrap_or(Exit::Code(0));
+    if status != Exit::Code(0) {
+        return Err(GuestError::Workload { plan: 0, status, said: format!(": {}", ran.said().trim()) }.into());
+    }
+    Ok(Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?)
+}
+
+/// The command with the workload in its place. Its program is where this machine has it.
+fn command(words: &[String], workload: &[&str]) -> Vec<String> {
+    let words = words.iter().flat_map(|word| match word.as_str() {
+        WORKLOAD => workload.iter().map(ToString::to_string).collect(),
+        word => vec![word.to_owned()],
+    });
+    let mut words: Vec<String> = words.collect();
+    if let Some(path) = needed::find(&words[0]).ok().filter(|_| !words[0].contains('/')) {
+        words[0] = path.to_string_lossy().into_owned();
+    }
+    words
+}
+
+/// What programs expect to find.
+const ENVIRONMENT: [&str; 2] = ["HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+
+fn environment(more: &[String]) -> Vec<String> {
+    ENVIRONMENT.map(String::from).into_iter().chain(more.iter().cloned()).collect()
+}
+
+fn last_words(ran: &Ran) -> String {
+    let said = [ran.said(), String::from_utf8_lossy(&ran.stdout).into_owned()];
+    let said = said.iter().find(|said| !said.trim().is_empty()).map_or("it ended and said nothing", |said| said.trim());
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(WORDS_TOLD)..].join("; ")
+}

@@ -1,0 +1,61 @@
+//! What a tracer told of one call, which may be less than an event of this project's has, or something that no field
+//! can hold. How it was told is the readers' business.
+
+use std::borrow::Cow;
+
+use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
+
+use super::seen::Fields;
+
+/// One call as a tracer tells it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The values of the fields that are reported; all others are fillers.
+    pub event: CallEvent<'static>,
+    /// What the tracer told.
+    pub reported: Fields,
+    /// Those among them of which it told what no value of theirs is: a number out of range, a word.
+    pub unfit: Fields,
+    /// The first of those in its own words.
+    pub unfit_text: Option<String>,
+}
+
+impl Reading {
+    /// Nothing but that a thread made a call. `tid` decides to whose calls it belongs, and counts as reported only when that
+    /// is said.
+    pub fn of_thread(tid: u32) -> Self {
+        let event = CallEvent {
+            event: Cow::Borrowed(CALL_EVENT),
+            entry_ns: 0,
+            exit_ns: None,
+            pid: 0,
+            tid,
+            comm: Cow::Borrowed(""),
+            cpu: 0,
+            abi: Abi::I386,
+            entry_path: None,
+            ufd: 0,
+            flags: 0,
+            utmr: None,
+            utmr_entry: None,
+            utmr_entry_errno: None,
+            utmr_used: None,
+            toctou: false,
+            otmr: None,
+            old: None,
+            old_truncated: false,
+            otmr_written: None,
+            otmr_written_errno: None,
+            ret: None,
+            errno: None,
+            unfinished: false,
+            result_lost: false,
+        };
+        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, unfit_text: None }
+    }
+
+    /// An event of this project's tracer, which tells all.
+    pub const fn whole(event: CallEvent<'static>) -> Self {
+        Self { event, reported: Fields::ALL, unfit: Fields::NONE, unfit_text: None }
+    }
+}
