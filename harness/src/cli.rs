@@ -64,6 +64,7 @@ pub enum Command {
     /// anything but all of them caught, and the right one passed, is a violation.
     Mutants(MutantsArgs),
     /// Run tracers of any make on the same calls, and print what each was right and wrong about, what it lost and what it costs.
+    #[command(mut_arg("kernel", or_several))]
     Compare(CompareArgs),
     /// Count the guest instructions that tracing adds to one call: with empty probes, and with the tracer.
     Cost(CostArgs),
@@ -73,6 +74,10 @@ pub enum Command {
 }
 
 /// For the jobs that go through several kernels.
+fn or_several(kernel: clap::Arg) -> clap::Arg {
+    kernel.value_name("NAME|all|PATH,...").help("Names that `kernels` lists, `all` of them, or paths of a bzImage, divided by commas")
+}
+
 fn or_all(kernel: clap::Arg) -> clap::Arg {
     kernel.value_name("NAME|all|PATH").help("A name that `kernels` lists, `all` of them, or the path of a bzImage")
 }
@@ -289,6 +294,9 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
+    /// A comparison of which nothing is left.
+    #[error("failed to find calls to compare: no plan has that number; leave --plan out, or give the other arguments as the finding does")]
+    NothingToCompare,
     /// The plan's file cannot be read.
     #[error("failed to read the plan {path}: {source}")]
     PlanFile {
@@ -370,10 +378,7 @@ impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
         let setup = Setup { buffer: self.buffer, inject: self.inject, here: self.here, wrong: self.wrong, ..self.guest.setup() };
-        let kernels = match setup.kernel.as_str() {
-            ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
-            _ => vec![setup.kernel.clone()],
-        };
+        let kernels = kernels_named([setup.kernel.clone()]);
         let cell = |kernel: &String, attach| VerifyOptions {
             work: work.clone(),
             seed,
@@ -425,7 +430,22 @@ pub(crate) fn wrong_name(text: &str) -> Result<&'static str, String> {
 const DEFAULT_CALLS: u64 = 10_000;
 
 /// Stands for every kernel of the catalogue.
-pub(crate) const ALL_KERNELS: &str = "all";
+const ALL_KERNELS: &str = "all";
+
+/// The kernels that these words stand for, each once.
+pub(crate) fn kernels_named(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let named = |word: String| match word.as_str() {
+        ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
+        _ => vec![word],
+    };
+    let mut kernels: Vec<String> = Vec::new();
+    for kernel in words.into_iter().flat_map(named) {
+        if !kernels.contains(&kernel) {
+            kernels.push(kernel);
+        }
+    }
+    kernels
+}
 
 /// A seed that differs from run to run; short, since people copy it.
 pub(crate) fn fresh_seed() -> u64 {

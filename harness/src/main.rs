@@ -9,13 +9,13 @@ use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
 use settime32_harness::cli::{BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
-use settime32_harness::compare::{self, definition, definition::Definition};
+use settime32_harness::compare::definition::{self, Definition};
+use settime32_harness::compare::{self, score::Scoreboard};
 use settime32_harness::cost::{self, Cost};
 use settime32_harness::failure::{Failure, InfraError};
 use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::progress::{FuzzProgress, Progress};
-use settime32_harness::report::Report;
 use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
@@ -86,7 +86,7 @@ fn run_program(options: &RunOptions) -> ExitCode {
     }
 }
 
-fn json_line(report: &Report) -> String {
+fn json_line(report: &impl Serialize) -> String {
     serde_json::to_string(report).expect("a report is plain data") + "\n"
 }
 
@@ -237,21 +237,33 @@ fn list_tracers() -> Verdict {
 }
 
 fn compare_tracers(arguments: &CompareArgs) -> Verdict {
-    let scoreboard = match compare::compare(&arguments.job(), &say) {
-        Ok(scoreboard) => scoreboard,
-        Err(failure) => {
-            eprintln!("settime32-harness: {failure}");
-            return failure.verdict();
+    let jobs = match arguments.jobs() {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            say(&error.to_string());
+            return Verdict::Usage;
         }
     };
-    print(&if arguments.json { serde_json::to_string(&scoreboard).expect("a scoreboard is plain data") + "\n" } else { scoreboard.text() });
+    let mut boards = Vec::new();
+    for job in &jobs {
+        match compare::compare(job, &say) {
+            Ok(board) => {
+                print(&if arguments.json { json_line(&board) } else { board.text() });
+                boards.push(board);
+            }
+            Err(failure) => {
+                say(&failure.to_string());
+                return failure.verdict();
+            }
+        }
+    }
     if let Some(path) = &arguments.html
-        && let Err(source) = std::fs::write(path, scoreboard.page())
+        && let Err(source) = std::fs::write(path, compare::page(&boards))
     {
-        eprintln!("settime32-harness: {}", Failure::from(InfraError::file("write", path)(source)));
+        say(&InfraError::file("write", path)(source).to_string());
         return Verdict::Infrastructure;
     }
-    scoreboard.verdict()
+    boards.iter().map(Scoreboard::verdict).max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
 }
 
 /// A reader that has gone away is no reason to panic; the exit code still tells.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::GuestArgs;
+use super::{GuestArgs, UsageError};
 use crate::compare::definition::{self, Definition};
 use crate::compare::{self, CompareOptions};
 use crate::generate::catalogue::CASES;
+use crate::verify::Setup;
 
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
@@ -27,6 +28,9 @@ pub struct CompareArgs {
     /// Generated calls beside those of the cases.
     #[arg(long, default_value_t = 10_000)]
     calls: u64,
+    /// Only the plan of this number; a wrong fact names its own.
+    #[arg(long, value_name = "INDEX")]
+    plan: Option<u64>,
     /// Calls under each tracer to measure its cost by; 0 measures none.
     #[arg(long, default_value_t = 500)]
     cost_calls: u16,
@@ -38,6 +42,9 @@ pub struct CompareArgs {
     /// Wall-clock limit of each tracer, such as 90s or 5m.
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = humantime::parse_duration)]
     timeout: Duration,
+    /// Keep what each tracer wrote in this folder, as it was.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -47,18 +54,29 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
-    /// The job.
-    pub fn job(&self) -> CompareOptions {
+    /// The job on each kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::NothingToCompare`].
+    pub fn jobs(&self) -> Result<Vec<CompareOptions>, UsageError> {
         let shipped = || definition::shipped_names().into_iter().map(|name| Definition::load(name).expect("a test reads them all"));
         let cases = || compare::CASES.map(str::to_owned).into();
-        CompareOptions {
+        let options = CompareOptions {
             tracers: if self.tracers.is_empty() { shipped().collect() } else { self.tracers.clone() },
             cases: if self.cases.is_empty() { cases() } else { self.cases.clone() },
             calls: self.calls,
+            plan: self.plan,
             seed: self.seed,
             cost_calls: self.cost_calls,
             setup: self.guest.clone().setup(),
             timeout: self.timeout,
+            keep: self.keep.clone(),
+        };
+        if !options.makes_calls() {
+            return Err(UsageError::NothingToCompare);
         }
+        let on = |kernel: String| CompareOptions { setup: Setup { kernel, ..options.setup.clone() }, ..options.clone() };
+        Ok(super::kernels_named(self.guest.kernel.split(',').map(str::to_owned)).into_iter().map(on).collect())
     }
 }

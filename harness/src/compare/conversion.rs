@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use settime32_abi::errno;
 use settime32_abi::output::{Abi, EntryPath, Halves};
-use settime32_abi::timespec::{Itimerspec64, Timespec64};
+use settime32_abi::timespec::{Itimerspec64, OldTimespec32, Timespec64};
 
 use crate::oracle::{Fields, Reading};
 
@@ -17,7 +17,9 @@ const SCALARS: [&str; 14] =
     ["entry_ns", "exit_ns", "pid", "tid", "comm", "cpu", "abi", "entry_path", "ufd", "flags", "utmr", "otmr", "ret", "errno"];
 
 /// The flags that have names (`include/uapi/linux/timerfd.h`).
-const FLAG_NAMES: [(&str, i128); 2] = [("TFD_TIMER_ABSTIME", 1), ("TFD_TIMER_CANCEL_ON_SET", 2)];
+/// The last two are of `timerfd_create`; strace says of any bit of this call what it is there.
+const FLAG_NAMES: [(&str, i128); 4] =
+    [("TFD_TIMER_ABSTIME", 1), ("TFD_TIMER_CANCEL_ON_SET", 2), ("TFD_NONBLOCK", 0o4000), ("TFD_CLOEXEC", 0o2_000_000)];
 
 /// How null is written.
 const NULLS: [&str; 4] = ["NULL", "null", "(nil)", "(null)"];
@@ -34,39 +36,49 @@ pub fn check_name(name: &str) -> Result<(), String> {
 
 /// What one call's lines say, by key.
 #[derive(Clone, Debug, Default)]
-pub struct Told(BTreeMap<String, String>);
+pub struct Told {
+    values: BTreeMap<String, String>,
+    lines: String,
+}
 
 impl Told {
+    /// Of a line that says nothing yet.
+    pub fn by(line: &str) -> Self {
+        Self { values: BTreeMap::new(), lines: line.to_owned() }
+    }
+
     /// Takes a value.
     pub fn say(&mut self, key: &str, value: &str) {
-        self.0.insert(key.to_owned(), value.trim().to_owned());
+        self.values.insert(key.to_owned(), value.trim().to_owned());
     }
 
     /// Takes all that another line of the same call says.
     pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.values.extend(other.values);
+        self.lines = format!("{}\n{}", self.lines, other.lines);
     }
 
     /// The thread: whose events belong together.
     pub fn thread(&self) -> Result<u32, String> {
-        let id = self.0.get("tid").or_else(|| self.0.get("pid")).ok_or("it names neither thread nor process")?;
+        let id = self.values.get("tid").or_else(|| self.values.get("pid")).ok_or("it names neither thread nor process")?;
         id.parse().map_err(|_| format!("{id:?} is no thread id"))
     }
 
     /// What the oracle compares. A structure that the tracer claims to tell and that is not there is null.
     pub fn reading(&self, claims: Fields) -> Result<Reading, String> {
         let mut building = Building { reading: Reading::of_thread(self.thread()?) };
-        for (key, value) in &self.0 {
+        for (key, value) in &self.values {
             building.scalar(key, value);
         }
         for structure in STRUCTURES {
-            let words = MEMBERS.map(|member| self.0.get(&format!("{structure}.{member}")).map(String::as_str));
+            let words = MEMBERS.map(|member| self.values.get(&format!("{structure}.{member}")).map(String::as_str));
             building.structure(structure, words, claims);
         }
         let mut reading = building.reading;
         name_the_errno(&mut reading);
         reading.reported = reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
-        reading.unfit = if reading.unfit.within(claims) { reading.unfit } else { Fields::NONE };
+        reading.unfit = reading.unfit.without(Fields::ALL.without(claims));
+        reading.telling.lines.clone_from(&self.lines);
         Ok(reading)
     }
 }
@@ -131,12 +143,31 @@ impl Building {
         self.reading.reported = self.reading.reported.with(fact);
         if !fits {
             self.reading.unfit = self.reading.unfit.with(fact);
-            self.reading.unfit_text.get_or_insert_with(|| words.to_owned());
+            self.reading.telling.unfit.extend(fact.names().map(|name| (name, words.to_owned())));
         }
+    }
+
+    /// Takes a structure of which one half is told and nothing of the other, as of memory that ends between them.
+    fn halves(&mut self, words: [Option<&str>; 4]) -> bool {
+        let half = |sec: Option<&str>, nsec: Option<&str>| Some(OldTimespec32 { tv_sec: int(sec?)?, tv_nsec: int(nsec?)? });
+        let halves = match words {
+            [sec, nsec, None, None] => Halves { it_interval: half(sec, nsec), it_value: None },
+            [None, None, sec, nsec] => Halves { it_interval: None, it_value: half(sec, nsec) },
+            _ => return false,
+        };
+        let is_told = halves.it_interval.is_some() || halves.it_value.is_some();
+        if is_told {
+            self.reading.event.utmr_entry = Some(halves);
+            self.tell(field("utmr_entry"), true, "");
+        }
+        is_told
     }
 
     fn structure(&mut self, name: &str, words: [Option<&str>; 4], claims: Fields) {
         let fact = field(name);
+        if name == "utmr_entry" && self.halves(words) {
+            return;
+        }
         let [Some(a), Some(b), Some(c), Some(d)] = words else {
             let half_told = words.iter().any(Option::is_some);
             if half_told || fact.within(claims) {
@@ -258,16 +289,24 @@ mod tests {
             [Some(0xfd), Some(0x80), Some(0), None]
         );
         assert_eq!(flags("TFD_TIMER_CANCEL_ON_SET|0x80000000"), Some(i32::MIN | 2));
+        assert_eq!(flags("TFD_CLOEXEC|TFD_NONBLOCK"), Some(0x8_0800));
         assert_eq!([pointer("NULL"), pointer("0x0"), pointer("f7f01000")], [Some(None), Some(None), Some(Some(0xf7f0_1000))]);
         assert_eq!([pointer("0xcafe000010000000"), pointer("{")], [None, None]);
         assert_eq!([nanoseconds("12.000345"), nanoseconds("17"), nanoseconds("1.")], [Some(12_000_345_000), Some(17), None]);
     }
 
     #[test]
+    fn what_is_not_claimed_takes_nothing_from_what_is() {
+        let claims = field("utmr").with(field("tid"));
+        let reading = told(&[("tid", "7"), ("utmr", "?"), ("ufd", "?")]).reading(claims).unwrap();
+        assert_eq!(reading.unfit.names().collect::<Vec<_>>(), ["utmr"]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_told_as_wrong_in_its_own_words() {
         let reading = reading(&[("ufd", "3"), ("utmr", "0xcafe000010000000")]);
         assert_eq!(reading.unfit.names().collect::<Vec<_>>(), ["utmr"]);
-        assert_eq!(reading.unfit_text.as_deref(), Some("0xcafe000010000000"));
+        assert_eq!(reading.telling.unfit, [("utmr", "0xcafe000010000000".to_owned())]);
         assert_eq!(reading.event.ufd, 3);
     }
 
@@ -284,8 +323,11 @@ mod tests {
         let with = |pairs: &[(&str, &str)]| told(&[&[("tid", "7")], pairs].concat()).reading(claims).unwrap();
         assert!(field("utmr_entry").within(with(&[]).reported) && with(&[]).event.utmr_entry.is_none());
         assert!(!field("old").within(with(&[]).reported));
-        let half = with(&[("utmr_entry.it_value.tv_sec", "1")]);
-        assert!(field("utmr_entry").within(half.unfit), "half a structure is none");
+        let part = with(&[("utmr_entry.it_value.tv_sec", "1")]);
+        assert!(field("utmr_entry").within(part.unfit), "a part of a half is none");
+        let half = with(&[("utmr_entry.it_value.tv_sec", "1"), ("utmr_entry.it_value.tv_nsec", "-2")]).event.utmr_entry;
+        let it_value = Some(OldTimespec32 { tv_sec: 1, tv_nsec: -2 });
+        assert_eq!(half, Some(Halves { it_interval: None, it_value }));
         let other = with(&[("ufd", "9")]);
         assert!(!field("ufd").within(other.reported), "what is not claimed is not compared");
     }

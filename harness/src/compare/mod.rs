@@ -6,12 +6,14 @@
 mod conversion;
 pub mod definition;
 mod page;
+mod plot;
 mod reader;
 pub mod score;
 mod table;
 mod tracee;
 mod trial;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -19,16 +21,19 @@ use std::time::Duration;
 
 use settime32_abi::plan::Plan;
 
-use crate::boot::{self, Deadline};
+use crate::boot;
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
+use crate::oracle::Place;
+use crate::report::words;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::{CALLS_PER_PLAN, Setup};
 
 use definition::Definition;
-use score::{Cost, Row, Scoreboard};
-use trial::Outcome;
+pub use page::page;
+use score::{Cost, Row, Scoreboard, Shown};
+use trial::{Bench, Outcome};
 
 /// The cases of the catalogue that every tracer is given: one for each way in which tracers were seen to go wrong.
 pub const CASES: [&str; 14] = [
@@ -57,6 +62,8 @@ pub struct CompareOptions {
     pub cases: Vec<String>,
     /// Generated calls beside those of the cases.
     pub calls: u64,
+    /// Only this one of the plans that these make.
+    pub plan: Option<u64>,
     /// Seed of the generator.
     pub seed: u64,
     /// Calls by which the cost is measured; 0 leaves it out.
@@ -65,6 +72,25 @@ pub struct CompareOptions {
     pub setup: Setup,
     /// Wall-clock limit of each tracer.
     pub timeout: Duration,
+    /// A folder for what each tracer wrote.
+    pub keep: Option<PathBuf>,
+}
+
+impl CompareOptions {
+    /// Whether there are calls to make.
+    pub fn makes_calls(&self) -> bool {
+        calls(&tasks(self)) > 0
+    }
+}
+
+/// Calls that every tracer is given.
+#[derive(Clone, Debug)]
+struct Task {
+    /// By which findings name the plan, and `--plan` finds it again.
+    index: u64,
+    /// The case that it is of; `None` of generated calls.
+    case: Option<String>,
+    plan: Plan,
 }
 
 /// Runs all tracers, as many side by side as the machine has CPUs.
@@ -76,7 +102,7 @@ pub fn compare(options: &CompareOptions, say: &(dyn Fn(&str) + Sync)) -> Result<
     let definitions = &options.tracers;
     boot::check_qemu(&options.setup.qemu)?;
     let kernel = kernels::resolve(&options.setup.kernel, say)?;
-    let plans = plans(options);
+    let tasks = tasks(options);
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<Option<Row>>> = Mutex::new(definitions.iter().map(|_| None).collect());
     let side_by_side = thread::available_parallelism().map_or(1, usize::from).min(definitions.len());
@@ -87,7 +113,7 @@ pub fn compare(options: &CompareOptions, say: &(dyn Fn(&str) + Sync)) -> Result<
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(definition) = definitions.get(index) else { break };
-                    let row = row(options, definition, &plans, &kernel, say);
+                    let row = row(options, definition, &tasks, &kernel, say);
                     say(&format!("{}: {}", row.name, row.outcome()));
                     rows.lock().expect("no holder panics")[index] = Some(row);
                 }
@@ -95,48 +121,56 @@ pub fn compare(options: &CompareOptions, say: &(dyn Fn(&str) + Sync)) -> Result<
         }
     });
     let rows = rows.into_inner().expect("no holder panics").into_iter().map(|row| row.expect("each was run")).collect();
-    let calls = plans.iter().map(|plan| plan.calls() as u64).sum();
-    Ok(Scoreboard { kernel: kernel.name.clone(), seed: options.seed, calls, rows })
+    Ok(Scoreboard { kernel: kernel.name.clone(), seed: options.seed, calls: calls(&tasks), rows })
 }
 
 /// The same for every tracer.
-fn plans(options: &CompareOptions) -> Vec<Plan> {
+fn tasks(options: &CompareOptions) -> Vec<Task> {
     let cases = options.cases.iter().filter_map(|name| catalogue::find(name));
-    let cases = cases.flat_map(|case| case.plans(options.seed, 0));
-    let whole = options.calls.div_ceil(CALLS_PER_PLAN);
-    let bulk = (0..whole).map(|index| {
+    let cases = cases.flat_map(|case| case.plans(options.seed, 0).map(|plan| (Some(case.name.to_owned()), plan)));
+    let bulk = (0..options.calls.div_ceil(CALLS_PER_PLAN)).map(|index| {
         let left = options.calls - index * CALLS_PER_PLAN;
-        generate::plan(options.seed, index, left.min(CALLS_PER_PLAN) as usize)
+        (None, generate::plan(options.seed, index, left.min(CALLS_PER_PLAN) as usize))
     });
-    cases.chain(bulk).collect()
+    let all = (0..).zip(cases.chain(bulk)).map(|(index, (case, plan))| Task { index, case, plan });
+    all.filter(|task| options.plan.is_none_or(|only| only == task.index)).collect()
 }
 
-fn row(options: &CompareOptions, definition: &Definition, plans: &[Plan], kernel: &Kernel, say: Say) -> Row {
+fn calls(tasks: &[Task]) -> u64 {
+    tasks.iter().map(|task| task.plan.calls() as u64).sum()
+}
+
+fn row(options: &CompareOptions, definition: &Definition, tasks: &[Task], kernel: &Kernel, say: Say) -> Row {
     say(&format!("{}: tracing", definition.name));
-    let deadline = || Deadline::after(options.timeout);
-    let outcome = trial::run(definition, plans, &options.setup, kernel.clone(), deadline(), say);
-    let mut row = Row::new(definition, reproduce(options, &definition.asked));
-    match outcome {
+    let bench = Bench { definition, setup: &options.setup, kernel, timeout: options.timeout, keep: options.keep.as_deref(), say };
+    let again = |plan: Option<u64>| again(options, &definition.asked, plan);
+    let mut row = Row::new(definition, again(None));
+    match bench.judge(tasks) {
         Err(failure) => row.fail(failure.verdict(), &failure.to_string()),
         Ok(Outcome::NotRun(reason)) => row.not_run = Some(reason),
         Ok(Outcome::Judged(findings)) => {
-            let asked = plans.iter().map(|plan| plan.calls() as u64).sum();
-            row.judge(&findings, Verdict::of(&findings, asked, Provoked::default()));
+            let show = |fault, place: Place, lines| {
+                let task = tasks.iter().find(|task| Some(task.index) == place.plan);
+                let step = task.zip(place.step).and_then(|(task, step)| task.plan.steps.get(step));
+                let (case, asked) = (task.and_then(|task| task.case.clone()), step.map(words::of_step));
+                Shown { fault, case, place, asked, lines, again: again(place.plan) }
+            };
+            row.judge(&findings, Verdict::of(&findings, calls(tasks), Provoked::default()), show);
             if options.cost_calls > 0 {
-                match trial::cost(definition, options.cost_calls, &options.setup, kernel.clone(), deadline(), say) {
-                    Ok(cost) => row.cost = cost,
-                    Err(failure) => row.cost = Cost { note: Some(failure.to_string()), ..Cost::default() },
-                }
+                say(&format!("{}: measuring the cost", definition.name));
+                row.cost =
+                    bench.cost(options.cost_calls).unwrap_or_else(|failure| Cost { note: Some(failure.to_string()), ..Cost::default() });
             }
         }
     }
     row
 }
 
-/// The command that does one row again.
-fn reproduce(options: &CompareOptions, tracer: &str) -> String {
+/// The command that does one row again, or of it one plan.
+fn again(options: &CompareOptions, tracer: &str, plan: Option<u64>) -> String {
     let CompareOptions { calls, seed, .. } = options;
     let all = options.cases.iter().map(String::as_str).eq(CASES);
     let cases: String = if all { String::new() } else { options.cases.iter().map(|case| format!(" --case {case}")).collect() };
-    format!("cargo harness compare --tracer {tracer} --kernel {} --seed {seed} --calls {calls}{cases}", options.setup.kernel)
+    let plan = plan.or(options.plan).map_or(String::new(), |plan| format!(" --plan {plan} --cost-calls 0"));
+    format!("cargo harness compare --tracer {tracer} --kernel {} --seed {seed} --calls {calls}{cases}{plan}", options.setup.kernel)
 }

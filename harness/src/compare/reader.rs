@@ -9,7 +9,7 @@ use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
 
 use super::conversion::Told;
 use super::definition::{Format, Part, Reader};
-use crate::oracle::{Fields, Reading};
+use crate::oracle::{Fields, Reading, Telling};
 
 /// What a line says.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl<'a> Lines<'a> {
     fn by_patterns(&mut self, line: &str) -> Result<Line, String> {
         let found = self.reader.lines.iter().find_map(|of| of.pattern.captures(line).map(|captures| (of, captures)));
         let Some((of, captures)) = found else { return Err("no pattern of the definition is of this line".into()) };
-        let told = told(of.pattern.capture_names().flatten(), &captures);
+        let told = told(line, of.pattern.capture_names().flatten(), &captures);
         let thread = told.thread()?;
         let whole = match of.part {
             Part::Call => told,
@@ -123,8 +123,8 @@ fn call(told: &Told, claims: Fields) -> Result<Line, String> {
     told.reading(claims).map(|reading| Line::Call(Box::new(reading)))
 }
 
-fn told<'n>(names: impl Iterator<Item = &'n str>, captures: &Captures<'_>) -> Told {
-    let mut told = Told::default();
+fn told<'n>(line: &str, names: impl Iterator<Item = &'n str>, captures: &Captures<'_>) -> Told {
+    let mut told = Told::by(line);
     for name in names {
         if let Some(value) = captures.name(name) {
             told.say(name, value.as_str());
@@ -141,7 +141,8 @@ fn own(line: &str, claims: Fields) -> Result<Line, String> {
             let event: CallEvent<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
             let reading = Reading::whole(event.into_owned());
             let reported = reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
-            Ok(Line::Call(Box::new(Reading { reported, ..reading })))
+            let telling = Telling { lines: line.to_owned(), ..Telling::default() };
+            Ok(Line::Call(Box::new(Reading { reported, telling, ..reading })))
         }
         Some(SUMMARY_EVENT) => {
             let summary: Summary = serde_json::from_value(value).map_err(|error| error.to_string())?;
@@ -153,7 +154,7 @@ fn own(line: &str, claims: Fields) -> Result<Line, String> {
 
 fn json(reader: &Reader, line: &str) -> Result<Line, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let mut told = Told::default();
+    let mut told = Told::by(line);
     for (key, pointer) in &reader.fields {
         match value.pointer(pointer) {
             None => {}

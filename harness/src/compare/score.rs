@@ -1,22 +1,27 @@
 //! The scoreboard: what each tracer was right and wrong about, what it lost, and what it cost.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::definition::Definition;
-use crate::oracle::{FactTally, Fields, Findings, Kind};
+use crate::oracle::{Example, Fields, Findings, Kind, Place};
 use crate::verdict::Verdict;
 
-/// A fact, and the keys of an event that tell it. Every fact has one key, but for those that are told in parts.
-pub const FACTS: [&str; 17] = [
+/// What there is to know of a call, by the keys of an event.
+pub const FACTS: [&str; 22] = [
     "ufd",
     "flags",
     "utmr",
     "otmr",
     "utmr_entry",
+    "utmr_entry_errno",
     "utmr_used",
     "toctou",
     "old",
+    "old_truncated",
     "otmr_written",
+    "otmr_written_errno",
     "ret",
     "errno",
     "pid",
@@ -25,6 +30,8 @@ pub const FACTS: [&str; 17] = [
     "cpu",
     "abi",
     "entry_path",
+    "entry_ns",
+    "exit_ns",
 ];
 
 /// Everything that was compared.
@@ -69,8 +76,10 @@ pub struct Row {
     pub out_of_order: u64,
     /// Lines of which its reader could make nothing.
     pub unreadable_lines: u64,
-    /// The first findings that are about no fact.
-    pub first: Vec<String>,
+    /// Facts that it claims and told in no event.
+    pub never_told: Vec<&'static str>,
+    /// The first finding of each kind that is about no fact.
+    pub first: Vec<Shown>,
     /// What a call costs more under it.
     pub cost: Cost,
     /// Does this row again.
@@ -84,9 +93,32 @@ pub struct Fact {
     pub fact: &'static str,
     /// Whether the tracer claims to tell it; if it does not, nothing of it is counted.
     pub claimed: bool,
-    /// Over all calls with an event.
+    /// Events that tell it as it was.
+    pub right: u64,
+    /// Events that tell something else.
+    pub wrong: u64,
+    /// Events that do not tell it.
+    pub not_reported: u64,
+    /// The first that is wrong.
+    pub first: Option<Shown>,
+}
+
+/// A fault, and what it takes to see it again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// What is wrong.
+    pub fault: String,
+    /// The case of the catalogue that the call is of; `None` of generated calls.
+    pub case: Option<String>,
+    /// The call.
     #[serde(flatten)]
-    pub tally: FactTally,
+    pub place: Place,
+    /// What was asked for there, in words.
+    pub asked: Option<String>,
+    /// What the tracer printed of it.
+    pub lines: String,
+    /// Makes the calls of that plan again.
+    pub again: String,
 }
 
 /// What a traced call costs above an untraced one.
@@ -100,15 +132,13 @@ pub struct Cost {
     pub note: Option<String>,
 }
 
-/// Findings that are kept with a row.
-const FIRST: usize = 5;
-
 impl Row {
     /// Of nothing so far.
     pub(super) fn new(definition: &Definition, reproduce: String) -> Self {
         let claims = definition.reader.claims;
         let claimed = |fact| Fields::named(fact).is_some_and(|field| field.within(claims));
-        let facts = FACTS.map(|fact| Fact { fact, claimed: claimed(fact), tally: FactTally::default() });
+        let fact = |fact| Fact { fact, claimed: claimed(fact), right: 0, wrong: 0, not_reported: 0, first: None };
+        let facts = FACTS.map(fact);
         Self {
             name: definition.name.clone(),
             about: definition.about.clone(),
@@ -123,6 +153,7 @@ impl Row {
             invented: 0,
             out_of_order: 0,
             unreadable_lines: 0,
+            never_told: Vec::new(),
             first: Vec::new(),
             cost: Cost::default(),
             reproduce,
@@ -133,19 +164,26 @@ impl Row {
         (self.verdict, self.failure) = (verdict, Some(reason.to_owned()));
     }
 
-    pub(super) fn judge(&mut self, findings: &Findings, verdict: Verdict) {
+    /// Takes what the oracle found. `show` says how to see the fault of a place again.
+    pub(super) fn judge(&mut self, findings: &Findings, verdict: Verdict, show: impl Fn(String, Place, String) -> Shown) {
         for fact in self.facts.iter_mut().filter(|fact| fact.claimed) {
-            fact.tally = findings.facts.of(fact.fact);
+            let tally = findings.facts.of(fact.fact);
+            (fact.right, fact.wrong, fact.not_reported) = (tally.right, tally.wrong, tally.not_reported);
+            fact.first = tally.first.map(|Example { place, fault, lines }| show(fault, place, lines));
         }
-        self.verdict = verdict;
+        let never_told = self.facts.iter().filter(|fact| fact.claimed && fact.right + fact.wrong == 0);
+        self.never_told = never_told.map(|fact| fact.fact).collect();
+        let passes = verdict == Verdict::Pass && !self.never_told.is_empty();
+        self.verdict = if passes { Verdict::Inconclusive } else { verdict };
         (self.events, self.missing) = (findings.events, findings.missing);
         self.lost_counted = findings.lost.min(findings.missing);
         self.lost_silently = findings.missing - self.lost_counted;
         self.invented = findings.count(Kind::Extra) + findings.count(Kind::Doubled);
         self.out_of_order = findings.count(Kind::OutOfOrder);
         self.unreadable_lines = findings.count(Kind::Unparseable);
-        let others = findings.first.iter().filter(|finding| finding.kind != Kind::Field);
-        self.first = others.take(FIRST).map(ToString::to_string).collect();
+        let mut shown = BTreeSet::from([Kind::Field]);
+        let firsts = findings.first.iter().filter(|finding| shown.insert(finding.kind));
+        self.first = firsts.map(|finding| show(finding.fault(), finding.place, String::new())).collect();
     }
 
     /// Whether everything that it claims was right in every event, and no event was lost or made up.
@@ -153,9 +191,14 @@ impl Row {
         self.not_run.is_none() && self.verdict == Verdict::Pass
     }
 
+    /// Whether something that it told was not so, or calls have no event and it does not say so.
+    pub fn is_wrong(&self) -> bool {
+        self.verdict == Verdict::Violation
+    }
+
     /// The part, from 0 to 1, of all calls times all facts that it told as they were.
     pub fn exactness(&self, calls: u64) -> f64 {
-        let right: u64 = self.facts.iter().map(|fact| fact.tally.right).sum();
+        let right: u64 = self.facts.iter().map(|fact| fact.right).sum();
         right as f64 / (calls.max(1) * self.facts.len() as u64) as f64
     }
 
@@ -164,15 +207,29 @@ impl Row {
         match (&self.not_run, &self.failure) {
             (Some(reason), _) => format!("not run, because {reason}"),
             (None, Some(failure)) => format!("{}: {failure}", self.verdict),
-            (None, None) => self.verdict.to_string(),
+            (None, None) if self.never_told.is_empty() => self.verdict.to_string(),
+            (None, None) => format!("{}; it claims to tell {} and told it of no call", self.verdict, self.never_told.join(", ")),
         }
+    }
+
+    /// The first fault of each kind.
+    pub fn faults(&self) -> impl Iterator<Item = &Shown> {
+        self.facts.iter().filter_map(|fact| fact.first.as_ref()).chain(&self.first)
     }
 }
 
 impl Scoreboard {
-    /// The worst of all rows that could be run. A scoreboard of nothing is no pass.
+    /// The worst of all rows; one that could not be run is not passed.
     pub fn verdict(&self) -> Verdict {
-        let ran = self.rows.iter().filter(|row| row.not_run.is_none()).map(|row| row.verdict);
-        ran.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
+        let verdicts = self.rows.iter().map(|row| row.verdict);
+        verdicts.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
+    }
+}
+
+impl Shown {
+    /// The call, in words.
+    pub fn whereabouts(&self) -> String {
+        let of = self.case.as_ref().map_or_else(|| "generated calls".to_owned(), |case| format!("case {case}"));
+        if self.place.plan.is_some() { format!("{of}, {}", self.place) } else { "of no call".to_owned() }
     }
 }

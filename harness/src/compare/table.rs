@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
-use super::score::{FACTS, Fact, Row, Scoreboard};
+use super::score::{FACTS, Fact, Row, Scoreboard, Shown};
 use crate::report::grouped;
 
 impl Scoreboard {
@@ -31,17 +31,16 @@ impl Scoreboard {
         line("ns a call", &|row| figure(row.cost.time_ns));
         line("verdict", &|row| Cell::new(row.verdict));
         let mut text = format!("{}, {} calls, seed {}\n{table}\n", self.kernel, grouped(self.calls), self.seed);
-        text.push_str("✓ right in every event   ✗ wrong in so many   · not reported by so many, or not claimed\n");
+        text.push_str("✓ right in every event   ✗ wrong in so many   · not told by so many, or not claimed\n");
         self.rows.iter().for_each(|row| remarks(&mut text, row));
         text
     }
 }
 
 fn fact_cell(fact: &Fact) -> Cell {
-    let tally = &fact.tally;
-    match (fact.claimed, tally.wrong, tally.right, tally.not_reported) {
+    match (fact.claimed, fact.wrong, fact.right, fact.not_reported) {
         (false, ..) => Cell::new("·").fg(Color::DarkGrey),
-        (true, 0, 0, _) => Cell::new("· none").fg(Color::DarkGrey),
+        (true, 0, 0, _) => Cell::new("· none").fg(Color::Red),
         (true, 0, _, 0) => Cell::new("✓").fg(Color::Green),
         (true, 0, _, silent) => Cell::new(format!("✓ · {}", grouped(silent))).fg(Color::Green),
         (true, wrong, ..) => Cell::new(format!("✗ {}", grouped(wrong))).fg(Color::Red),
@@ -62,21 +61,24 @@ fn figure(figure: Option<i64>) -> Cell {
 
 /// What a row's cells do not say.
 fn remarks(text: &mut String, row: &Row) {
-    if row.is_exact() {
-        return;
-    }
     // Writing to a string does not fail.
-    _ = writeln!(text, "\n{}: {}", row.name, row.outcome());
-    for fact in &row.facts {
-        if let Some(first) = &fact.tally.first {
-            _ = writeln!(text, "  {first}");
-        }
-    }
-    for finding in &row.first {
-        _ = writeln!(text, "  {}", finding.replace('\n', ";"));
+    if !row.is_exact() {
+        _ = writeln!(text, "\n{}: {}", row.name, row.outcome());
+        row.faults().for_each(|shown| fault(text, row, shown));
     }
     if let Some(note) = &row.cost.note {
-        _ = writeln!(text, "  cost not measured: {note}");
+        _ = writeln!(text, "\n{}: the cost was not measured: {note}", row.name);
     }
-    _ = writeln!(text, "  again: {}", row.reproduce);
+}
+
+fn fault(text: &mut String, row: &Row, shown: &Shown) {
+    _ = writeln!(text, "  {}", shown.fault.replace('\n', ";"));
+    _ = writeln!(text, "    {}", shown.whereabouts());
+    if let Some(asked) = &shown.asked {
+        _ = writeln!(text, "    the call: {asked}");
+    }
+    for line in shown.lines.lines() {
+        _ = writeln!(text, "    {} said: {line}", row.name);
+    }
+    _ = writeln!(text, "    again: {}", shown.again);
 }

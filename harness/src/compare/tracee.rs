@@ -21,7 +21,7 @@ pub fn line(line: &str, claims: Fields) -> Result<Line, String> {
     if name != CALL_EVENT {
         return Ok(Line::Nothing);
     }
-    let mut told = Told::default();
+    let mut told = Told::by(line);
     for (key, pointer) in PLACES {
         if let Some(value) = event.pointer(pointer) {
             told.say(key, &words(value));

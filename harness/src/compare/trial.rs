@@ -1,28 +1,34 @@
 //! One tracer in one guest: carry what it needs → boot → start → the plans' calls → stop → read its output → the oracle.
 
+use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use settime32_abi::frame::Exit;
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use super::definition::{Definition, WORKLOAD};
+use super::Task;
+use super::definition::{Definition, Part, WORKLOAD};
 use super::reader::{self, Line, Lines};
 use super::score::Cost;
 use crate::bench::median;
 use crate::boot::{Deadline, GuestTime, Scratch, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::cost;
-use crate::failure::{Failure, GuestError};
+use crate::failure::{Failure, GuestError, InfraError};
 use crate::kernels::{Kernel, Say};
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::run::furnish::{self, Furniture};
-use crate::run::needed;
+use crate::run::{SHELL, needed};
 use crate::verify::Setup;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.
 const PLAN_PATH: &str = "/tmp/plan";
+
+/// Findings that are kept: of each kind the first may come late.
+const FINDINGS_MAX: usize = 100_000;
 
 /// Lines of a tool's last words that are told.
 const WORDS_TOLD: usize = 3;
@@ -41,6 +47,10 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
     let mut furniture = Furniture::new().map_err(|error| error.to_string())?;
     let carried = &mut furniture.carried;
     let needs = &definition.needs;
+    // Programs expect one that they do not name (system(3), popen(3)).
+    if Path::new(SHELL).exists() {
+        needed::add_program(carried, Path::new(SHELL)).map_err(|error| error.to_string())?;
+    }
     let hint = || needs.install.as_ref().map_or_else(String::new, |install| format!(" ({install})"));
     for program in &needs.programs {
         let path = needed::find(program).map_err(|error| format!("{error}{}", hint()))?;
@@ -58,76 +68,77 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
     Ok(furniture)
 }
 
-/// A guest that has what the tracer needs.
-fn furnished(furniture: &Furniture, setup: &Setup, kernel: Kernel, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
-    let setup = Setup { memory_mib: furniture.memory_mib(), ..setup.clone() };
-    let mut vm = setup.boot(kernel, &Scratch::new()?, deadline, say)?;
-    furniture.bring(&mut vm, deadline)?;
-    Ok(vm)
+/// A tracer, and where it is tried.
+pub struct Bench<'a> {
+    /// The tracer.
+    pub definition: &'a Definition,
+    /// The guest.
+    pub setup: &'a Setup,
+    /// Its kernel.
+    pub kernel: &'a Kernel,
+    /// Wall-clock limit of each guest.
+    pub timeout: Duration,
+    /// Where its output is kept.
+    pub keep: Option<&'a Path>,
+    /// Told of each stage.
+    pub say: Say<'a>,
 }
 
-/// Runs it on all plans.
-pub fn run(
-    definition: &Definition,
-    plans: &[Plan],
-    setup: &Setup,
-    kernel: Kernel,
-    deadline: Deadline,
-    say: Say,
-) -> Result<Outcome, Failure> {
-    let furniture = match furniture(definition) {
-        Ok(furniture) => furniture,
-        Err(reason) => return Ok(Outcome::NotRun(reason)),
-    };
-    let vm = furnished(&furniture, setup, kernel, deadline, say)?;
-    let mut trial = Trial::new(definition, setup, vm, deadline);
-    trial.put_scripts()?;
-    let started = if definition.start.wraps() { None } else { Some(trial.start()?) };
-    let started = match started {
-        Some(Err(reason)) => return Ok(Outcome::NotRun(reason)),
-        Some(Ok(id)) => Some(id),
-        None => None,
-    };
-    for (index, plan) in plans.iter().enumerate() {
-        let journal = match started {
-            Some(_) => trial.workload(plan)?,
-            None => match trial.wrapped(plan)? {
-                Ok(journal) => journal,
-                Err(reason) => return Ok(Outcome::NotRun(reason)),
-            },
+impl Bench<'_> {
+    /// Runs it on all plans.
+    pub(super) fn judge(&self, tasks: &[Task]) -> Result<Outcome, Failure> {
+        let furniture = match furniture(self.definition) {
+            Ok(furniture) => furniture,
+            Err(reason) => return Ok(Outcome::NotRun(reason)),
         };
-        trial.oracle.plan_done(index as u64, plan.clone(), journal);
+        let mut trial = self.trial(&furniture, self.setup)?;
+        let outcome = trial.all(tasks)?;
+        if let Some(folder) = self.keep {
+            keep(folder, &self.definition.name, "output", &trial.output)?;
+            keep(folder, &self.definition.name, "stderr", &trial.stderr)?;
+        }
+        Ok(match outcome {
+            Ok(()) => Outcome::Judged(Box::new(trial.finish())),
+            Err(reason) => Outcome::NotRun(reason),
+        })
     }
-    if let Some(id) = started {
-        trial.programs.signal(id, definition.stop.signal.number());
-        let ran = trial.programs.wait(id)?;
-        let output = trial.output_of(&ran)?;
-        trial.read(&output, &ran);
+
+    /// What a call costs more under it: in guest instructions, on one CPU that counts them, and in time, in a guest of the
+    /// usual kind.
+    pub(super) fn cost(&self, calls: u16) -> Result<Cost, Failure> {
+        let Ok(furniture) = furniture(self.definition) else { return Ok(Cost::default()) };
+        let plan = cost::plan(calls);
+        let added = |time| -> Result<Result<i64, String>, Failure> {
+            let setup = Setup { time, ..self.setup.clone() };
+            let journals = self.trial(&furniture, &setup)?.untraced_and_traced(&plan)?;
+            Ok(journals.map(|[untraced, traced]| middle(&cost::rounds(&traced)) - middle(&cost::rounds(&untraced))))
+        };
+        let mut cost = Cost::default();
+        match added(GuestTime::Instructions)? {
+            Ok(instructions) => cost.instructions = Some(instructions),
+            Err(reason) => return Ok(Cost { note: Some(reason), ..cost }),
+        }
+        match added(GuestTime::Host)? {
+            Ok(time_ns) => cost.time_ns = Some(time_ns),
+            Err(reason) => cost.note = Some(reason),
+        }
+        Ok(cost)
     }
-    Ok(Outcome::Judged(Box::new(trial.finish())))
+
+    /// A guest that has what the tracer needs.
+    fn trial(&self, furniture: &Furniture, setup: &Setup) -> Result<Trial<'_>, Failure> {
+        let deadline = Deadline::after(self.timeout);
+        let setup = Setup { memory_mib: furniture.memory_mib(), ..setup.clone() };
+        let mut vm = setup.boot(self.kernel.clone(), &Scratch::new()?, deadline, self.say)?;
+        furniture.bring(&mut vm, deadline)?;
+        Ok(Trial::new(self.definition, &setup, vm, deadline))
+    }
 }
 
-/// What a call costs more under it: in guest instructions, on one CPU that counts them, and in time, in a guest of the
-/// usual kind.
-pub fn cost(definition: &Definition, calls: u16, setup: &Setup, kernel: Kernel, deadline: Deadline, say: Say) -> Result<Cost, Failure> {
-    let Ok(furniture) = furniture(definition) else { return Ok(Cost::default()) };
-    let plan = cost::plan(calls);
-    let boot = |time| -> Result<Result<[Journal; 2], String>, Failure> {
-        let setup = Setup { time, ..setup.clone() };
-        let vm = furnished(&furniture, &setup, kernel.clone(), deadline, say)?;
-        Trial::new(definition, &setup, vm, deadline).untraced_and_traced(&plan)
-    };
-    let of_note = |note| Ok(Cost { note: Some(note), ..Cost::default() });
-    let counted = match boot(GuestTime::Instructions)? {
-        Ok(journals) => journals.map(|journal| middle(&cost::rounds(&journal))),
-        Err(reason) => return of_note(reason),
-    };
-    let timed = match boot(GuestTime::Host)? {
-        Ok(journals) => journals.map(|journal| middle(&cost::rounds(&journal))),
-        Err(reason) => return of_note(reason),
-    };
-    let added = |[untraced, traced]: [i64; 2]| Some(traced - untraced);
-    Ok(Cost { instructions: added(counted), time_ns: added(timed), note: None })
+fn keep(folder: &Path, name: &str, what: &str, output: &[u8]) -> Result<(), InfraError> {
+    fs::create_dir_all(folder).map_err(InfraError::file("make", folder))?;
+    let file = folder.join(format!("{name}.{what}"));
+    fs::write(&file, output).map_err(InfraError::file("write", &file))
 }
 
 fn middle(rounds: &[i64]) -> i64 {
@@ -139,12 +150,52 @@ struct Trial<'a> {
     programs: Programs,
     oracle: Oracle,
     lost: u64,
+    /// All that it wrote where its events are.
+    output: Vec<u8>,
+    /// All that it said on standard error.
+    stderr: Vec<u8>,
 }
 
 impl<'a> Trial<'a> {
     fn new(definition: &'a Definition, setup: &Setup, vm: Vm, deadline: Deadline) -> Self {
-        let config = oracle::Config { of_others: true, ..setup.oracle_config(&vm) };
-        Self { definition, programs: Programs::new(vm, deadline), oracle: Oracle::new(config), lost: 0 }
+        let loses_lines = definition.reader.lines.iter().any(|line| line.part != Part::Call);
+        let config = oracle::Config { of_others: true, loses_lines, max_findings: FINDINGS_MAX, ..setup.oracle_config(&vm) };
+        Self {
+            definition,
+            programs: Programs::new(vm, deadline),
+            oracle: Oracle::new(config),
+            lost: 0,
+            output: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+
+    /// All plans, by one process of it or by one for each; the reason where it cannot.
+    fn all(&mut self, tasks: &[Task]) -> Result<Result<(), String>, Failure> {
+        self.put_scripts()?;
+        let started = match self.definition.start.wraps() {
+            true => None,
+            false => match self.start()? {
+                Ok(id) => Some(id),
+                Err(reason) => return Ok(Err(reason)),
+            },
+        };
+        for Task { index, plan, .. } in tasks {
+            let journal = match started {
+                Some(_) => self.workload(plan)?,
+                None => match self.wrapped(plan)? {
+                    Ok(journal) => journal,
+                    Err(reason) => return Ok(Err(reason)),
+                },
+            };
+            self.oracle.plan_done(*index, plan.clone(), journal);
+        }
+        if let Some(id) = started {
+            self.programs.signal(id, self.definition.stop.signal.number());
+            let ran = self.programs.wait(id)?;
+            self.read(&ran)?;
+        }
+        Ok(Ok(()))
     }
 
     /// The same calls without and with it.
@@ -194,8 +245,7 @@ impl<'a> Trial<'a> {
         let ran = self.programs.wait(id)?;
         // Without a journal it was not the workload that ended badly.
         let Ok(journal) = journal(&ran) else { return Ok(Err(last_words(&ran))) };
-        let output = self.output_of(&ran)?;
-        self.read(&output, &ran);
+        self.read(&ran)?;
         Ok(Ok(journal))
     }
 
@@ -207,7 +257,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn read(&mut self, output: &[u8], ran: &Ran) {
+    fn read(&mut self, ran: &Ran) -> Result<(), Failure> {
+        let output = self.output_of(ran)?;
         let reader = &self.definition.reader;
         let mut lines = Lines::new(reader);
         for line in output.split(|byte| *byte == b'\n') {
@@ -231,6 +282,9 @@ impl<'a> Trial<'a> {
             let text = String::from_utf8_lossy(text);
             self.lost += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
         }
+        self.output.extend(output);
+        self.stderr.extend(&ran.stderr);
+        Ok(())
     }
 
     /// The summary that the oracle wants, of what the tracer itself says that it lost.
@@ -281,9 +335,12 @@ fn environment(more: &[String]) -> Vec<String> {
     ENVIRONMENT.map(String::from).into_iter().chain(more.iter().cloned()).collect()
 }
 
+/// What a tool said last, and how it ended.
 fn last_words(ran: &Ran) -> String {
     let said = [ran.said(), String::from_utf8_lossy(&ran.stdout).into_owned()];
-    let said = said.iter().find(|said| !said.trim().is_empty()).map_or("it ended and said nothing", |said| said.trim());
+    let said = said.iter().map(|said| said.trim()).find(|said| !said.is_empty());
+    let how = ran.exit.map_or_else(|| "it goes on".to_owned(), |exit| format!("it ended with {exit}"));
+    let Some(said) = said else { return format!("{how} and said nothing") };
     let lines: Vec<&str> = said.lines().collect();
-    lines[lines.len().saturating_sub(WORDS_TOLD)..].join("; ")
+    format!("{how} and said: {}", lines[lines.len().saturating_sub(WORDS_TOLD)..].join("; "))
 }

@@ -10,7 +10,7 @@ use super::state::REGRESSIONS;
 use super::{FuzzOptions, merge};
 use crate::boot::{Choice, Cpu};
 use crate::cache;
-use crate::cli::{ALL_KERNELS, fresh_seed, wrong_name};
+use crate::cli::{fresh_seed, kernels_named, wrong_name};
 use crate::verify::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup};
 
 const FUZZ_HELP: &str = "\
@@ -86,16 +86,7 @@ fn attach(word: &str) -> Result<Attaches, String> {
 impl FuzzArgs {
     /// What to run.
     pub fn options(self) -> FuzzOptions {
-        let named = |kernel: String| match kernel.as_str() {
-            ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
-            _ => vec![kernel],
-        };
-        let mut kernels: Vec<String> = Vec::new();
-        self.kernel.into_iter().flat_map(named).for_each(|kernel| {
-            if !kernels.contains(&kernel) {
-                kernels.push(kernel)
-            }
-        });
+        let kernels = kernels_named(self.kernel);
         let mut attaches: Vec<Attach> = Vec::new();
         self.attach.into_iter().flat_map(|of| of.0).for_each(|attach| {
             if !attaches.contains(&attach) {

@@ -7,7 +7,7 @@ use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 
-use super::seen::{Fields, Name, Names, Seen, WHOLE};
+use super::seen::{Fields, Name, Names, Seen, TellingId, WHOLE};
 use super::workload;
 use crate::model::memory;
 
@@ -77,7 +77,7 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         result_lost: false,
         reported: Fields::ALL,
         unfit: Fields::NONE,
-        unfit_text: Names::CALL,
+        telling: TellingId::NONE,
         of_others: caller.of_others,
     }
 }

@@ -17,53 +17,84 @@ pub struct FactTally {
     pub wrong: u64,
     /// Events that do not tell it.
     pub not_reported: u64,
-    /// The first that is wrong: where, and what it must be.
-    pub first: Option<String>,
+    /// The first that is wrong.
+    pub first: Option<Example>,
+}
+
+/// A wrong fact of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The call.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What it must be and what it is.
+    pub fault: String,
+    /// What the tracer printed of the call.
+    pub lines: String,
 }
 
 /// By the field's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Facts(BTreeMap<&'static str, FactTally>);
+pub struct Facts {
+    tallies: BTreeMap<&'static str, FactTally>,
+    /// See [`Facts::discredited`].
+    #[serde(skip)]
+    discredited: Fields,
+}
+
+/// Events after which a field may be discredited, and the part of them, as one in so many, that must be wrong.
+const DISCREDITED_FROM: u64 = 16;
+const DISCREDITED_ONE_IN: u64 = 8;
 
 impl Facts {
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.tallies.is_empty()
     }
 
     /// What was found of a field.
     pub fn of(&self, field: &str) -> FactTally {
-        self.0.get(field).cloned().unwrap_or_default()
+        self.tallies.get(field).cloned().unwrap_or_default()
     }
 
-    /// Counts one event. `describe` gives the differences of those that are `wrong`.
-    pub(super) fn count(&mut self, reported: Fields, wrong: Fields, place: Place, describe: impl FnOnce() -> Vec<Difference>) {
+    /// Fields of which the tracer so often tells what was not so that they say nothing of which call an event is of.
+    pub(super) const fn discredited(&self) -> Fields {
+        self.discredited
+    }
+
+    /// Counts one event, told by `lines`. `describe` gives the differences of those that are `wrong`.
+    pub(super) fn count(&mut self, event: (Fields, &str), wrong: Fields, place: Place, describe: impl FnOnce() -> Vec<Difference>) {
+        let (reported, lines) = event;
         for field in Fields::ALL.without(reported).names() {
-            self.0.entry(field).or_default().not_reported += 1;
+            self.tallies.entry(field).or_default().not_reported += 1;
         }
         for field in reported.without(wrong).names() {
-            self.0.entry(field).or_default().right += 1;
+            self.tallies.entry(field).or_default().right += 1;
         }
         if wrong.is_empty() {
             return;
         }
         for difference in describe() {
-            self.count_wrong(difference.field, place, || difference.to_string());
+            self.count_wrong(difference.field, || Example { place, fault: difference.to_string(), lines: lines.to_owned() });
         }
     }
 
     /// A time that contradicts those around it, of an event that was counted as right.
-    pub(super) fn count_bad_time(&mut self, place: Place, fault: &str) {
-        if let Some(tally) = self.0.get_mut("entry_ns") {
+    pub(super) fn count_bad_time(&mut self, place: Place, fault: &str, lines: &str) {
+        if let Some(tally) = self.tallies.get_mut("entry_ns") {
             tally.right -= tally.right.min(1);
-            self.count_wrong("entry_ns", place, || fault.to_owned());
+            self.count_wrong("entry_ns", || Example { place, fault: fault.to_owned(), lines: lines.to_owned() });
         }
     }
 
-    fn count_wrong(&mut self, field: &'static str, place: Place, words: impl FnOnce() -> String) {
-        let tally = self.0.entry(field).or_default();
+    fn count_wrong(&mut self, field: &'static str, example: impl FnOnce() -> Example) {
+        let tally = self.tallies.entry(field).or_default();
         tally.wrong += 1;
-        tally.first.get_or_insert_with(|| format!("{place}: {}", words()));
+        let told = tally.right + tally.wrong;
+        if told >= DISCREDITED_FROM && tally.wrong * DISCREDITED_ONE_IN >= told {
+            self.discredited = self.discredited.with(Fields::named(field).unwrap_or_default());
+        }
+        tally.first.get_or_insert_with(example);
     }
 }

@@ -107,16 +107,21 @@ pub struct Finding {
     pub note: String,
 }
 
+impl Finding {
+    /// What is wrong, without the place.
+    pub fn fault(&self) -> String {
+        let mut text = self.kind.as_str().to_owned();
+        if !self.note.is_empty() {
+            text.push_str(&format!(" ({})", self.note));
+        }
+        self.differences.iter().for_each(|difference| text.push_str(&format!("\n  {difference}")));
+        text
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.kind.as_str())?;
-        if !self.note.is_empty() {
-            write!(f, " ({})", self.note)?;
-        }
-        for difference in &self.differences {
-            write!(f, "\n  {difference}")?;
-        }
-        Ok(())
+        write!(f, "{}: {}", self.place, self.fault())
     }
 }
 

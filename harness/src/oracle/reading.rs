@@ -16,8 +16,17 @@ pub struct Reading {
     pub reported: Fields,
     /// Those among them of which it told what no value of theirs is: a number out of range, a word.
     pub unfit: Fields,
-    /// The first of those in its own words.
-    pub unfit_text: Option<String>,
+    /// How it told them.
+    pub telling: Telling,
+}
+
+/// A tracer's own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telling {
+    /// The lines of its output that told of the call, as they were.
+    pub lines: String,
+    /// Of each field that is unfit, what stood in its place.
+    pub unfit: Vec<(&'static str, String)>,
 }
 
 impl Reading {
@@ -51,11 +60,11 @@ impl Reading {
             unfinished: false,
             result_lost: false,
         };
-        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, unfit_text: None }
+        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, telling: Telling::default() }
     }
 
     /// An event of this project's tracer, which tells all.
-    pub const fn whole(event: CallEvent<'static>) -> Self {
-        Self { event, reported: Fields::ALL, unfit: Fields::NONE, unfit_text: None }
+    pub fn whole(event: CallEvent<'static>) -> Self {
+        Self { event, reported: Fields::ALL, unfit: Fields::NONE, telling: Telling::default() }
     }
 }

@@ -257,7 +257,7 @@ impl Replay {
         loop {
             let tid = self.tids[self.call];
             self.find_boundary();
-            let next = self.next_move(tid, closing);
+            let next = self.next_move(tid, closing, report.findings.facts.discredited());
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
             match next {
                 Move::Starved => return false,
@@ -284,14 +284,15 @@ impl Replay {
         }
     }
 
-    fn next_move(&self, tid: u32, closing: bool) -> Move {
+    fn next_move(&self, tid: u32, closing: bool, ignored: Fields) -> Move {
         let thread = &self.threads[&tid];
         if thread.gap > 0 {
             return Move::Miss(thread.gap);
         }
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        let window = Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES };
+        let window =
+            Window { queue, recent, calls_left, expected, closing, ignored, sparse: self.of_others, far: thread.altered < FAR_SEARCHES };
         match window.next_move() {
             Move::Take => self.calls_before(thread).map_or(Move::Take, Move::Miss),
             other => other,
@@ -369,7 +370,7 @@ impl Replay {
         }
         if let Some(seen) = seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty()) {
             let wrong = || describe(fields, &expected, &seen, &report.names);
-            report.findings.facts.count(seen.reported, fields, place, wrong);
+            report.findings.facts.count((seen.reported, report.names.lines(&seen)), fields, place, wrong);
         }
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
@@ -391,7 +392,7 @@ impl Replay {
         }
         self.toctou += u64::from(seen.is_some_and(|seen| seen.toctou));
         if let Some(fault) = fault {
-            report.findings.facts.count_bad_time(place, &fault);
+            report.findings.facts.count_bad_time(place, &fault, seen.map_or("", |seen| report.names.lines(&seen)));
             report.note(place, Kind::BadTimestamp, fault);
         }
         if seen.is_some() {

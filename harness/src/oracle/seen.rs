@@ -5,15 +5,24 @@ use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32, Timespec64};
 
 use super::finding::Difference;
-use super::reading::Reading;
+use super::reading::{Reading, Telling};
 
 /// A string that was seen before, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name(u32);
 
-/// The strings of events: few different ones, each stored once.
+/// How another tracer told of a call, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TellingId(u32);
+
+impl TellingId {
+    /// Of no tracer's.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
+
+/// The strings of events: few different ones, each stored once; and what other tracers said, each as often as it was.
 #[derive(Debug)]
-pub(super) struct Names(Vec<String>);
+pub(super) struct Names(Vec<String>, Vec<Telling>);
 
 impl Names {
     /// `event` of a call.
@@ -21,13 +30,15 @@ impl Names {
     /// More different strings than this come only from a tracer that writes garbage; they are then all one, which is
     /// equal to no string that is expected.
     const MOST: usize = 1024;
+    /// What was said of calls beyond these is not kept: it is for the first examples.
+    const TELLINGS_MOST: usize = 1 << 17;
 
     /// The errnos that `timerfd_settime32` gives, in the order of their numbers here.
     const ERRNOS: [&'static str; 5] = ["EBADF", "EFAULT", "EINVAL", "ECANCELED", "EPERM"];
 
     pub(super) fn new() -> Self {
         let known = [CALL_EVENT].into_iter().chain(Self::ERRNOS).chain(["(an errno without a name)"]);
-        Self(known.map(str::to_owned).collect())
+        Self(known.map(str::to_owned).collect(), Vec::new())
     }
 
     /// The number of an errno's name, fixed so that it need not be looked up for every call.
@@ -51,6 +62,23 @@ impl Names {
 
     fn text(&self, name: Name) -> &str {
         &self.0[name.0 as usize]
+    }
+
+    fn keep(&mut self, telling: &Telling) -> TellingId {
+        if self.1.len() == Self::TELLINGS_MOST {
+            return TellingId::NONE;
+        }
+        self.1.push(telling.clone());
+        TellingId(self.1.len() as u32 - 1)
+    }
+
+    /// The lines that told an event, where they were kept.
+    pub(super) fn lines(&self, seen: &Seen) -> &str {
+        self.telling(seen.telling).map_or("", |telling| &telling.lines)
+    }
+
+    fn telling(&self, id: TellingId) -> Option<&Telling> {
+        self.1.get(id.0 as usize)
     }
 }
 
@@ -95,10 +123,11 @@ pub(super) struct Seen {
     pub result_lost: bool,
     /// Of an event: what it tells at all; nothing else is compared.
     pub reported: Fields,
-    /// Those among them that have no value of the field's type, and the first of these in the tracer's own words.
+    /// Those among them that have no value of the field's type.
     pub unfit: Fields,
-    pub unfit_text: Name,
-    /// Of what is expected: see [`super::Config::of_others`].
+    /// The words in which it was told.
+    pub telling: TellingId,
+    /// Whether another tracer told it; of what is expected, see [`super::Config::of_others`].
     pub of_others: bool,
 }
 
@@ -106,8 +135,27 @@ impl Seen {
     /// What another tracer told of a call. Times that it does not tell are those of its place in the output.
     pub(super) fn of_reading(reading: &Reading, names: &mut Names) -> Self {
         let seen = Self::new(&reading.event, names);
-        let unfit_text = reading.unfit_text.as_deref().map_or(Names::CALL, |text| names.number(text));
-        Self { reported: reading.reported, unfit: reading.unfit, unfit_text, ..seen }
+        Self { reported: reading.reported, unfit: reading.unfit, telling: names.keep(&reading.telling), of_others: true, ..seen }
+    }
+
+    /// Whether it is the same event once more.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        Self { telling: other.telling, ..*self } == *other
+    }
+
+    /// What does not speak against its being of a call: values of no field's type, and what another tracer did not read,
+    /// which are wrong beside most calls.
+    pub(super) fn no_evidence(&self) -> Fields {
+        if !self.of_others {
+            return self.unfit;
+        }
+        let unread = [
+            (self.utmr_entry.is_none(), Fields::UTMR_ENTRY),
+            (self.utmr_used.is_none(), Fields::UTMR_USED),
+            (self.old.is_none(), Fields::OLD),
+            (self.otmr_written.is_none(), Fields::OTMR_WRITTEN),
+        ];
+        unread.into_iter().filter(|(is_unread, _)| *is_unread).fold(self.unfit, |fields, (_, field)| fields.with(field))
     }
 
     /// Whether it says when the call entered.
@@ -148,7 +196,7 @@ impl Seen {
             result_lost: event.result_lost,
             reported: Fields::ALL,
             unfit: Fields::NONE,
-            unfit_text: Names::CALL,
+            telling: TellingId::NONE,
             of_others: false,
         }
     }
@@ -196,6 +244,10 @@ impl Fields {
     /// that knows of neither leaves such a call out.
     pub const OF_ANY_EVENT: Self = Self(1 | 1 << 22 | 1 << 23);
     const ENTRY_TIME: Self = Self(1 << 24);
+    const UTMR_ENTRY: Self = Self(1 << 11);
+    const UTMR_USED: Self = Self(1 << 13);
+    const OLD: Self = Self(1 << 16);
+    const OTMR_WRITTEN: Self = Self(1 << 18);
 
     /// The set of this one field; `None` when there is no such field.
     pub fn named(name: &str) -> Option<Self> {
@@ -348,7 +400,8 @@ pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Na
 
 fn text(bit: usize, seen: &Seen, names: &Names) -> String {
     if seen.unfit.0 >> bit & 1 == 1 {
-        return format!("{:?}", names.text(seen.unfit_text));
+        let words = names.telling(seen.telling).and_then(|telling| telling.unfit.iter().find(|(field, _)| *field == FIELDS[bit]));
+        return words.map_or("no value of its type".to_owned(), |(_, words)| format!("{words:?}"));
     }
     let address = |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
     let errno = |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());

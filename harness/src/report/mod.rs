@@ -2,6 +2,7 @@
 //! for machines the same as one JSON object.
 
 mod case;
+pub mod words;
 
 use std::fmt::Write;
 use std::path::PathBuf;

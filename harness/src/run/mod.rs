@@ -32,10 +32,10 @@ use relay::{PROGRAM, Relay, TRACER, Traced};
 pub use signals::end_by;
 
 /// For people, the best first.
-const SHELLS: [&str; 2] = ["bash", "sh"];
+pub(crate) const SHELLS: [&str; 2] = ["bash", "sh"];
 const PROMPT: &str = "PS1=\\h:\\w# ";
 /// What programs start others by (`system(3)`), and that is there on any machine.
-const SHELL: &str = "/bin/sh";
+pub(crate) const SHELL: &str = "/bin/sh";
 
 /// What to run, and where.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,6 @@
 mod drop;
 mod simplify;
 mod trial;
-pub mod words;
 
 use std::collections::HashSet;
 

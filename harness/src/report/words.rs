@@ -19,7 +19,8 @@ pub fn of(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn of_step(step: &Step) -> String {
+/// A step in words.
+pub fn of_step(step: &Step) -> String {
     match step {
         Step::Open { slot, kind } => format!("slot {slot} becomes {}", of_kind(*kind)),
         Step::Call(call) => of_call(call),
