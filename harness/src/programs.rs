@@ -2,6 +2,7 @@
 //! want a guest without the pipeline of [`crate::verify`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stdin, Stream};
 
@@ -124,6 +125,14 @@ impl Programs {
     pub fn wait_while(&mut self, doing: &'static str, waits: impl Fn(&Self) -> bool) -> Result<(), Failure> {
         while waits(self) {
             let reply = self.vm.receive(self.deadline, doing)?;
+            self.sort(reply);
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing was written in the guest for so long.
+    pub fn wait_quiet(&mut self, quiet: Duration, doing: &'static str) -> Result<(), Failure> {
+        while let Some(reply) = self.vm.receive_within(self.deadline, quiet, doing)? {
             self.sort(reply);
         }
         Ok(())

@@ -103,9 +103,12 @@ impl Start {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
-    /// Signal number or name.
+    /// The signal.
     #[serde(default)]
     pub signal: Signal,
+    /// It is sent when nothing was written for so long, milliseconds: some tools drop what they have not printed yet.
+    #[serde(default)]
+    pub quiet_ms: u64,
 }
 
 /// A signal that asks for an end (signal(7)).

@@ -191,11 +191,19 @@ impl<'a> Trial<'a> {
             self.oracle.plan_done(*index, plan.clone(), journal);
         }
         if let Some(id) = started {
-            self.programs.signal(id, self.definition.stop.signal.number());
-            let ran = self.programs.wait(id)?;
+            let ran = self.stop(id)?;
             self.read(&ran)?;
         }
         Ok(Ok(()))
+    }
+
+    fn stop(&mut self, id: u32) -> Result<Ran, Failure> {
+        let stop = &self.definition.stop;
+        if stop.quiet_ms > 0 {
+            self.programs.wait_quiet(Duration::from_millis(stop.quiet_ms), "a tracer writes what it has")?;
+        }
+        self.programs.signal(id, stop.signal.number());
+        self.programs.wait(id)
     }
 
     /// The same calls without and with it.
@@ -210,8 +218,7 @@ impl<'a> Trial<'a> {
             Err(reason) => return Ok(Err(reason)),
         };
         let traced = self.workload(plan)?;
-        self.programs.signal(id, self.definition.stop.signal.number());
-        self.programs.wait(id)?;
+        self.stop(id)?;
         Ok(Ok([untraced, traced]))
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::seen::{Fields, Seen, differences};
+use super::seen::{Seen, differences};
 
 /// Events that are looked at to weigh explanations.
 pub(super) const LOOK_AHEAD: usize = 8;
@@ -18,10 +18,6 @@ const REMEMBERED: usize = 16;
 const UNPAIRED: u32 = 3;
 /// What a swap costs: less than the two differences at least that it explains.
 const SWAPPED: u32 = 1;
-/// What calls without an event cost, however many, where the tracer loses them in numbers.
-const GAP: u32 = 1;
-/// Calls that such a tracer may lose in a row before the place is lost.
-const HORIZON: usize = 4096;
 
 /// What to do about the first event of the queue and the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +63,6 @@ pub(super) struct Window<'a, F> {
     pub expected: F,
     /// No more events will come.
     pub closing: bool,
-    /// Fields that say nothing of which call an event is of.
-    pub ignored: Fields,
-    /// The tracer may lose many events, one here and some there.
-    pub sparse: bool,
     /// Look for the end of a gap of any length, which takes time in proportion.
     pub far: bool,
 }
@@ -90,11 +82,7 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
         if !self.agree(0, 0) {
             // Near the end of a thread only what follows tells an altered event from one too many.
             let enough = self.closing || self.queue.len() >= LOOK_AHEAD;
-            return match (enough, self.sparse) {
-                (false, _) => Move::Starved,
-                (true, false) => self.weigh(),
-                (true, true) => self.weigh_sparse(),
-            };
+            return if enough { self.weigh() } else { Move::Starved };
         }
         // Two calls that are alike in everything but time.
         let swapped = self.calls_left > 1
@@ -105,8 +93,7 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
     }
 
     fn cost_of(&self, event: usize, call: usize) -> u32 {
-        let event = &self.queue[event];
-        differences(&(self.expected)(call), event).without(self.ignored).without(event.no_evidence()).count()
+        differences(&(self.expected)(call), &self.queue[event]).count()
     }
 
     fn agree(&self, event: usize, call: usize) -> bool {
@@ -133,33 +120,6 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
         // Nothing near fits: look for a place far ahead where everything does, as after a full ring buffer.
         let hopeless = self.far && cost as usize > LOOK_AHEAD;
         if hopeless && let Some(gap) = self.far_gap() { Move::Miss(gap) } else { best }
-    }
-
-    /// The same where gaps are as likely as not. An event is of the nearest call that it agrees with: if all that was told is
-    /// right and in order, that choice never leaves a later event without its call.
-    fn weigh_sparse(&self) -> Move {
-        let nearest = self.nearest(0, 1).map(|gap| (GAP + self.follow(1, gap + 2), Move::Miss(gap + 1)));
-        let two = self.queue.len() > 1 && self.calls_left > 1;
-        let swap = two.then(|| (SWAPPED + self.cost_of(1, 0) + self.cost_of(0, 1) + self.follow(2, 2), Move::Swap));
-        let candidates = [(self.cost_of(0, 0) + self.follow(1, 1), Move::Take)].into_iter().chain(swap).chain(nearest);
-        let best = candidates.chain([(UNPAIRED + self.follow(1, 0), Move::Extra)]).min_by_key(|(cost, _)| *cost);
-        best.expect("there is always the first candidate").1
-    }
-
-    /// How badly the next events from `event` on can be explained by calls from `call` on.
-    fn follow(&self, event: usize, mut call: usize) -> u32 {
-        let mut cost = 0;
-        for event in event..self.queue.len().min(event + LOOK_AHEAD) {
-            let gap = self.nearest(event, call);
-            cost += gap.map_or(UNPAIRED, |gap| if gap == 0 { 0 } else { GAP });
-            call += gap.unwrap_or_default() + 1;
-        }
-        cost
-    }
-
-    /// How many calls from `call` on are not the event's until one is that it agrees with.
-    fn nearest(&self, event: usize, call: usize) -> Option<usize> {
-        (call..self.calls_left).take(HORIZON).position(|call| self.agree(event, call))
     }
 
     /// The nearest place where all that is in view fits; failing that, where most in a row does, since a tracer that

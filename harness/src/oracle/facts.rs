@@ -36,41 +36,27 @@ pub struct Example {
 /// By the field's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Facts {
-    tallies: BTreeMap<&'static str, FactTally>,
-    /// See [`Facts::discredited`].
-    #[serde(skip)]
-    discredited: Fields,
-}
-
-/// Events after which a field may be discredited, and the part of them, as one in so many, that must be wrong.
-const DISCREDITED_FROM: u64 = 16;
-const DISCREDITED_ONE_IN: u64 = 8;
+pub struct Facts(BTreeMap<&'static str, FactTally>);
 
 impl Facts {
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.tallies.is_empty()
+        self.0.is_empty()
     }
 
     /// What was found of a field.
     pub fn of(&self, field: &str) -> FactTally {
-        self.tallies.get(field).cloned().unwrap_or_default()
-    }
-
-    /// Fields of which the tracer so often tells what was not so that they say nothing of which call an event is of.
-    pub(super) const fn discredited(&self) -> Fields {
-        self.discredited
+        self.0.get(field).cloned().unwrap_or_default()
     }
 
     /// Counts one event, told by `lines`. `describe` gives the differences of those that are `wrong`.
     pub(super) fn count(&mut self, event: (Fields, &str), wrong: Fields, place: Place, describe: impl FnOnce() -> Vec<Difference>) {
         let (reported, lines) = event;
         for field in Fields::ALL.without(reported).names() {
-            self.tallies.entry(field).or_default().not_reported += 1;
+            self.0.entry(field).or_default().not_reported += 1;
         }
         for field in reported.without(wrong).names() {
-            self.tallies.entry(field).or_default().right += 1;
+            self.0.entry(field).or_default().right += 1;
         }
         if wrong.is_empty() {
             return;
@@ -82,19 +68,15 @@ impl Facts {
 
     /// A time that contradicts those around it, of an event that was counted as right.
     pub(super) fn count_bad_time(&mut self, place: Place, fault: &str, lines: &str) {
-        if let Some(tally) = self.tallies.get_mut("entry_ns") {
+        if let Some(tally) = self.0.get_mut("entry_ns") {
             tally.right -= tally.right.min(1);
             self.count_wrong("entry_ns", || Example { place, fault: fault.to_owned(), lines: lines.to_owned() });
         }
     }
 
     fn count_wrong(&mut self, field: &'static str, example: impl FnOnce() -> Example) {
-        let tally = self.tallies.entry(field).or_default();
+        let tally = self.0.entry(field).or_default();
         tally.wrong += 1;
-        let told = tally.right + tally.wrong;
-        if told >= DISCREDITED_FROM && tally.wrong * DISCREDITED_ONE_IN >= told {
-            self.discredited = self.discredited.with(Fields::named(field).unwrap_or_default());
-        }
         tally.first.get_or_insert_with(example);
     }
 }

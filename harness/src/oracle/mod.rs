@@ -33,6 +33,7 @@ mod align;
 mod expected;
 mod facts;
 mod finding;
+mod pairing;
 mod race;
 mod reading;
 mod replay;

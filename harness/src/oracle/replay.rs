@@ -1,6 +1,8 @@
 //! Follows one plan through its journal and its events, step by step, as events come. Which event is which call's is
 //! decided by `align`; what is right by `workload`, `seen` and `timing`.
 
+mod leftover;
+
 use std::collections::{HashMap, VecDeque};
 
 use settime32_abi::journal::Journal;
@@ -11,6 +13,7 @@ use super::Config;
 use super::align::{LOOK_AHEAD, Move, Recent, Window};
 use super::expected;
 use super::finding::{Difference, Finding, Findings, Kind, Place};
+use super::pairing;
 use super::race::Race;
 use super::seen::{Fields, Name, Names, Seen, WHOLE, describe, differences};
 use super::timing::Timing;
@@ -77,6 +80,8 @@ pub(super) struct Thread {
     /// Calls that are known to have no event.
     gap: usize,
     altered: u32,
+    /// Of another tracer: what was decided of its events and calls, from the next on.
+    moves: VecDeque<Move>,
     /// The first and the last call with an event.
     seen: Option<(usize, usize)>,
 }
@@ -209,6 +214,9 @@ impl Replay {
 
     /// Goes on as far as the events allow; true when the plan is done. `closing` says that no more will come.
     pub(super) fn advance(&mut self, closing: bool, report: &mut Report) -> bool {
+        if self.of_others && closing {
+            self.pair_all();
+        }
         let done = self.advance_steps(closing, report);
         self.tell_checked(report);
         done
@@ -257,7 +265,7 @@ impl Replay {
         loop {
             let tid = self.tids[self.call];
             self.find_boundary();
-            let next = self.next_move(tid, closing, report.findings.facts.discredited());
+            let next = self.next_move(tid, closing);
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
             match next {
                 Move::Starved => return false,
@@ -284,19 +292,32 @@ impl Replay {
         }
     }
 
-    fn next_move(&self, tid: u32, closing: bool, ignored: Fields) -> Move {
+    fn next_move(&mut self, tid: u32, closing: bool) -> Move {
+        if self.of_others {
+            let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
+            return thread.moves.pop_front().unwrap_or(Move::Starved);
+        }
         let thread = &self.threads[&tid];
         if thread.gap > 0 {
             return Move::Miss(thread.gap);
         }
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        let window =
-            Window { queue, recent, calls_left, expected, closing, ignored, sparse: self.of_others, far: thread.altered < FAR_SEARCHES };
+        let window = Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES };
         match window.next_move() {
             Move::Take => self.calls_before(thread).map_or(Move::Take, Move::Miss),
             other => other,
         }
+    }
+
+    /// Of another tracer: decides which event is of which call, once all of them have come.
+    fn pair_all(&mut self) {
+        let mut threads = core::mem::take(&mut self.threads);
+        for thread in threads.values_mut() {
+            let calls: Vec<Seen> = thread.calls.iter().map(|call| self.expected(*call as usize)).collect();
+            thread.moves = pairing::pair(thread.queue.make_contiguous(), &calls);
+        }
+        self.threads = threads;
     }
 
     /// A process that forks makes calls before and after its child. When calls on both sides are alike, and those
@@ -417,45 +438,6 @@ impl Replay {
         }
     }
 
-    /// Ends a plan that is done: calls without an event and events without a call that fit but for their identity
-    /// are one fault, not two. `waiting` holds events of threads that no journal knows. Gives back events that came
-    /// after the last call of their thread, and what to recognise copies by.
-    pub(super) fn end(mut self, waiting: &mut HashMap<u32, VecDeque<Seen>>, report: &mut Report) -> Vec<(u32, Thread)> {
-        for thread in self.threads.values_mut().filter(|_| !self.missing.is_empty()) {
-            let (ours, later) = thread.queue.drain(..).partition(|seen| self.timing.covers(seen) && !thread.recent.has(seen));
-            self.strays.extend::<VecDeque<Seen>>(ours);
-            thread.queue = later;
-        }
-        for call in core::mem::take(&mut self.missing) {
-            let place = self.place_of(call);
-            let inside = self.threads[&self.tids[call]].seen.is_some_and(|(first, last)| first < call && call < last);
-            if report.partial && !inside {
-                report.findings.outside += 1;
-                continue;
-            }
-            let expected = self.expected(call);
-            let fits = |seen: &Seen| {
-                let fields = differences(&expected, seen);
-                !fields.is_empty() && fields.within(Fields::IDENTITY) && self.timing.covers(seen)
-            };
-            let position = self.strays.iter().position(fits);
-            let found = position.map(|at| self.strays.swap_remove(at)).or_else(|| take_from(waiting, &self.timing, fits));
-            let Some(seen) = found else {
-                report.missing(place);
-                continue;
-            };
-            let differences = describe(differences(&expected, &seen), &expected, &seen, &report.names);
-            report.add(place, Kind::Field, differing(differences));
-            self.checked += 1;
-        }
-        self.tell_checked(report);
-        let place = Place { plan: Some(self.index), ..Place::default() };
-        for seen in &self.strays {
-            report.event_of_no_call(place, Kind::Extra, seen);
-        }
-        self.threads.into_iter().collect()
-    }
-
     fn place(&self) -> Place {
         Place { plan: Some(self.index), step: Some(self.step), call: Some(self.call) }
     }
@@ -470,16 +452,6 @@ impl Thread {
     pub(super) fn take_rest(&mut self) -> VecDeque<Seen> {
         core::mem::take(&mut self.queue)
     }
-}
-
-/// Takes an event of an unknown thread; each queue is in the order of time, so a later plan's is left at once.
-fn take_from(waiting: &mut HashMap<u32, VecDeque<Seen>>, timing: &Timing, fits: impl Fn(&Seen) -> bool) -> Option<Seen> {
-    for queue in waiting.values_mut() {
-        if let Some(at) = queue.iter().take_while(|seen| timing.covers(seen)).position(&fits) {
-            return queue.remove(at);
-        }
-    }
-    None
 }
 
 /// Where the journal has only a part of the old setting, the event's account of it must be one that the model allows.
