@@ -2,17 +2,21 @@
 //! out of order, and get the same field wrong in each, so that nothing can be decided from a few events. It reports nothing.
 //!
 //! It is the cheapest of all explanations (the edit distance of sequences, Needleman and Wunsch 1970): a pair costs its
-//! differing fields, and what is left alone costs as below.
+//! differing fields, those more that tell one call from the next, and what is left alone costs as below.
 
 use std::collections::VecDeque;
 
 use super::align::Move;
-use super::seen::{Seen, differences};
+use super::seen::{Fields, Seen, differences};
 
 /// What a call without an event costs.
 const MISSING: u32 = 1;
-/// What an event of no call costs.
-const EXTRA: u32 = 3;
+/// What an event of no call costs: with a call that misses one, more than a pair of which two telling fields differ.
+const EXTRA: u32 = 6;
+/// The same for a tracer that is wrong about so much that else most of its events would be of no call.
+const EXTRA_OF_THE_CONFUSED: u32 = 60;
+/// What a telling field costs beyond another: an event is rather of a call of which a structure could not be read.
+const TELLING: u32 = 2;
 /// Events of no call, beyond those that numbers alone tell, before the cheapest explanation may be missed.
 const SLACK: usize = 64;
 
@@ -26,14 +30,20 @@ enum From {
 
 /// How badly an event fits a call.
 pub(super) fn misfit(event: &Seen, call: &Seen) -> u32 {
-    differences(call, event).without(event.no_evidence()).count()
+    let fields = differences(call, event).without(event.no_evidence());
+    fields.count() + TELLING * fields.without(Fields::ALL.without(Fields::TELLING)).count()
 }
 
 /// What to do, event by event and call by call; events behind the last call are left.
 pub(super) fn pair(events: &[Seen], calls: &[Seen]) -> VecDeque<Move> {
     let fitting = events.iter().zip(calls).take_while(|(event, call)| misfit(event, call) == 0).count();
     let mut moves: VecDeque<Move> = vec![Move::Take; fitting].into();
-    moves.extend(Table::new(&events[fitting..], &calls[fitting..]).moves());
+    let (events, calls) = (&events[fitting..], &calls[fitting..]);
+    let mut rest = Table::new(events, calls, EXTRA).moves();
+    if 2 * rest.iter().filter(|of| **of == Move::Extra).count() > events.len() {
+        rest = Table::new(events, calls, EXTRA_OF_THE_CONFUSED).moves();
+    }
+    moves.extend(rest);
     moves
 }
 
@@ -44,14 +54,15 @@ struct Table<'a> {
     calls: &'a [Seen],
     before: usize,
     width: usize,
+    extra: u32,
     from: Vec<From>,
 }
 
 impl<'a> Table<'a> {
-    fn new(events: &'a [Seen], calls: &'a [Seen]) -> Self {
+    fn new(events: &'a [Seen], calls: &'a [Seen], extra: u32) -> Self {
         let before = SLACK + events.len().saturating_sub(calls.len());
         let width = before + SLACK + 1 + calls.len().saturating_sub(events.len());
-        let mut table = Self { events, calls, before, width, from: Vec::with_capacity((events.len() + 1) * width) };
+        let mut table = Self { events, calls, before, width, extra, from: Vec::with_capacity((events.len() + 1) * width) };
         let mut above = Vec::new();
         for event in 0..=events.len() {
             above = table.row(event, &above);
@@ -80,8 +91,8 @@ impl<'a> Table<'a> {
                 if column > 0 && call > 0 && costs[column - 1] + MISSING < best.0 {
                     best = (costs[column - 1] + MISSING, From::Call);
                 }
-                if event > 0 && column + 1 < self.width && above[column + 1] + EXTRA < best.0 {
-                    best = (above[column + 1] + EXTRA, From::Event);
+                if event > 0 && column + 1 < self.width && above[column + 1] + self.extra < best.0 {
+                    best = (above[column + 1] + self.extra, From::Event);
                 }
             }
             costs[column] = best.0;
@@ -112,5 +123,80 @@ impl<'a> Table<'a> {
         }
         moves.reverse();
         moves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::Reading;
+    use super::super::seen::Names;
+    use super::*;
+
+    /// Calls that differ in `ufd` and `flags`, as another tracer tells them.
+    fn seen(names: &mut Names, number: i32) -> Seen {
+        let mut reading = Reading::of_thread(7);
+        (reading.event.ufd, reading.event.flags) = (3 + number % 5, number);
+        reading.reported = ["ufd", "flags", "comm"].iter().fold(reading.reported, |all, name| all.with(Fields::named(name).unwrap()));
+        Seen::of_reading(&reading, names)
+    }
+
+    fn all(names: &mut Names, count: i32) -> Vec<Seen> {
+        (0..count).map(|number| seen(names, number)).collect()
+    }
+
+    /// In letters: a pair, a call alone, an event alone.
+    fn letters(events: &[Seen], calls: &[Seen]) -> String {
+        let letter = |of: &Move| match of {
+            Move::Take => '=',
+            Move::Miss(1) => '-',
+            Move::Extra => '+',
+            other => panic!("{other:?}"),
+        };
+        pair(events, calls).iter().map(letter).collect()
+    }
+
+    #[test]
+    fn each_event_finds_its_call_among_any_number_of_losses() {
+        let names = &mut Names::new();
+        let calls = all(names, 2000);
+        let kept = |call: usize| call * call % 7 < 3 && !(500..1200).contains(&call);
+        let events: Vec<Seen> = (0..calls.len()).filter(|call| kept(*call)).map(|call| calls[call]).collect();
+        let expected: String = (0..calls.len()).map(|call| if kept(call) { '=' } else { '-' }).collect();
+        assert_eq!(letters(&events, &calls), expected);
+    }
+
+    #[test]
+    fn an_altered_event_stays_at_its_place_and_a_late_one_does_not() {
+        let names = &mut Names::new();
+        let calls = all(names, 6);
+        let mut events = calls.clone();
+        (events[2].ufd, events[2].flags) = (99, 99);
+        assert_eq!(letters(&events, &calls), "======");
+        let mut late = calls.clone();
+        let first = late.remove(0);
+        late.insert(3, first);
+        assert_eq!(letters(&late, &calls), "-===+==");
+        let mut twice = calls.clone();
+        twice.insert(1, calls[0]);
+        assert_eq!(letters(&twice, &calls), "=+=====");
+    }
+
+    #[test]
+    fn events_that_are_wrong_in_everything_are_taken_in_their_order() {
+        let names = &mut Names::new();
+        let calls = all(names, 40);
+        let comm = names.number("other");
+        let confuse = |seen: &Seen| Seen { ufd: -1, flags: -1, comm, cpu: 9, ..*seen };
+        let events: Vec<Seen> = calls.iter().map(confuse).collect();
+        assert_eq!(letters(&events, &calls), "=".repeat(40));
+    }
+
+    #[test]
+    fn nothing_pairs_with_nothing() {
+        let names = &mut Names::new();
+        let calls = all(names, 3);
+        assert_eq!(letters(&[], &calls), "---");
+        assert_eq!(letters(&calls, &[]), "+++");
+        assert_eq!(letters(&[], &[]), "");
     }
 }

@@ -244,6 +244,8 @@ impl Fields {
     /// that knows of neither leaves such a call out.
     pub const OF_ANY_EVENT: Self = Self(1 | 1 << 22 | 1 << 23);
     const ENTRY_TIME: Self = Self(1 << 24);
+    /// What tells one call from the next: `ufd`, `flags`, `utmr`, `otmr` and `ret`.
+    pub(super) const TELLING: Self = Self(1 << 8 | 1 << 9 | 1 << 10 | 1 << 15 | 1 << 20);
     const UTMR_ENTRY: Self = Self(1 << 11);
     const UTMR_USED: Self = Self(1 << 13);
     const OLD: Self = Self(1 << 16);

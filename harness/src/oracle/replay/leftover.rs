@@ -9,8 +9,8 @@ use super::super::seen::{Fields, Seen, describe, differences};
 use super::super::timing::Timing;
 use super::{Replay, Report, Thread, differing};
 
-/// Differing fields up to which an event at a wrong place is a call's that has none.
-const FEW: u32 = 2;
+/// How much of an event at a wrong place may differ for it to be a call's that has none; see [`pairing::misfit`].
+const FEW: u32 = 3;
 
 impl Replay {
     /// Ends a plan that is done: calls without an event and events without a call that fit but for their identity
