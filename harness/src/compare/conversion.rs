@@ -16,6 +16,9 @@ const MEMBERS: [&str; 4] = ["it_interval.tv_sec", "it_interval.tv_nsec", "it_val
 const SCALARS: [&str; 14] =
     ["entry_ns", "exit_ns", "pid", "tid", "comm", "cpu", "abi", "entry_path", "ufd", "flags", "utmr", "otmr", "ret", "errno"];
 
+/// A time, or another number, by which lines are put in order; it is not compared.
+const ORDER: &str = "order";
+
 /// The flags that have names (`include/uapi/linux/timerfd.h`).
 /// The last two are of `timerfd_create`; strace says of any bit of this call what it is there.
 const FLAG_NAMES: [(&str, i128); 4] =
@@ -30,7 +33,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
         let rest = name.strip_prefix(structure).and_then(|rest| rest.strip_prefix('.'));
         rest.is_some_and(|rest| MEMBERS.contains(&rest))
     });
-    let known = member || SCALARS.contains(&name) || ["toctou", "old_truncated"].contains(&name);
+    let known = member || SCALARS.contains(&name) || ["toctou", "old_truncated", ORDER].contains(&name);
     if known { Ok(()) } else { Err(format!("`{name}` is no key of an event that a tracer can tell")) }
 }
 
@@ -79,6 +82,9 @@ impl Told {
         reading.reported = reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
         reading.unfit = reading.unfit.without(Fields::ALL.without(claims));
         reading.telling.lines.clone_from(&self.lines);
+        if let Some(order) = self.values.get(ORDER) {
+            reading.order = Some(nanoseconds(order).ok_or_else(|| format!("{order:?} is no number to put lines in order by"))?);
+        }
         Ok(reading)
     }
 }

@@ -151,7 +151,7 @@ pub struct Reader {
     #[serde(deserialize_with = "facts")]
     pub claims: Fields,
     /// Of [`Format::Regex`]: a pattern for each kind of line, tried in order. Groups are named as the event's keys, with dots
-    /// into structures: `utmr_entry.it_value.tv_sec`.
+    /// into structures: `utmr_entry.it_value.tv_sec`. A group `order` holds a number by which the lines are put in order.
     #[serde(default)]
     pub lines: Vec<LinePattern>,
     /// Of [`Format::Json`]: JSON pointers (RFC 6901) to the values, by the same names.

@@ -268,9 +268,10 @@ impl<'a> Trial<'a> {
         let output = self.output_of(ran)?;
         let reader = &self.definition.reader;
         let mut lines = Lines::new(reader);
+        let mut readings = Vec::new();
         for line in output.split(|byte| *byte == b'\n') {
             match lines.line(&String::from_utf8_lossy(line)) {
-                Ok(Line::Call(reading)) => self.oracle.reading(&reading),
+                Ok(Line::Call(reading)) => readings.push(*reading),
                 Ok(Line::Lost(lost)) => self.lost += lost,
                 Ok(Line::Nothing) => {}
                 Err(reason) => self.oracle.unparseable(line, &reason),
@@ -278,10 +279,13 @@ impl<'a> Trial<'a> {
         }
         for rest in lines.rest() {
             match rest {
-                Ok(reading) => self.oracle.reading(&reading),
+                Ok(reading) => readings.push(reading),
                 Err(reason) => self.oracle.unparseable(b"", &reason),
             }
         }
+        // A stable sort leaves those as they are that name no order.
+        readings.sort_by_key(|reading| reading.order);
+        readings.iter().for_each(|reading| self.oracle.reading(reading));
         // Losses are often told apart from the events.
         let elsewhere =
             [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != self.definition.output.from);

@@ -18,7 +18,7 @@ const EXTRA_OF_THE_CONFUSED: u32 = 60;
 /// What a telling field costs beyond another: an event is rather of a call of which a structure could not be read.
 const TELLING: u32 = 2;
 /// Events of no call, beyond those that numbers alone tell, before the cheapest explanation may be missed.
-const SLACK: usize = 64;
+const SLACK: usize = 256;
 
 /// How a cell of the table was reached.
 #[derive(Clone, Copy, PartialEq, Eq)]

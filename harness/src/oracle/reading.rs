@@ -16,6 +16,8 @@ pub struct Reading {
     pub reported: Fields,
     /// Those among them of which it told what no value of theirs is: a number out of range, a word.
     pub unfit: Fields,
+    /// By which its events are to be put in order first, where it prints them in another and says so.
+    pub order: Option<u64>,
     /// How it told them.
     pub telling: Telling,
 }
@@ -60,11 +62,11 @@ impl Reading {
             unfinished: false,
             result_lost: false,
         };
-        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, telling: Telling::default() }
+        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, order: None, telling: Telling::default() }
     }
 
     /// An event of this project's tracer, which tells all.
     pub fn whole(event: CallEvent<'static>) -> Self {
-        Self { event, reported: Fields::ALL, unfit: Fields::NONE, telling: Telling::default() }
+        Self { event, reported: Fields::ALL, unfit: Fields::NONE, order: None, telling: Telling::default() }
     }
 }
