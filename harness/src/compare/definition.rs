@@ -54,7 +54,7 @@ pub struct Definition {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
-    /// Programs, by path or by name on the PATH, with their libraries.
+    /// Programs beside the one that is started, by path or by name on the PATH, with their libraries.
     #[serde(default)]
     pub programs: Vec<String>,
     /// Files and folders, `PATH` or `PATH:GUEST-PATH`; a relative path is of the folder that the TOML file is in.
@@ -82,7 +82,7 @@ pub struct Script {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Program and arguments. With [`WORKLOAD`] as one of them the tracer starts the workload itself, once for each plan.
+    /// Program, which is taken along, and arguments. With [`WORKLOAD`] as one of them the tracer starts the workload itself, once for each plan.
     pub command: Vec<String>,
     /// What it says on standard output or standard error once it traces; needed when it does not start the workload.
     #[serde(default, deserialize_with = "pattern")]
@@ -255,7 +255,7 @@ impl Definition {
         Self::parse(&content, path)
     }
 
-    fn parse(content: &str, path: &Path) -> Result<Self, DefinitionError> {
+    pub(super) fn parse(content: &str, path: &Path) -> Result<Self, DefinitionError> {
         let invalid = |reason: String| DefinitionError::Invalid { path: path.into(), reason };
         let mut definition: Self = toml::from_str(content).map_err(|error| invalid(error.to_string()))?;
         definition.check().map_err(invalid)?;
@@ -264,14 +264,19 @@ impl Definition {
         for file in &mut definition.needs.files {
             *file = folder.join(&file).to_string_lossy().into_owned();
         }
-        for program in definition.needs.programs.iter_mut().filter(|program| program.contains('/')) {
-            *program = folder.join(&program).to_string_lossy().into_owned();
+        let programs = definition.needs.programs.iter_mut().chain(definition.start.command.first_mut());
+        for program in programs.filter(|program| program.contains('/')) {
+            let path = folder.join(&program);
+            *program = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
         }
         Ok(definition)
     }
 
     fn check(&self) -> Result<(), String> {
-        let Self { start, reader, .. } = self;
+        let Self { name, start, reader, .. } = self;
+        if name.is_empty() || name.contains('/') {
+            return Err(format!("name is {name:?}; files are called by it, so that it must be there and hold no `/`"));
+        }
         if start.command.is_empty() {
             return Err("start.command is empty".into());
         }
@@ -288,9 +293,27 @@ impl Definition {
         let groups = reader.lines.iter().flat_map(|line| line.pattern.capture_names().flatten());
         let mut names = groups.chain(reader.fields.keys().map(String::as_str));
         names.try_for_each(super::conversion::check_name)?;
+        self.check_claims()?;
         match &reader.lost {
             Some(lost) if lost.capture_names().flatten().all(|name| name != "lost") => Err("reader.lost has no group `lost`".into()),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Definition {
+    /// A fact that no line can tell would look like one that the tracer failed to tell.
+    fn check_claims(&self) -> Result<(), String> {
+        let reader = &self.reader;
+        if matches!(reader.format, Format::Settime32 | Format::Tracee) {
+            return Ok(());
+        }
+        let groups = reader.lines.iter().flat_map(|line| line.pattern.capture_names().flatten());
+        let names: Vec<&str> = groups.chain(reader.fields.keys().map(String::as_str)).collect();
+        let tells = |fact: &str| names.iter().any(|name| name.split('.').next() == Some(fact));
+        match reader.claims.without(Fields::OF_ANY_EVENT).names().find(|fact| !tells(fact)) {
+            Some(fact) => Err(format!("reader.claims has `{fact}`, which no pattern or pointer of the reader is for")),
+            None => Ok(()),
         }
     }
 }
@@ -346,8 +369,10 @@ reader = { format = "regex", claims = ["ufd"], lines = [{ pattern = "(?<tid>[0-9
         assert_eq!(said("", ""), "");
         for (from, to, words) in [
             (r#", ready = "ready""#, "", "start.ready is missing"),
+            (r#"name = "mine""#, r#"name = "a/b""#, "hold no `/`"),
             (r#"["mine"]"#, "[]", "start.command is empty"),
             (r#"["ufd"]"#, r#"["fd"]"#, "`fd` is no fact; there are event"),
+            (r#"["ufd"]"#, r#"["ufd", "utmr_used"]"#, "`utmr_used`, which no pattern"),
             ("(?<ufd>", "(?<fd>", "`fd` is no key of an event"),
             ("[0-9]+)\"", "[0-9+)\"", "unclosed character class"),
             ("about", "abuot", "unknown field `abuot`"),

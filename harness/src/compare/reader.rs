@@ -164,3 +164,108 @@ fn json(reader: &Reader, line: &str) -> Result<Line, String> {
     }
     call(&told, reader.claims)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::definition::Definition;
+    use super::*;
+
+    /// What came of a recorded sample of a tool's output, read as the tool's definition says: calls, losses, errors.
+    fn read(reader: &Reader, sample: &str) -> (Vec<Reading>, u64, Vec<String>) {
+        let (mut calls, mut lost, mut errors) = (Vec::new(), 0, Vec::new());
+        let mut lines = Lines::new(reader);
+        for line in sample.lines() {
+            match lines.line(line) {
+                Ok(Line::Call(reading)) => calls.push(*reading),
+                Ok(Line::Lost(events)) => lost += events,
+                Ok(Line::Nothing) => {}
+                Err(reason) => errors.push(reason),
+            }
+        }
+        for rest in lines.rest() {
+            match rest {
+                Ok(reading) => calls.push(reading),
+                Err(reason) => errors.push(reason),
+            }
+        }
+        (calls, lost, errors)
+    }
+
+    fn of(tracer: &str, sample: &str) -> (Vec<Reading>, u64) {
+        let definition = Definition::load(tracer).unwrap();
+        let (calls, lost, errors) = read(&definition.reader, sample);
+        assert!(errors.is_empty(), "{tracer}: {errors:?}");
+        (calls, lost)
+    }
+
+    const STRACE: &str = include_str!("../../tracers/samples/strace.txt");
+
+    #[test]
+    fn strace_is_read_with_calls_that_others_interrupted() {
+        for tracer in ["strace", "strace-seccomp-bpf"] {
+            let (calls, _) = of(tracer, STRACE);
+            let told: Vec<(u32, i32, i32)> = calls.iter().map(|call| (call.event.tid, call.event.ufd, call.event.flags)).collect();
+            assert_eq!(told[..3], [(144, 3, 0), (144, 3, 0), (148, 3, 4)]);
+            assert!([(212, 18, 0), (211, 17, 0), (210, 16, 3)].iter().all(|whole| told.contains(whole)), "{told:?}");
+            assert_eq!((calls[2].event.ret, calls[2].event.errno.as_deref()), (Some(-22), Some("EINVAL")));
+            assert_eq!(calls[1].event.otmr_written.unwrap().it_value.tv_nsec, 384_317_294);
+            assert!(!Fields::named("utmr").unwrap().within(calls[0].reported), "it is decoded, and so not told");
+            assert_eq!(calls.last().unwrap().unfit.names().collect::<Vec<_>>(), ["utmr", "otmr"]);
+        }
+    }
+
+    #[test]
+    fn bpftrace_is_read_with_its_losses() {
+        let (calls, lost) = of("bpftrace-obvious", include_str!("../../tracers/samples/bpftrace-obvious.txt"));
+        assert_eq!((calls.len(), lost), (2, 148));
+        assert_eq!(calls[0].event.utmr_entry.unwrap().it_value.unwrap().tv_sec, 0);
+        assert!(calls[0].order < calls[1].order);
+        let (calls, _) = of("bpftrace-right", include_str!("../../tracers/samples/bpftrace-right.txt"));
+        assert_eq!(calls[0].event.utmr_used.unwrap().it_value.tv_nsec, 385_618_775);
+        let null = &calls[2].event;
+        assert_eq!((null.utmr, null.utmr_used, null.ret), (None, None, Some(-14)));
+        assert!(Fields::named("utmr_used").unwrap().within(calls[2].reported), "null is what it tells");
+    }
+
+    #[test]
+    fn ftrace_and_perf_are_read_from_two_lines_a_call() {
+        let (calls, lost) = of("ftrace", include_str!("../../tracers/samples/ftrace.txt"));
+        assert_eq!((calls.len(), lost), (2, 0));
+        let (of_perf, lost) = of("perf", include_str!("../../tracers/samples/perf.txt"));
+        assert_eq!((of_perf.len(), lost), (2, 12));
+        for call in [&calls[0], &of_perf[0]] {
+            let event = &call.event;
+            assert_eq!((event.ufd, event.flags, event.ret, event.comm.as_ref()), (3, 0, Some(0), "settime32-workl"));
+            assert_eq!(event.utmr_entry.unwrap().it_interval.unwrap().tv_sec, 77_834_142);
+            assert_eq!(call.telling.lines.lines().count(), 2);
+        }
+    }
+
+    #[test]
+    fn tracee_is_read_of_two_versions() {
+        const TRACEE: &str = r#"
+name = "tracee"
+about = "a test"
+start = { command = ["tracee"], ready = "ready" }
+output = { from = "stdout" }
+reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "flags", "utmr", "otmr", "ret"] }
+"#;
+        let definition = Definition::parse(TRACEE, std::path::Path::new("tracee.toml")).unwrap();
+        let (calls, _, errors) = read(&definition.reader, include_str!("../../tracers/samples/tracee.txt"));
+        assert!(errors.is_empty(), "{errors:?}");
+        let told: Vec<_> = calls.iter().map(|call| (call.event.tid, call.event.ufd, call.event.flags, call.event.ret)).collect();
+        assert_eq!(told, [(813, 3, 1, Some(0)), (813, -1, 64, Some(-22))]);
+        assert_eq!((calls[0].event.utmr, calls[0].event.otmr), (Some(0xffb1_c2d0), None));
+        assert_eq!(calls[1].unfit.names().collect::<Vec<_>>(), ["utmr"]);
+    }
+
+    #[test]
+    fn a_line_of_which_nothing_can_be_made_is_told() {
+        let definition = Definition::load("strace").unwrap();
+        let damaged = STRACE.replacen("tv_nsec=650142348", "tv_nsec=6501...", 1);
+        let (calls, _, errors) = read(&definition.reader, &damaged);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(calls.len() + 1, read(&definition.reader, STRACE).0.len());
+        assert!(read(&definition.reader, "something else\n").2[0].contains("no pattern"));
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use settime32_abi::frame::Exit;
+use settime32_abi::frame::{Exit, OWN_FOLDER};
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
@@ -52,7 +52,10 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
         needed::add_program(carried, Path::new(SHELL)).map_err(|error| error.to_string())?;
     }
     let hint = || needs.install.as_ref().map_or_else(String::new, |install| format!(" ({install})"));
-    for program in &needs.programs {
+    let is_there_already =
+        |program: &&String| program.starts_with(OWN_FOLDER) || needs.scripts.iter().any(|script| script.path == **program);
+    let started = definition.start.command.first().filter(|program| !is_there_already(program));
+    for program in needs.programs.iter().chain(started) {
         let path = needed::find(program).map_err(|error| format!("{error}{}", hint()))?;
         needed::add_program(carried, &path).map_err(|error| error.to_string())?;
     }
