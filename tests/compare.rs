@@ -19,7 +19,7 @@ exec cat trace_pipe
 const DEFINITION: &str = r#"
 name = "my-tracer"
 about = "echo and cat"
-start = { command = ["./my-tracer.sh"], ready = "ready" }
+start = { command = ["./my-tracer.sh"], ready = "^ready$" }
 stop = { quiet_ms = 500 }
 output = { from = "stdout" }
 needs = { programs = ["cat"] }
@@ -74,7 +74,9 @@ fn a_strangers_script_is_judged_by_its_definition() {
 
 #[test]
 fn a_wrong_fact_is_shown_with_the_call_and_the_tools_own_words() {
-    let (code, board) = compare(&SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"), DEFINITION, QUICK);
+    // `cat` comes with all of its package this time.
+    let definition = DEFINITION.replace(r#"programs = ["cat"]"#, r#"packages = ["coreutils"]"#);
+    let (code, board) = compare(&SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"), &definition, QUICK);
     let row = &board["rows"][0];
     assert_eq!((code, row["verdict"].as_str()), (1, Some("violation")));
     assert_eq!(fact(row, "ufd")["right"], board["calls"]);
@@ -125,6 +127,9 @@ fn a_tool_that_cannot_start_says_why_in_its_own_words() {
     let (code, board) = compare(SCRIPT, &DEFINITION.replace(r#"["cat"]"#, r#"["cat", "no-such-tool"]"#), QUICK);
     assert_eq!(code, 6);
     assert!(board["rows"][0]["not_run"].as_str().unwrap().contains("failed to find the program no-such-tool"));
+    let (code, board) = compare(SCRIPT, &DEFINITION.replace(r#"programs = ["cat"]"#, r#"packages = ["no-such-package"]"#), QUICK);
+    assert_eq!(code, 6);
+    assert!(board["rows"][0]["not_run"].as_str().unwrap().contains("apt-get install no-such-package"));
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub struct Needs {
     /// Programs beside the one that is started, by path or by name on the PATH, with their libraries.
     #[serde(default)]
     pub programs: Vec<String>,
+    /// Installed packages, with all their files and the libraries that these need, but not what they depend on.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// Files and folders, `PATH` or `PATH:GUEST-PATH`; a relative path is of the folder that the TOML file is in.
     #[serde(default)]
     pub files: Vec<String>,
@@ -84,7 +87,7 @@ pub struct Script {
 pub struct Start {
     /// Program, which is taken along, and arguments. With [`WORKLOAD`] as one of them the tracer starts the workload itself, once for each plan.
     pub command: Vec<String>,
-    /// What it says on standard output or standard error once it traces; needed when it does not start the workload.
+    /// A line that it says on standard output or standard error once it traces; needed when it does not start the workload.
     #[serde(default, deserialize_with = "pattern")]
     pub ready: Option<Regex>,
     /// `NAME=value`, beside PATH and HOME.

@@ -5,6 +5,7 @@
 
 mod conversion;
 pub mod definition;
+mod packages;
 mod page;
 mod plot;
 mod reader;

@@ -9,10 +9,10 @@ use settime32_abi::journal::Journal;
 use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use super::Task;
 use super::definition::{Definition, Part, WORKLOAD};
 use super::reader::{self, Line, Lines};
 use super::score::Cost;
+use super::{Task, packages};
 use crate::bench::median;
 use crate::boot::{Deadline, GuestTime, Scratch, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::cost;
@@ -58,6 +58,9 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
     for program in needs.programs.iter().chain(started) {
         let path = needed::find(program).map_err(|error| format!("{error}{}", hint()))?;
         needed::add_program(carried, &path).map_err(|error| error.to_string())?;
+    }
+    for package in &needs.packages {
+        packages::add(carried, package).map_err(|error| error.to_string())?;
     }
     for file in &needs.files {
         let (host, guest) = file.split_once(':').unwrap_or((file, file));
@@ -235,7 +238,8 @@ impl<'a> Trial<'a> {
         let start = &self.definition.start;
         let ready = start.ready.as_ref().expect("a definition without one wraps the workload");
         let id = self.programs.start_in(&command(&start.command, &[]), &environment(&start.env), Vec::new());
-        let is_ready = |ran: &Ran| ready.is_match(&ran.said()) || ready.is_match(&String::from_utf8_lossy(&ran.stdout));
+        let says_it = |text: &str| text.lines().any(|line| ready.is_match(line));
+        let is_ready = |ran: &Ran| says_it(&ran.said()) || says_it(&String::from_utf8_lossy(&ran.stdout));
         let ran = self.programs.wait_until(id, "a tracer attaches", is_ready)?;
         Ok(if ran.exit.is_none() || is_ready(&ran) { Ok(id) } else { Err(last_words(&ran)) })
     }

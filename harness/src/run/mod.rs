@@ -3,7 +3,7 @@
 //!
 //! The guest has the program, its libraries, its crate, and what is named; nothing else of the host, and no way back to it.
 
-mod carried;
+pub(crate) mod carried;
 mod environment;
 pub(crate) mod furnish;
 pub(crate) mod needed;
