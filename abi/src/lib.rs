@@ -1,6 +1,6 @@
 //! The contracts between the stages: what one writes and the next reads.
 //!
-//! [`timespec`] and [`event`] are shared by the eBPF program and the tracer and need nothing but `core`; so does [`hook`].
+//! [`timespec`], [`event`] and [`moment`] are shared by the eBPF program and the tracer and need nothing but `core`; so does [`hook`].
 //! The `wire` feature adds what user space exchanges: [`output`] and [`life`] (tracer → anyone), [`plan`] and [`journal`]
 //! (harness ↔ workload) and [`frame`] (harness ↔ guest agent).
 #![no_std]
@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod event;
 pub mod hook;
+pub mod moment;
 pub mod timespec;
 
 #[cfg(feature = "wire")]

@@ -17,6 +17,7 @@ mod entry_path;
 mod exit;
 mod filter;
 mod follow;
+mod life;
 mod maps;
 mod registers;
 

@@ -147,6 +147,16 @@ pub(crate) fn submit(event: &RawEvent, returned: Option<Returned>) -> bool {
     true
 }
 
+/// Hands another record to user space; false when the ring buffer had no room, which is then counted.
+#[inline(always)]
+pub(crate) fn output<T: bytemuck::Pod>(record: &T) -> bool {
+    if EVENTS.output::<T>(record, 0).is_ok() {
+        return true;
+    }
+    count(Counter::LostBuffer);
+    false
+}
+
 /// Word by word. As one assignment, the compiler reads many words before it writes the first, which it then has to
 /// put by on the stack. The return's facts go from the registers to where they belong, and not by way of the slot.
 #[inline(always)]

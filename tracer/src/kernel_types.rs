@@ -8,9 +8,30 @@ const KIND_STRUCT: u32 = 4;
 const TYPE_LEN: usize = 12;
 const MEMBER_LEN: usize = 12;
 
+/// What is asked of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The offset in bytes of a direct member; the first one without a name has the name "".
+    Member(&'static str),
+    /// The structure's size in bytes.
+    Size,
+}
+
 /// The offset in bytes of a direct member; `None` when there is no such structure or member, or the bytes are no BTF
 /// that is known.
-pub fn member_offset(btf: &[u8], structure: &str, member: &str) -> Option<u32> {
+pub fn member_offset(btf: &[u8], structure: &'static str, member: &'static str) -> Option<u32> {
+    look_up(btf, &[(structure, Of::Member(member))])[0]
+}
+
+/// Answers to several questions, each `None` as above.
+pub fn look_up(btf: &[u8], questions: &[(&'static str, Of)]) -> Vec<Option<u32>> {
+    let mut answers = vec![None; questions.len()];
+    // What was found before the bytes stopped making sense holds.
+    _ = answer(btf, questions, &mut answers);
+    answers
+}
+
+fn answer(btf: &[u8], questions: &[(&'static str, Of)], answers: &mut [Option<u32>]) -> Option<()> {
     let word = |at: usize| Some(u32::from_le_bytes(btf.get(at..at.checked_add(4)?)?.try_into().ok()?));
     if btf.get(..2)? != MAGIC {
         return None;
@@ -23,14 +44,23 @@ pub fn member_offset(btf: &[u8], structure: &str, member: &str) -> Option<u32> {
         rest.is_some_and(|rest| rest.first() == Some(&0))
     };
     let mut at = 0;
-    while let Some([name, info, _size]) = words(types, at) {
+    while let Some([name, info, size]) = words(types, at) {
         let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
         at += TYPE_LEN;
-        if kind == KIND_STRUCT && is_called(name, structure) {
+        if kind == KIND_STRUCT {
             // With bit fields in it, the upper bits of an offset are a size.
             let mask = if info >> 31 == 1 { 0xff_ffff } else { u32::MAX };
-            let mut members = (0..count).filter_map(|index| words(types, at + index * MEMBER_LEN));
-            return members.find(|[name, ..]| is_called(*name, member)).map(|[.., bits]| (bits & mask) / 8);
+            let asked = questions.iter().zip(answers.iter_mut()).filter(|((structure, _), _)| is_called(name, structure));
+            for ((_, of), answer) in asked {
+                let mut members = (0..count).filter_map(|index| words(types, at + index * MEMBER_LEN));
+                *answer = match of {
+                    Of::Size => Some(size),
+                    Of::Member(member) => members.find(|[name, ..]| is_called(*name, member)).map(|[.., bits]| (bits & mask) / 8),
+                };
+            }
+            if answers.iter().all(Option::is_some) {
+                return Some(());
+            }
         }
         at += len_behind(kind, count)?;
     }
@@ -86,6 +116,12 @@ mod tests {
         for (structure, member) in [("task", "com"), ("tas", "comm"), ("other", "comm"), ("", "comm")] {
             assert_eq!(member_offset(&btf(), structure, member), None, "{structure} {member}");
         }
+    }
+
+    #[test]
+    fn several_questions_are_answered_at_once() {
+        let questions = [("task", Of::Size), ("other", Of::Member("a")), ("task", Of::Member("b")), ("task", Of::Member("comm"))];
+        assert_eq!(look_up(&btf(), &questions), [Some(24), Some(0), None, Some(8)]);
     }
 
     #[test]

@@ -1,0 +1,230 @@
+//! Related calls: taken in as they enter, filled on the way, reported as they return.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use bytemuck::Zeroable;
+use settime32_abi::event::Counter;
+use settime32_abi::moment::{Call, Function, Moment, RawArming, RawCall, call_flag};
+use settime32_abi::timespec::Itimerspec64;
+
+use super::layout::at;
+use super::{inside, timer};
+use crate::comm;
+use crate::filter;
+use crate::maps::{count, current_tid, output};
+
+/// `__USER_CS` of `arch/x86/include/asm/segment.h`.
+const USER_CS: u16 = 0x33;
+/// `-ECANCELED`: the timer was armed all the same (`timerfd_setup`, `fs/timerfd.c`).
+const ECANCELED: i32 = -125;
+
+/// Related calls in flight by thread id; user space sets the size.
+#[map]
+static CALLS: HashMap<u32, RawCall> = HashMap::with_max_entries(1, 0);
+
+/// `struct pt_regs` from `bx` to `cs` (`arch/x86/include/asm/ptrace.h`).
+type Saved = [u64; 13];
+/// Where [`Saved`] begins.
+const SAVED_AT: usize = 40;
+
+/// The first four arguments, as the wrappers of x86-64 take them, or those of i386 (`arch/x86/include/asm/syscall_wrapper.h`).
+#[inline(always)]
+fn arguments(saved: &Saved, is_i386: bool) -> [u64; 4] {
+    let [bx, _, r10, _, _, _, cx, dx, si, di, ..] = *saved;
+    if is_i386 { [bx, cx, dx, si].map(|register| register as u32 as u64) } else { [di, si, dx, r10] }
+}
+
+const fn is_i386(call: Call) -> bool {
+    !matches!(call, Call::CreateX64 | Call::SettimeX64 | Call::GettimeX64)
+}
+
+/// A wrapper is entered with `pt_regs`.
+#[inline(always)]
+pub(crate) fn enter(call: Call, pt_regs: Option<usize>) {
+    let ids = bpf_get_current_pid_tgid();
+    if filter::any() && !filter::wants(ids) {
+        return;
+    }
+    report_lost_result();
+    let saved = pt_regs.and_then(|pt_regs| at::<Saved>(pt_regs + SAVED_AT));
+    let Some(saved) = saved else { return count(Counter::LostInFlight) };
+    let mut raw = RawCall::zeroed();
+    raw.ids = ids;
+    raw.call = call as u32;
+    raw.args = arguments(&saved, is_i386(call));
+    raw.flags = if saved[12] as u16 == USER_CS { call_flag::CALLER_64BIT } else { 0 };
+    raw.comm = comm::current();
+    // SAFETY: the helper only reads the CPU's number.
+    raw.cpu = unsafe { bpf_get_smp_processor_id() };
+    // SAFETY: the helper only reads the clock.
+    raw.entry_ns = unsafe { bpf_ktime_get_ns() };
+    if CALLS.insert(ids as u32, raw, 0).is_err() {
+        count(Counter::LostInFlight);
+    }
+}
+
+/// A wrapper returns.
+#[inline(always)]
+pub(crate) fn leave(ret: i64) {
+    let Some(call) = current() else { return };
+    // SAFETY: the helper only reads the clock.
+    call.exit_ns = unsafe { bpf_ktime_get_ns() };
+    call.ret = ret;
+    call.flags |= call_flag::RETURNED;
+    output(call);
+    remove();
+}
+
+/// A thread is in one call at a time, and exits from none: one that is there returned unseen.
+#[inline(always)]
+pub(crate) fn report_lost_result() {
+    let Some(call) = current() else { return };
+    call.flags |= call_flag::RESULT_LOST;
+    if output(call) {
+        count(Counter::LostResult);
+    }
+    remove();
+}
+
+#[inline(always)]
+fn remove() {
+    // It was there a moment ago.
+    _ = CALLS.remove(current_tid());
+}
+
+/// The related call that the current thread is in.
+#[inline(always)]
+fn current() -> Option<&'static mut RawCall> {
+    // SAFETY: the entry is this thread's own.
+    CALLS.get_ptr_mut(current_tid()).map(|call| unsafe { &mut *call })
+}
+
+/// The same, if it is one of two.
+#[inline(always)]
+fn current_of(one: Call, other: Call) -> Option<&'static mut RawCall> {
+    current().filter(|call| call.call == one as u32 || call.call == other as u32)
+}
+
+/// `do_timerfd_settime(ufd, flags, new, old)` is entered; `new` is what was copied.
+#[inline(always)]
+pub(crate) fn settime_enters(ufd: i32, new: usize, old: usize) {
+    if !is_wanted() {
+        return;
+    }
+    inside::enter(Function::Settime, timer::file_at(ufd), 0, ufd);
+    if let Some(call) = current_of(Call::SettimeX64, Call::SettimeI386) {
+        if let Some(used) = at(new) {
+            call.used = used;
+            call.flags |= call_flag::USED;
+        }
+        call.filled = old as u64;
+    }
+}
+
+/// It returns.
+#[inline(always)]
+pub(crate) fn settime_returns(ret: i32) {
+    let Some(inside) = inside::leave(Function::Settime) else { return };
+    let timer = if ret == 0 || ret == ECANCELED { timer_found(inside.fd, inside.file) } else { 0 };
+    if let Some(call) = current_of(Call::SettimeX64, Call::SettimeI386) {
+        found(call, timer);
+        if ret == 0 {
+            keep_old(call, call.filled as usize);
+        }
+    } else if timer != 0 {
+        // SAFETY: the helper only reads the clock.
+        let ns = unsafe { bpf_ktime_get_ns() };
+        let ids = bpf_get_current_pid_tgid();
+        output(&RawArming { moment: Moment { ns, timer }, ids, clockid: timer::clockid(timer), zero: 0 });
+    }
+}
+
+/// `do_timerfd_gettime(ufd, t)` is entered.
+#[inline(always)]
+pub(crate) fn gettime_enters(ufd: i32, t: usize) {
+    if is_wanted() {
+        inside::enter(Function::Gettime, timer::file_at(ufd), t as u64, ufd);
+    }
+}
+
+/// It returns, and has filled `t` if it could.
+#[inline(always)]
+pub(crate) fn gettime_returns(ret: i32) {
+    let Some(inside) = inside::leave(Function::Gettime) else { return };
+    let Some(call) = current().filter(|_| ret == 0) else { return };
+    found(call, timer_found(inside.fd, inside.file));
+    keep_old(call, inside.value as usize);
+}
+
+/// `fd_install(fd, file)` is entered: within `timerfd_create`, the file is that of the new timer.
+#[inline(always)]
+pub(crate) fn installs(file: u64) {
+    if let Some(call) = current_of(Call::CreateX64, Call::CreateI386) {
+        found(call, timer::of_file(file));
+    }
+}
+
+/// `get_old_itimerspec32(its, uits)` is entered.
+#[inline(always)]
+pub(crate) fn get_old_enters(its: usize) {
+    if let Some(call) = current_of(Call::PosixSettime32, Call::PosixSettime32) {
+        call.filled = its as u64;
+    }
+}
+
+/// It returns, and has filled `its` if it could.
+#[inline(always)]
+pub(crate) fn get_old_returns(ret: i32) {
+    let Some(call) = current_of(Call::PosixSettime32, Call::PosixSettime32).filter(|_| ret == 0) else { return };
+    if let Some(used) = at(call.filled as usize) {
+        call.used = used;
+        call.flags |= call_flag::USED;
+    }
+}
+
+/// `put_old_itimerspec32(its, uits)` is entered.
+#[inline(always)]
+pub(crate) fn put_old(its: usize) {
+    if let Some(call) = current_of(Call::PosixSettime32, Call::PosixGettime32) {
+        keep_old(call, its);
+    }
+}
+
+/// Whether what the current thread does is.
+#[inline(always)]
+pub(crate) fn is_wanted() -> bool {
+    !filter::any() || filter::wants(bpf_get_current_pid_tgid())
+}
+
+/// The timer that a descriptor led to before and leads to still; 0 when it is not certain.
+#[inline(always)]
+fn timer_found(fd: i32, file_before: u64) -> u64 {
+    let file = timer::file_at(fd);
+    if file != file_before {
+        return 0;
+    }
+    let timer = timer::of_file(file);
+    if timer != 0 {
+        timer::watch(timer);
+    }
+    timer
+}
+
+#[inline(always)]
+fn found(call: &mut RawCall, timer: u64) {
+    if timer != 0 {
+        timer::watch(timer);
+        call.timer = timer;
+        call.clockid = timer::clockid(timer);
+    }
+}
+
+#[inline(always)]
+fn keep_old(call: &mut RawCall, from: usize) {
+    if let Some(old) = at::<Itimerspec64>(from) {
+        call.old = old;
+        call.flags |= call_flag::OLD;
+    }
+}

@@ -1,0 +1,128 @@
+//! Which programs go where for which events, in either way to attach.
+
+use settime32_abi::hook::{DO_SETTIME, PUT_OLD};
+use settime32_abi::life::Kind;
+
+use crate::attach::Mode;
+
+/// Sees threads exit, and where.
+pub const EXIT_PROGRAM: (&str, &str) = ("life_exit", "sched_process_exit");
+
+/// A program by kprobe, the same by fentry or fexit, and its function.
+type Hook = (&'static str, &'static str, &'static str);
+
+macro_rules! hook {
+    ($program:literal, $function:expr) => {
+        ($program, concat!($program, "_f"), $function)
+    };
+}
+
+/// What leads from a descriptor to a timer.
+const BY_DESCRIPTOR: [Hook; 2] = [hook!("life_do_settime_out", DO_SETTIME), hook!("life_do_settime", DO_SETTIME)];
+/// The end of a timer, after which its address may be another's.
+const RELEASE: Hook = hook!("life_release", "timerfd_release");
+
+/// What is to be attached for these kinds, in this order: what sees the end of something before what sees its begin.
+/// `has` says whether the kernel has a function; one of two that do the same on different kernels is there.
+pub fn hooks(kinds: &[Kind], mode: Mode, has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+    let mut hooks: Vec<Hook> = vec![RELEASE];
+    hooks.extend(BY_DESCRIPTOR);
+    for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
+        hooks.extend_from_slice(of(kind));
+    }
+    if kinds.contains(&Kind::Wakeup) {
+        hooks.extend_from_slice(if has("timerfd_read_iter") { &READ_BY_ITERATOR } else { &READ });
+    }
+    let mut chosen: Vec<(&str, &str)> = Vec::new();
+    for (by_kprobe, by_fentry, function) in hooks {
+        let hook = (if mode == Mode::Kprobe { by_kprobe } else { by_fentry }, function);
+        if !chosen.contains(&hook) {
+            chosen.push(hook);
+        }
+    }
+    chosen
+}
+
+const READ: [Hook; 2] = [hook!("life_read_out", "timerfd_read"), hook!("life_read", "timerfd_read")];
+const READ_BY_ITERATOR: [Hook; 2] = [hook!("life_read_iter_out", "timerfd_read_iter"), hook!("life_read_iter", "timerfd_read_iter")];
+
+const fn of(kind: Kind) -> &'static [Hook] {
+    match kind {
+        Kind::TimerfdCreate => &[
+            hook!("life_install", "fd_install"),
+            hook!("life_create_x64_out", "__x64_sys_timerfd_create"),
+            hook!("life_create_x64", "__x64_sys_timerfd_create"),
+            hook!("life_create_i386_out", "__ia32_sys_timerfd_create"),
+            hook!("life_create_i386", "__ia32_sys_timerfd_create"),
+        ],
+        Kind::TimerfdGettime32 => &[
+            hook!("life_do_gettime_out", "do_timerfd_gettime"),
+            hook!("life_do_gettime", "do_timerfd_gettime"),
+            hook!("life_gettime32_out", "__ia32_sys_timerfd_gettime32"),
+            hook!("life_gettime32", "__ia32_sys_timerfd_gettime32"),
+        ],
+        Kind::TimerfdSettime => &[
+            hook!("life_settime_x64_out", "__x64_sys_timerfd_settime"),
+            hook!("life_settime_x64", "__x64_sys_timerfd_settime"),
+            hook!("life_settime_i386_out", "__ia32_sys_timerfd_settime"),
+            hook!("life_settime_i386", "__ia32_sys_timerfd_settime"),
+        ],
+        Kind::TimerfdGettime => &[
+            hook!("life_do_gettime_out", "do_timerfd_gettime"),
+            hook!("life_do_gettime", "do_timerfd_gettime"),
+            hook!("life_gettime_x64_out", "__x64_sys_timerfd_gettime"),
+            hook!("life_gettime_x64", "__x64_sys_timerfd_gettime"),
+            hook!("life_gettime_i386_out", "__ia32_sys_timerfd_gettime"),
+            hook!("life_gettime_i386", "__ia32_sys_timerfd_gettime"),
+        ],
+        Kind::TimerSettime32 => &[
+            hook!("life_get_old_out", "get_old_itimerspec32"),
+            hook!("life_get_old", "get_old_itimerspec32"),
+            hook!("life_put_old", PUT_OLD),
+            hook!("life_posix_settime32_out", "__ia32_sys_timer_settime32"),
+            hook!("life_posix_settime32", "__ia32_sys_timer_settime32"),
+        ],
+        Kind::TimerGettime32 => &[
+            hook!("life_put_old", PUT_OLD),
+            hook!("life_posix_gettime32_out", "__ia32_sys_timer_gettime32"),
+            hook!("life_posix_gettime32", "__ia32_sys_timer_gettime32"),
+        ],
+        Kind::Expiry => &[
+            hook!("life_clock_was_set_out", "timerfd_clock_was_set"),
+            hook!("life_clock_was_set", "timerfd_clock_was_set"),
+            hook!("life_wake", "__wake_up_locked_key"),
+            hook!("life_alarm_handler", "timerfd_alarmproc"),
+            hook!("life_handler", "timerfd_tmrproc"),
+            // A call may fire a timer itself, and is known by being inside of one of these.
+            hook!("life_do_gettime_out", "do_timerfd_gettime"),
+            hook!("life_do_gettime", "do_timerfd_gettime"),
+        ],
+        Kind::Wakeup => &[hook!("life_poll_out", "timerfd_poll"), hook!("life_poll", "timerfd_poll")],
+        Kind::Release => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_attached_twice_and_ends_come_before_begins() {
+        for mode in [Mode::Kprobe, Mode::Fentry] {
+            let hooks = hooks(&Kind::ALL, mode, |_| true);
+            for (at, (program, function)) in hooks.iter().enumerate() {
+                assert!(!hooks[at + 1..].contains(&(program, function)), "{program}");
+                let begin = program.replace("_out", "");
+                let place = hooks.iter().position(|(other, _)| *other == begin).unwrap();
+                assert!(place >= at, "{program} is after {begin}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernels_way_to_read_is_hooked() {
+        let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, |_| has);
+        assert!(read(true).contains(&("life_read_iter", "timerfd_read_iter")));
+        assert!(read(false).contains(&("life_read", "timerfd_read")));
+    }
+}

@@ -1,0 +1,63 @@
+//! Where the kernel's structures have what the programs look at, by the kernel's own description of its types.
+
+use crate::kernel_types::{Of, look_up};
+use crate::preflight::Refusal;
+
+/// Variables of the object, and what they are to be.
+pub type Offsets = Vec<(&'static str, u32)>;
+
+/// Members by variable.
+const MEMBERS: [(&str, &str, &str); 16] = [
+    ("FILES_AT", "task_struct", "files"),
+    ("STACK_AT", "task_struct", "stack"),
+    ("FDT_AT", "files_struct", "fdt"),
+    ("MAX_FDS_AT", "fdtable", "max_fds"),
+    ("FD_AT", "fdtable", "fd"),
+    ("PRIVATE_DATA_AT", "file", "private_data"),
+    ("TIMER_AT", "timerfd_ctx", "t"),
+    ("WQH_AT", "timerfd_ctx", "wqh"),
+    ("CLOCKID_AT", "timerfd_ctx", "clockid"),
+    ("SOFTEXPIRES_AT", "hrtimer", "_softexpires"),
+    ("BASE_AT", "hrtimer", "base"),
+    ("ALARM_TIMER_AT", "alarm", "timer"),
+    ("INDEX_AT", "hrtimer_clock_base", "index"),
+    ("OFFSET_AT", "hrtimer_clock_base", "offset"),
+    ("POLL_KEY_AT", "poll_table_struct", "_key"),
+    // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10 reads by iterator).
+    ("UBUF_AT", "iov_iter", ""),
+];
+
+/// What is found in two steps: a member of a member.
+const SUMS: [(&str, [(&str, &str); 2]); 2] = [
+    ("ALARM_EXPIRES_AT", [("alarm", "node"), ("timerqueue_node", "expires")]),
+    ("STATUS_AT", [("task_struct", "thread_info"), ("thread_info", "status")]),
+];
+
+/// All of them, or the first that the kernel does not describe.
+pub fn offsets(btf: &[u8]) -> Result<Offsets, Refusal> {
+    let mut questions: Vec<(&str, Of)> = MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
+    questions.extend(SUMS.iter().flat_map(|(_, members)| members.map(|(structure, member)| (structure, Of::Member(member)))));
+    questions.push(("hrtimer_clock_base", Of::Size));
+    let answers = look_up(btf, &questions);
+    let mut known = questions.iter().zip(answers).map(|((structure, of), answer)| {
+        answer.ok_or_else(|| Refusal::NoMember {
+            member: match of {
+                Of::Member(member) => format!("{structure}.{member}"),
+                Of::Size => (*structure).to_owned(),
+            },
+        })
+    });
+    let mut next = || known.next().expect("there are as many answers as questions");
+    let mut offsets = Offsets::new();
+    for (variable, ..) in MEMBERS {
+        offsets.push((variable, next()?));
+    }
+    for (variable, _) in SUMS {
+        offsets.push((variable, next()? + next()?));
+    }
+    offsets.push(("BASE_SIZE", next()?));
+    // Older kernels call it `type`, and read timers without.
+    let iter_type = look_up(btf, &[("iov_iter", Of::Member("iter_type"))])[0];
+    offsets.push(("ITER_TYPE_AT", iter_type.unwrap_or(0)));
+    Ok(offsets)
+}
