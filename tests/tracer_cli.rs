@@ -43,8 +43,9 @@ fn unprivileged(arguments: &[&str]) -> Output {
 #[test]
 fn help_names_options_and_exit_codes() {
     let said = unprivileged(&["--help"]).assert().success();
-    let options = ["--output", "--pid", "--comm", "--duration", "--count", "--buffer", "--attach", "Exit codes"];
-    options.into_iter().fold(said, |said, option| said.stdout(contains(option)));
+    let options = ["--output", "--color", "--pid", "--comm", "--duration", "--count", "--buffer", "--attach", "Exit codes"];
+    let filters = ["Filters:", "--fd", "--abi", "--failed", "--armed-longer", "--armed-shorter"];
+    options.into_iter().chain(filters).fold(said, |said, option| said.stdout(contains(option)));
 }
 
 #[rstest]
@@ -55,6 +56,12 @@ fn help_names_options_and_exit_codes() {
 #[case(&["--count", "-1"])]
 #[case(&["--buffer", "3K"])]
 #[case(&["-p", "everything"])]
+#[case(&["--color", "sometimes"])]
+#[case(&["--fd", "three"])]
+#[case(&["--fd", "2147483648"])]
+#[case(&["--abi", "x32"])]
+#[case(&["--armed-longer", "-1s"])]
+#[case(&["--armed-shorter", "soon"])]
 fn bad_arguments_are_a_usage_error(#[case] arguments: &[&str]) {
     unprivileged(arguments).assert().code(USAGE).stdout("").stderr(predicate::str::is_empty().not());
 }
@@ -64,6 +71,16 @@ fn bad_arguments_are_a_usage_error(#[case] arguments: &[&str]) {
 fn without_privilege_it_refuses() {
     let said = unprivileged(&["--count", "1"]).assert().code(NO_PRIVILEGE).stdout("");
     said.stderr(contains("CAP_BPF").and(contains("root")));
+}
+
+/// What is understood gets as far as the privileges.
+#[rstest]
+#[case(&["--fd", "-1", "--fd", "3"])]
+#[case(&["--abi", "x86_64", "--failed"])]
+#[case(&["--armed-longer", "20ms", "--armed-shorter", "1h 30m"])]
+#[case(&["--color", "always"])]
+fn good_arguments_are_no_usage_error(#[case] arguments: &[&str]) {
+    unprivileged(arguments).assert().code(NO_PRIVILEGE).stdout("");
 }
 
 /// A command that cannot be traced is not run untraced.

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{ColorChoice, Parser, ValueEnum, value_parser};
 use settime32_abi::event::COMM_LEN;
+use settime32_abi::output;
 use thiserror::Error;
 
 use crate::buffer_size::BufferSize;
+use crate::choice::Choice;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,10 +32,15 @@ Exit codes:
 
 SIGINT and SIGTERM end the tracing, not COMMAND; a second one ends the tracer at once.";
 
+const FILTERS: &str = "Filters";
+
 /// Reports every timerfd_settime32 system call (i386 number 325): its arguments, the times that it sets and the
 /// times that it replaces, and its result.
 ///
-/// Without a filter, the calls of all processes are reported. -p and COMMAND add up; --comm narrows them.
+/// Without a filter, the calls of all processes are reported. -p and COMMAND add up; --comm narrows them. Of what is
+/// left, those calls are printed, and counted by --count, for which every other filter that is given is true; of one
+/// that is given more than once, one value is enough. Losses are counted whether or not the lost call would have been
+/// printed.
 #[derive(Debug, Parser)]
 #[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -41,20 +48,46 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub output: Format,
 
+    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+
     /// Report the calls of this process only; can be given more than once.
-    #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)), help_heading = FILTERS)]
     pub pids: Vec<u32>,
 
     /// Report the calls of threads with this name only; can be given more than once. The kernel keeps the first
     /// 15 bytes of a name, and so does this.
-    #[arg(long = "comm", value_name = "NAME")]
+    #[arg(long = "comm", value_name = "NAME", help_heading = FILTERS)]
     pub comms: Vec<Comm>,
+
+    /// Print calls with this descriptor only; can be given more than once.
+    #[arg(long = "fd", value_name = "N", allow_negative_numbers = true, help_heading = FILTERS)]
+    pub fds: Vec<i32>,
+
+    /// Print the calls of this kind of process only: i386, or x86_64 that used the i386 entry.
+    #[arg(long, value_enum, help_heading = FILTERS)]
+    pub abi: Option<Abi>,
+
+    /// Print calls that returned an error only. A call whose result was not seen is none of them.
+    #[arg(long, help_heading = FILTERS)]
+    pub failed: bool,
+
+    /// Print calls only that arm the timer for longer than this time, such as 20ms or 1h: from the call to the first
+    /// expiry, by the value that the kernel used, whether or not it then refused the call. Calls that set a point in
+    /// time (TFD_TIMER_ABSTIME), that disarm, or whose value is invalid or could not be read, are not printed.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = FILTERS)]
+    pub armed_longer: Option<Duration>,
+
+    /// The same for a shorter time; with both, for a time in between.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = FILTERS)]
+    pub armed_shorter: Option<Duration>,
 
     /// Stop after this time, such as 10s or 5min.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
 
-    /// Stop after this many calls.
+    /// Stop after this many calls were printed.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -79,10 +112,30 @@ pub struct Cli {
 /// How calls are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// One line a call, as strace prints it.
+    /// One line a call: who, what it does to the timer in words, and the call as strace prints it.
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+/// What kind of process called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Abi {
+    /// A 32-bit process.
+    #[value(name = "i386")]
+    I386,
+    /// A 64-bit process that used the i386 entry.
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+impl From<Abi> for output::Abi {
+    fn from(abi: Abi) -> Self {
+        match abi {
+            Abi::I386 => Self::I386,
+            Abi::X86_64 => Self::X86_64,
+        }
+    }
 }
 
 /// How the kernel's functions are hooked.
@@ -111,6 +164,17 @@ impl Cli {
     /// The filter that was asked for, with the process id of the command, if any.
     pub fn filter(&self, command: Option<u32>) -> Filter {
         Filter { pids: self.pids.clone(), comms: self.comms.clone(), command }
+    }
+
+    /// Which of the calls that the kernel side reports are to be printed.
+    pub fn choice(&self) -> Choice {
+        Choice {
+            fds: self.fds.clone(),
+            abi: self.abi.map(output::Abi::from),
+            failed: self.failed,
+            armed_longer: self.armed_longer,
+            armed_shorter: self.armed_shorter,
+        }
     }
 }
 
@@ -153,6 +217,17 @@ mod tests {
         let cli = Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
         assert_eq!(cli.pids, [7, 8]);
         assert_eq!(cli.command, ["prog", "-p", "9"]);
+    }
+
+    #[test]
+    fn what_is_chosen_is_what_was_asked_for() {
+        let choice = |words: &[&str]| Cli::parse_from(["settime32-tracer"].iter().chain(words)).choice();
+        assert_eq!(choice(&[]), Choice::default());
+        assert_eq!(choice(&["--fd", "-1", "--fd", "4", "--failed"]), Choice { fds: vec![-1, 4], failed: true, ..Choice::default() });
+        assert_eq!(choice(&["--abi", "i386"]).abi, Some(output::Abi::I386));
+        assert_eq!(choice(&["--abi", "x86_64"]).abi, Some(output::Abi::X86_64));
+        let between = choice(&["--armed-longer", "20ms", "--armed-shorter", "1h"]);
+        assert_eq!((between.armed_longer, between.armed_shorter), (Some(Duration::from_millis(20)), Some(Duration::from_secs(3600))));
     }
 
     #[test]

@@ -14,10 +14,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
 
 use crate::call_event::{Seen, has};
-use crate::cli::Format;
+use crate::choice::Choice;
 use crate::command::GatedCommand;
+use crate::form::Form;
 use crate::outcome::Outcome;
-use crate::pretty;
 use crate::probes::Ring;
 use crate::seam::Seam;
 use crate::signals::Signals;
@@ -59,14 +59,15 @@ pub struct Rest {
     pub results_lost: u64,
 }
 
-/// Calls that are printed before signals, the command and the clock are looked at again.
+/// Calls that are looked at before signals, the command and the clock are looked at again.
 const TURN: u64 = 10_000;
 
 /// The way of events to standard output.
 pub struct Drain<S> {
     ring: RingBuf<MapData>,
     sink: Sink<File>,
-    format: Format,
+    form: Form,
+    choice: Choice,
     limit: u64,
     reported: u64,
     collect: Duration,
@@ -74,10 +75,10 @@ pub struct Drain<S> {
 }
 
 impl<S: Seam> Drain<S> {
-    /// Prints at most `limit` calls, if given.
-    pub fn new(ring: Ring, sink: Sink<File>, format: Format, limit: Option<u64>, seam: S) -> Self {
+    /// Prints at most `limit` of the calls that are chosen, if given.
+    pub fn new(ring: Ring, sink: Sink<File>, form: Form, choice: Choice, limit: Option<u64>, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
-        Self { ring: ring.map, sink, format, limit: limit.unwrap_or(u64::MAX), reported: 0, collect, seam }
+        Self { ring: ring.map, sink, form, choice, limit: limit.unwrap_or(u64::MAX), reported: 0, collect, seam }
     }
 
     /// Calls printed so far.
@@ -108,28 +109,29 @@ impl<S: Seam> Drain<S> {
     pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<Rest, SinkError> {
         self.take(u64::MAX)?;
         let mut rest = Rest::default();
-        for raw in in_flight.iter().take(usize::try_from(self.limit - self.reported).unwrap_or(usize::MAX)) {
+        for raw in in_flight {
+            if self.reported >= self.limit {
+                break;
+            }
+            let is_chosen = self.choice.takes(raw);
             if has(raw, flag::RESULT_LOST) {
-                self.print(raw, Seen::Whole)?;
+                // A loss, whether or not anybody wants to see the call.
                 rest.results_lost += 1;
+                self.print(raw, is_chosen.then_some(Seen::Whole))?;
             } else {
-                self.print(raw, Seen::Entry)?;
-                rest.unfinished += 1;
+                rest.unfinished += u64::from(is_chosen);
+                self.print(raw, is_chosen.then_some(Seen::Entry))?;
             }
         }
         self.sink.flush()?;
         Ok(rest)
     }
 
-    /// Prints the summary for machines; the one for humans goes elsewhere.
+    /// Prints the summary, in forms that have one; the one for people goes elsewhere.
     pub fn summarise(&mut self, outcome: &mut Outcome) -> Result<(), SinkError> {
         self.seam.summarise(&mut outcome.summary);
-        if self.format == Format::Json && outcome.has_reader() {
-            self.sink.append(|line| {
-                // Numbers into memory: there is nothing that could fail.
-                _ = serde_json::to_writer(&mut *line, &outcome.summary);
-                line.push(b'\n');
-            })?;
+        if outcome.has_reader() {
+            self.sink.append(|line| self.form.write_summary(line, &outcome.summary))?;
             self.sink.flush()?;
         }
         Ok(())
@@ -137,23 +139,23 @@ impl<S: Seam> Drain<S> {
 
     /// Takes what is in the buffer, `most` calls at the most, and lets nothing of it wait.
     fn take(&mut self, most: u64) -> Result<(), SinkError> {
-        let until = self.limit.min(self.reported.saturating_add(most));
-        while self.reported < until {
+        let mut left = most;
+        while left > 0 && self.reported < self.limit {
             let Some(record) = self.ring.next() else { break };
             // A copy, so that the kernel can use the room while the line is made.
             let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
             drop(record);
-            self.print(&raw, Seen::Whole)?;
+            left -= 1;
+            self.print(&raw, self.choice.takes(&raw).then_some(Seen::Whole))?;
         }
         self.sink.flush()
     }
 
-    fn print(&mut self, raw: &RawEvent, seen: Seen) -> Result<(), SinkError> {
+    /// Prints a call that is chosen.
+    fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
+        let Some(seen) = chosen else { return Ok(()) };
         self.reported += 1;
-        match self.format {
-            Format::Json => self.sink.append(|line| self.seam.write_json(line, raw, seen)),
-            Format::Pretty => self.sink.append(|line| pretty::write_line(line, raw, seen)),
-        }
+        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen))
     }
 
     fn ended(&self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {

@@ -5,7 +5,7 @@
 
 use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::output::{EntryPath, Halves};
+use settime32_abi::output::{EntryPath, Halves, Summary};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
@@ -42,6 +42,13 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     line.extend_from_slice(if seen == Seen::Entry { br#","unfinished":true"# } else { b"" });
     line.extend_from_slice(if has(raw, flag::RESULT_LOST) { br#","result_lost":true"# } else { b"" });
     line.extend_from_slice(b"}\n");
+}
+
+/// Appends the last line.
+pub fn write_summary(line: &mut Vec<u8>, summary: &Summary) {
+    // Numbers into memory: there is nothing that could fail.
+    _ = serde_json::to_writer(&mut *line, summary);
+    line.push(b'\n');
 }
 
 /// What is known of `*utmr`.

@@ -4,14 +4,17 @@
 mod attach;
 mod buffer_size;
 mod call_event;
+pub mod choice;
 pub mod cli;
 mod command;
 mod drain;
+mod form;
 mod inside;
 mod json;
 mod kernel_types;
 mod outcome;
 mod own_call;
+mod palette;
 mod preflight;
 mod pretty;
 mod probes;
@@ -20,6 +23,7 @@ mod signals;
 mod sink;
 mod symbol;
 mod tracepoint;
+mod words;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -32,6 +36,7 @@ use crate::attach::Mode;
 use crate::cli::{Attach, Cli};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Rest};
+use crate::form::Form;
 use crate::outcome::Outcome;
 use crate::own_call::OwnCall;
 use crate::preflight::{Facts, Refusal};
@@ -75,7 +80,7 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     }
 
     let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, cli.output, cli.count, seam);
+    let mut drain = Drain::new(ring, sink, Form::chosen(cli), cli.choice(), cli.count, seam);
     let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };

@@ -1,32 +1,122 @@
-//! A call as strace prints it, with the ids in front that strace gives with `-f`.
+//! A call for people: who, what it does to the timer in words, and the call as strace prints it. In columns, of which only
+//! the last has no fixed width.
 
 use std::io::{self, Write};
 
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
+use unicode_width::UnicodeWidthStr;
 
 use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used};
+use crate::palette::{Painted, Palette};
+use crate::words::{self, ABSTIME, Asks};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
-const FLAG_NAMES: [(i32, &str); 2] = [(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+const FLAG_NAMES: [(i32, &str); 2] = [(ABSTIME, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+/// A name that needs no escapes has 15 letters at most.
+const NAME_WIDTH: usize = 15;
+/// Holds `+999.999999 ms every 20 ms`; what is longer takes more.
+const WORDS_WIDTH: usize = 26;
 
-/// Appends the line of one call.
-pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-    let bits = if has(raw, flag::CALLER_64BIT) { " 64-bit" } else { "" };
-    put(line, format_args!("[pid {} tid {}{bits}] ", raw.pid, raw.tid));
-    write_comm(line, &comm(&raw.comm));
-    put(line, format_args!(" timerfd_settime32({}, ", raw.ufd));
-    write_flags(line, raw.settime_flags);
-    line.extend_from_slice(b", ");
-    write_new(line, raw);
-    line.extend_from_slice(b", ");
-    write_argument(line, raw.otmr, otmr_written(raw).map(Halves::from));
-    if let Some(whole) = old(raw).filter(|_| old_truncated(raw)) {
-        write_uncut(line, whole);
+/// The form for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pretty {
+    palette: Palette,
+}
+
+impl Pretty {
+    /// In these colours.
+    pub const fn new(palette: Palette) -> Self {
+        Self { palette }
     }
-    write_result(line, raw, seen);
-    line.push(b'\n');
+
+    /// Appends the line of one call.
+    pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+        self.write_who(line, raw);
+        self.write_words(line, raw);
+        put(line, format_args!("timerfd_settime32({}, ", raw.ufd));
+        write_flags(line, raw.settime_flags);
+        line.extend_from_slice(b", ");
+        self.write_new(line, raw);
+        line.extend_from_slice(b", ");
+        self.write_old(line, raw);
+        self.write_result(line, raw, seen);
+        line.push(b'\n');
+    }
+
+    /// The columns that any event of a thread begins with.
+    fn write_who(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+        let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
+        let ids = format!("[pid {:>7} tid {:>7}] {abi:<6}", raw.pid, raw.tid);
+        put(line, format_args!("{} ", Painted(self.palette.quiet, ids)));
+        let name = harmless(&comm(&raw.comm));
+        put(line, format_args!("{}", Painted(self.palette.name, &name)));
+        pad(line, &name, NAME_WIDTH);
+    }
+
+    /// What the call asks for, in words. The clock is not known from the call.
+    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+        let (asks, words) = words::of_new(new_setting(raw), raw.settime_flags, None);
+        let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
+        let style = match asks {
+            Asks::Invalid => self.palette.failed,
+            _ if has_failed => self.palette.quiet,
+            Asks::Arm => self.palette.arms,
+            Asks::Disarm => self.palette.disarms,
+            Asks::Unknown => self.palette.odd,
+        };
+        put(line, format_args!("{}", Painted(style, &words)));
+        pad(line, &words, WORDS_WIDTH);
+    }
+
+    /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
+    fn write_new(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+        write_argument(line, raw.utmr, new_setting(raw));
+        if let Some(entry) = utmr_entry(raw).filter(|_| toctou(raw)) {
+            self.remark(line, |comment| {
+                comment.extend_from_slice(b"changed, at entry ");
+                write_setting(comment, &entry);
+            });
+        }
+    }
+
+    /// What was written to `*otmr`, and what was left of it in words, where that is known.
+    fn write_old(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+        write_argument(line, raw.otmr, otmr_written(raw).map(Halves::from));
+        let Some(whole) = old(raw) else { return };
+        if let Some(words) = words::of_old(whole) {
+            put(line, format_args!(" {}", Painted(self.palette.quiet, format_args!("/* {words} */"))));
+        }
+        if old_truncated(raw) {
+            self.remark(line, |comment| write_uncut(comment, whole));
+        }
+    }
+
+    /// A comment as strace puts it, that nobody should overlook.
+    fn remark(&self, line: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        let odd = self.palette.odd;
+        put(line, format_args!(" {odd}/* "));
+        write(line);
+        put(line, format_args!(" */{odd:#}"));
+    }
+
+    fn write_result(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+        let Palette { failed, odd, .. } = self.palette;
+        if seen == Seen::Entry {
+            return put(line, format_args!(" {}", Painted(odd, "<unfinished ...>")));
+        }
+        if !has(raw, flag::RETURNED) {
+            return put(line, format_args!(") = {}", Painted(odd, "? <result lost>")));
+        }
+        match result_errno(raw.ret) {
+            Some(errno) => {
+                let result = format!("-1 {} ({})", errno_name(errno), description(errno));
+                put(line, format_args!(") = {}", Painted(failed, result)));
+            }
+            None => put(line, format_args!(") = {}", raw.ret)),
+        }
+    }
 }
 
 /// Writing to a vector cannot fail.
@@ -34,15 +124,22 @@ fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     _ = line.write_fmt(text);
 }
 
-/// A process chooses its name, and must not reach the terminal's controls with it.
-fn write_comm(line: &mut Vec<u8>, comm: &str) {
-    for letter in comm.chars() {
-        if letter.is_control() {
-            put(line, format_args!("{}", letter.escape_default()));
-        } else {
-            put(line, format_args!("{letter}"));
+/// Blanks up to the next column: one at least.
+fn pad(line: &mut Vec<u8>, text: &str, width: usize) {
+    let blanks = width.saturating_sub(text.width()) + 1;
+    line.resize(line.len() + blanks, b' ');
+}
+
+/// A process chooses its name, and must not reach the terminal's controls with it, nor turn the line around or hide in
+/// it: what is not printable by itself is escaped.
+fn harmless(comm: &str) -> String {
+    comm.chars().fold(String::new(), |mut text, letter| {
+        match letter {
+            '\'' | '"' => text.push(letter),
+            _ => text.extend(letter.escape_debug()),
         }
-    }
+        text
+    })
 }
 
 /// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
@@ -64,15 +161,9 @@ fn write_flags(line: &mut Vec<u8>, flags: i32) {
     }
 }
 
-/// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
-fn write_new(line: &mut Vec<u8>, raw: &RawEvent) {
-    let entry = utmr_entry(raw);
-    write_argument(line, raw.utmr, utmr_used(raw).map(Halves::from).or(entry));
-    if let Some(entry) = entry.filter(|_| toctou(raw)) {
-        line.extend_from_slice(b" /* at entry ");
-        write_setting(line, &entry);
-        line.extend_from_slice(b" */");
-    }
+/// What the kernel used, or where it used nothing, what could be read at entry.
+fn new_setting(raw: &RawEvent) -> Option<Halves> {
+    utmr_used(raw).map(Halves::from).or(utmr_entry(raw))
 }
 
 /// The structure where it is known, else the address.
@@ -103,21 +194,8 @@ fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
 /// The setting before it was cut to 32 bits.
 fn write_uncut(line: &mut Vec<u8>, whole: &Itimerspec64) {
     let Itimerspec64 { it_interval, it_value } = whole;
-    put(line, format_args!(" /* cut from {{it_interval={{tv_sec={}, tv_nsec={}}}, ", it_interval.tv_sec, it_interval.tv_nsec));
-    put(line, format_args!("it_value={{tv_sec={}, tv_nsec={}}}}} */", it_value.tv_sec, it_value.tv_nsec));
-}
-
-fn write_result(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-    if seen == Seen::Entry {
-        return line.extend_from_slice(b" <unfinished ...>");
-    }
-    if !has(raw, flag::RETURNED) {
-        return line.extend_from_slice(b") = ? <result lost>");
-    }
-    match result_errno(raw.ret) {
-        Some(errno) => put(line, format_args!(") = -1 {} ({})", errno_name(errno), description(errno))),
-        None => put(line, format_args!(") = {}", raw.ret)),
-    }
+    put(line, format_args!("cut from {{it_interval={{tv_sec={}, tv_nsec={}}}, ", it_interval.tv_sec, it_interval.tv_nsec));
+    put(line, format_args!("it_value={{tv_sec={}, tv_nsec={}}}}}", it_value.tv_sec, it_value.tv_nsec));
 }
 
 /// The C library's words for an errno, as strace prints them.
@@ -129,18 +207,63 @@ fn description(errno: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use settime32_abi::timespec::Timespec64;
+
     use super::*;
     use crate::call_event::examples::{UTMR_READ, success};
 
     fn line(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
-        write_line(&mut line, raw, seen);
+        Pretty::default().write_line(&mut line, raw, seen);
         String::from_utf8(line).unwrap()
     }
 
-    const HEAD: &str = "[pid 123 tid 124] prog timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
+    fn coloured(raw: &RawEvent, seen: Seen) -> String {
+        let mut line = Vec::new();
+        Pretty::new(Palette::coloured()).write_line(&mut line, raw, seen);
+        String::from_utf8(line).unwrap()
+    }
+
+    /// As [`success`], with times that the kernel takes.
+    fn sound() -> RawEvent {
+        let mut raw = success();
+        raw.utmr_used.it_value = OldTimespec32 { tv_sec: 1, tv_nsec: 500_000_000 };
+        raw.utmr_used.it_interval = OldTimespec32 { tv_sec: 0, tv_nsec: 20_000_000 };
+        raw.old.it_interval = Timespec64::default();
+        RawEvent { utmr_entry: raw.utmr_used, settime_flags: 0, ..raw }
+    }
+
+    const HEAD: &str =
+        "[pid     123 tid     124] i386   prog            invalid                    timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
+    const UNREAD: &str =
+        "[pid     123 tid     124] i386   prog            ?                          timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
     const NEW: &str = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=-1}}";
     const OLD: &str = "{it_interval={tv_sec=-2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
+
+    #[test]
+    fn words_stand_beside_the_call() {
+        let new = "{it_interval={tv_sec=0, tv_nsec=20000000}, it_value={tv_sec=1, tv_nsec=500000000}}";
+        let old = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=3, tv_nsec=999999999}} /* 3.999999999 s left */";
+        assert_eq!(
+            line(&sound(), Seen::Whole),
+            format!(
+                "[pid     123 tid     124] i386   prog            +1.5 s every 20 ms         timerfd_settime32(3, 0, {new}, {old}) = 0\n"
+            )
+        );
+    }
+
+    #[test]
+    fn columns_begin_where_they_did_whatever_stands_before() {
+        let at = |raw: &RawEvent| {
+            let line = line(raw, Seen::Whole);
+            line[..line.find("timerfd_settime32").unwrap()].width()
+        };
+        let wide = RawEvent { pid: 4_194_303, tid: 1, comm: *b"\xe8\xa8\x88\xe6\x99\x82\xe5\x99\xa8\0\0\0\0\0\0\0", ..sound() };
+        assert_eq!(comm(&wide.comm), "計時器");
+        assert_eq!(at(&wide), at(&sound()));
+        let other = RawEvent { flags: sound().flags | flag::CALLER_64BIT, comm: *b"fifteen-letters\0", ..success() };
+        assert_eq!(at(&other), at(&sound()));
+    }
 
     #[test]
     fn a_successful_call_shows_both_structures() {
@@ -162,7 +285,7 @@ mod tests {
     #[test]
     fn null_and_unreadable_pointers_differ() {
         let raw = RawEvent { ret: -14, flags: flag::RETURNED, utmr_entry_err: -14, otmr: 0, ..success() };
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}0xffd00010, NULL) = -1 EFAULT (Bad address)\n"));
+        assert_eq!(line(&raw, Seen::Whole), format!("{UNREAD}0xffd00010, NULL) = -1 EFAULT (Bad address)\n"));
     }
 
     #[test]
@@ -172,9 +295,9 @@ mod tests {
         raw.flags |= flag::INTERVAL_READ;
         raw.utmr_entry.it_interval.tv_sec = 9;
         let entry = "{it_interval={tv_sec=9, tv_nsec=0}, it_value=???}";
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW} /* at entry {entry} */, {OLD}) = 0\n"));
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW} /* changed, at entry {entry} */, {OLD}) = 0\n"));
         raw.flags &= !flag::USED;
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{entry}, {OLD}) = 0\n"));
+        assert_eq!(line(&raw, Seen::Whole), format!("{UNREAD}{entry}, {OLD}) = 0\n"));
     }
 
     #[test]
@@ -182,7 +305,8 @@ mod tests {
         let mut raw = success();
         raw.old.it_interval.tv_sec += 1 << 32;
         let whole = "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* cut from {whole} */) = 0\n"));
+        let left = "3.999999999 s left every 24855 d 3 h 14 m 8.000000002 s";
+        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* {left} */ /* cut from {whole} */) = 0\n"));
     }
 
     #[test]
@@ -211,6 +335,39 @@ mod tests {
     #[test]
     fn a_64_bit_caller_is_marked_and_a_name_cannot_control_the_terminal() {
         let raw = RawEvent { flags: success().flags | flag::CALLER_64BIT, comm: *b"a\x1b[2J\nb\0\0\0\0\0\0\0\0\0", ..success() };
-        assert!(line(&raw, Seen::Whole).starts_with("[pid 123 tid 124 64-bit] a\\u{1b}[2J\\nb timerfd_settime32("));
+        assert!(line(&raw, Seen::Whole).starts_with("[pid     123 tid     124] x86_64 a\\u{1b}[2J\\nb   "), "{}", line(&raw, Seen::Whole));
+        for (name, shown) in
+            [("\u{202e}cba", "\\u{202e}cba"), ("a\\nb", "a\\\\nb"), ("it's", "it's"), ("\u{9b}2J", "\\u{9b}2J"), ("\u{200b}", "\\u{200b}")]
+        {
+            assert_eq!(harmless(name), shown);
+        }
+    }
+
+    #[test]
+    fn what_failed_or_is_odd_stands_out() {
+        let (red, magenta, end) = ("\x1b[1m\x1b[31m", "\x1b[1m\x1b[35m", "\x1b[0m");
+        let good = coloured(&sound(), Seen::Whole);
+        assert!(good.contains("\x1b[32m+1.5 s every 20 ms\x1b[0m") && !good.contains(red) && !good.contains(magenta), "{good:?}");
+        let failed = coloured(&RawEvent { ret: -9, ..sound() }, Seen::Whole);
+        assert!(failed.contains(&format!("{red}-1 EBADF (Bad file descriptor){end}\n")) && !failed.contains("\x1b[32m"), "{failed:?}");
+        let mut changed = sound();
+        changed.utmr_entry.it_value.tv_sec = 8;
+        assert!(coloured(&changed, Seen::Whole).contains(&format!("{magenta}/* changed, at entry {{it_interval=")));
+        let mut cut = sound();
+        cut.old.it_value.tv_sec += 1 << 32;
+        assert!(coloured(&cut, Seen::Whole).contains(&format!("{magenta}/* cut from {{it_interval=")));
+        let unseen = RawEvent { flags: UTMR_READ, ..sound() };
+        assert!(coloured(&unseen, Seen::Entry).contains(&format!("{magenta}<unfinished ...>{end}")));
+        assert!(coloured(&unseen, Seen::Whole).contains(&format!("{magenta}? <result lost>{end}")));
+        assert!(coloured(&success(), Seen::Whole).contains(&format!("{red}invalid{end}")));
+    }
+
+    /// Colours are added, and nothing else is.
+    #[test]
+    fn without_its_colours_a_line_is_the_plain_one() {
+        for raw in [success(), sound(), RawEvent { ret: -22, otmr: 0, ..sound() }] {
+            let stripped = anstream::adapter::strip_str(&coloured(&raw, Seen::Whole)).to_string();
+            assert_eq!(stripped, line(&raw, Seen::Whole));
+        }
     }
 }

@@ -1,0 +1,46 @@
+//! The forms of output. Each is a module of its own; this one says which of them prints what.
+
+use settime32_abi::event::RawEvent;
+use settime32_abi::output::Summary;
+
+use crate::call_event::Seen;
+use crate::cli::{Cli, Format};
+use crate::json;
+use crate::palette::Palette;
+use crate::pretty::Pretty;
+use crate::seam::Seam;
+
+/// A form, with what it needs to know beside an event.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// For people.
+    Pretty(Pretty),
+    /// This project's own, which has every fact.
+    Json,
+}
+
+impl Form {
+    /// The one that was asked for.
+    pub fn chosen(cli: &Cli) -> Self {
+        match cli.output {
+            Format::Pretty => Self::Pretty(Pretty::new(Palette::chosen(cli.color))),
+            Format::Json => Self::Json,
+        }
+    }
+
+    /// Appends the line of one call.
+    pub fn write_call(&self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+        match self {
+            Self::Pretty(pretty) => pretty.write_line(line, raw, seen),
+            Self::Json => seam.write_json(line, raw, seen),
+        }
+    }
+
+    /// Appends the last line, in forms that have one; on standard error it is said in any.
+    pub fn write_summary(&self, line: &mut Vec<u8>, summary: &Summary) {
+        match self {
+            Self::Pretty(_) => {}
+            Self::Json => json::write_summary(line, summary),
+        }
+    }
+}
