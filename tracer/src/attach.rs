@@ -67,7 +67,7 @@ impl Mode {
 const FOLLOW_PROGRAMS: [(&str, &str); 2] = [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
 
 /// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a command's threads forgotten.
-const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
+pub const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
 
 #[derive(Debug)]
 enum Link {
@@ -86,10 +86,16 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Attaches programs, those of the mode. What was attached before something failed comes off again.
-    pub fn attach(ebpf: &mut Ebpf, mode: Mode, programs: &[(&'static str, &'static str)]) -> Result<Self> {
+    /// Attaches programs, those of the mode, and those that see threads exit. What was attached before something failed comes off again.
+    pub fn attach(
+        ebpf: &mut Ebpf,
+        mode: Mode,
+        at_exit: &[(&'static str, &'static str)],
+        programs: &[(&'static str, &'static str)],
+    ) -> Result<Self> {
         let mut attached = Self { mode, links: Vec::new() };
-        match attached.attach_all(ebpf, programs) {
+        let done = attached.attach_at_exit(ebpf, at_exit).and_then(|()| attached.attach_all(ebpf, programs));
+        match done {
             Ok(()) => Ok(attached),
             Err(error) => {
                 attached.detach(ebpf)?;
@@ -110,16 +116,21 @@ impl Attached {
         Ok(())
     }
 
+    fn attach_at_exit(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
+        for &(name, tracepoint) in programs {
+            let at_exit: &mut RawTracePoint = program(ebpf, name)?.try_into()?;
+            at_exit.load().with_context(|| format!("failed to load {name}"))?;
+            let link = at_exit.attach(tracepoint).with_context(|| format!("failed to attach {name} to {tracepoint}"))?;
+            self.links.push((name, Link::RawTracePoint(link)));
+        }
+        Ok(())
+    }
+
     fn attach_all(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
         let btf = match self.mode {
             Mode::Kprobe => None,
             Mode::Fentry => Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?),
         };
-        let (name, tracepoint) = EXIT_PROGRAM;
-        let at_exit: &mut RawTracePoint = program(ebpf, name)?.try_into()?;
-        at_exit.load().with_context(|| format!("failed to load {name}"))?;
-        let link = at_exit.attach(tracepoint).with_context(|| format!("failed to attach {name} to {tracepoint}"))?;
-        self.links.push((name, Link::RawTracePoint(link)));
         for &(name, function) in programs {
             let link = match (program(ebpf, name)?, &btf) {
                 (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
@@ -163,6 +174,11 @@ impl Attached {
     /// `kernel/bpf/trampoline.c`).
     pub fn missed_entries(&self, ebpf: &mut Ebpf) -> Result<u64> {
         missed(ebpf, self.mode.entry())
+    }
+
+    /// The same of any of these programs.
+    pub fn missed_by(&self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<u64> {
+        programs.iter().map(|(name, _)| missed(ebpf, name)).sum()
     }
 
     /// The same of returns.

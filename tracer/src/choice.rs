@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::Abi;
-use settime32_abi::timespec::OldTimespec32;
+use settime32_abi::timespec::{NSEC_PER_SEC, OldTimespec32, Timespec64};
 
 use crate::call_event::{has, utmr_used};
+use crate::life::Event;
 use crate::words::ABSTIME;
 
 /// What must be true of a call for it to be printed; nothing by default.
@@ -35,6 +36,35 @@ impl Choice {
             && armed_longer.is_none_or(|limit| armed_for(raw).is_some_and(|time| time > limit))
             && armed_shorter.is_none_or(|limit| armed_for(raw).is_some_and(|time| time < limit))
     }
+}
+
+impl Choice {
+    /// The same for another event. What becomes of a timer has no descriptor, kind of process, or result, and is let through
+    /// unless one of these is asked for; a read that was cancelled has failed.
+    pub fn takes_of_life(&self, event: &Event) -> bool {
+        let is_any = self == &Self::default();
+        match event {
+            _ if is_any => true,
+            Event::Call(call) => {
+                let armed =
+                    if call.flags.unwrap_or(0) & ABSTIME == 0 { call.utmr_used.and_then(|used| length(used.it_value)) } else { None };
+                (self.fds.is_empty() || call.ufd.is_some_and(|ufd| self.fds.contains(&ufd)))
+                    && self.abi.is_none_or(|wanted| wanted == call.abi)
+                    && (!self.failed || call.errno.is_some())
+                    && self.armed_longer.is_none_or(|limit| armed.is_some_and(|time| time > limit))
+                    && self.armed_shorter.is_none_or(|limit| armed.is_some_and(|time| time < limit))
+            }
+            Event::Wakeup(wakeup) => Self { failed: false, ..self.clone() } == Self::default() && wakeup.errno.is_some(),
+            Event::Expiry(_) | Event::Cancel(_) | Event::Release(_) => false,
+        }
+    }
+}
+
+/// A time that arms; `None` for zero, and for what the kernel refuses.
+fn length(value: Timespec64) -> Option<Duration> {
+    let nsec = u32::try_from(value.tv_nsec).ok().filter(|nsec| i64::from(*nsec) < NSEC_PER_SEC)?;
+    let length = Duration::new(u64::try_from(value.tv_sec).ok()?, nsec);
+    (!length.is_zero()).then_some(length)
 }
 
 fn abi(raw: &RawEvent) -> Abi {

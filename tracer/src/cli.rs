@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ColorChoice, Parser, ValueEnum, value_parser};
 use settime32_abi::event::COMM_LEN;
+use settime32_abi::life::Kind;
 use settime32_abi::output;
 use thiserror::Error;
 
@@ -22,11 +23,12 @@ Exit codes:
   11   the kernel is too old
   12   privileges are missing
   13   the kernel is locked down
-  14   the kernel has no BTF (with --attach fentry)
+  14   the kernel has no BTF (with --attach fentry or --events)
   15   the kernel has no i386 entry of timerfd_settime32
   16   the events could not be written
   17   fentry does not work here (with --attach fentry)
   18   fentry is not safe on this kernel (with --attach fentry)
+  19   the kernel's structures are not known (with --events)
   126  COMMAND could not be executed
   127  COMMAND was not found
 
@@ -47,6 +49,11 @@ pub struct Cli {
     /// How calls are printed.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub output: Format,
+
+    /// What is reported: names separated by commas, or `all`. Beside the call itself these are related calls, and what
+    /// becomes of a timer, whose kernel object is told by a number that survives dup, fork and passing.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "EVENT", default_value = "timerfd_settime32")]
+    pub events: Vec<Asked>,
 
     /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
@@ -109,6 +116,56 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
+/// What is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Asked {
+    /// The call itself.
+    #[value(name = "timerfd_settime32")]
+    TimerfdSettime32,
+    /// Timers as they are made.
+    TimerfdCreate,
+    /// What is left of a timer, asked for by 32-bit times (i386 326).
+    #[value(name = "timerfd_gettime32")]
+    TimerfdGettime32,
+    /// The same call with 64-bit times (x86-64 286, i386 411).
+    TimerfdSettime,
+    /// What is left of a timer, asked for by 64-bit times (x86-64 287, i386 410).
+    TimerfdGettime,
+    /// POSIX timers, set by 32-bit times (i386 260).
+    #[value(name = "timer_settime32")]
+    TimerSettime32,
+    /// What is left of a POSIX timer, asked for by 32-bit times (i386 261).
+    #[value(name = "timer_gettime32")]
+    TimerGettime32,
+    /// Timers as they expire, or are cancelled because their clock was set.
+    Expiry,
+    /// Threads that are told of a timer by read, poll, select, or epoll_wait.
+    Wakeup,
+    /// Timers as their last descriptor is closed.
+    Release,
+    /// All of these.
+    All,
+}
+
+impl Asked {
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::TimerfdSettime32 => &[],
+            Self::TimerfdCreate => &[Kind::TimerfdCreate],
+            Self::TimerfdGettime32 => &[Kind::TimerfdGettime32],
+            Self::TimerfdSettime => &[Kind::TimerfdSettime],
+            Self::TimerfdGettime => &[Kind::TimerfdGettime],
+            Self::TimerSettime32 => &[Kind::TimerSettime32],
+            Self::TimerGettime32 => &[Kind::TimerGettime32],
+            Self::Expiry => &[Kind::Expiry],
+            Self::Wakeup => &[Kind::Wakeup],
+            Self::Release => &[Kind::Release],
+            Self::All => &Kind::ALL,
+        }
+    }
+}
+
 /// How calls are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -161,6 +218,17 @@ pub struct Filter {
 }
 
 impl Cli {
+    /// What is asked for beside the call itself.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let asked: Vec<Kind> = self.events.iter().flat_map(|asked| asked.kinds()).copied().collect();
+        Kind::ALL.into_iter().filter(|kind| asked.contains(kind)).collect()
+    }
+
+    /// Whether the call itself is asked for.
+    pub fn wants_calls(&self) -> bool {
+        self.events.iter().any(|asked| matches!(asked, Asked::TimerfdSettime32 | Asked::All))
+    }
+
     /// The filter that was asked for, with the process id of the command, if any.
     pub fn filter(&self, command: Option<u32>) -> Filter {
         Filter { pids: self.pids.clone(), comms: self.comms.clone(), command }

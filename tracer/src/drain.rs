@@ -12,11 +12,15 @@ use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::life::Kind;
+use settime32_abi::moment::call_flag;
 
 use crate::call_event::{Seen, has};
 use crate::choice::Choice;
+use crate::cli::Cli;
 use crate::command::GatedCommand;
 use crate::form::Form;
+use crate::life::{self, Decoder, Event};
 use crate::outcome::Outcome;
 use crate::probes::Ring;
 use crate::seam::Seam;
@@ -57,6 +61,24 @@ pub struct Rest {
     pub unfinished: u64,
     /// Returned, but the kernel passed the program over that would have seen it.
     pub results_lost: u64,
+    /// The same of what is not reported without its result.
+    pub in_flight_lost: u64,
+}
+
+/// Which of the events that come out of the kernel are printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    calls: bool,
+    kinds: Vec<Kind>,
+    choice: Choice,
+    limit: u64,
+}
+
+impl Wanted {
+    /// As the command line says.
+    pub fn of(cli: &Cli) -> Self {
+        Self { calls: cli.wants_calls(), kinds: cli.kinds(), choice: cli.choice(), limit: cli.count.unwrap_or(u64::MAX) }
+    }
 }
 
 /// Calls that are looked at before signals, the command and the clock are looked at again.
@@ -67,21 +89,21 @@ pub struct Drain<S> {
     ring: RingBuf<MapData>,
     sink: Sink<File>,
     form: Form,
-    choice: Choice,
-    limit: u64,
+    wanted: Wanted,
+    decoder: Decoder,
     reported: u64,
     collect: Duration,
     seam: S,
 }
 
 impl<S: Seam> Drain<S> {
-    /// Prints at most `limit` of the calls that are chosen, if given.
-    pub fn new(ring: Ring, sink: Sink<File>, form: Form, choice: Choice, limit: Option<u64>, seam: S) -> Self {
+    /// Prints what is wanted.
+    pub fn new(ring: Ring, sink: Sink<File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
-        Self { ring: ring.map, sink, form, choice, limit: limit.unwrap_or(u64::MAX), reported: 0, collect, seam }
+        Self { ring: ring.map, sink, form, wanted, decoder: Decoder::default(), reported: 0, collect, seam }
     }
 
-    /// Calls printed so far.
+    /// Events printed so far.
     pub const fn reported(&self) -> u64 {
         self.reported
     }
@@ -92,9 +114,9 @@ impl<S: Seam> Drain<S> {
         let deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
         loop {
             // In turns, since calls may come as fast as they are printed, and a signal must not wait for them to end.
-            match self.take(TURN) {
-                Err(SinkError::ReaderGone) => return Ok(Ended::ReaderGone),
-                other => other?,
+            if let Err(error) = self.take(TURN) {
+                let is_gone = matches!(error.downcast_ref(), Some(SinkError::ReaderGone));
+                return if is_gone { Ok(Ended::ReaderGone) } else { Err(error) };
             }
             if let Some(ended) = self.ended(signals, command.as_deref_mut(), deadline)? {
                 return Ok(ended);
@@ -106,14 +128,14 @@ impl<S: Seam> Drain<S> {
     }
 
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
-    pub fn finish(&mut self, in_flight: &[RawEvent]) -> Result<Rest, SinkError> {
+    pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
-        let mut rest = Rest::default();
+        let mut rest = Rest { in_flight_lost: life.reads_lost, ..Rest::default() };
         for raw in in_flight {
-            if self.reported >= self.limit {
+            if self.reported >= self.wanted.limit {
                 break;
             }
-            let is_chosen = self.choice.takes(raw);
+            let is_chosen = self.is_chosen(raw);
             if has(raw, flag::RESULT_LOST) {
                 // A loss, whether or not anybody wants to see the call.
                 rest.results_lost += 1;
@@ -122,6 +144,13 @@ impl<S: Seam> Drain<S> {
                 rest.unfinished += u64::from(is_chosen);
                 self.print(raw, is_chosen.then_some(Seen::Entry))?;
             }
+        }
+        for raw in &life.calls {
+            let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
+            let event = Event::Call(self.decoder.call(raw, !was_lost));
+            let is_printed = self.print_of_life(&event)?;
+            rest.results_lost += u64::from(was_lost);
+            rest.unfinished += u64::from(!was_lost && is_printed);
         }
         self.sink.flush()?;
         Ok(rest)
@@ -138,28 +167,49 @@ impl<S: Seam> Drain<S> {
     }
 
     /// Takes what is in the buffer, `most` calls at the most, and lets nothing of it wait.
-    fn take(&mut self, most: u64) -> Result<(), SinkError> {
+    fn take(&mut self, most: u64) -> Result<()> {
         let mut left = most;
-        while left > 0 && self.reported < self.limit {
+        while left > 0 && self.reported < self.wanted.limit {
             let Some(record) = self.ring.next() else { break };
+            left -= 1;
+            if record.len() != size_of::<RawEvent>() {
+                let event = self.decoder.event(&record)?;
+                drop(record);
+                event.map_or(Ok(false), |event| self.print_of_life(&event))?;
+                continue;
+            }
             // A copy, so that the kernel can use the room while the line is made.
             let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
             drop(record);
-            left -= 1;
-            self.print(&raw, self.choice.takes(&raw).then_some(Seen::Whole))?;
+            self.print(&raw, self.is_chosen(&raw).then_some(Seen::Whole))?;
         }
-        self.sink.flush()
+        Ok(self.sink.flush()?)
+    }
+
+    fn is_chosen(&self, raw: &RawEvent) -> bool {
+        self.wanted.calls && self.wanted.choice.takes(raw)
     }
 
     /// Prints a call that is chosen.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
+        let timer = self.decoder.timer_of(raw);
         let Some(seen) = chosen else { return Ok(()) };
         self.reported += 1;
-        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen))
+        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, timer))
+    }
+
+    /// Prints another event that is wanted; whether it was.
+    fn print_of_life(&mut self, event: &Event) -> Result<bool, SinkError> {
+        let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(event);
+        if is_wanted {
+            self.reported += 1;
+            self.sink.append(|line| self.form.write_of_life(line, event))?;
+        }
+        Ok(is_wanted)
     }
 
     fn ended(&self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {
-        if self.reported >= self.limit {
+        if self.reported >= self.wanted.limit {
             return Ok(Some(Ended::Count));
         }
         if signals.stop_requested() {

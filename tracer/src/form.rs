@@ -1,11 +1,13 @@
 //! The forms of output. Each is a module of its own; this one says which of them prints what.
 
 use settime32_abi::event::RawEvent;
+use settime32_abi::life::TimerId;
 use settime32_abi::output::Summary;
 
 use crate::call_event::Seen;
 use crate::cli::{Cli, Format};
 use crate::json;
+use crate::life::Event;
 use crate::palette::Palette;
 use crate::pretty::Pretty;
 use crate::seam::Seam;
@@ -28,11 +30,24 @@ impl Form {
         }
     }
 
-    /// Appends the line of one call.
-    pub fn write_call(&self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
+    /// Appends the line of one call; the timer that it came to and its clock, where those are known.
+    pub fn write_call(&self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
         match self {
-            Self::Pretty(pretty) => pretty.write_line(line, raw, seen),
-            Self::Json => seam.write_json(line, raw, seen),
+            Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
+            Self::Json => {
+                seam.write_json(line, raw, seen);
+                if let Some(timer) = timer {
+                    json::add_timer(line, timer);
+                }
+            }
+        }
+    }
+
+    /// Appends the line of another event.
+    pub fn write_of_life(&self, line: &mut Vec<u8>, event: &Event) {
+        match self {
+            Self::Pretty(pretty) => pretty.write_of_life(line, event),
+            Self::Json => json::write_of_life(line, event),
         }
     }
 

@@ -10,12 +10,17 @@ use settime32_abi::NR_TIMERFD_SETTIME32;
 /// The file begins with the number of the system call in which the thread sleeps, or says that it runs
 /// (`proc_pid_syscall`, `fs/proc/base.c`); what runs may be anywhere.
 pub fn may_be_inside(root: &Path, pid: u32, tid: u32) -> bool {
+    is_inside_any(root, pid, tid, &[NR_TIMERFD_SETTIME32])
+}
+
+/// Whether a thread may still be inside of a system call with one of these numbers.
+pub fn is_inside_any(root: &Path, pid: u32, tid: u32, numbers: &[u32]) -> bool {
     let path = root.join(format!("proc/{pid}/task/{tid}/syscall"));
     // A thread that is gone is not inside. One that may not be looked at counts so too: this is asked only where the
     // kernel says that returns were missed.
     let Ok(state) = fs::read_to_string(path) else { return false };
     let first = state.split_whitespace().next().unwrap_or_default();
-    first == "running" || first.parse() == Ok(NR_TIMERFD_SETTIME32)
+    first == "running" || first.parse().is_ok_and(|number: u32| numbers.contains(&number))
 }
 
 #[cfg(test)]

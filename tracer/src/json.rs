@@ -5,12 +5,14 @@
 
 use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::life::TimerId;
 use settime32_abi::output::{EntryPath, Halves, Summary};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
     Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
 };
+use crate::life::Event;
 
 /// Appends the line of one call.
 pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
@@ -48,6 +50,21 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
 pub fn write_summary(line: &mut Vec<u8>, summary: &Summary) {
     // Numbers into memory: there is nothing that could fail.
     _ = serde_json::to_writer(&mut *line, summary);
+    line.push(b'\n');
+}
+
+/// Puts the timer and its clock behind all that is on the line of a call.
+pub fn add_timer(line: &mut Vec<u8>, (timer, clockid): (TimerId, i32)) {
+    line.truncate(line.len() - b"}\n".len());
+    number(line, br#","timer":"#, timer);
+    number(line, br#","clockid":"#, clockid);
+    line.extend_from_slice(b"}\n");
+}
+
+/// Appends the line of another event. They are not so many that it were worth it to write their text by hand.
+pub fn write_of_life(line: &mut Vec<u8>, event: &Event) {
+    // Plain data into memory: there is nothing that could fail.
+    _ = serde_json::to_writer(&mut *line, event);
     line.push(b'\n');
 }
 

@@ -12,11 +12,13 @@ mod form;
 mod inside;
 mod json;
 mod kernel_types;
+mod life;
 mod outcome;
 mod own_call;
 mod palette;
 mod preflight;
 mod pretty;
+mod pretty_life;
 mod probes;
 pub mod seam;
 mod signals;
@@ -35,8 +37,9 @@ use settime32_abi::output::Lost;
 use crate::attach::Mode;
 use crate::cli::{Attach, Cli};
 use crate::command::GatedCommand;
-use crate::drain::{Drain, Rest};
+use crate::drain::{Drain, Rest, Wanted};
 use crate::form::Form;
+use crate::life::Life;
 use crate::outcome::Outcome;
 use crate::own_call::OwnCall;
 use crate::preflight::{Facts, Refusal};
@@ -67,10 +70,11 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     let mut command = GatedCommand::spawn(&cli.command)?;
     let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
-    let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid) };
+    let life = Life::prepare(Path::new("/"), cli.kinds(), &facts)?;
+    let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
     let filter = cli.filter(command.as_ref().map(GatedCommand::pid));
     let (mut probes, ring) = Probes::load(object, &filter, cli.buffer, known, seam.globals())?;
-    let mode = attach(&mut probes, &seam, cli.attach, &facts)?;
+    let mode = attach(&mut probes, &seam, life.as_ref(), cli.attach, &facts)?;
     if let (Some(own_call), Mode::Kprobe) = (own_call, mode) {
         own_call.make();
     }
@@ -80,22 +84,24 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     }
 
     let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, Form::chosen(cli), cli.choice(), cli.count, seam);
+    let mut drain = Drain::new(ring, sink, Form::chosen(cli), Wanted::of(cli), seam);
     let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
     probes.detach()?;
-    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };
+    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
     let losses = probes.losses()?;
-    let losses = Lost { result: losses.result + rest.results_lost, ..losses };
+    let losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
     let mut outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }
 
 /// Attaches in the way that was asked for, or in the cheaper one that works.
-fn attach(probes: &mut Probes, seam: &impl Seam, asked: Attach, facts: &Facts) -> Result<Mode> {
+fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, asked: Attach, facts: &Facts) -> Result<Mode> {
     let by_fentry = |probes: &mut Probes| {
         preflight::check_fentry(facts)?;
-        probes.attach(Mode::Fentry, &seam.programs(Mode::Fentry)).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
+        probes
+            .attach(Mode::Fentry, life, &seam.programs(Mode::Fentry))
+            .map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
     };
     let loses = preflight::fentry_loses(facts);
     match asked {
@@ -114,7 +120,7 @@ fn attach(probes: &mut Probes, seam: &impl Seam, asked: Attach, facts: &Facts) -
             }
         }
     }
-    probes.attach(Mode::Kprobe, &seam.programs(Mode::Kprobe))?;
+    probes.attach(Mode::Kprobe, life, &seam.programs(Mode::Kprobe))?;
     Ok(Mode::Kprobe)
 }
 

@@ -87,6 +87,22 @@ pub enum Refusal {
         /// `uname -r`.
         release: String,
     },
+    /// No type information, and other events are asked for.
+    #[error(
+        "kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which events beside timerfd_settime32 need; boot one built with CONFIG_DEBUG_INFO_BTF=y, or leave --events out"
+    )]
+    EventsNeedBtf {
+        /// `uname -r`.
+        release: String,
+    },
+    /// The kernel's structures are others than those that are known.
+    #[error(
+        "the kernel does not describe {member}, which events beside timerfd_settime32 need; leave --events out, and report this kernel"
+    )]
+    NoMember {
+        /// Structure and member.
+        member: String,
+    },
     /// Trampolines do not work.
     #[error("fentry does not work here: {reason}")]
     NoFentry {
@@ -116,10 +132,11 @@ impl Refusal {
             Self::KernelTooOld { .. } => 11,
             Self::Unprivileged { .. } => 12,
             Self::LockedDown => 13,
-            Self::NoBtf { .. } => 14,
+            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
             Self::FentryUnsafe { .. } => 18,
+            Self::NoMember { .. } => 19,
         }
     }
 }

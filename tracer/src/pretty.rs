@@ -3,7 +3,9 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::life::TimerId;
 use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;
@@ -32,9 +34,10 @@ impl Pretty {
     }
 
     /// Appends the line of one call.
-    pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-        self.write_who(line, raw);
-        self.write_words(line, raw);
+    pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
+        let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
+        self.write_who(line, raw.pid, raw.tid, abi, &comm(&raw.comm));
+        self.write_words(line, raw, timer.map(|(_, clock)| clock));
         put(line, format_args!("timerfd_settime32({}, ", raw.ufd));
         write_flags(line, raw.settime_flags);
         line.extend_from_slice(b", ");
@@ -42,23 +45,29 @@ impl Pretty {
         line.extend_from_slice(b", ");
         self.write_old(line, raw);
         self.write_result(line, raw, seen);
+        if let Some((timer, _)) = timer {
+            self.write_timer(line, timer);
+        }
         line.push(b'\n');
     }
 
     /// The columns that any event of a thread begins with.
-    fn write_who(&self, line: &mut Vec<u8>, raw: &RawEvent) {
-        let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
-        let ids = format!("[pid {:>7} tid {:>7}] {abi:<6}", raw.pid, raw.tid);
+    pub(crate) fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, comm: &str) {
+        let ids = format!("[pid {pid:>7} tid {tid:>7}] {abi:<6}");
         put(line, format_args!("{} ", Painted(self.palette.quiet, ids)));
-        let name = harmless(&comm(&raw.comm));
+        let name = harmless(comm);
         put(line, format_args!("{}", Painted(self.palette.name, &name)));
         pad(line, &name, NAME_WIDTH);
     }
 
-    /// What the call asks for, in words. The clock is not known from the call.
-    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent) {
-        let (asks, words) = words::of_new(new_setting(raw), raw.settime_flags, None);
-        let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
+    /// What the call asks for, in words.
+    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent, clock: Option<i32>) {
+        let (asks, words) = words::of_new(new_setting(raw), raw.settime_flags, clock);
+        self.write_asked(line, asks, &words, has(raw, flag::RETURNED) && raw.ret < 0);
+    }
+
+    /// The column of what is asked for.
+    pub(crate) fn write_asked(&self, line: &mut Vec<u8>, asks: Asks, words: &str, has_failed: bool) {
         let style = match asks {
             Asks::Invalid => self.palette.failed,
             _ if has_failed => self.palette.quiet,
@@ -66,8 +75,23 @@ impl Pretty {
             Asks::Disarm => self.palette.disarms,
             Asks::Unknown => self.palette.odd,
         };
-        put(line, format_args!("{}", Painted(style, &words)));
-        pad(line, &words, WORDS_WIDTH);
+        self.write_told(line, style, words);
+    }
+
+    /// The same column in any style.
+    pub(crate) fn write_told(&self, line: &mut Vec<u8>, style: Style, words: &str) {
+        put(line, format_args!("{}", Painted(style, words)));
+        pad(line, words, WORDS_WIDTH);
+    }
+
+    /// The timer that an event is about.
+    pub(crate) fn write_timer(&self, line: &mut Vec<u8>, timer: TimerId) {
+        put(line, format_args!("  {}", Painted(self.palette.quiet, format_args!("timer {timer}"))));
+    }
+
+    /// The colours.
+    pub(crate) const fn palette(&self) -> &Palette {
+        &self.palette
     }
 
     /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
@@ -110,17 +134,19 @@ impl Pretty {
             return put(line, format_args!(") = {}", Painted(odd, "? <result lost>")));
         }
         match result_errno(raw.ret) {
-            Some(errno) => {
-                let result = format!("-1 {} ({})", errno_name(errno), description(errno));
-                put(line, format_args!(") = {}", Painted(failed, result)));
-            }
+            Some(errno) => put(line, format_args!(") = {}", Painted(failed, failure(errno)))),
             None => put(line, format_args!(") = {}", raw.ret)),
         }
     }
 }
 
+/// An error as strace prints it.
+pub(crate) fn failure(errno: i32) -> String {
+    format!("-1 {} ({})", errno_name(errno), description(errno))
+}
+
 /// Writing to a vector cannot fail.
-fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+pub(crate) fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     _ = line.write_fmt(text);
 }
 
@@ -143,7 +169,7 @@ fn harmless(comm: &str) -> String {
 }
 
 /// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
-fn write_flags(line: &mut Vec<u8>, flags: i32) {
+pub(crate) fn write_flags(line: &mut Vec<u8>, flags: i32) {
     let mut rest = flags;
     let mut separator = "";
     for (bit, name) in FLAG_NAMES {
@@ -214,13 +240,13 @@ mod tests {
 
     fn line(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
-        Pretty::default().write_line(&mut line, raw, seen);
+        Pretty::default().write_line(&mut line, raw, seen, None);
         String::from_utf8(line).unwrap()
     }
 
     fn coloured(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
-        Pretty::new(Palette::coloured()).write_line(&mut line, raw, seen);
+        Pretty::new(Palette::coloured()).write_line(&mut line, raw, seen, None);
         String::from_utf8(line).unwrap()
     }
 

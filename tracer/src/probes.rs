@@ -7,16 +7,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::{Ebpf, EbpfLoader, Pod, VerifierLogLevel};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
+use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 
-use crate::attach::{Attached, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::inside::may_be_inside;
+use crate::life::{self, Life};
 use crate::preflight::Refusal;
 use crate::tracepoint;
 
@@ -47,11 +49,13 @@ pub struct Ring {
 
 /// What the programs are told of this machine and this run.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct Known<'a> {
     /// Where a task has its name, if that is known.
     pub comm_at: Option<u32>,
     /// The thread whose first call will be by `int 0x80`, if there is one.
     pub teacher: Option<u32>,
+    /// What a timer's life needs, if it is asked for.
+    pub life: Option<&'a Life>,
 }
 
 /// The loaded object with what of it is attached.
@@ -59,23 +63,36 @@ pub struct Known {
 pub struct Probes {
     ebpf: Ebpf,
     follows: bool,
+    /// Programs of a timer's life that are attached.
+    life: Vec<(&'static str, &'static str)>,
     attached: Option<Attached>,
 }
 
 impl Probes {
     /// Loads the object with `filter`, a ring buffer of `size`, what is `known`, and `globals` set besides those that this
     /// needs.
-    pub fn load(object: &[u8], filter: &Filter, size: BufferSize, known: Known, globals: &[(&'static str, u32)]) -> Result<(Self, Ring)> {
+    pub fn load(
+        object: &[u8],
+        filter: &Filter,
+        size: BufferSize,
+        known: Known<'_>,
+        globals: &[(&'static str, u32)],
+    ) -> Result<(Self, Ring)> {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes = Self { ebpf, follows: filter.command.is_some(), attached: None };
+        let probes = Self { ebpf, follows: filter.command.is_some(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
-    /// Attaches programs in the way of `mode`.
-    pub fn attach(&mut self, mode: Mode, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut attached = Attached::attach(&mut self.ebpf, mode, programs)?;
+    /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
+    /// enter before everything is there.
+    pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
+        let mut at_exit = vec![EXIT_PROGRAM];
+        self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
+        at_exit.extend(life.map(|_| life::EXIT_PROGRAM));
+        let programs = [self.life.as_slice(), programs].concat();
+        let mut attached = Attached::attach(&mut self.ebpf, mode, &at_exit, &programs)?;
         if self.follows {
             attached.follow(&mut self.ebpf)?;
         }
@@ -125,15 +142,28 @@ impl Probes {
     }
 
     fn last_calls(&self, name: &str) -> Result<Vec<RawEvent>> {
-        let map = self.ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
-        let map: HashMap<_, u32, RawWords> = HashMap::try_from(map)?;
-        let calls = map.iter().map(|entry| entry.map(|(_tid, words)| bytemuck::cast::<RawWords, RawEvent>(words)));
-        calls.collect::<Result<_, _>>().with_context(|| format!("failed to read the calls in {name}"))
+        let calls = entries_of::<RawWords>(&self.ebpf, name)?;
+        Ok(calls.into_iter().map(|(_tid, words)| bytemuck::cast(words)).collect())
+    }
+
+    /// What threads are doing with timers that was not seen to end, if a timer's life is traced.
+    pub fn life_rest(&self) -> Result<life::Rest> {
+        if self.life.is_empty() {
+            return Ok(life::Rest::default());
+        }
+        let calls = entries_of::<[u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
+        let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
+        let inside = entries_of::<[u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
+        let inside: Vec<(u32, Inside)> = inside.into_iter().map(|(tid, words)| (tid, bytemuck::cast(words))).collect();
+        Ok(life::rest(Path::new("/"), calls, &inside))
     }
 
     /// What could not be reported.
     pub fn losses(&mut self) -> Result<Lost> {
-        let missed = self.attached.as_ref().map_or(Ok(0), |attached| attached.missed_entries(&mut self.ebpf))?;
+        let missed = match &self.attached {
+            Some(attached) => attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, &self.life)?,
+            None => 0,
+        };
         let map = self.ebpf.map("LOSSES").context("the eBPF object has no map LOSSES")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         let sum = |counter: Counter| -> Result<u64> {
@@ -149,8 +179,15 @@ impl Probes {
     }
 }
 
+/// What is in a map by thread id.
+fn entries_of<V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(u32, V)>> {
+    let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
+    let map: HashMap<_, u32, V> = HashMap::try_from(map)?;
+    map.iter().collect::<Result<_, _>>().with_context(|| format!("failed to read what is in {name}"))
+}
+
 /// Makes the maps and patches the switches that the programs' filters read.
-fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
+fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
     let (comm_at, teacher) = (known.comm_at.unwrap_or(0), known.teacher.unwrap_or(0));
     let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
@@ -179,8 +216,13 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known, g
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
         .map_max_entries("FOLLOWED", if filter.command.is_some() { MAX_FOLLOWED } else { 1 });
-    for (name, value) in globals {
+    let offsets = known.life.map_or(&[][..], |life| &life.offsets);
+    for (name, value) in globals.iter().chain(offsets) {
         loader.override_global(name, value, true);
+    }
+    if known.life.is_some() {
+        loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
+        loader.map_max_entries("WATCHED", if any == 1 { life::MAX_WATCHED } else { 1 });
     }
     loader.load(object).context("failed to load the eBPF program")
 }

@@ -50,6 +50,27 @@ pub fn of_old(setting: &Itimerspec64) -> Option<String> {
     Some(format!("{} left{}", duration(setting.it_value)?, every(setting.it_interval)?))
 }
 
+/// A length of nanoseconds, with its sign when it is below zero.
+pub fn of_ns(ns: i64) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    let ns = ns.unsigned_abs();
+    let time = Timespec64 { tv_sec: (ns / 1_000_000_000).cast_signed(), tv_nsec: (ns % 1_000_000_000).cast_signed() };
+    format!("{sign}{}", duration(time).unwrap_or_else(|| format!("{ns} ns")))
+}
+
+/// What a call with 64-bit times asks for.
+pub fn of_wide(setting: Option<Itimerspec64>, flags: i32, clock: Option<clockid_t>) -> (Asks, String) {
+    let Some(Itimerspec64 { it_interval, it_value }) = setting else { return (Asks::Unknown, "?".to_owned()) };
+    if it_value == Timespec64::default() {
+        return (Asks::Disarm, "disarm".to_owned());
+    }
+    let first = if flags & ABSTIME == 0 { duration(it_value).map(|words| format!("+{words}")) } else { point(it_value, clock) };
+    match (first, every(it_interval)) {
+        (Some(first), Some(every)) => (Asks::Arm, first + &every),
+        _ => (Asks::Invalid, "invalid".to_owned()),
+    }
+}
+
 fn every(interval: Timespec64) -> Option<String> {
     if interval == Timespec64::default() { Some(String::new()) } else { Some(format!(" every {}", duration(interval)?)) }
 }

@@ -211,9 +211,7 @@ impl Arguments {
         let [one, two] = [first as i32, second as i32];
         match kind_of(call) {
             Kind::TimerfdCreate => Self { clockid: Some(one), flags: Some(two), ..Self::default() },
-            Kind::TimerfdSettime => {
-                Self { ufd: Some(one), flags: Some(two), utmr: Some(third), otmr: Some(fourth), ..Self::default() }
-            }
+            Kind::TimerfdSettime => Self { ufd: Some(one), flags: Some(two), utmr: Some(third), otmr: Some(fourth), ..Self::default() },
             Kind::TimerSettime32 => {
                 Self { timer_id: Some(one), flags: Some(two), utmr: Some(third), otmr: Some(fourth), ..Self::default() }
             }

@@ -23,15 +23,15 @@ const BY_DESCRIPTOR: [Hook; 2] = [hook!("life_do_settime_out", DO_SETTIME), hook
 const RELEASE: Hook = hook!("life_release", "timerfd_release");
 
 /// What is to be attached for these kinds, in this order: what sees the end of something before what sees its begin.
-/// `has` says whether the kernel has a function; one of two that do the same on different kernels is there.
-pub fn hooks(kinds: &[Kind], mode: Mode, has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+/// Kernels read timers by iterator or not.
+pub fn hooks(kinds: &[Kind], mode: Mode, reads_by_iterator: bool) -> Vec<(&'static str, &'static str)> {
     let mut hooks: Vec<Hook> = vec![RELEASE];
     hooks.extend(BY_DESCRIPTOR);
     for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         hooks.extend_from_slice(of(kind));
     }
     if kinds.contains(&Kind::Wakeup) {
-        hooks.extend_from_slice(if has("timerfd_read_iter") { &READ_BY_ITERATOR } else { &READ });
+        hooks.extend_from_slice(if reads_by_iterator { &READ_BY_ITERATOR } else { &READ });
     }
     let mut chosen: Vec<(&str, &str)> = Vec::new();
     for (by_kprobe, by_fentry, function) in hooks {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn nothing_is_attached_twice_and_ends_come_before_begins() {
         for mode in [Mode::Kprobe, Mode::Fentry] {
-            let hooks = hooks(&Kind::ALL, mode, |_| true);
+            let hooks = hooks(&Kind::ALL, mode, true);
             for (at, (program, function)) in hooks.iter().enumerate() {
                 assert!(!hooks[at + 1..].contains(&(program, function)), "{program}");
                 let begin = program.replace("_out", "");
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_kernels_way_to_read_is_hooked() {
-        let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, |_| has);
+        let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, has);
         assert!(read(true).contains(&("life_read_iter", "timerfd_read_iter")));
         assert!(read(false).contains(&("life_read", "timerfd_read")));
     }

@@ -1,7 +1,59 @@
 //! A timer's whole life: what `--events` asks for beside `timerfd_settime32`. What is hooked for it, where the kernel's
 //! structures have what, and how records become the documented events.
 
-pub mod decode;
-pub mod hooks;
-pub mod layout;
-pub mod timers;
+mod decode;
+mod hooks;
+mod layout;
+mod rest;
+mod timers;
+
+use std::fs;
+use std::path::Path;
+
+use memchr::memmem;
+use settime32_abi::life::Kind;
+
+pub use self::decode::{Decoder, Event};
+pub use self::hooks::EXIT_PROGRAM;
+pub use self::layout::Offsets;
+pub use self::rest::{Rest, rest};
+use crate::attach::Mode;
+use crate::preflight::{Facts, Refusal};
+
+/// Calls in flight at one time, at most; those beyond are counted as lost.
+pub const MAX_CALLS: u32 = 8192;
+/// Threads inside of the kernel's timerfd functions at one time, at most: most of them sleep in a read.
+pub const MAX_INSIDE: u32 = 16_384;
+/// Timers that a filter lets through at one time, at most.
+pub const MAX_WATCHED: u32 = 65_536;
+
+/// What it takes to tell the asked-for kinds on this machine.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// What is asked for.
+    pub kinds: Vec<Kind>,
+    /// Where the kernel's structures have what.
+    pub offsets: Offsets,
+    /// The kernel reads timers by `timerfd_read_iter`.
+    reads_by_iterator: bool,
+}
+
+impl Life {
+    /// Looks the kernel's types up. `root` is `/` but in tests. `None` when nothing is asked for.
+    pub fn prepare(root: &Path, kinds: Vec<Kind>, facts: &Facts) -> Result<Option<Self>, Refusal> {
+        if kinds.is_empty() {
+            return Ok(None);
+        }
+        let btf = fs::read(root.join("sys/kernel/btf/vmlinux"));
+        let btf = btf.map_err(|_| Refusal::EventsNeedBtf { release: facts.release.clone() })?;
+        let offsets = layout::offsets(&btf)?;
+        // A name in the table of names, which the kernel's function has for itself.
+        let reads_by_iterator = memmem::find(&btf, b"\0timerfd_read_iter\0").is_some();
+        Ok(Some(Self { kinds, offsets, reads_by_iterator }))
+    }
+
+    /// Programs and the functions that they go to, in the order in which they are attached.
+    pub fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
+        hooks::hooks(&self.kinds, mode, self.reads_by_iterator)
+    }
+}

@@ -1,0 +1,60 @@
+//! What threads were still doing when the programs came off.
+
+use std::path::Path;
+
+use settime32_abi::moment::{Call, Function, Inside, RawCall, call_flag};
+
+use crate::inside::is_inside_any;
+
+/// What is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Calls that were not seen to return; the others have [`call_flag::RESULT_LOST`].
+    pub calls: Vec<RawCall>,
+    /// Reads that returned unseen.
+    pub reads_lost: u64,
+}
+
+/// Numbers of `read`, `readv`, `preadv`, `preadv2`, `splice` and `io_uring_enter` in both tables
+/// (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`): in these a thread may be reading a timer.
+const READS: [u32; 11] = [0, 3, 19, 145, 275, 295, 313, 327, 333, 378, 426];
+
+/// Tells what is left, by what the threads are doing now. `root` is `/` but in tests.
+pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> Rest {
+    calls.sort_by_key(|call| call.entry_ns);
+    for call in &mut calls {
+        let nr = Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
+        if !is_inside_any(root, (call.ids >> 32) as u32, call.ids as u32, &[nr]) {
+            call.flags |= call_flag::RESULT_LOST;
+        }
+    }
+    let reading = inside.iter().filter(|(_, inside)| inside.function == Function::Read as u32);
+    let lost = reading.filter(|(tid, _)| !is_inside_any(root, *tid, *tid, &READS));
+    Rest { calls, reads_lost: lost.count() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn what_a_thread_does_now_tells_whether_its_return_was_missed() {
+        let root = tempfile::tempdir().unwrap();
+        for (tid, state) in [(7, "286 0x3"), (8, "230 0x1"), (9, "0 0x3"), (10, "230 0x1")] {
+            let folder = root.path().join(format!("proc/{tid}/task/{tid}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("syscall"), format!("{state} 0x0\n")).unwrap();
+        }
+        let call = |tid: u64, entry_ns| RawCall { ids: tid << 32 | tid, entry_ns, call: Call::SettimeX64 as u32, ..RawCall::zeroed() };
+        let reading = |tid, function| (tid, Inside { function: function as u32, ..Inside::zeroed() });
+        let inside = [reading(9, Function::Read), reading(10, Function::Read), reading(11, Function::Read), reading(10, Function::Poll)];
+        let rest = rest(root.path(), vec![call(8, 2), call(7, 1)], &inside);
+        let lost = rest.calls.iter().map(|call| (call.ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
+        assert_eq!(lost, [(7, false), (8, true)]);
+        assert_eq!(rest.reads_lost, 2);
+    }
+}
