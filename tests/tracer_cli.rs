@@ -79,6 +79,7 @@ fn without_privilege_it_refuses() {
 #[case(&["--abi", "x86_64", "--failed"])]
 #[case(&["--armed-longer", "20ms", "--armed-shorter", "1h 30m"])]
 #[case(&["--color", "always"])]
+#[case(&["--output", "tracee"])]
 fn good_arguments_are_no_usage_error(#[case] arguments: &[&str]) {
     unprivileged(arguments).assert().code(NO_PRIVILEGE).stdout("");
 }

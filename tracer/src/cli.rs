@@ -114,8 +114,10 @@ pub struct Cli {
 pub enum Format {
     /// One line a call: who, what it does to the timer in words, and the call as strace prints it.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object a line, with every fact; the last is a summary.
     Json,
+    /// One JSON object a line, as `tracee --output json` prints it: the arguments and the result, not what the pointers point to.
+    Tracee,
 }
 
 /// What kind of process called.

@@ -151,9 +151,9 @@ impl<S: Seam> Drain<S> {
         self.sink.flush()
     }
 
-    /// Prints a call that is chosen.
+    /// Prints a call that is chosen, in forms that have words for it.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
-        let Some(seen) = chosen else { return Ok(()) };
+        let Some(seen) = chosen.filter(|_| self.form.tells(raw)) else { return Ok(()) };
         self.reported += 1;
         self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen))
     }

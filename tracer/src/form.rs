@@ -1,5 +1,6 @@
 //! The forms of output. Each is a module of its own; this one says which of them prints what.
 
+use anyhow::{Context, Result};
 use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
 
@@ -9,6 +10,7 @@ use crate::json;
 use crate::palette::Palette;
 use crate::pretty::Pretty;
 use crate::seam::Seam;
+use crate::tracee::Tracee;
 
 /// A form, with what it needs to know beside an event.
 #[derive(Clone, Copy, Debug)]
@@ -17,14 +19,25 @@ pub enum Form {
     Pretty(Pretty),
     /// This project's own, which has every fact.
     Json,
+    /// Tracee's.
+    Tracee(Tracee),
 }
 
 impl Form {
     /// The one that was asked for.
-    pub fn chosen(cli: &Cli) -> Self {
-        match cli.output {
+    pub fn chosen(cli: &Cli) -> Result<Self> {
+        Ok(match cli.output {
             Format::Pretty => Self::Pretty(Pretty::new(Palette::chosen(cli.color))),
             Format::Json => Self::Json,
+            Format::Tracee => Self::Tracee(Tracee::new().context("failed to read the clocks")?),
+        })
+    }
+
+    /// Whether it has words for a call. What it has none for is not printed; the last line on standard error counts it.
+    pub const fn tells(&self, raw: &RawEvent) -> bool {
+        match self {
+            Self::Pretty(_) | Self::Json => true,
+            Self::Tracee(_) => Tracee::tells(raw),
         }
     }
 
@@ -33,13 +46,14 @@ impl Form {
         match self {
             Self::Pretty(pretty) => pretty.write_line(line, raw, seen),
             Self::Json => seam.write_json(line, raw, seen),
+            Self::Tracee(tracee) => tracee.write_line(line, raw),
         }
     }
 
     /// Appends the last line, in forms that have one; on standard error it is said in any.
     pub fn write_summary(&self, line: &mut Vec<u8>, summary: &Summary) {
         match self {
-            Self::Pretty(_) => {}
+            Self::Pretty(_) | Self::Tracee(_) => {}
             Self::Json => json::write_summary(line, summary),
         }
     }

@@ -60,7 +60,8 @@ fn new_setting(line: &mut Vec<u8>, raw: &RawEvent) {
     line.extend_from_slice(if toctou(raw) { br#","toctou":true"# } else { br#","toctou":false"# });
 }
 
-fn number(line: &mut Vec<u8>, key: &[u8], value: impl Integer) {
+/// A key, and its number.
+pub fn number(line: &mut Vec<u8>, key: &[u8], value: impl Integer) {
     line.extend_from_slice(key);
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -118,7 +119,8 @@ fn errno(line: &mut Vec<u8>, key: &[u8], errno: i32) {
     }
 }
 
-fn string(line: &mut Vec<u8>, text: &str) {
+/// A text in quotes, with escapes where it needs them.
+pub fn string(line: &mut Vec<u8>, text: &str) {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
     if !is_plain {
         // Writing a string into memory cannot fail.

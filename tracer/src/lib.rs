@@ -22,6 +22,7 @@ pub mod seam;
 mod signals;
 mod sink;
 mod symbol;
+mod tracee;
 mod tracepoint;
 mod words;
 
@@ -61,6 +62,7 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
 
 fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
+    let form = Form::chosen(cli)?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.
@@ -80,7 +82,7 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     }
 
     let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, Form::chosen(cli), cli.choice(), cli.count, seam);
+    let mut drain = Drain::new(ring, sink, form, cli.choice(), cli.count, seam);
     let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?)? } else { Rest::default() };
