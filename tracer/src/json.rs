@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::call_event::examples;
     use crate::call_event::reference::call_event;
+    use crate::describe::schema;
 
     fn line(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
@@ -198,6 +199,13 @@ mod tests {
             let seen = if whole { Seen::Whole } else { Seen::Entry };
             let expected = serde_json::to_string(&call_event(&raw, seen)).unwrap();
             prop_assert_eq!(line(&raw, seen), expected + "\n");
+        }
+
+        #[test]
+        fn every_line_is_of_the_schema(raw in events(), whole in any::<bool>()) {
+            let line = line(&raw, if whole { Seen::Whole } else { Seen::Entry });
+            let complaints = schema::complaints(&serde_json::from_str(&line).unwrap());
+            prop_assert!(complaints.is_empty(), "{complaints:?} about {line}");
         }
     }
 

@@ -7,6 +7,7 @@ mod call_event;
 pub mod choice;
 pub mod cli;
 mod command;
+pub mod describe;
 mod drain;
 mod form;
 mod inside;
@@ -46,8 +47,11 @@ use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
 
-/// Traces as the command line says; the exit code of the process.
+/// Traces, or describes the program, as the command line says; the exit code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
+    if let Some(description) = cli.description {
+        return print(&description.text());
+    }
     match run(cli, seam) {
         Ok(outcome) => {
             say(&outcome.to_string());
@@ -118,6 +122,17 @@ fn attach(probes: &mut Probes, seam: &impl Seam, asked: Attach, facts: &Facts) -
     }
     probes.attach(Mode::Kprobe, &seam.programs(Mode::Kprobe))?;
     Ok(Mode::Kprobe)
+}
+
+/// Prints a text. A reader that leaves has read enough.
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("failed to write to standard output: {error}"));
+            ExitCode::from(outcome::NOT_WRITTEN)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Says something on standard error. Nobody can be told when that fails.

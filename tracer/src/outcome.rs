@@ -14,7 +14,7 @@ const FAILED: u8 = 1;
 /// Calls were lost.
 const LOST: u8 = 3;
 /// Events could not be written.
-const NOT_WRITTEN: u8 = 16;
+pub const NOT_WRITTEN: u8 = 16;
 
 /// A run that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
