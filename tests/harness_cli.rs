@@ -31,8 +31,28 @@ fn help_names_the_jobs_and_the_exit_codes() {
 }
 
 #[rstest]
+#[case("completions bash", "--catalogue")]
+#[case("completions zsh", "--catalogue")]
+#[case("completions fish", "catalogue")]
+#[case("man", ".TH settime32-harness 1")]
+fn it_describes_itself(#[case] arguments: &str, #[case] says: &str) {
+    harness().args(arguments.split(' ')).assert().success().stdout(contains(says)).stderr("");
+}
+
+#[test]
+fn manual_pages_go_to_a_folder_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    harness().args(["man", "--to"]).arg(folder.path()).assert().success().stdout("");
+    let page = fs::read_to_string(folder.path().join("settime32-harness-verify.1")).unwrap();
+    assert!(page.contains("catalogue"), "{page}");
+    let absent = folder.path().join("absent");
+    harness().args(["man", "--to"]).arg(&absent).assert().code(6).stderr(contains(absent.to_str().unwrap()));
+}
+
+#[rstest]
 #[case("")]
 #[case("frobnicate")]
+#[case("completions csh")]
 #[case("verify --calls 0")]
 #[case("verify --calls many")]
 #[case("verify --timeout soon")]

@@ -48,8 +48,29 @@ fn help_names_options_and_exit_codes() {
     options.into_iter().chain(filters).fold(said, |said, option| said.stdout(contains(option)));
 }
 
+/// Without privileges, and without the eBPF program.
+#[rstest]
+#[case(&["schema"], "https://json-schema.org/draft/2020-12/schema")]
+#[case(&["completions", "bash"], "--armed-longer")]
+#[case(&["completions", "zsh"], "--armed-longer")]
+#[case(&["completions", "fish"], "armed-longer")]
+#[case(&["man"], ".TH settime32-tracer 1")]
+fn it_describes_itself(#[case] arguments: &[&str], #[case] says: &str) {
+    unprivileged(arguments).assert().success().stdout(contains(says)).stderr("");
+}
+
+#[test]
+fn the_schema_that_is_printed_is_the_one_in_the_repository() {
+    let file = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/event.schema.json")).unwrap();
+    assert_eq!(unprivileged(&["schema"]).stdout, file);
+}
+
 #[rstest]
 #[case(&["--frobnicate"])]
+#[case(&["completions"])]
+#[case(&["completions", "csh"])]
+#[case(&["--count", "1", "man"])]
+#[case(&["prog"])]
 #[case(&["--output", "xml"])]
 #[case(&["--attach", "uprobe"])]
 #[case(&["--duration", "soon"])]
@@ -79,6 +100,7 @@ fn without_privilege_it_refuses() {
 #[case(&["--abi", "x86_64", "--failed"])]
 #[case(&["--armed-longer", "20ms", "--armed-shorter", "1h 30m"])]
 #[case(&["--color", "always"])]
+#[case(&["--output", "tracee"])]
 fn good_arguments_are_no_usage_error(#[case] arguments: &[&str]) {
     unprivileged(arguments).assert().code(NO_PRIVILEGE).stdout("");
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and nothing of how it is done.
 
 mod compare;
+mod describe;
 mod program;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::session::Injection;
 use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
 
 pub use compare::CompareArgs;
+pub use describe::{CompletionsArgs, ManArgs, Manual};
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
 /// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what was captured.
@@ -71,6 +73,10 @@ pub enum Command {
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print completions for a shell, such as for bash: source <(settime32-harness completions bash).
+    Completions(CompletionsArgs),
+    /// Print the manual page, in roff: settime32-harness man | man -l -
+    Man(ManArgs),
 }
 
 /// For the jobs that go through several kernels.

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
-use settime32_harness::cli::{BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, MutantsArgs};
+use settime32_harness::cli::{
+    BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, ManArgs, Manual, MutantsArgs,
+};
 use settime32_harness::compare::definition::{self, Definition};
 use settime32_harness::compare::{self, score::Scoreboard};
 use settime32_harness::cost::{self, Cost};
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
             let result = bench::warm(&guest.setup(), rounds, &say);
             measured(result, json, bench::WarmBench::text, |_| Verdict::Pass)
         }
+        Command::Completions(arguments) => describe(&arguments.text()),
+        Command::Man(arguments) => write_manual(arguments),
     };
     ExitCode::from(verdict.exit_code())
 }
@@ -264,6 +268,29 @@ fn compare_tracers(arguments: &CompareArgs) -> Verdict {
         return Verdict::Infrastructure;
     }
     boards.iter().map(Scoreboard::verdict).max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
+}
+
+fn write_manual(arguments: ManArgs) -> Verdict {
+    match arguments.pages() {
+        Manual::Page(page) => describe(&page),
+        Manual::Written(_, Ok(())) => Verdict::Pass,
+        Manual::Written(folder, Err(source)) => {
+            say(&InfraError::file("write manual pages to", folder)(source).to_string());
+            Verdict::Infrastructure
+        }
+    }
+}
+
+/// Prints what another program is to read, all of it; one that has read enough may leave.
+fn describe(text: &[u8]) -> Verdict {
+    let mut out = std::io::stdout();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            say(&InfraError::file("write to", "standard output")(source).to_string());
+            Verdict::Infrastructure
+        }
+        _ => Verdict::Pass,
+    }
 }
 
 /// A reader that has gone away is no reason to panic; the exit code still tells.

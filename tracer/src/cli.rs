@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::buffer_size::BufferSize;
 use crate::choice::Choice;
+use crate::describe::Description;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -45,7 +46,13 @@ const FILTERS: &str = "Filters";
 /// printed.
 #[derive(Debug, Parser)]
 #[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(subcommand_value_name = "DESCRIPTION", subcommand_help_heading = "Descriptions, without tracing anything")]
 pub struct Cli {
+    /// A description to print instead of tracing.
+    #[command(subcommand)]
+    pub description: Option<Description>,
+
     /// How calls are printed.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub output: Format,
@@ -171,8 +178,10 @@ impl Asked {
 pub enum Format {
     /// One line a call: who, what it does to the timer in words, and the call as strace prints it.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object a line, with every fact; the last is a summary.
     Json,
+    /// One JSON object a line, as `tracee --output json` prints it: the arguments and the result, not what the pointers point to.
+    Tracee,
 }
 
 /// What kind of process called.
@@ -285,6 +294,15 @@ mod tests {
         let cli = Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
         assert_eq!(cli.pids, [7, 8]);
         assert_eq!(cli.command, ["prog", "-p", "9"]);
+    }
+
+    #[test]
+    fn a_command_may_have_the_name_of_a_description() {
+        let cli = Cli::parse_from(["settime32-tracer", "--count", "1", "--", "schema"]);
+        assert_eq!((cli.description, cli.command, cli.count), (None, vec!["schema".into()], Some(1)));
+        let cli = Cli::parse_from(["settime32-tracer", "schema"]);
+        assert_eq!((cli.description, cli.command.is_empty()), (Some(Description::Schema), true));
+        assert!(Cli::try_parse_from(["settime32-tracer", "--count", "1", "schema"]).is_err());
     }
 
     #[test]

@@ -190,10 +190,10 @@ impl<S: Seam> Drain<S> {
         self.wanted.calls && self.wanted.choice.takes(raw)
     }
 
-    /// Prints a call that is chosen.
+    /// Prints a call that is chosen, in forms that have words for it.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
         let timer = self.decoder.timer_of(raw);
-        let Some(seen) = chosen else { return Ok(()) };
+        let Some(seen) = chosen.filter(|_| self.form.tells(raw)) else { return Ok(()) };
         self.reported += 1;
         self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, timer))
     }

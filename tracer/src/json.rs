@@ -77,7 +77,8 @@ fn new_setting(line: &mut Vec<u8>, raw: &RawEvent) {
     line.extend_from_slice(if toctou(raw) { br#","toctou":true"# } else { br#","toctou":false"# });
 }
 
-fn number(line: &mut Vec<u8>, key: &[u8], value: impl Integer) {
+/// A key, and its number.
+pub fn number(line: &mut Vec<u8>, key: &[u8], value: impl Integer) {
     line.extend_from_slice(key);
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -135,7 +136,8 @@ fn errno(line: &mut Vec<u8>, key: &[u8], errno: i32) {
     }
 }
 
-fn string(line: &mut Vec<u8>, text: &str) {
+/// A text in quotes, with escapes where it needs them.
+pub fn string(line: &mut Vec<u8>, text: &str) {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
     if !is_plain {
         // Writing a string into memory cannot fail.
@@ -155,6 +157,7 @@ mod tests {
     use super::*;
     use crate::call_event::examples;
     use crate::call_event::reference::call_event;
+    use crate::describe::schema;
 
     fn line(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
@@ -213,6 +216,13 @@ mod tests {
             let seen = if whole { Seen::Whole } else { Seen::Entry };
             let expected = serde_json::to_string(&call_event(&raw, seen)).unwrap();
             prop_assert_eq!(line(&raw, seen), expected + "\n");
+        }
+
+        #[test]
+        fn every_line_is_of_the_schema(raw in events(), whole in any::<bool>()) {
+            let line = line(&raw, if whole { Seen::Whole } else { Seen::Entry });
+            let complaints = schema::complaints(&serde_json::from_str(&line).unwrap());
+            prop_assert!(complaints.is_empty(), "{complaints:?} about {line}");
         }
     }
 

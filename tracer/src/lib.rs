@@ -7,6 +7,7 @@ mod call_event;
 pub mod choice;
 pub mod cli;
 mod command;
+pub mod describe;
 mod drain;
 mod form;
 mod inside;
@@ -24,6 +25,7 @@ pub mod seam;
 mod signals;
 mod sink;
 mod symbol;
+mod tracee;
 mod tracepoint;
 mod words;
 
@@ -48,8 +50,11 @@ use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
 
-/// Traces as the command line says; the exit code of the process.
+/// Traces, or describes the program, as the command line says; the exit code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
+    if let Some(description) = cli.description {
+        return print(&description.text());
+    }
     match run(cli, seam) {
         Ok(outcome) => {
             say(&outcome.to_string());
@@ -64,6 +69,7 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
 
 fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
+    let form = Form::chosen(cli)?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.
@@ -84,7 +90,7 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     }
 
     let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, Form::chosen(cli), Wanted::of(cli), seam);
+    let mut drain = Drain::new(ring, sink, form, Wanted::of(cli), seam);
     let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
@@ -122,6 +128,17 @@ fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, asked: Att
     }
     probes.attach(Mode::Kprobe, life, &seam.programs(Mode::Kprobe))?;
     Ok(Mode::Kprobe)
+}
+
+/// Prints a text. A reader that leaves has read enough.
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("failed to write to standard output: {error}"));
+            ExitCode::from(outcome::NOT_WRITTEN)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Says something on standard error. Nobody can be told when that fails.

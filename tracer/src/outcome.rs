@@ -14,7 +14,7 @@ const FAILED: u8 = 1;
 /// Calls were lost.
 const LOST: u8 = 3;
 /// Events could not be written.
-const NOT_WRITTEN: u8 = 16;
+pub const NOT_WRITTEN: u8 = 16;
 
 /// A run that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl fmt::Display for Outcome {
         let kinds = [
             (lost.buffer, "found the buffer full (give a larger --buffer)"),
             (lost.in_flight, "found too many calls in flight, or a program busy"),
-            (lost.result, "reported without their result"),
+            (lost.result, "without their result"),
             (lost.follow, "new threads of COMMAND not followed"),
         ];
         let mut separator = " (";
@@ -112,7 +112,7 @@ mod tests {
         let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
         assert_eq!(
             Outcome::new(Ended::Signal, 7, lost, 0).to_string(),
-            "7 calls reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 reported without their result)"
+            "7 calls reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 without their result)"
         );
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ColorChoice};
 
 use super::GuestArgs;
 use crate::run::{self, Format, RunOptions, Trace};
@@ -93,6 +93,9 @@ pub struct PlaceArgs {
     /// How calls are printed.
     #[arg(long, value_enum, default_value = "pretty", requires = "trace")]
     output: Format,
+    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto, requires = "trace")]
+    color: ColorChoice,
     /// How the tracer attaches.
     #[arg(long, value_enum, default_value = "auto", requires = "trace")]
     attach: Attach,
@@ -131,7 +134,7 @@ impl PlaceArgs {
             memory_mib: self.memory,
             setup: Setup { attach: self.attach, buffer: self.buffer, ..self.guest.setup() },
             timeout: self.timeout,
-            trace: self.trace.then_some(Trace { output: self.output, to: self.trace_output }),
+            trace: self.trace.then_some(Trace { output: self.output, color: self.color, to: self.trace_output }),
             ..RunOptions::default()
         }
     }

@@ -241,15 +241,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn tracee_is_read_of_two_versions() {
-        const TRACEE: &str = r#"
+    const TRACEE: &str = r#"
 name = "tracee"
 about = "a test"
 start = { command = ["tracee"], ready = "ready" }
 output = { from = "stdout" }
 reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "flags", "utmr", "otmr", "ret"] }
 "#;
+
+    #[test]
+    fn tracee_is_read_of_two_versions() {
         let definition = Definition::parse(TRACEE, std::path::Path::new("tracee.toml")).unwrap();
         let (calls, _, errors) = read(&definition.reader, include_str!("../../tracers/samples/tracee.txt"));
         assert!(errors.is_empty(), "{errors:?}");
@@ -257,6 +258,19 @@ reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "fla
         assert_eq!(told, [(813, 3, 1, Some(0)), (813, -1, 64, Some(-22))]);
         assert_eq!((calls[0].event.utmr, calls[0].event.otmr), (Some(0xffb1_c2d0), None));
         assert_eq!(calls[1].unfit.names().collect::<Vec<_>>(), ["utmr"]);
+    }
+
+    /// The tracer's own tests hold this sample against what it prints.
+    #[test]
+    fn what_this_tracer_prints_in_tracees_form_is_read_as_tracees() {
+        let definition = Definition::parse(TRACEE, std::path::Path::new("tracee.toml")).unwrap();
+        let (calls, _, errors) = read(&definition.reader, include_str!("../../tracers/samples/settime32-tracee.txt"));
+        assert!(errors.is_empty() && calls.iter().all(|call| call.unfit.is_empty()), "{errors:?}");
+        let [usual, edge] = [&calls[0].event, &calls[1].event];
+        assert_eq!((usual.pid, usual.tid, usual.cpu, usual.comm.as_ref(), usual.ret), (123, 124, 1, "prog", Some(0)));
+        assert_eq!((usual.ufd, usual.flags, usual.utmr, usual.otmr), (3, 1, Some(0xffd0_0010), Some(0xffd0_0020)));
+        assert_eq!((edge.pid, edge.tid, edge.cpu, edge.comm.as_ref(), edge.ret), (4_194_303, 124, 8191, "a\"\u{1b}\u{fffd}€", Some(-22)));
+        assert_eq!((edge.ufd, edge.flags, edge.utmr, edge.otmr), (i32::MIN, -1, Some(u32::MAX), None));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anstream::AutoStream;
+use clap::ColorChoice;
 use settime32_abi::frame::{Spawn, Stdin};
 
 use crate::boot::{self, Deadline, Scratch, TRACER_PATH};
@@ -71,17 +73,32 @@ pub struct RunOptions {
 pub struct Trace {
     /// The form (`settime32-tracer --output`).
     pub output: Format,
+    /// When they are in colour (`settime32-tracer --color`): `Auto` goes by where they come out here.
+    pub color: ColorChoice,
     /// The file for them; standard error when `None`.
     pub to: Option<PathBuf>,
+}
+
+impl Trace {
+    /// The tracer writes to a pipe in the guest, and cannot tell.
+    fn is_coloured(&self) -> bool {
+        match self.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => self.to.is_none() && AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+        }
+    }
 }
 
 /// The forms that the tracer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A line a call, as strace prints it.
+    /// A line a call: who, what it does to the timer in words, and the call as strace prints it.
     Pretty,
-    /// A JSON object a line.
+    /// A JSON object a line, with every fact.
     Json,
+    /// A JSON object a line, as Tracee prints it.
+    Tracee,
 }
 
 /// A shell with tools in place of a program.
@@ -178,9 +195,12 @@ fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
     let output = match trace.output {
         Format::Pretty => "pretty",
         Format::Json => "json",
+        Format::Tracee => "tracee",
     };
+    let color = if trace.is_coloured() { "always" } else { "never" };
     let attach = options.setup.attach.to_string();
-    let tracer = [&own_program(TRACER_PATH), "--output", output, "--attach", &attach, "--pass-exit-code"].map(String::from);
+    let tracer = own_program(TRACER_PATH);
+    let tracer = [&tracer, "--output", output, "--color", color, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
     tracer.into_iter().chain(buffer).chain(["--".into(), own_program("/init"), "command".into(), uid]).collect()
