@@ -1,16 +1,19 @@
 //! The command line.
 
-use std::ffi::OsString;
-use std::str::FromStr;
+mod asked;
+mod lateness;
+mod tracing;
+
 use std::time::Duration;
 
-use clap::{ColorChoice, Parser, ValueEnum, value_parser};
-use settime32_abi::event::COMM_LEN;
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
 use settime32_abi::life::Kind;
 use settime32_abi::output;
-use thiserror::Error;
 
-use crate::buffer_size::BufferSize;
+pub use self::asked::Asked;
+pub use self::lateness::{Lateness, Per, Report};
+pub use self::tracing::{Attach, Comm, Filter, Tracing};
 use crate::choice::Choice;
 use crate::describe::Description;
 
@@ -47,11 +50,11 @@ const FILTERS: &str = "Filters";
 #[derive(Debug, Parser)]
 #[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-#[command(subcommand_value_name = "DESCRIPTION", subcommand_help_heading = "Descriptions, without tracing anything")]
+#[command(subcommand_value_name = "JOB", subcommand_help_heading = "Other jobs")]
 pub struct Cli {
-    /// A description to print instead of tracing.
+    /// What to do instead of printing events.
     #[command(subcommand)]
-    pub description: Option<Description>,
+    pub job: Option<Job>,
 
     /// How calls are printed.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
@@ -65,15 +68,6 @@ pub struct Cli {
     /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
-
-    /// Report the calls of this process only; can be given more than once.
-    #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)), help_heading = FILTERS)]
-    pub pids: Vec<u32>,
-
-    /// Report the calls of threads with this name only; can be given more than once. The kernel keeps the first
-    /// 15 bytes of a name, and so does this.
-    #[arg(long = "comm", value_name = "NAME", help_heading = FILTERS)]
-    pub comms: Vec<Comm>,
 
     /// Print calls with this descriptor only; can be given more than once.
     #[arg(long = "fd", value_name = "N", allow_negative_numbers = true, help_heading = FILTERS)]
@@ -97,80 +91,23 @@ pub struct Cli {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = FILTERS)]
     pub armed_shorter: Option<Duration>,
 
-    /// Stop after this time, such as 10s or 5min.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub duration: Option<Duration>,
+    /// How it is traced.
+    #[command(flatten)]
+    pub tracing: Tracing,
 
-    /// Stop after this many calls were printed.
+    /// Stop after this many events were printed.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-
-    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 144
-    /// bytes, so the default holds 116,508 calls that this program has not come round to yet.
-    #[arg(long, value_name = "SIZE", default_value = "16M")]
-    pub buffer: BufferSize,
-
-    /// How the kernel's functions are hooked.
-    #[arg(long, value_enum, default_value_t = Attach::Auto)]
-    pub attach: Attach,
-
-    /// End with COMMAND's exit code even when calls were lost; the last line on standard error still says so.
-    #[arg(long)]
-    pub pass_exit_code: bool,
-
-    /// A command to run, traced with all processes that it starts; tracing ends when it does.
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
 }
 
-/// What is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Asked {
-    /// The call itself.
-    #[value(name = "timerfd_settime32")]
-    TimerfdSettime32,
-    /// Timers as they are made.
-    TimerfdCreate,
-    /// What is left of a timer, asked for by 32-bit times (i386 326).
-    #[value(name = "timerfd_gettime32")]
-    TimerfdGettime32,
-    /// The same call with 64-bit times (x86-64 286, i386 411).
-    TimerfdSettime,
-    /// What is left of a timer, asked for by 64-bit times (x86-64 287, i386 410).
-    TimerfdGettime,
-    /// POSIX timers, set by 32-bit times (i386 260).
-    #[value(name = "timer_settime32")]
-    TimerSettime32,
-    /// What is left of a POSIX timer, asked for by 32-bit times (i386 261).
-    #[value(name = "timer_gettime32")]
-    TimerGettime32,
-    /// Timers as they expire, or are cancelled because their clock was set.
-    Expiry,
-    /// Threads that are told of a timer by read, poll, select, or epoll_wait.
-    Wakeup,
-    /// Timers as their last descriptor is closed.
-    Release,
-    /// All of these.
-    All,
-}
-
-impl Asked {
-    const fn kinds(self) -> &'static [Kind] {
-        match self {
-            Self::TimerfdSettime32 => &[],
-            Self::TimerfdCreate => &[Kind::TimerfdCreate],
-            Self::TimerfdGettime32 => &[Kind::TimerfdGettime32],
-            Self::TimerfdSettime => &[Kind::TimerfdSettime],
-            Self::TimerfdGettime => &[Kind::TimerfdGettime],
-            Self::TimerSettime32 => &[Kind::TimerSettime32],
-            Self::TimerGettime32 => &[Kind::TimerGettime32],
-            Self::Expiry => &[Kind::Expiry],
-            Self::Wakeup => &[Kind::Wakeup],
-            Self::Release => &[Kind::Release],
-            Self::All => &Kind::ALL,
-        }
-    }
+/// Something else to do than to print events.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Job {
+    /// Tell how late timers fire, and how late who waits for them runs.
+    Lateness(Lateness),
+    /// A description of the program, without tracing anything.
+    #[command(flatten)]
+    Describe(Description),
 }
 
 /// How calls are printed.
@@ -204,29 +141,16 @@ impl From<Abi> for output::Abi {
     }
 }
 
-/// How the kernel's functions are hooked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Attach {
-    /// By fentry where that works, else by kprobe; the line that says "ready" names it.
-    Auto,
-    /// By kprobes and a return probe, which every kernel has.
-    Kprobe,
-    /// By fentry and fexit, which cost each call less than half as much and need the kernel's BTF and 5.12.
-    Fentry,
-}
-
-/// Which calls the kernel side is to report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Process ids; empty lets every process through, unless a command is followed.
-    pub pids: Vec<u32>,
-    /// Thread names; empty lets every name through.
-    pub comms: Vec<Comm>,
-    /// The first process of a followed command.
-    pub command: Option<u32>,
-}
-
 impl Cli {
+    /// Refuses what the definition cannot say to be wrong.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        if self.output == Format::Tracee && !self.kinds().is_empty() {
+            let message = "--output tracee tells of timerfd_settime32 alone; give --output json for other events";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(self)
+    }
+
     /// What is asked for beside the call itself.
     pub fn kinds(&self) -> Vec<Kind> {
         let asked: Vec<Kind> = self.events.iter().flat_map(|asked| asked.kinds()).copied().collect();
@@ -238,11 +162,6 @@ impl Cli {
         self.events.iter().any(|asked| matches!(asked, Asked::TimerfdSettime32 | Asked::All))
     }
 
-    /// The filter that was asked for, with the process id of the command, if any.
-    pub fn filter(&self, command: Option<u32>) -> Filter {
-        Filter { pids: self.pids.clone(), comms: self.comms.clone(), command }
-    }
-
     /// Which of the calls that the kernel side reports are to be printed.
     pub fn choice(&self) -> Choice {
         Choice {
@@ -252,29 +171,6 @@ impl Cli {
             armed_longer: self.armed_longer,
             armed_shorter: self.armed_shorter,
         }
-    }
-}
-
-/// A thread's name as the kernel has it: cut and padded with NULs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Comm(pub [u8; COMM_LEN]);
-
-/// Why a text is no [`Comm`].
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("a thread's name is not empty and has no NUL")]
-pub struct CommError;
-
-impl FromStr for Comm {
-    type Err = CommError;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        if name.is_empty() || name.contains('\0') {
-            return Err(CommError);
-        }
-        let mut comm = [0; COMM_LEN];
-        let len = name.len().min(COMM_LEN - 1);
-        comm[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Ok(Self(comm))
     }
 }
 
@@ -292,16 +188,17 @@ mod tests {
     #[test]
     fn a_command_keeps_its_own_options() {
         let cli = Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
-        assert_eq!(cli.pids, [7, 8]);
-        assert_eq!(cli.command, ["prog", "-p", "9"]);
+        assert_eq!(cli.tracing.pids, [7, 8]);
+        assert_eq!(cli.tracing.command, ["prog", "-p", "9"]);
     }
 
     #[test]
     fn a_command_may_have_the_name_of_a_description() {
         let cli = Cli::parse_from(["settime32-tracer", "--count", "1", "--", "schema"]);
-        assert_eq!((cli.description, cli.command, cli.count), (None, vec!["schema".into()], Some(1)));
+        assert!(cli.job.is_none());
+        assert_eq!((cli.tracing.command, cli.count), (vec!["schema".into()], Some(1)));
         let cli = Cli::parse_from(["settime32-tracer", "schema"]);
-        assert_eq!((cli.description, cli.command.is_empty()), (Some(Description::Schema), true));
+        assert!(cli.tracing.command.is_empty() && matches!(cli.job, Some(Job::Describe(Description::Schema))));
         assert!(Cli::try_parse_from(["settime32-tracer", "--count", "1", "schema"]).is_err());
     }
 
@@ -322,11 +219,5 @@ mod tests {
             let line = ["settime32-tracer"].iter().chain(arguments);
             assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");
         }
-    }
-
-    #[test]
-    fn names_are_cut_as_the_kernel_cuts_them() {
-        assert_eq!("prog".parse(), Ok(Comm(*b"prog\0\0\0\0\0\0\0\0\0\0\0\0")));
-        assert_eq!("a-very-long-program-name".parse(), Ok(Comm(*b"a-very-long-pro\0")));
     }
 }

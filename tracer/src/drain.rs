@@ -20,6 +20,7 @@ use crate::choice::Choice;
 use crate::cli::Cli;
 use crate::command::GatedCommand;
 use crate::form::Form;
+use crate::lateness;
 use crate::life::{self, Decoder, Event};
 use crate::outcome::Outcome;
 use crate::probes::Ring;
@@ -68,16 +69,25 @@ pub struct Rest {
 /// Which of the events that come out of the kernel are printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    calls: bool,
-    kinds: Vec<Kind>,
-    choice: Choice,
-    limit: u64,
+    /// The call itself.
+    pub calls: bool,
+    /// Events beside it.
+    pub kinds: Vec<Kind>,
+    /// What else must be true of them.
+    pub choice: Choice,
+    /// So many at most.
+    pub limit: u64,
 }
 
 impl Wanted {
     /// As the command line says.
     pub fn of(cli: &Cli) -> Self {
         Self { calls: cli.wants_calls(), kinds: cli.kinds(), choice: cli.choice(), limit: cli.count.unwrap_or(u64::MAX) }
+    }
+
+    /// What it takes to tell how late timers fire.
+    pub fn for_lateness() -> Self {
+        Self { calls: true, kinds: lateness::KINDS.to_vec(), choice: Choice::default(), limit: u64::MAX }
     }
 }
 
@@ -118,6 +128,8 @@ impl<S: Seam> Drain<S> {
                 let is_gone = matches!(error.downcast_ref(), Some(SinkError::ReaderGone));
                 return if is_gone { Ok(Ended::ReaderGone) } else { Err(error) };
             }
+            self.sink.append(|line| self.form.tick(line))?;
+            self.sink.flush()?;
             if let Some(ended) = self.ended(signals, command.as_deref_mut(), deadline)? {
                 return Ok(ended);
             }
@@ -224,7 +236,8 @@ impl<S: Seam> Drain<S> {
 
     /// Sleeps until there is something to do; true when that is only events.
     fn wait(&self, signals: &Signals, deadline: Option<Instant>, wait: Wait) -> Result<bool> {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let until_end = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = until_end.into_iter().chain(self.form.ticks_every()).min();
         let (interest, longest) = match wait {
             Wait::ForEvents => (PollFlags::POLLIN, left),
             Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),

@@ -1,13 +1,16 @@
 //! The forms of output. Each is a module of its own; this one says which of them prints what.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use settime32_abi::event::RawEvent;
 use settime32_abi::life::TimerId;
 use settime32_abi::output::Summary;
 
 use crate::call_event::Seen;
-use crate::cli::{Cli, Format};
+use crate::cli::{self, Cli, Format};
 use crate::json;
+use crate::lateness::Lateness;
 use crate::life::Event;
 use crate::palette::Palette;
 use crate::pretty::Pretty;
@@ -15,7 +18,7 @@ use crate::seam::Seam;
 use crate::tracee::Tracee;
 
 /// A form, with what it needs to know beside an event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Form {
     /// For people.
     Pretty(Pretty),
@@ -23,6 +26,8 @@ pub enum Form {
     Json,
     /// Tracee's.
     Tracee(Tracee),
+    /// No events, but what they say of timers.
+    Lateness(Lateness),
 }
 
 impl Form {
@@ -35,19 +40,29 @@ impl Form {
         })
     }
 
+    /// The one that tells how late timers fire.
+    pub fn lateness(job: &cli::Lateness) -> Self {
+        Self::Lateness(Lateness::new(job.per, job.output))
+    }
+
     /// Whether it has words for a call. What it has none for is not printed; the last line on standard error counts it.
-    pub const fn tells(&self, raw: &RawEvent) -> bool {
+    pub fn tells(&self, raw: &RawEvent) -> bool {
         match self {
-            Self::Pretty(_) | Self::Json => true,
+            Self::Pretty(_) | Self::Json | Self::Lateness(_) => true,
             Self::Tracee(_) => Tracee::tells(raw),
         }
     }
 
     /// Appends the line of one call; the timer that it came to and its clock, where those are known.
-    pub fn write_call(&self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
+    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
         match self {
             Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
             Self::Tracee(tracee) => tracee.write_line(line, raw),
+            Self::Lateness(lateness) => {
+                if let Some((timer, _)) = timer {
+                    lateness.call(line, raw, timer);
+                }
+            }
             Self::Json => {
                 seam.write_json(line, raw, seen);
                 if let Some(timer) = timer {
@@ -58,20 +73,37 @@ impl Form {
     }
 
     /// Appends the line of another event.
-    pub fn write_of_life(&self, line: &mut Vec<u8>, event: &Event) {
+    pub fn write_of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match self {
             Self::Pretty(pretty) => pretty.write_of_life(line, event),
             Self::Json => json::write_of_life(line, event),
+            Self::Lateness(lateness) => lateness.of_life(line, event),
             // The command line refuses other events with it.
             Self::Tracee(_) => {}
         }
     }
 
     /// Appends the last line, in forms that have one; on standard error it is said in any.
-    pub fn write_summary(&self, line: &mut Vec<u8>, summary: &Summary) {
+    pub fn write_summary(&mut self, line: &mut Vec<u8>, summary: &Summary) {
         match self {
             Self::Pretty(_) | Self::Tracee(_) => {}
             Self::Json => json::write_summary(line, summary),
+            Self::Lateness(lateness) => lateness.finish(line),
+        }
+    }
+
+    /// How often it has something to say though nothing happens.
+    pub fn ticks_every(&self) -> Option<Duration> {
+        match self {
+            Self::Lateness(lateness) => lateness.redraws_every(),
+            _ => None,
+        }
+    }
+
+    /// Appends what is due.
+    pub fn tick(&mut self, line: &mut Vec<u8>) {
+        if let Self::Lateness(lateness) = self {
+            lateness.tick(line);
         }
     }
 }

@@ -13,6 +13,7 @@ mod form;
 mod inside;
 mod json;
 mod kernel_types;
+mod lateness;
 mod life;
 mod outcome;
 mod own_call;
@@ -24,6 +25,7 @@ mod probes;
 pub mod seam;
 mod signals;
 mod sink;
+mod suspended;
 mod symbol;
 mod tracee;
 mod tracepoint;
@@ -37,7 +39,7 @@ use anyhow::{Context, Result};
 use settime32_abi::output::Lost;
 
 use crate::attach::Mode;
-use crate::cli::{Attach, Cli};
+use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Rest, Wanted};
 use crate::form::Form;
@@ -50,15 +52,17 @@ use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
 
-/// Traces, or describes the program, as the command line says; the exit code of the process.
+/// Traces, tells how late timers fire, or describes the program, as the command line says; the exit code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
-    if let Some(description) = cli.description {
-        return print(&description.text());
-    }
-    match run(cli, seam) {
+    let (tracing, traced) = match &cli.job {
+        Some(Job::Describe(description)) => return print(&description.text()),
+        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Ok(Form::lateness(job)), seam)),
+        None => (&cli.tracing, run(&cli.tracing, Wanted::of(cli), Form::chosen(cli), seam)),
+    };
+    match traced {
         Ok(outcome) => {
             say(&outcome.to_string());
-            ExitCode::from(outcome.exit_code(cli.pass_exit_code))
+            ExitCode::from(outcome.exit_code(tracing.pass_exit_code))
         }
         Err(error) => {
             say(&format!("{error:#}"));
@@ -67,20 +71,20 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
+fn run(tracing: &Tracing, wanted: Wanted, form: Result<Form>, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
-    let form = Form::chosen(cli)?;
+    let form = form?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.
-    let mut command = GatedCommand::spawn(&cli.command)?;
+    let mut command = GatedCommand::spawn(&tracing.command)?;
     let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
-    let life = Life::prepare(Path::new("/"), cli.kinds(), &facts)?;
+    let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
     let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
-    let filter = cli.filter(command.as_ref().map(GatedCommand::pid));
-    let (mut probes, ring) = Probes::load(object, &filter, cli.buffer, known, seam.globals())?;
-    let mode = attach(&mut probes, &seam, life.as_ref(), cli.attach, &facts)?;
+    let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
+    let (mut probes, ring) = Probes::load(object, &filter, tracing.buffer, known, seam.globals())?;
+    let mode = attach(&mut probes, &seam, life.as_ref(), tracing.attach, &facts)?;
     if let (Some(own_call), Mode::Kprobe) = (own_call, mode) {
         own_call.make();
     }
@@ -90,8 +94,8 @@ fn run(cli: &Cli, seam: impl Seam) -> Result<Outcome> {
     }
 
     let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, form, Wanted::of(cli), seam);
-    let ended = drain.run(&signals, command.as_mut(), cli.duration)?;
+    let mut drain = Drain::new(ring, sink, form, wanted, seam);
+    let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
     let losses = probes.losses()?;

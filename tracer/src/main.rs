@@ -7,5 +7,6 @@ use settime32_tracer::cli::Cli;
 use settime32_tracer::seam::Shipped;
 
 fn main() -> ExitCode {
-    settime32_tracer::trace(&Cli::parse(), Shipped)
+    let cli = Cli::parse().checked().unwrap_or_else(|error| error.exit());
+    settime32_tracer::trace(&cli, Shipped)
 }

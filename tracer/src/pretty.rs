@@ -158,7 +158,7 @@ fn pad(line: &mut Vec<u8>, text: &str, width: usize) {
 
 /// A process chooses its name, and must not reach the terminal's controls with it, nor turn the line around or hide in
 /// it: what is not printable by itself is escaped.
-fn harmless(comm: &str) -> String {
+pub(crate) fn harmless(comm: &str) -> String {
     comm.chars().fold(String::new(), |mut text, letter| {
         match letter {
             '\'' | '"' => text.push(letter),

@@ -20,6 +20,9 @@ fn clock(clockid: i32) -> String {
     }
 }
 
+/// What the columns of who it was take: ids, kind of process, name, and a blank behind each.
+const WHO_WIDTH: usize = 25 + 1 + 6 + 1 + 15 + 1;
+
 impl Pretty {
     /// Appends the line of another event.
     pub fn write_of_life(&self, line: &mut Vec<u8>, event: &Event) {
@@ -31,6 +34,11 @@ impl Pretty {
             Event::Release(release) => self.write_release(line, release),
         }
         line.push(b'\n');
+    }
+
+    /// The columns of an event that is of no thread.
+    fn write_nobody(&self, line: &mut Vec<u8>) {
+        line.resize(line.len() + WHO_WIDTH, b' ');
     }
 
     fn write_related(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
@@ -68,7 +76,7 @@ impl Pretty {
     }
 
     fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry<'_>) {
-        self.write_who(line, 0, 0, "", "");
+        self.write_nobody(line);
         let is_early = expiry.late_ns < 0;
         let (style, words) = if is_early {
             (self.palette().failed, format!("{} EARLY", words::of_ns(expiry.late_ns.saturating_neg())))
@@ -81,7 +89,7 @@ impl Pretty {
     }
 
     fn write_cancel(&self, line: &mut Vec<u8>, cancel: &Cancel<'_>) {
-        self.write_who(line, 0, 0, "", "");
+        self.write_nobody(line);
         self.write_told(line, self.palette().odd, "cancelled");
         put(line, format_args!("its clock was set"));
         self.write_timer(line, cancel.timer);

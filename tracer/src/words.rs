@@ -50,6 +50,19 @@ pub fn of_old(setting: &Itimerspec64) -> Option<String> {
     Some(format!("{} left{}", duration(setting.it_value)?, every(setting.it_interval)?))
 }
 
+/// A length to three digits, for tables.
+pub fn rounded_ns(ns: u64) -> String {
+    let (unit, name) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (1e3, "µs"),
+        1_000_000..1_000_000_000 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    };
+    let value = ns as f64 / unit;
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$} {name}")
+}
+
 /// A length of nanoseconds, with its sign when it is below zero.
 pub fn of_ns(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };

@@ -1,0 +1,47 @@
+//! The job that tells how late timers fire.
+
+use clap::{Args, ValueEnum};
+
+use super::Tracing;
+
+/// How late timers fire and who waits for them runs, in a table while it goes on and with percentiles at the end.
+///
+/// Late is counted from when a timer was due: the time that was asked for, or that time after the call, and its multiples. Timers
+/// that were due before they were armed, that were cancelled, or slept through (alarms after a suspend), are counted apart.
+/// A timer that fires before its time is an anomaly, which the kernel rules out.
+#[derive(Clone, Debug, Args)]
+pub struct Lateness {
+    /// What is told apart.
+    #[arg(long, value_enum, default_value_t = Per::Process)]
+    pub per: Per,
+
+    /// How it is told.
+    #[arg(long, value_enum, default_value_t = Report::Table)]
+    pub output: Report,
+
+    /// How it is traced.
+    #[command(flatten)]
+    pub tracing: Tracing,
+}
+
+/// What is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Per {
+    /// Each timer, by the kernel's object.
+    Timer,
+    /// The processes that arm timers.
+    Process,
+    /// Nothing.
+    All,
+}
+
+/// How it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Report {
+    /// A table; on a terminal it is there from the start.
+    Table,
+    /// A JSON object a line for each firing, then one for each row of the table.
+    Json,
+    /// A page with the table and a plot, whole in one file.
+    Html,
+}
