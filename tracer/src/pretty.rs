@@ -3,17 +3,22 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
+use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;
 
 use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used};
-use crate::palette::{Painted, Palette};
+use crate::json::number;
+use crate::palette::Palette;
 use crate::words::{self, ABSTIME, Asks};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
 const FLAG_NAMES: [(i32, &str); 2] = [(ABSTIME, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+/// Of 4,194,303.
+const ID_WIDTH: usize = 7;
 /// A name that needs no escapes has 15 letters at most.
 const NAME_WIDTH: usize = 15;
 /// Holds `+999.999999 ms every 20 ms`; what is longer takes more.
@@ -35,7 +40,8 @@ impl Pretty {
     pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
         self.write_who(line, raw);
         self.write_words(line, raw);
-        put(line, format_args!("timerfd_settime32({}, ", raw.ufd));
+        number(line, b"timerfd_settime32(", raw.ufd);
+        line.extend_from_slice(b", ");
         write_flags(line, raw.settime_flags);
         line.extend_from_slice(b", ");
         self.write_new(line, raw);
@@ -47,36 +53,45 @@ impl Pretty {
 
     /// The columns that any event of a thread begins with.
     fn write_who(&self, line: &mut Vec<u8>, raw: &RawEvent) {
-        let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
-        let ids = format!("[pid {:>7} tid {:>7}] {abi:<6}", raw.pid, raw.tid);
-        put(line, format_args!("{} ", Painted(self.palette.quiet, ids)));
-        let name = harmless(&comm(&raw.comm));
-        put(line, format_args!("{}", Painted(self.palette.name, &name)));
-        pad(line, &name, NAME_WIDTH);
+        paint(line, self.palette.quiet, |line| {
+            line.extend_from_slice(b"[pid ");
+            to_the_right(line, raw.pid);
+            line.extend_from_slice(b" tid ");
+            to_the_right(line, raw.tid);
+            line.extend_from_slice(if has(raw, flag::CALLER_64BIT) { b"] x86_64" } else { b"] i386  " });
+        });
+        line.push(b' ');
+        let width = paint(line, self.palette.name, |line| write_name(line, &comm(&raw.comm)));
+        pad(line, width, NAME_WIDTH);
     }
 
     /// What the call asks for, in words. The clock is not known from the call.
     fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent) {
-        let (asks, words) = words::of_new(new_setting(raw), raw.settime_flags, None);
+        let setting = new_setting(raw);
         let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
-        let style = match asks {
+        let style = match Asks::of(setting) {
             Asks::Invalid => self.palette.failed,
             _ if has_failed => self.palette.quiet,
             Asks::Arm => self.palette.arms,
             Asks::Disarm => self.palette.disarms,
             Asks::Unknown => self.palette.odd,
         };
-        put(line, format_args!("{}", Painted(style, &words)));
-        pad(line, &words, WORDS_WIDTH);
+        let width = paint(line, style, |line| {
+            let begin = line.len();
+            words::write_new(line, setting, raw.settime_flags, None);
+            // Every letter of them takes one column, and begins with a byte that continues none.
+            line[begin..].iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+        });
+        pad(line, width, WORDS_WIDTH);
     }
 
     /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
     fn write_new(&self, line: &mut Vec<u8>, raw: &RawEvent) {
         write_argument(line, raw.utmr, new_setting(raw));
         if let Some(entry) = utmr_entry(raw).filter(|_| toctou(raw)) {
-            self.remark(line, |comment| {
-                comment.extend_from_slice(b"changed, at entry ");
-                write_setting(comment, &entry);
+            self.remark(line, |line| {
+                line.extend_from_slice(b"changed, at entry ");
+                write_setting(line, &entry);
             });
         }
     }
@@ -85,85 +100,122 @@ impl Pretty {
     fn write_old(&self, line: &mut Vec<u8>, raw: &RawEvent) {
         write_argument(line, raw.otmr, otmr_written(raw).map(Halves::from));
         let Some(whole) = old(raw) else { return };
-        if let Some(words) = words::of_old(whole) {
-            put(line, format_args!(" {}", Painted(self.palette.quiet, format_args!("/* {words} */"))));
+        let begin = line.len();
+        line.push(b' ');
+        let width = paint(line, self.palette.quiet, |line| {
+            line.extend_from_slice(b"/* ");
+            let begin = line.len();
+            words::write_old(line, whole);
+            let width = line.len() - begin;
+            line.extend_from_slice(b" */");
+            width
+        });
+        if width == 0 {
+            line.truncate(begin);
         }
         if old_truncated(raw) {
-            self.remark(line, |comment| write_uncut(comment, whole));
+            self.remark(line, |line| write_uncut(line, whole));
         }
     }
 
     /// A comment as strace puts it, that nobody should overlook.
     fn remark(&self, line: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-        let odd = self.palette.odd;
-        put(line, format_args!(" {odd}/* "));
-        write(line);
-        put(line, format_args!(" */{odd:#}"));
+        line.push(b' ');
+        paint(line, self.palette.odd, |line| {
+            line.extend_from_slice(b"/* ");
+            write(line);
+            line.extend_from_slice(b" */");
+        });
     }
 
     fn write_result(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
         let Palette { failed, odd, .. } = self.palette;
         if seen == Seen::Entry {
-            return put(line, format_args!(" {}", Painted(odd, "<unfinished ...>")));
+            line.push(b' ');
+            return paint(line, odd, |line| line.extend_from_slice(b"<unfinished ...>"));
         }
+        line.extend_from_slice(b") = ");
         if !has(raw, flag::RETURNED) {
-            return put(line, format_args!(") = {}", Painted(odd, "? <result lost>")));
+            return paint(line, odd, |line| line.extend_from_slice(b"? <result lost>"));
         }
         match result_errno(raw.ret) {
-            Some(errno) => {
-                let result = format!("-1 {} ({})", errno_name(errno), description(errno));
-                put(line, format_args!(") = {}", Painted(failed, result)));
-            }
-            None => put(line, format_args!(") = {}", raw.ret)),
+            Some(errno) => paint(line, failed, |line| put(line, format_args!("-1 {} ({})", errno_name(errno), description(errno)))),
+            None => number(line, b"", raw.ret),
         }
     }
 }
 
-/// Writing to a vector cannot fail.
+/// Writes in a style; gives what `write` gives. A style that does nothing costs nothing.
+fn paint<T>(line: &mut Vec<u8>, style: Style, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    if style.is_plain() {
+        return write(line);
+    }
+    put(line, format_args!("{style}"));
+    let given = write(line);
+    put(line, format_args!("{style:#}"));
+    given
+}
+
+/// Writing to a vector cannot fail. Formatting takes its time: it is for what is rare.
 fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     _ = line.write_fmt(text);
 }
 
 /// Blanks up to the next column: one at least.
-fn pad(line: &mut Vec<u8>, text: &str, width: usize) {
-    let blanks = width.saturating_sub(text.width()) + 1;
+fn pad(line: &mut Vec<u8>, width: usize, column: usize) {
+    let blanks = column.saturating_sub(width) + 1;
     line.resize(line.len() + blanks, b' ');
 }
 
+/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`).
+fn to_the_right(line: &mut Vec<u8>, id: u32) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(id);
+    line.resize(line.len() + ID_WIDTH.saturating_sub(digits.len()), b' ');
+    line.extend_from_slice(digits.as_bytes());
+}
+
 /// A process chooses its name, and must not reach the terminal's controls with it, nor turn the line around or hide in
-/// it: what is not printable by itself is escaped.
-fn harmless(comm: &str) -> String {
-    comm.chars().fold(String::new(), |mut text, letter| {
+/// it: what is not printable by itself is escaped. Gives how many columns it takes.
+fn write_name(line: &mut Vec<u8>, name: &str) -> usize {
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+        line.extend_from_slice(name.as_bytes());
+        return name.len();
+    }
+    let mut text = String::new();
+    for letter in name.chars() {
         match letter {
             '\'' | '"' => text.push(letter),
             _ => text.extend(letter.escape_debug()),
         }
-        text
-    })
+    }
+    line.extend_from_slice(text.as_bytes());
+    text.width()
 }
 
 /// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
 fn write_flags(line: &mut Vec<u8>, flags: i32) {
     let mut rest = flags;
-    let mut separator = "";
+    let mut has_name = false;
     for (bit, name) in FLAG_NAMES {
         if flags & bit != 0 {
-            put(line, format_args!("{separator}{name}"));
-            separator = "|";
+            line.extend_from_slice(if has_name { b"|" } else { b"" });
+            line.extend_from_slice(name.as_bytes());
+            has_name = true;
             rest &= !bit;
         }
     }
-    match (rest, separator.is_empty()) {
-        (0, true) => line.push(b'0'),
-        (0, false) => {}
-        (_, true) => put(line, format_args!("{rest:#x} /* TFD_??? */")),
-        (_, false) => put(line, format_args!("|{rest:#x}")),
+    match (rest, has_name) {
+        (0, false) => line.push(b'0'),
+        (0, true) => {}
+        (_, false) => put(line, format_args!("{rest:#x} /* TFD_??? */")),
+        (_, true) => put(line, format_args!("|{rest:#x}")),
     }
 }
 
 /// What the kernel used, or where it used nothing, what could be read at entry.
 fn new_setting(raw: &RawEvent) -> Option<Halves> {
-    utmr_used(raw).map(Halves::from).or(utmr_entry(raw))
+    utmr_used(raw).map(Halves::from).or_else(|| utmr_entry(raw))
 }
 
 /// The structure where it is known, else the address.
@@ -176,17 +228,16 @@ fn write_argument(line: &mut Vec<u8>, address: u32, content: Option<Halves>) {
 }
 
 fn write_setting(line: &mut Vec<u8>, content: &Halves) {
-    line.extend_from_slice(b"{it_interval=");
-    write_time(line, content.it_interval);
-    line.extend_from_slice(b", it_value=");
-    write_time(line, content.it_value);
+    write_half(line, b"{it_interval=", content.it_interval);
+    write_half(line, b", it_value=", content.it_value);
     line.push(b'}');
 }
 
 /// A half that could not be read is marked as strace marks what it does not know.
-fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
+fn write_half(line: &mut Vec<u8>, key: &[u8], time: Option<OldTimespec32>) {
+    line.extend_from_slice(key);
     match time {
-        Some(time) => put(line, format_args!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec, time.tv_nsec)),
+        Some(time) => write_time(line, time.tv_sec, time.tv_nsec),
         None => line.extend_from_slice(b"???"),
     }
 }
@@ -194,8 +245,17 @@ fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
 /// The setting before it was cut to 32 bits.
 fn write_uncut(line: &mut Vec<u8>, whole: &Itimerspec64) {
     let Itimerspec64 { it_interval, it_value } = whole;
-    put(line, format_args!("cut from {{it_interval={{tv_sec={}, tv_nsec={}}}, ", it_interval.tv_sec, it_interval.tv_nsec));
-    put(line, format_args!("it_value={{tv_sec={}, tv_nsec={}}}}}", it_value.tv_sec, it_value.tv_nsec));
+    line.extend_from_slice(b"cut from {it_interval=");
+    write_time(line, it_interval.tv_sec, it_interval.tv_nsec);
+    line.extend_from_slice(b", it_value=");
+    write_time(line, it_value.tv_sec, it_value.tv_nsec);
+    line.push(b'}');
+}
+
+fn write_time(line: &mut Vec<u8>, tv_sec: impl Integer, tv_nsec: impl Integer) {
+    number(line, b"{tv_sec=", tv_sec);
+    number(line, b", tv_nsec=", tv_nsec);
+    line.push(b'}');
 }
 
 /// The C library's words for an errno, as strace prints them.
@@ -305,7 +365,7 @@ mod tests {
         let mut raw = success();
         raw.old.it_interval.tv_sec += 1 << 32;
         let whole = "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
-        let left = "3.999999999 s left every 24855 d 3 h 14 m 8.000000002 s";
+        let left = "3.999999999 s left every 24855 d 3 h 14 min 8.000000002 s";
         assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* {left} */ /* cut from {whole} */) = 0\n"));
     }
 
@@ -339,7 +399,9 @@ mod tests {
         for (name, shown) in
             [("\u{202e}cba", "\\u{202e}cba"), ("a\\nb", "a\\\\nb"), ("it's", "it's"), ("\u{9b}2J", "\\u{9b}2J"), ("\u{200b}", "\\u{200b}")]
         {
-            assert_eq!(harmless(name), shown);
+            let mut line = Vec::new();
+            assert_eq!(write_name(&mut line, name), shown.len());
+            assert_eq!(String::from_utf8(line).unwrap(), shown);
         }
     }
 
