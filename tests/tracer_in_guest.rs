@@ -15,7 +15,7 @@ use settime32_harness::verify::Setup;
 const PLAN: &str = "/tmp/plan";
 const JOURNAL: &str = "/tmp/journal";
 
-/// Calls of the plan, half of them by a forked child.
+/// Calls of the plan, half of them by a forked child. The child arms for 5.000000006 s, its parent at that time.
 const CALLS: usize = 20;
 
 const SIGTERM: i32 = 15;
@@ -32,11 +32,11 @@ fn guest() -> Programs {
 fn plan() -> Plan {
     let new = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: OldTimespec32 { tv_sec: 5, tv_nsec: 6 } };
     let call =
-        Step::Call(Call { slot: 0, flags: 1, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 });
+        |flags| Step::Call(Call { slot: 0, flags, utmr: Pointer::Valid, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 });
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }];
-    steps.extend(vec![call.clone(); CALLS / 2]);
+    steps.extend(vec![call(1); CALLS / 2]);
     steps.push(Step::Fork { steps: (CALLS / 2) as u16, ending: Ending::Exit });
-    steps.extend(vec![call; CALLS / 2]);
+    steps.extend(vec![call(0); CALLS / 2]);
     Plan { process: Process::I386, steps }
 }
 
@@ -68,6 +68,8 @@ fn events(ran: &Ran) -> (Vec<u32>, Summary) {
 #[case::by_long_name(&["--comm", "settime32-workload"], CALLS)]
 #[case::other_name(&["--comm", "other"], 0)]
 #[case::other_process(&["-p", "1"], 0)]
+#[case::by_value(&["--fd", "3", "--abi", "i386", "--armed-longer", "5s", "--armed-shorter", "6s"], CALLS / 2)]
+#[case::other_value(&["--fd", "3", "--failed"], 0)]
 fn filters_let_through_what_they_name(mut guest: Programs, #[case] options: &[&str], #[case] expected: usize) {
     let tracer = attach(&mut guest, options);
     run_workload(&mut guest);
@@ -109,6 +111,17 @@ fn a_count_ends_it(mut guest: Programs) {
     assert_eq!((events(&ran).0.len(), ran.exit), (5, Some(Exit::Code(0))), "{}", ran.said());
 }
 
+/// The parent's calls come first, and are not what is asked for.
+#[rstest]
+fn a_count_is_of_what_is_printed(mut guest: Programs) {
+    let tracer = attach(&mut guest, &["--count", "5", "--armed-longer", "5s"]);
+    let parent = run_workload(&mut guest).pid;
+    let ran = guest.wait(tracer).unwrap();
+    let (pids, summary) = events(&ran);
+    assert_eq!((pids.len(), summary.reported, ran.exit), (5, 5, Some(Exit::Code(0))), "{}", ran.said());
+    assert!(parent.is_some_and(|parent| !pids.contains(&parent)), "{pids:?}");
+}
+
 #[rstest]
 fn a_duration_ends_it(mut guest: Programs) {
     let tracer = attach(&mut guest, &["--duration", "50ms"]);
@@ -116,11 +129,16 @@ fn a_duration_ends_it(mut guest: Programs) {
     assert_eq!((events(&ran).0.len(), ran.exit), (0, Some(Exit::Code(0))), "{}", ran.said());
 }
 
+/// To a pipe, and so without colour.
 #[rstest]
-fn lines_for_people_read_like_straces(mut guest: Programs) {
+fn lines_for_people_have_words_and_read_like_straces(mut guest: Programs) {
     let ran = guest.run(&[TRACER_PATH, "--", WORKLOAD_PATH, PLAN, JOURNAL]).unwrap();
     let lines = ran.lines();
-    assert_eq!(lines.len(), CALLS, "{lines:?}");
-    let wanted = "timerfd_settime32(3, TFD_TIMER_ABSTIME, {it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=6}}, ";
-    assert!(lines.iter().all(|line| line.contains(wanted) && line.ends_with(" = 0")), "{lines:?}");
+    let setting = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=6}}, ";
+    let count = |words: &str, flags: &str| {
+        let wanted = format!(" settime32-workl {words:<26} timerfd_settime32(3, {flags}, {setting}");
+        lines.iter().filter(|line| line.contains(&wanted) && line.ends_with(" = 0")).count()
+    };
+    let counts = (count("at 5.000000006 s", "TFD_TIMER_ABSTIME"), count("+5.000000006 s", "0"));
+    assert_eq!((lines.len(), counts), (CALLS, (CALLS / 2, CALLS / 2)), "{lines:?}");
 }

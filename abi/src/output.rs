@@ -183,7 +183,7 @@ pub struct Lost {
     /// Calls for which the map of calls in flight had no room, or of which the kernel passed over a program that sees
     /// something else than the return.
     pub in_flight: u64,
-    /// Calls reported with `result_lost`.
+    /// Calls whose return was not seen; those that are printed have `result_lost`.
     pub result: u64,
     /// New processes of the traced command that could not be followed.
     pub follow: u64,

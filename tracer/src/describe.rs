@@ -198,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_its_name_is_refused() {
+        let mut line = call(&RawEvent { ret: -22, ..examples::success() }, Seen::Whole);
+        assert_eq!(complaints(&line), [""; 0]);
+        line.as_object_mut().unwrap().remove("errno");
+        assert!(!complaints(&line).is_empty(), "{line}");
+    }
+
+    #[test]
     fn an_unchanged_half_is_no_change() {
         let mut line = call(&RawEvent { flags: flag::RETURNED, ..examples::success() }, Seen::Whole);
         assert_eq!(complaints(&line), [""; 0]);

@@ -1,11 +1,12 @@
 //! The colours of the form for people; all of them off where nobody looks.
 
-use std::fmt;
 use std::io;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
+
+use crate::words::Asks;
 
 /// What each part of a line looks like. A style that does nothing writes nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +37,17 @@ impl Palette {
         if is_coloured { Self::coloured() } else { Self::default() }
     }
 
+    /// The style of what a call asks for.
+    pub const fn of(&self, asks: Asks, has_failed: bool) -> Style {
+        match asks {
+            Asks::Invalid => self.failed,
+            _ if has_failed => self.quiet,
+            Asks::Arm => self.arms,
+            Asks::Disarm => self.disarms,
+            Asks::Unknown => self.odd,
+        }
+    }
+
     /// With all colours: those of the terminal's own palette, so that they suit a bright background, too.
     pub fn coloured() -> Self {
         Self {
@@ -49,27 +61,15 @@ impl Palette {
     }
 }
 
-/// A text in a style, to be formatted.
-pub struct Painted<T>(pub Style, pub T);
-
-impl<T: fmt::Display> fmt::Display for Painted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(style, text) = self;
-        write!(f, "{style}{text}{style:#}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_palette_without_colours_writes_nothing_of_its_own() {
-        let plain = Palette::default();
-        for style in [plain.quiet, plain.name, plain.arms, plain.disarms, plain.failed, plain.odd] {
-            assert_eq!(Painted(style, "text").to_string(), "text");
-        }
-        assert_eq!(Painted(Palette::coloured().failed, 5).to_string(), "\x1b[1m\x1b[31m5\x1b[0m");
+    fn a_palette_without_colours_has_none_anywhere() {
+        let all = |palette: Palette| [palette.quiet, palette.name, palette.arms, palette.disarms, palette.failed, palette.odd];
+        assert!(all(Palette::default()).iter().all(|style| style.is_plain()));
+        assert!(all(Palette::coloured()).iter().all(|style| !style.is_plain()));
     }
 
     #[test]

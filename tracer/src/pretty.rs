@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::life::TimerId;
 use settime32_abi::output::Halves;
@@ -11,11 +12,16 @@ use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;
 
 use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used};
-use crate::palette::{Painted, Palette};
+use crate::json::number;
+use crate::palette::Palette;
 use crate::words::{self, ABSTIME, Asks};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
 const FLAG_NAMES: [(i32, &str); 2] = [(ABSTIME, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+/// Of 4,194,303.
+const ID_WIDTH: usize = 7;
+/// Of `x86_64`.
+const ABI_WIDTH: usize = 6;
 /// A name that needs no escapes has 15 letters at most.
 const NAME_WIDTH: usize = 15;
 /// Holds `+999.999999 ms every 20 ms`; what is longer takes more.
@@ -33,12 +39,13 @@ impl Pretty {
         Self { palette }
     }
 
-    /// Appends the line of one call.
+    /// Appends the line of one call; the timer that it came to and its clock, where those are known.
     pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
         let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
         self.write_who(line, raw.pid, raw.tid, abi, &comm(&raw.comm));
         self.write_words(line, raw, timer.map(|(_, clock)| clock));
-        put(line, format_args!("timerfd_settime32({}, ", raw.ufd));
+        number(line, b"timerfd_settime32(", raw.ufd);
+        line.extend_from_slice(b", ");
         write_flags(line, raw.settime_flags);
         line.extend_from_slice(b", ");
         self.write_new(line, raw);
@@ -52,55 +59,70 @@ impl Pretty {
     }
 
     /// The columns that any event of a thread begins with.
-    pub(crate) fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, comm: &str) {
-        let ids = format!("[pid {pid:>7} tid {tid:>7}] {abi:<6}");
-        put(line, format_args!("{} ", Painted(self.palette.quiet, ids)));
-        let name = harmless(comm);
-        put(line, format_args!("{}", Painted(self.palette.name, &name)));
-        pad(line, &name, NAME_WIDTH);
+    pub fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, name: &str) {
+        paint(line, self.palette.quiet, |line| {
+            line.extend_from_slice(b"[pid ");
+            to_the_right(line, pid);
+            line.extend_from_slice(b" tid ");
+            to_the_right(line, tid);
+            line.extend_from_slice(b"] ");
+            line.extend_from_slice(abi.as_bytes());
+            line.resize(line.len() + ABI_WIDTH.saturating_sub(abi.len()), b' ');
+        });
+        line.push(b' ');
+        let width = paint(line, self.palette.name, |line| write_name(line, name));
+        pad(line, width, NAME_WIDTH);
     }
 
     /// What the call asks for, in words.
     fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent, clock: Option<i32>) {
-        let (asks, words) = words::of_new(new_setting(raw), raw.settime_flags, clock);
-        self.write_asked(line, asks, &words, has(raw, flag::RETURNED) && raw.ret < 0);
+        let setting = new_setting(raw);
+        let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
+        let style = self.palette.of(Asks::of(setting), has_failed);
+        self.write_told(line, style, |line| words::write_new(line, setting, raw.settime_flags, clock));
     }
 
-    /// The column of what is asked for.
-    pub(crate) fn write_asked(&self, line: &mut Vec<u8>, asks: Asks, words: &str, has_failed: bool) {
-        let style = match asks {
-            Asks::Invalid => self.palette.failed,
-            _ if has_failed => self.palette.quiet,
-            Asks::Arm => self.palette.arms,
-            Asks::Disarm => self.palette.disarms,
-            Asks::Unknown => self.palette.odd,
-        };
-        self.write_told(line, style, words);
+    /// The column of words, in a style.
+    pub fn write_told(&self, line: &mut Vec<u8>, style: Style, write: impl FnOnce(&mut Vec<u8>)) {
+        let width = paint(line, style, |line| {
+            let begin = line.len();
+            write(line);
+            // Every letter of them takes one column, and begins with a byte that continues none.
+            line[begin..].iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+        });
+        pad(line, width, WORDS_WIDTH);
     }
 
-    /// The same column in any style.
-    pub(crate) fn write_told(&self, line: &mut Vec<u8>, style: Style, words: &str) {
-        put(line, format_args!("{}", Painted(style, words)));
-        pad(line, words, WORDS_WIDTH);
+    /// The columns of an event that is of no thread.
+    pub fn write_nobody(&self, line: &mut Vec<u8>) {
+        /// What stands in them beside ids, kind of process, and name.
+        const REST: usize = "[pid  tid ]   ".len();
+        line.resize(line.len() + 2 * ID_WIDTH + ABI_WIDTH + NAME_WIDTH + REST, b' ');
     }
 
     /// The timer that an event is about.
-    pub(crate) fn write_timer(&self, line: &mut Vec<u8>, timer: TimerId) {
-        put(line, format_args!("  {}", Painted(self.palette.quiet, format_args!("timer {timer}"))));
+    pub fn write_timer(&self, line: &mut Vec<u8>, timer: TimerId) {
+        line.extend_from_slice(b"  ");
+        paint(line, self.palette.quiet, |line| number(line, b"timer ", timer));
     }
 
     /// The colours.
-    pub(crate) const fn palette(&self) -> &Palette {
+    pub const fn palette(&self) -> &Palette {
         &self.palette
+    }
+
+    /// An error as strace prints it.
+    pub fn write_failure(&self, line: &mut Vec<u8>, errno: i32) {
+        paint(line, self.palette.failed, |line| put(line, format_args!("-1 {} ({})", errno_name(errno), description(errno))));
     }
 
     /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
     fn write_new(&self, line: &mut Vec<u8>, raw: &RawEvent) {
         write_argument(line, raw.utmr, new_setting(raw));
         if let Some(entry) = utmr_entry(raw).filter(|_| toctou(raw)) {
-            self.remark(line, |comment| {
-                comment.extend_from_slice(b"changed, at entry ");
-                write_setting(comment, &entry);
+            self.remark(line, |line| {
+                line.extend_from_slice(b"changed, at entry ");
+                write_setting(line, &entry);
             });
         }
     }
@@ -109,87 +131,122 @@ impl Pretty {
     fn write_old(&self, line: &mut Vec<u8>, raw: &RawEvent) {
         write_argument(line, raw.otmr, otmr_written(raw).map(Halves::from));
         let Some(whole) = old(raw) else { return };
-        if let Some(words) = words::of_old(whole) {
-            put(line, format_args!(" {}", Painted(self.palette.quiet, format_args!("/* {words} */"))));
+        let begin = line.len();
+        line.push(b' ');
+        let width = paint(line, self.palette.quiet, |line| {
+            line.extend_from_slice(b"/* ");
+            let begin = line.len();
+            words::write_old(line, whole);
+            let width = line.len() - begin;
+            line.extend_from_slice(b" */");
+            width
+        });
+        if width == 0 {
+            line.truncate(begin);
         }
         if old_truncated(raw) {
-            self.remark(line, |comment| write_uncut(comment, whole));
+            self.remark(line, |line| write_uncut(line, whole));
         }
     }
 
     /// A comment as strace puts it, that nobody should overlook.
     fn remark(&self, line: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-        let odd = self.palette.odd;
-        put(line, format_args!(" {odd}/* "));
-        write(line);
-        put(line, format_args!(" */{odd:#}"));
+        line.push(b' ');
+        paint(line, self.palette.odd, |line| {
+            line.extend_from_slice(b"/* ");
+            write(line);
+            line.extend_from_slice(b" */");
+        });
     }
 
     fn write_result(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-        let Palette { failed, odd, .. } = self.palette;
+        let odd = self.palette.odd;
         if seen == Seen::Entry {
-            return put(line, format_args!(" {}", Painted(odd, "<unfinished ...>")));
+            line.push(b' ');
+            return paint(line, odd, |line| line.extend_from_slice(b"<unfinished ...>"));
         }
+        line.extend_from_slice(b") = ");
         if !has(raw, flag::RETURNED) {
-            return put(line, format_args!(") = {}", Painted(odd, "? <result lost>")));
+            return paint(line, odd, |line| line.extend_from_slice(b"? <result lost>"));
         }
         match result_errno(raw.ret) {
-            Some(errno) => put(line, format_args!(") = {}", Painted(failed, failure(errno)))),
-            None => put(line, format_args!(") = {}", raw.ret)),
+            Some(errno) => self.write_failure(line, errno),
+            None => number(line, b"", raw.ret),
         }
     }
 }
 
-/// An error as strace prints it.
-pub(crate) fn failure(errno: i32) -> String {
-    format!("-1 {} ({})", errno_name(errno), description(errno))
+/// Writes in a style; gives what `write` gives. A style that does nothing costs nothing.
+pub fn paint<T>(line: &mut Vec<u8>, style: Style, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    if style.is_plain() {
+        return write(line);
+    }
+    put(line, format_args!("{style}"));
+    let given = write(line);
+    put(line, format_args!("{style:#}"));
+    given
 }
 
-/// Writing to a vector cannot fail.
-pub(crate) fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+/// Writing to a vector cannot fail. Formatting takes its time: it is for what is rare.
+pub fn put(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     _ = line.write_fmt(text);
 }
 
 /// Blanks up to the next column: one at least.
-fn pad(line: &mut Vec<u8>, text: &str, width: usize) {
-    let blanks = width.saturating_sub(text.width()) + 1;
+fn pad(line: &mut Vec<u8>, width: usize, column: usize) {
+    let blanks = column.saturating_sub(width) + 1;
     line.resize(line.len() + blanks, b' ');
 }
 
+/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`).
+fn to_the_right(line: &mut Vec<u8>, id: u32) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(id);
+    line.resize(line.len() + ID_WIDTH.saturating_sub(digits.len()), b' ');
+    line.extend_from_slice(digits.as_bytes());
+}
+
 /// A process chooses its name, and must not reach the terminal's controls with it, nor turn the line around or hide in
-/// it: what is not printable by itself is escaped.
-pub(crate) fn harmless(comm: &str) -> String {
-    comm.chars().fold(String::new(), |mut text, letter| {
+/// it: what is not printable by itself is escaped. Gives how many columns it takes.
+pub fn write_name(line: &mut Vec<u8>, name: &str) -> usize {
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+        line.extend_from_slice(name.as_bytes());
+        return name.len();
+    }
+    let mut text = String::new();
+    for letter in name.chars() {
         match letter {
             '\'' | '"' => text.push(letter),
             _ => text.extend(letter.escape_debug()),
         }
-        text
-    })
+    }
+    line.extend_from_slice(text.as_bytes());
+    text.width()
 }
 
 /// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
-pub(crate) fn write_flags(line: &mut Vec<u8>, flags: i32) {
+pub fn write_flags(line: &mut Vec<u8>, flags: i32) {
     let mut rest = flags;
-    let mut separator = "";
+    let mut has_name = false;
     for (bit, name) in FLAG_NAMES {
         if flags & bit != 0 {
-            put(line, format_args!("{separator}{name}"));
-            separator = "|";
+            line.extend_from_slice(if has_name { b"|" } else { b"" });
+            line.extend_from_slice(name.as_bytes());
+            has_name = true;
             rest &= !bit;
         }
     }
-    match (rest, separator.is_empty()) {
-        (0, true) => line.push(b'0'),
-        (0, false) => {}
-        (_, true) => put(line, format_args!("{rest:#x} /* TFD_??? */")),
-        (_, false) => put(line, format_args!("|{rest:#x}")),
+    match (rest, has_name) {
+        (0, false) => line.push(b'0'),
+        (0, true) => {}
+        (_, false) => put(line, format_args!("{rest:#x} /* TFD_??? */")),
+        (_, true) => put(line, format_args!("|{rest:#x}")),
     }
 }
 
 /// What the kernel used, or where it used nothing, what could be read at entry.
 fn new_setting(raw: &RawEvent) -> Option<Halves> {
-    utmr_used(raw).map(Halves::from).or(utmr_entry(raw))
+    utmr_used(raw).map(Halves::from).or_else(|| utmr_entry(raw))
 }
 
 /// The structure where it is known, else the address.
@@ -202,17 +259,16 @@ fn write_argument(line: &mut Vec<u8>, address: u32, content: Option<Halves>) {
 }
 
 fn write_setting(line: &mut Vec<u8>, content: &Halves) {
-    line.extend_from_slice(b"{it_interval=");
-    write_time(line, content.it_interval);
-    line.extend_from_slice(b", it_value=");
-    write_time(line, content.it_value);
+    write_half(line, b"{it_interval=", content.it_interval);
+    write_half(line, b", it_value=", content.it_value);
     line.push(b'}');
 }
 
 /// A half that could not be read is marked as strace marks what it does not know.
-fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
+fn write_half(line: &mut Vec<u8>, key: &[u8], time: Option<OldTimespec32>) {
+    line.extend_from_slice(key);
     match time {
-        Some(time) => put(line, format_args!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec, time.tv_nsec)),
+        Some(time) => write_time(line, time.tv_sec, time.tv_nsec),
         None => line.extend_from_slice(b"???"),
     }
 }
@@ -220,8 +276,17 @@ fn write_time(line: &mut Vec<u8>, time: Option<OldTimespec32>) {
 /// The setting before it was cut to 32 bits.
 fn write_uncut(line: &mut Vec<u8>, whole: &Itimerspec64) {
     let Itimerspec64 { it_interval, it_value } = whole;
-    put(line, format_args!("cut from {{it_interval={{tv_sec={}, tv_nsec={}}}, ", it_interval.tv_sec, it_interval.tv_nsec));
-    put(line, format_args!("it_value={{tv_sec={}, tv_nsec={}}}}}", it_value.tv_sec, it_value.tv_nsec));
+    line.extend_from_slice(b"cut from {it_interval=");
+    write_time(line, it_interval.tv_sec, it_interval.tv_nsec);
+    line.extend_from_slice(b", it_value=");
+    write_time(line, it_value.tv_sec, it_value.tv_nsec);
+    line.push(b'}');
+}
+
+fn write_time(line: &mut Vec<u8>, tv_sec: impl Integer, tv_nsec: impl Integer) {
+    number(line, b"{tv_sec=", tv_sec);
+    number(line, b", tv_nsec=", tv_nsec);
+    line.push(b'}');
 }
 
 /// The C library's words for an errno, as strace prints them.
@@ -331,7 +396,7 @@ mod tests {
         let mut raw = success();
         raw.old.it_interval.tv_sec += 1 << 32;
         let whole = "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
-        let left = "3.999999999 s left every 24855 d 3 h 14 m 8.000000002 s";
+        let left = "3.999999999 s left every 24855 d 3 h 14 min 8.000000002 s";
         assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* {left} */ /* cut from {whole} */) = 0\n"));
     }
 
@@ -365,7 +430,9 @@ mod tests {
         for (name, shown) in
             [("\u{202e}cba", "\\u{202e}cba"), ("a\\nb", "a\\\\nb"), ("it's", "it's"), ("\u{9b}2J", "\\u{9b}2J"), ("\u{200b}", "\\u{200b}")]
         {
-            assert_eq!(harmless(name), shown);
+            let mut line = Vec::new();
+            assert_eq!(write_name(&mut line, name), shown.len());
+            assert_eq!(String::from_utf8(line).unwrap(), shown);
         }
     }
 

@@ -3,10 +3,11 @@
 use settime32_abi::life::{By, Cancel, Expiry, RelatedCall, Release, Wakeup};
 use settime32_abi::output::Abi;
 
+use crate::call_event::result_errno;
+use crate::json::number;
 use crate::life::Event;
-use crate::palette::Painted;
-use crate::pretty::{Pretty, failure, put, write_flags};
-use crate::words;
+use crate::pretty::{Pretty, paint, put, write_flags};
+use crate::words::{self, Asks};
 
 /// Clocks of `include/uapi/linux/time.h` that a timer can have.
 fn clock(clockid: i32) -> String {
@@ -19,9 +20,6 @@ fn clock(clockid: i32) -> String {
         other => other.to_string(),
     }
 }
-
-/// What the columns of who it was take: ids, kind of process, name, and a blank behind each.
-const WHO_WIDTH: usize = 25 + 1 + 6 + 1 + 15 + 1;
 
 impl Pretty {
     /// Appends the line of another event.
@@ -36,25 +34,17 @@ impl Pretty {
         line.push(b'\n');
     }
 
-    /// The columns of an event that is of no thread.
-    fn write_nobody(&self, line: &mut Vec<u8>) {
-        line.resize(line.len() + WHO_WIDTH, b' ');
-    }
-
     fn write_related(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
         let abi = if call.abi == Abi::X86_64 { "x86_64" } else { "i386" };
         self.write_who(line, call.pid, call.tid, abi, &call.comm);
-        let has_failed = call.errno.is_some();
-        match (call.utmr_used, call.old) {
-            (None, Some(left)) => {
-                let words = words::of_old(&left).unwrap_or_else(|| "?".to_owned());
-                self.write_told(line, self.palette().quiet, &words);
+        let quiet = self.palette().quiet;
+        match (&call.utmr_used, &call.old) {
+            (Some(used), _) => {
+                let style = self.palette().of(Asks::of_wide(used), call.errno.is_some());
+                self.write_told(line, style, |line| words::write_new_wide(line, used, call.flags.unwrap_or(0), call.clockid));
             }
-            (None, None) => self.write_told(line, self.palette().quiet, ""),
-            (used, _) => {
-                let (asks, words) = words::of_wide(used, call.flags.unwrap_or(0), call.clockid);
-                self.write_asked(line, asks, &words, has_failed);
-            }
+            (None, Some(left)) => self.write_told(line, quiet, |line| words::write_old(line, left)),
+            (None, None) => self.write_told(line, quiet, |_| {}),
         }
         put(line, format_args!("{}(", call.event));
         write_arguments(line, call);
@@ -65,33 +55,34 @@ impl Pretty {
     }
 
     fn write_outcome(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
-        match call.ret {
-            None if call.unfinished => put(line, format_args!(" {}", Painted(self.palette().odd, "<unfinished ...>"))),
-            None => put(line, format_args!(") = {}", Painted(self.palette().odd, "? <result lost>"))),
-            Some(ret) => match crate::call_event::result_errno(ret) {
-                Some(errno) => put(line, format_args!(") = {}", Painted(self.palette().failed, failure(errno)))),
-                None => put(line, format_args!(") = {ret}")),
-            },
+        let odd = self.palette().odd;
+        if call.unfinished {
+            line.push(b' ');
+            return paint(line, odd, |line| line.extend_from_slice(b"<unfinished ...>"));
+        }
+        line.extend_from_slice(b") = ");
+        match call.ret.map(|ret| (ret, result_errno(ret))) {
+            None => paint(line, odd, |line| line.extend_from_slice(b"? <result lost>")),
+            Some((_, Some(errno))) => self.write_failure(line, errno),
+            Some((ret, None)) => number(line, b"", ret),
         }
     }
 
     fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry<'_>) {
         self.write_nobody(line);
-        let is_early = expiry.late_ns < 0;
-        let (style, words) = if is_early {
-            (self.palette().failed, format!("{} EARLY", words::of_ns(expiry.late_ns.saturating_neg())))
-        } else {
-            (self.palette().arms, format!("{} late", words::of_ns(expiry.late_ns)))
-        };
-        self.write_told(line, style, &words);
+        let (style, words) = if expiry.late_ns < 0 { (self.palette().failed, " EARLY") } else { (self.palette().arms, " late") };
+        self.write_told(line, style, |line| {
+            words::write_ns(line, expiry.late_ns.unsigned_abs());
+            line.extend_from_slice(words.as_bytes());
+        });
         put(line, format_args!("expired ({}{})", clock(expiry.clockid), if expiry.inline { ", as it was armed" } else { "" }));
         self.write_timer(line, expiry.timer);
     }
 
     fn write_cancel(&self, line: &mut Vec<u8>, cancel: &Cancel<'_>) {
         self.write_nobody(line);
-        self.write_told(line, self.palette().odd, "cancelled");
-        put(line, format_args!("its clock was set"));
+        self.write_told(line, self.palette().odd, |line| line.extend_from_slice(b"cancelled"));
+        line.extend_from_slice(b"its clock was set");
         self.write_timer(line, cancel.timer);
     }
 
@@ -103,47 +94,42 @@ impl Pretty {
             By::Poll => "poll",
             By::Select => "select",
         };
-        match (wakeup.ticks, &wakeup.errno) {
-            (_, Some(errno)) => self.write_told(line, self.palette().failed, errno),
-            (Some(1), None) => self.write_told(line, self.palette().quiet, "1 expiry"),
-            (Some(ticks), None) => self.write_told(line, self.palette().odd, &format!("{ticks} expiries, overrun")),
-            (None, None) => self.write_told(line, self.palette().quiet, ""),
-        }
+        let (style, words) = match (wakeup.ticks, &wakeup.errno) {
+            (_, Some(errno)) => (self.palette().failed, errno.to_string()),
+            (Some(1), None) => (self.palette().quiet, "1 expiry".to_owned()),
+            (Some(ticks), None) => (self.palette().odd, format!("{ticks} expiries, overrun")),
+            (None, None) => (self.palette().quiet, String::new()),
+        };
+        self.write_told(line, style, |line| line.extend_from_slice(words.as_bytes()));
         put(line, format_args!("woken, in {by}"));
         self.write_timer(line, wakeup.timer);
     }
 
     fn write_release(&self, line: &mut Vec<u8>, release: &Release<'_>) {
         self.write_who(line, release.pid, release.tid, "", &release.comm);
-        self.write_told(line, self.palette().quiet, "");
-        put(line, format_args!("closed"));
+        self.write_told(line, self.palette().quiet, |_| {});
+        line.extend_from_slice(b"closed");
         self.write_timer(line, release.timer);
     }
 }
 
 /// In the order in which the call takes them.
 fn write_arguments(line: &mut Vec<u8>, call: &RelatedCall<'_>) {
-    let mut separator = "";
-    let mut number = |line: &mut Vec<u8>, text: String| {
-        put(line, format_args!("{separator}{text}"));
-        separator = ", ";
-    };
     if call.event == "timerfd_create" {
-        number(line, clock(call.clockid.unwrap_or(-1)));
-        return number(line, format!("{:#o}", call.flags.unwrap_or(0)));
+        return put(line, format_args!("{}, {:#o}", clock(call.clockid.unwrap_or(-1)), call.flags.unwrap_or(0)));
     }
-    if let Some(id) = call.ufd.or(call.timer_id) {
-        number(line, id.to_string());
-    }
+    number(line, b"", call.ufd.or(call.timer_id).unwrap_or(-1));
     if let Some(flags) = call.flags {
-        let mut text = Vec::new();
-        write_flags(&mut text, flags);
-        number(line, String::from_utf8_lossy(&text).into_owned());
-        number(line, address(call.utmr));
+        line.extend_from_slice(b", ");
+        write_flags(line, flags);
+        write_address(line, call.utmr);
     }
-    number(line, address(call.otmr));
+    write_address(line, call.otmr);
 }
 
-fn address(address: Option<u64>) -> String {
-    address.map_or_else(|| "NULL".to_owned(), |address| format!("{address:#x}"))
+fn write_address(line: &mut Vec<u8>, address: Option<u64>) {
+    match address {
+        Some(address) => put(line, format_args!(", {address:#x}")),
+        None => line.extend_from_slice(b", NULL"),
+    }
 }

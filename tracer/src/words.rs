@@ -1,10 +1,14 @@
-//! Settings in words that a person can read: `+1.5 s every 20 ms`, `at 12.5 s`, `disarm`. Nothing is rounded.
+//! Settings in words that a person can read: `+1.5 s every 20 ms`, `at 12.5 s`, `disarm`. Nothing is rounded. The text is
+//! made by hand, since printing must keep up with the calls: crates that make such words took longer for them than all
+//! the rest of a line takes.
 
-use jiff::fmt::friendly::{Designator, FractionalUnit, Spacing, SpanPrinter};
-use jiff::{SignedDuration, Span, SpanRound, Timestamp, Unit};
+use std::time::{Duration, UNIX_EPOCH};
+
 use nix::libc::{CLOCK_REALTIME, CLOCK_REALTIME_ALARM, clockid_t};
 use settime32_abi::output::Halves;
-use settime32_abi::timespec::{Itimerspec64, NSEC_PER_SEC, Timespec64};
+use settime32_abi::timespec::{Itimerspec64, NSEC_PER_SEC, OldTimespec32, Timespec64};
+
+use crate::json::number;
 
 /// Bit of the flags argument, of `include/linux/timerfd.h`: the value is a point in time of the timer's clock.
 pub const ABSTIME: i32 = 1;
@@ -22,32 +26,81 @@ pub enum Asks {
     Unknown,
 }
 
-/// What a call asks for by this setting, and its words. The clock is the timer's, where that is known: the call itself
-/// does not tell.
-pub fn of_new(setting: Option<Halves>, flags: i32, clock: Option<clockid_t>) -> (Asks, String) {
-    let unknown = || (Asks::Unknown, "?".to_owned());
-    let Some(Halves { it_interval, it_value }) = setting else { return unknown() };
-    if [it_interval, it_value].into_iter().flatten().any(|half| !half.is_valid()) {
-        return (Asks::Invalid, "invalid".to_owned());
+impl Asks {
+    /// The same of a call with 64-bit times.
+    pub fn of_wide(setting: &Itimerspec64) -> Self {
+        match (length(setting.it_value), length(setting.it_interval)) {
+            (Some(value), Some(_)) if value.is_zero() => Self::Disarm,
+            (Some(_), Some(_)) => Self::Arm,
+            _ => Self::Invalid,
+        }
     }
-    let Some(value) = it_value.map(Timespec64::from) else { return unknown() };
-    if value == Timespec64::default() {
-        return (Asks::Disarm, "disarm".to_owned());
-    }
-    let first = if flags & ABSTIME == 0 { duration(value).map(|words| format!("+{words}")) } else { point(value, clock) };
-    let every = it_interval.map_or(Some(" every ?".to_owned()), |interval| every(interval.into()));
-    match (first, every) {
-        (Some(first), Some(every)) => (Asks::Arm, first + &every),
-        _ => unknown(),
+
+    /// What a call asks for by this setting.
+    pub fn of(setting: Option<Halves>) -> Self {
+        let Some(Halves { it_interval, it_value }) = setting else { return Self::Unknown };
+        if [it_interval, it_value].into_iter().flatten().any(|half| !half.is_valid()) {
+            return Self::Invalid;
+        }
+        match it_value {
+            None => Self::Unknown,
+            Some(value) if value == OldTimespec32::default() => Self::Disarm,
+            Some(_) => Self::Arm,
+        }
     }
 }
 
-/// What was left of a setting that the kernel replaced; `None` for numbers that no kernel gives.
-pub fn of_old(setting: &Itimerspec64) -> Option<String> {
-    if setting.it_value == Timespec64::default() {
-        return Some("was disarmed".to_owned());
+/// Appends what a call asks for by this setting. The clock is the timer's, where that is known: the call itself does not
+/// tell.
+pub fn write_new(line: &mut Vec<u8>, setting: Option<Halves>, flags: i32, clock: Option<clockid_t>) {
+    let (it_interval, value) = match (Asks::of(setting), setting) {
+        (Asks::Arm, Some(Halves { it_interval, it_value: Some(value) })) => (it_interval, length(value.into())),
+        (Asks::Disarm, _) => return line.extend_from_slice(b"disarm"),
+        (Asks::Invalid, _) => return line.extend_from_slice(b"invalid"),
+        (Asks::Unknown | Asks::Arm, _) => return line.push(b'?'),
+    };
+    let Some(value) = value else { return line.push(b'?') };
+    if flags & ABSTIME == 0 {
+        line.push(b'+');
+        write_duration(line, value);
+    } else {
+        write_point(line, value, clock);
     }
-    Some(format!("{} left{}", duration(setting.it_value)?, every(setting.it_interval)?))
+    match it_interval {
+        Some(interval) => write_every(line, interval.into()),
+        None => line.extend_from_slice(b" every ?"),
+    }
+}
+
+/// Appends what was left of a setting that the kernel replaced; nothing for numbers that no kernel gives.
+pub fn write_old(line: &mut Vec<u8>, setting: &Itimerspec64) {
+    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else { return };
+    if value.is_zero() {
+        return line.extend_from_slice(b"was disarmed");
+    }
+    write_duration(line, value);
+    line.extend_from_slice(b" left");
+    write_every(line, setting.it_interval);
+}
+
+/// The same of a call with 64-bit times; what is not known is nothing.
+pub fn write_new_wide(line: &mut Vec<u8>, setting: &Itimerspec64, flags: i32, clock: Option<clockid_t>) {
+    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else { return line.extend_from_slice(b"invalid") };
+    if value.is_zero() {
+        return line.extend_from_slice(b"disarm");
+    }
+    if flags & ABSTIME == 0 {
+        line.push(b'+');
+        write_duration(line, value);
+    } else {
+        write_point(line, value, clock);
+    }
+    write_every(line, setting.it_interval);
+}
+
+/// Appends a number of nanoseconds.
+pub fn write_ns(line: &mut Vec<u8>, ns: u64) {
+    write_duration(line, Duration::from_nanos(ns));
 }
 
 /// A length to three digits, for tables.
@@ -63,71 +116,77 @@ pub fn rounded_ns(ns: u64) -> String {
     format!("{value:.decimals$} {name}")
 }
 
-/// A length of nanoseconds, with its sign when it is below zero.
-pub fn of_ns(ns: i64) -> String {
-    let sign = if ns < 0 { "-" } else { "" };
-    let ns = ns.unsigned_abs();
-    let time = Timespec64 { tv_sec: (ns / 1_000_000_000).cast_signed(), tv_nsec: (ns % 1_000_000_000).cast_signed() };
-    format!("{sign}{}", duration(time).unwrap_or_else(|| format!("{ns} ns")))
-}
-
-/// What a call with 64-bit times asks for.
-pub fn of_wide(setting: Option<Itimerspec64>, flags: i32, clock: Option<clockid_t>) -> (Asks, String) {
-    let Some(Itimerspec64 { it_interval, it_value }) = setting else { return (Asks::Unknown, "?".to_owned()) };
-    if it_value == Timespec64::default() {
-        return (Asks::Disarm, "disarm".to_owned());
-    }
-    let first = if flags & ABSTIME == 0 { duration(it_value).map(|words| format!("+{words}")) } else { point(it_value, clock) };
-    match (first, every(it_interval)) {
-        (Some(first), Some(every)) => (Asks::Arm, first + &every),
-        _ => (Asks::Invalid, "invalid".to_owned()),
+fn write_every(line: &mut Vec<u8>, interval: Timespec64) {
+    if let Some(interval) = length(interval).filter(|interval| !interval.is_zero()) {
+        line.extend_from_slice(b" every ");
+        write_duration(line, interval);
     }
 }
 
-fn every(interval: Timespec64) -> Option<String> {
-    if interval == Timespec64::default() { Some(String::new()) } else { Some(format!(" every {}", duration(interval)?)) }
-}
-
-/// A point in time: a date on the clocks that have one, on others the time since the clock's start.
-fn point(time: Timespec64, clock: Option<clockid_t>) -> Option<String> {
+/// A point in time: a date on the clocks that have one, on others the seconds since the clock's start.
+fn write_point(line: &mut Vec<u8>, time: Duration, clock: Option<clockid_t>) {
     match clock {
         Some(CLOCK_REALTIME | CLOCK_REALTIME_ALARM) => {
-            let date = Timestamp::new(time.tv_sec, i32::try_from(time.tv_nsec).ok()?).ok()?;
-            Some(format!("at {date}"))
+            line.extend_from_slice(format!("at {}", humantime::format_rfc3339(UNIX_EPOCH + time)).as_bytes());
         }
-        _ => Some(format!("at {}", seconds(time)?)),
+        _ => {
+            number(line, b"at ", time.as_secs());
+            write_fraction(line, time.subsec_nanos(), 9);
+            line.extend_from_slice(b" s");
+        }
     }
-}
-
-const PRINTER: SpanPrinter = SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::BetweenUnitsAndDesignators);
-
-/// Seconds alone, as programs have them.
-fn seconds(time: Timespec64) -> Option<String> {
-    let length = nonnegative(time)?;
-    let span = Span::new().try_seconds(length.as_secs()).ok()?.try_nanoseconds(i64::from(length.subsec_nanos())).ok()?;
-    Some(PRINTER.fractional(Some(FractionalUnit::Second)).span_to_string(&span))
 }
 
 /// A time of any length: one number with a fraction below a minute, days, hours and minutes above.
-fn duration(time: Timespec64) -> Option<String> {
-    let length = nonnegative(time)?;
-    let (largest, fraction) = if length >= SignedDuration::from_secs(1) {
-        (Unit::Day, Some(FractionalUnit::Second))
-    } else if length >= SignedDuration::from_millis(1) {
-        (Unit::Millisecond, Some(FractionalUnit::Millisecond))
-    } else if length >= SignedDuration::from_micros(1) {
-        (Unit::Microsecond, Some(FractionalUnit::Microsecond))
-    } else {
-        (Unit::Nanosecond, None)
-    };
-    let span = Span::try_from(length).ok()?.round(SpanRound::new().largest(largest).days_are_24_hours()).ok()?;
-    Some(PRINTER.fractional(fraction).span_to_string(&span))
+fn write_duration(line: &mut Vec<u8>, time: Duration) {
+    match (time.as_secs(), time.subsec_nanos()) {
+        (0, nanos @ ..1_000) => one_unit(line, nanos, 0, " ns"),
+        (0, nanos @ ..1_000_000) => one_unit(line, nanos, 3, " µs"),
+        (0, nanos) => one_unit(line, nanos, 6, " ms"),
+        (seconds, nanos) => {
+            let units = [(seconds / 86_400, " d "), (seconds / 3600 % 24, " h "), (seconds / 60 % 60, " min ")];
+            for (count, unit) in units.into_iter().filter(|(count, _)| *count > 0) {
+                number(line, b"", count);
+                line.extend_from_slice(unit.as_bytes());
+            }
+            if seconds % 60 > 0 || nanos > 0 {
+                number(line, b"", seconds % 60);
+                write_fraction(line, nanos, 9);
+                line.extend_from_slice(b" s");
+            } else {
+                // The blank behind the last unit.
+                line.pop();
+            }
+        }
+    }
+}
+
+/// Nanoseconds in a unit that has ten to the power of `digits` of them.
+fn one_unit(line: &mut Vec<u8>, nanos: u32, digits: u32, unit: &str) {
+    let size = 10_u32.pow(digits);
+    number(line, b"", nanos / size);
+    write_fraction(line, nanos % size, digits);
+    line.extend_from_slice(unit.as_bytes());
+}
+
+/// The digits behind the point, and the point, without zeros at the end.
+fn write_fraction(line: &mut Vec<u8>, mut fraction: u32, mut digits: u32) {
+    if fraction == 0 {
+        return;
+    }
+    while fraction.is_multiple_of(10) {
+        (fraction, digits) = (fraction / 10, digits - 1);
+    }
+    line.push(b'.');
+    for place in (0..digits).rev() {
+        line.push(b'0' + (fraction / 10_u32.pow(place) % 10) as u8);
+    }
 }
 
 /// `None` where the kernel's own structures hold no such time.
-fn nonnegative(time: Timespec64) -> Option<SignedDuration> {
+fn length(time: Timespec64) -> Option<Duration> {
     let is_valid = time.tv_sec >= 0 && (0..NSEC_PER_SEC).contains(&time.tv_nsec);
-    is_valid.then(|| SignedDuration::new(time.tv_sec, time.tv_nsec as i32))
+    is_valid.then(|| Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
 #[cfg(test)]
@@ -135,12 +194,24 @@ mod tests {
     use nix::libc::CLOCK_MONOTONIC;
     use proptest::prelude::*;
     use rstest::rstest;
-    use settime32_abi::timespec::OldTimespec32;
 
     use super::*;
 
     const fn time(tv_sec: i32, tv_nsec: i32) -> OldTimespec32 {
         OldTimespec32 { tv_sec, tv_nsec }
+    }
+
+    /// What it asks for, and its words.
+    fn of_new(setting: Option<Halves>, flags: i32, clock: Option<clockid_t>) -> (Asks, String) {
+        let mut line = Vec::new();
+        write_new(&mut line, setting, flags, clock);
+        (Asks::of(setting), String::from_utf8(line).unwrap())
+    }
+
+    fn of_old(setting: &Itimerspec64) -> String {
+        let mut line = Vec::new();
+        write_old(&mut line, setting);
+        String::from_utf8(line).unwrap()
     }
 
     const ZERO: OldTimespec32 = time(0, 0);
@@ -158,9 +229,11 @@ mod tests {
     #[case(time(0, 1), "1 ns")]
     #[case(time(1, 1), "1.000000001 s")]
     #[case(time(59, 0), "59 s")]
-    #[case(time(90, 250_000_000), "1 m 30.25 s")]
+    #[case(time(90, 250_000_000), "1 min 30.25 s")]
+    #[case(time(60, 0), "1 min")]
     #[case(time(3600, 0), "1 h")]
-    #[case(time(i32::MAX, 999_999_999), "24855 d 3 h 14 m 7.999999999 s")]
+    #[case(time(86_400, 100), "1 d 0.0000001 s")]
+    #[case(time(i32::MAX, 999_999_999), "24855 d 3 h 14 min 7.999999999 s")]
     fn a_duration_is_in_the_units_that_suit_it(#[case] value: OldTimespec32, #[case] words: &str) {
         assert_eq!(of_new(new(ZERO, value), 0, None), (Asks::Arm, format!("+{words}")));
         assert_eq!(of_new(new(value, time(2, 0)), 0, None).1, format!("+2 s every {words}"));
@@ -204,13 +277,27 @@ mod tests {
             it_interval: Timespec64 { tv_sec: interval, tv_nsec: 0 },
             it_value: Timespec64 { tv_sec: value, tv_nsec: 854_775_807 },
         };
-        assert_eq!(of_old(&old(3, 0)).unwrap(), "3.854775807 s left");
-        assert_eq!(of_old(&old(9_223_372_036, 2)).unwrap(), "106751 d 23 h 47 m 16.854775807 s left every 2 s", "KTIME_MAX");
-        assert_eq!(of_old(&Itimerspec64::default()).unwrap(), "was disarmed");
-        assert_eq!(of_old(&old(-1, 0)), None);
+        assert_eq!(of_old(&old(3, 0)), "3.854775807 s left");
+        assert_eq!(of_old(&old(9_223_372_036, 2)), "106751 d 23 h 47 min 16.854775807 s left every 2 s", "KTIME_MAX");
+        assert_eq!(of_old(&Itimerspec64::default()), "was disarmed");
+        assert_eq!(of_old(&old(-1, 0)), "");
     }
 
     proptest! {
+        /// The words are read again by a crate that knows such words.
+        #[test]
+        fn nothing_is_rounded(seconds in prop_oneof![0..100_i32, any::<i32>().prop_map(|any| any & i32::MAX)], nanos in 0..1_000_000_000_i32) {
+            prop_assume!((seconds, nanos) != (0, 0));
+            let (_, words) = of_new(new(ZERO, time(seconds, nanos)), 0, None);
+            let read = |word: &str| {
+                let (whole, fraction) = word.split_once('.').unwrap_or((word, ""));
+                format!("{whole}{fraction}").parse::<u64>().unwrap() * 10_u64.pow(9 - fraction.len() as u32)
+            };
+            let parts: Vec<_> = words[1..].split(' ').collect();
+            let billions = parts.chunks(2).map(|part| humantime::parse_duration(&format!("{}{}", read(part[0]), part[1])).unwrap());
+            prop_assert_eq!(billions.sum::<Duration>(), Duration::new(seconds as u64, nanos as u32) * 1_000_000_000, "{}", words);
+        }
+
         /// Any bytes of a process's memory may be there.
         #[test]
         fn no_number_is_too_odd(numbers in any::<[i32; 4]>(), flags in any::<i32>(), wide in any::<[i64; 4]>(), clock in prop::option::of(0..10)) {

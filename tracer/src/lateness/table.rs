@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use super::Key;
 use super::row::{Percentiles, Row};
 use crate::cli::Per;
-use crate::pretty::harmless;
+use crate::pretty::write_name;
 use crate::words;
 
 /// The columns behind the first, whose cells are [`cells`].
@@ -62,7 +62,11 @@ pub const fn first_column(per: Per) -> &'static str {
 /// What a row is for.
 pub fn label(per: Per, (id, comm): &Key) -> String {
     match per {
-        Per::Timer | Per::Process => format!("{id} {}", harmless(comm)),
+        Per::Timer | Per::Process => {
+            let mut name = Vec::new();
+            write_name(&mut name, comm);
+            format!("{id} {}", String::from_utf8_lossy(&name))
+        }
         Per::All => "all".to_owned(),
     }
 }
@@ -80,5 +84,5 @@ pub fn cells(row: &Row) -> [String; 14] {
 
 fn times(histogram: &Histogram<u64>) -> [String; 3] {
     let Some(percentiles) = Percentiles::of(histogram) else { return [const { String::new() }; 3] };
-    [percentiles.p50_ns, percentiles.p99_ns, percentiles.max_ns].map(|ns| words::rounded_ns(ns))
+    [percentiles.p50_ns, percentiles.p99_ns, percentiles.max_ns].map(words::rounded_ns)
 }
