@@ -127,10 +127,11 @@ impl Attached {
     }
 
     fn attach_all(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let btf = match self.mode {
-            Mode::Kprobe => None,
-            Mode::Fentry => Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?),
-        };
+        let mut by_trampoline = false;
+        for (name, _) in programs {
+            by_trampoline |= matches!(program(ebpf, name)?, Program::FEntry(_) | Program::FExit(_));
+        }
+        let btf = if by_trampoline { Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?) } else { None };
         for &(name, function) in programs {
             let link = match (program(ebpf, name)?, &btf) {
                 (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
@@ -151,7 +152,9 @@ impl Attached {
 
     /// Detaches everything, what was attached last first. When it returns, no program runs any more.
     pub fn detach(&mut self, ebpf: &mut Ebpf) -> Result<()> {
-        for (name, link) in std::mem::take(&mut self.links).into_iter().rev() {
+        let links = std::mem::take(&mut self.links);
+        let by_trampoline = links.iter().any(|(_, link)| matches!(link, Link::FEntry(_) | Link::FExit(_)));
+        for (name, link) in links.into_iter().rev() {
             let detached = match (program(ebpf, name)?, link) {
                 // The kernel waits for programs that run (`perf_trace_event_unreg`, `kernel/trace/trace_event_perf.c`).
                 (Program::KProbe(program), Link::KProbe(link)) => program.detach(link),
@@ -163,7 +166,7 @@ impl Attached {
             };
             detached.with_context(|| format!("failed to detach {name}"))?;
         }
-        if self.mode == Mode::Fentry {
+        if by_trampoline {
             wait_for_programs();
         }
         Ok(())

@@ -79,15 +79,27 @@ before!(life_get_old, life_get_old_f, (its: 0 as usize), calls::get_old_enters(i
 after!(life_get_old_out, life_get_old_out_f, 2, (ret: i32), calls::get_old_returns(ret));
 before!(life_put_old, life_put_old_f, (its: 0 as usize), calls::put_old(its));
 
-before!(
-    /// On `timerfd_tmrproc` and `timerfd_alarmproc`.
-    life_handler, life_handler_f, (inner: 0 as usize), moments::handler(inner)
-);
-before!(life_alarm_handler, life_alarm_handler_f, (inner: 0 as usize), moments::handler(inner));
-before!(
-    /// On `__wake_up_locked_key`.
-    life_wake, life_wake_f, (wq_head: 0 as u64), moments::wakes(wq_head)
-);
+/// On `timerfd_tmrproc`. In interrupts there is no kprobe to do the same, since it would be passed over where the CPU was in another.
+#[fentry]
+pub fn life_handler_f(ctx: FEntryContext) -> i32 {
+    moments::handler(ctx.arg(0));
+    0
+}
+
+/// On `timerfd_alarmproc`.
+#[fentry]
+pub fn life_alarm_handler_f(ctx: FEntryContext) -> i32 {
+    moments::handler(ctx.arg(0));
+    0
+}
+
+/// On `__wake_up_locked_key`.
+#[fentry]
+pub fn life_wake_f(ctx: FEntryContext) -> i32 {
+    moments::wakes(ctx.arg(0));
+    0
+}
+
 before!(life_clock_was_set, life_clock_was_set_f, (), moments::clock_was_set_enters());
 after!(life_clock_was_set_out, life_clock_was_set_out_f, 0, (_ret: i32), moments::clock_was_set_returns());
 before!(life_release, life_release_f, (file: 1 as u64), moments::released(file));

@@ -160,6 +160,7 @@ fn arming((entry_ns, exit_ns): (u64, u64), setting: Itimerspec64, flags: i32, (p
         value_ns: nanos(setting.it_value),
         interval_ns: nanos(setting.it_interval),
         suspended_ns: suspended_ns(),
+        fired: 0,
         first: None,
     }
 }

@@ -21,6 +21,8 @@ pub struct Arming {
     pub interval_ns: i64,
     /// What the machine had slept until then.
     pub suspended_ns: u64,
+    /// How often it has fired, as far as is known.
+    pub fired: u64,
     /// Of its first expiry: when it was asked for, at the earliest, and when it was due.
     pub first: Option<(i64, i64)>,
 }
@@ -33,6 +35,9 @@ impl Arming {
             return None;
         }
         if let Some((requested, due)) = self.first {
+            if self.interval_ns == 0 {
+                return None;
+            }
             return Some(requested.saturating_add(expiry.expires_ns.saturating_sub(due)));
         }
         let begin = self.entry_ns.cast_signed().saturating_add(expiry.clock_offset_ns);
@@ -125,7 +130,6 @@ impl Told {
 pub struct Story {
     timer: TimerId,
     arming: Option<Arming>,
-    has_fired: bool,
     /// The last expiry, until something shows that nothing more is to be known of it.
     last: Option<Firing>,
     told: Vec<Told>,
@@ -134,7 +138,7 @@ pub struct Story {
 impl Story {
     /// Of which nothing is known yet.
     pub const fn new(timer: TimerId) -> Self {
-        Self { timer, arming: None, has_fired: false, last: None, told: Vec::new() }
+        Self { timer, arming: None, last: None, told: Vec::new() }
     }
 
     /// What there is to tell since this was asked last.
@@ -147,19 +151,20 @@ impl Story {
         let early_bird = self.last.as_ref().filter(|firing| firing.armed_ns != Some(arming.entry_ns));
         let owned = early_bird.and_then(|firing| arming.requested_ns(&firing.as_expiry()));
         if let (Some(requested), Some(firing)) = (owned, self.last.as_mut()) {
-            // It fired while the call that armed it was still on its way.
+            // It fired while the call that armed it was still on its way, and may have been taken for one of the setting before.
+            let before = self.arming.as_mut().filter(|before| firing.armed_ns == Some(before.entry_ns));
+            before.into_iter().for_each(|before| before.fired -= 1);
             arming.first = Some((requested, firing.expires_ns));
+            arming.fired = 1;
             firing.belongs_to(&arming, requested);
         }
-        let fired_before = self.has_fired && !(owned.is_some() && self.arming.is_some());
-        self.end_arming(fired_before, arming.value_ns != 0);
+        self.end_arming(arming.value_ns != 0);
         if owned.is_none() {
             self.finish_firing();
         }
         if arming.value_ns != 0 {
             self.told.push(Told::Armed(arming.pid, arming.comm.clone()));
         }
-        self.has_fired = owned.is_some();
         self.arming = (arming.value_ns != 0).then_some(arming);
     }
 
@@ -171,8 +176,8 @@ impl Story {
             && let Some(requested) = arming.requested_ns(expiry)
         {
             arming.first.get_or_insert((requested, expiry.expires_ns));
+            arming.fired += 1;
             firing.belongs_to(arming, requested);
-            self.has_fired = true;
         }
         self.last = Some(firing);
     }
@@ -204,8 +209,7 @@ impl Story {
 
     /// Its last descriptor was closed.
     pub fn released(&mut self) {
-        self.end_arming(self.has_fired, false);
-        self.arming = None;
+        self.end_arming(false);
         self.finish_firing();
     }
 
@@ -219,8 +223,8 @@ impl Story {
     }
 
     /// A setting is replaced, or taken back.
-    fn end_arming(&mut self, has_fired: bool, is_replaced: bool) {
-        let Some(arming) = self.arming.take().filter(|_| !has_fired) else { return };
+    fn end_arming(&mut self, is_replaced: bool) {
+        let Some(arming) = self.arming.take().filter(|arming| arming.fired == 0) else { return };
         let (pid, comm) = (arming.pid, arming.comm);
         self.told.push(if is_replaced { Told::Rearmed(pid, comm) } else { Told::Disarmed(pid, comm) });
     }

@@ -17,6 +17,15 @@ macro_rules! hook {
     };
 }
 
+/// What runs in interrupts is hooked by fentry in either way: of a kprobe, the kernel passes the program over while the
+/// interrupted CPU is inside another one (`trace_call_bpf`, `kernel/trace/bpf_trace.c`), and does not say so. These do not
+/// sleep, and nothing is hooked after them, so that it is safe before 5.12, too.
+macro_rules! interrupt {
+    ($program:literal, $function:expr) => {
+        ($program, $program, $function)
+    };
+}
+
 /// What leads from a descriptor to a timer.
 const BY_DESCRIPTOR: [Hook; 2] = [hook!("life_do_settime_out", DO_SETTIME), hook!("life_do_settime", DO_SETTIME)];
 /// The end of a timer, after which its address may be another's.
@@ -90,9 +99,9 @@ const fn of(kind: Kind) -> &'static [Hook] {
         Kind::Expiry => &[
             hook!("life_clock_was_set_out", "timerfd_clock_was_set"),
             hook!("life_clock_was_set", "timerfd_clock_was_set"),
-            hook!("life_wake", "__wake_up_locked_key"),
-            hook!("life_alarm_handler", "timerfd_alarmproc"),
-            hook!("life_handler", "timerfd_tmrproc"),
+            interrupt!("life_wake_f", "__wake_up_locked_key"),
+            interrupt!("life_alarm_handler_f", "timerfd_alarmproc"),
+            interrupt!("life_handler_f", "timerfd_tmrproc"),
             // A call may fire a timer itself, and is known by being inside of one of these.
             hook!("life_do_gettime_out", "do_timerfd_gettime"),
             hook!("life_do_gettime", "do_timerfd_gettime"),

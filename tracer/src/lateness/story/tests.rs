@@ -3,7 +3,7 @@ use super::*;
 fn arming(entry_ns: u64, value_ns: i64, interval_ns: i64) -> Arming {
     let comm = "prog".to_owned();
     let exit_ns = entry_ns + 10;
-    Arming { entry_ns, exit_ns, pid: 7, comm, is_absolute: false, value_ns, interval_ns, suspended_ns: 0, first: None }
+    Arming { entry_ns, exit_ns, pid: 7, comm, is_absolute: false, value_ns, interval_ns, suspended_ns: 0, fired: 0, first: None }
 }
 
 fn expiry(expires_ns: i64, late_ns: i64) -> Expiry<'static> {
@@ -113,6 +113,22 @@ fn an_expiry_that_overtakes_its_call_belongs_to_it() {
     story.released();
     let [firing] = firings(&mut story).try_into().unwrap();
     assert_eq!((firing.armed_ns, firing.requested_ns, firing.waiter_ns), (Some(500), Some(505), Some(540)));
+}
+
+#[test]
+fn an_expiry_that_overtakes_its_call_is_none_of_the_setting_before() {
+    let told = |interval_ns| {
+        let mut story = Story::new(1);
+        story.armed(arming(100, 50, interval_ns));
+        story.expired(&expiry(155, 3));
+        story.woke(&wakeup(160, By::Read, Some(1)));
+        story.expired(&expiry(510, 2));
+        story.armed(Arming { exit_ns: 600, ..arming(500, 5, 0) });
+        story.ended();
+        words(&mut story)
+    };
+    assert_eq!(told(0), ["armed", "fired", "armed", "fired"]);
+    assert_eq!(told(1_000_000), ["armed", "fired", "armed", "fired"]);
 }
 
 #[test]
