@@ -1,7 +1,7 @@
 //! The contracts between the stages: what one writes and the next reads.
 //!
 //! [`timespec`] and [`event`] are shared by the eBPF program and the tracer and need nothing but `core`; so does [`hook`].
-//! The `wire` feature adds what user space exchanges: [`output`] (tracer → anyone), [`plan`] and [`journal`]
+//! The `wire` feature adds what user space exchanges: [`output`] and [`life`] (tracer → anyone), [`plan`] and [`journal`]
 //! (harness ↔ workload) and [`frame`] (harness ↔ guest agent).
 #![no_std]
 
@@ -18,6 +18,8 @@ pub mod errno;
 pub mod frame;
 #[cfg(feature = "wire")]
 pub mod journal;
+#[cfg(feature = "wire")]
+pub mod life;
 #[cfg(feature = "wire")]
 pub mod output;
 #[cfg(feature = "wire")]

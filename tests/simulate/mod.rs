@@ -280,6 +280,8 @@ pub fn event_with(
         old_truncated: false,
         otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
         otmr_written_errno: None,
+        timer: None,
+        clockid: None,
         ret: Some(i64::from(record.ret)),
         errno: (record.ret < 0).then(|| errno::name(-record.ret).unwrap().into()),
         unfinished: false,

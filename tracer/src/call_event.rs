@@ -168,6 +168,8 @@ pub mod reference {
             old_truncated: old_truncated(raw),
             otmr_written: otmr_written(raw),
             otmr_written_errno: None,
+            timer: None,
+            clockid: None,
             ret: returned.then_some(raw.ret),
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: seen == Seen::Entry,
