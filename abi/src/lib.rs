@@ -21,6 +21,8 @@ pub mod journal;
 #[cfg(feature = "wire")]
 pub mod life;
 #[cfg(feature = "wire")]
+pub mod number;
+#[cfg(feature = "wire")]
 pub mod output;
 #[cfg(feature = "wire")]
 pub mod plan;

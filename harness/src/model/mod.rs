@@ -167,6 +167,8 @@ impl Model {
             Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
             // `timerfd_poll` changes nothing, and silent calls have timers of their own.
             Step::Wait { .. } | Step::Silent(_) | Step::Call(_) => {}
+            // Plans of lives have a model of their own.
+            Step::Life(_) => {}
             Step::Threads { .. } => {
                 self.start_threads(steps);
                 self.threads_until = index + 1 + step.inner();

@@ -70,8 +70,6 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         old_truncated: false,
         otmr_written: written.then_some(old),
         otmr_written_errno: None,
-        timer: None,
-        clockid: None,
         ret: Some(i64::from(record.ret)),
         errno: errno_name(record.ret),
         unfinished: false,
