@@ -7,6 +7,7 @@
 //! plan takes away. Where chance decides (several threads set one timer, another thread writes what a call reads) it
 //! says so, and follows what it is told was seen.
 
+pub mod life;
 pub(crate) mod memory;
 mod slots;
 mod timer;
