@@ -84,12 +84,22 @@ pub(super) struct Life<'a> {
     sure: Sure,
     /// It asks for a cancellation.
     cancels: bool,
+    timers: u64,
 }
 
 impl<'a> Life<'a> {
     pub(super) fn drawn(draw: &'a mut Draw, process: Process, slots: Slots) -> Self {
-        let mut life =
-            Self { draw, process, slots, moves: Vec::new(), at: slots.first, clock: Clock::Monotonic, sure: Sure::Nothing, cancels: false };
+        let mut life = Self {
+            draw,
+            process,
+            slots,
+            moves: Vec::new(),
+            at: slots.first,
+            clock: Clock::Monotonic,
+            sure: Sure::Nothing,
+            cancels: false,
+            timers: 0,
+        };
         match life.draw.below(100) {
             0..88 => life.of_a_timer(),
             88..92 => life.of_a_posix_timer(),
@@ -98,6 +108,11 @@ impl<'a> Life<'a> {
             _ => life.of_a_child(),
         }
         life
+    }
+
+    /// Timers that it makes.
+    pub(super) fn timers(&self) -> u64 {
+        self.timers
     }
 
     pub(super) fn into_moves(self) -> Vec<Move> {
@@ -143,6 +158,7 @@ impl<'a> Life<'a> {
 
     fn create(&mut self) {
         let (slot, clock) = (self.at, self.clock);
+        self.timers += 1;
         match self.draw.below(4) {
             0 | 1 => self.step(Step::Open { slot, kind: FdKind::Timer(clock) }),
             2 => self.act(Act::Create { slot, clockid: clock.id(), flags: TFD_CLOEXEC }),
@@ -312,6 +328,7 @@ impl<'a> Life<'a> {
             }
             3 => {
                 // Closed by the child, and still open in its parent; a timer of its own goes with it.
+                self.timers += 1;
                 inner.push(Step::Life(Act::Close { slot }));
                 inner.push(Step::Open { slot: self.slots.spare, kind: FdKind::Timer(self.clock) });
                 inner.push(Step::Call(Call::plain(self.slots.spare, setting32(self.short(), 0))));
@@ -368,6 +385,7 @@ impl<'a> Life<'a> {
     /// What `timerfd_create` refuses, and an alarm that may not be set.
     fn refused(&mut self) {
         let slot = self.slots.spare;
+        self.timers += 1;
         let clock = self.draw.pick(&[Clock::RealtimeAlarm, Clock::BoottimeAlarm]);
         let create = |clockid: i32, flags: i32| Step::Life(Act::Create { slot, clockid, flags });
         let get = |api| Step::Life(Act::Gettime { slot, api });
@@ -392,6 +410,7 @@ impl<'a> Life<'a> {
     /// A timer that lives in a child only.
     fn of_a_child(&mut self) {
         let (slot, clock) = (self.slots.spare, self.draw.pick(&[Clock::Monotonic, Clock::Realtime, Clock::Boottime]));
+        self.timers += 1;
         let mut inner = vec![
             Step::Life(Act::Create { slot, clockid: clock.id(), flags: 0 }),
             Step::Call(Call::plain(slot, setting32(self.short(), 0))),

@@ -9,7 +9,7 @@ mod life;
 
 use proptest::collection::SizeRange;
 use proptest::prelude::*;
-use settime32_abi::plan::{Act, FdKind, Means, Plan, Process, SLOTS, Step};
+use settime32_abi::plan::{Act, FdKind, Means, Plan, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK};
 
 use life::{Draw, Life, Move, Slots, WORDS};
 
@@ -23,23 +23,33 @@ const SPARE_SLOT: u8 = SLOTS as u8 - 1;
 /// Timers in one plan, which is one process of the workload.
 pub const LIVES_PER_PLAN: u64 = 500;
 
-/// The plan number `index` of the run with this seed: so many lives, the same on every machine. Every other one is done by a
-/// 64-bit process.
-pub fn plan(seed: u64, index: u64, lives: usize) -> Plan {
+/// The plan number `index` of the run with this seed: so many timers or a few more, the same on every machine. Every other one
+/// is done by a 64-bit process.
+pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
     let mut rng = super::rng(seed ^ 0x11fe, index);
-    let words = (0..lives).map(|_| {
+    let words = std::iter::repeat_with(move || {
         let mut words = [0_u16; WORDS];
         words.iter_mut().for_each(|word| *word = rng.next_u32() as u16);
         words
     });
-    assemble(words.collect(), if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 })
+    assemble(words, timers, if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 })
+}
+
+/// Timers that a plan makes at least: those of alarm clocks may be refused.
+pub fn timers(plan: &Plan) -> u64 {
+    let is_one = |step: &&Step| match step {
+        Step::Open { kind: FdKind::Timer(clock), .. } => !clock.is_alarm(),
+        Step::Life(Act::Create { clockid, flags, .. }) => [0, 1, 7].contains(clockid) && flags & !(TFD_NONBLOCK | TFD_CLOEXEC) == 0,
+        _ => false,
+    };
+    plan.steps.iter().filter(is_one).count() as u64
 }
 
 /// Plans with a number of lives in this range, for `proptest!`.
 pub fn strategy(lives: impl Into<SizeRange>) -> impl Strategy<Value = Plan> + Clone {
     let words = proptest::array::uniform32(any::<u16>());
     (proptest::collection::vec(words, lives), any::<bool>())
-        .prop_map(|(words, amd64)| assemble(words, if amd64 { Process::Amd64 } else { Process::I386 }))
+        .prop_map(|(words, amd64)| assemble(words.into_iter(), u64::MAX, if amd64 { Process::Amd64 } else { Process::I386 }))
 }
 
 /// A life under way.
@@ -50,19 +60,20 @@ struct Running {
 }
 
 /// Takes turns between lives, each turn a move of one.
-fn assemble(lives: Vec<[u16; WORDS]>, process: Process) -> Plan {
+fn assemble(mut lives: impl Iterator<Item = [u16; WORDS]>, timers: u64, process: Process) -> Plan {
     let mut steps = Vec::new();
     let mut running: Vec<Running> = Vec::new();
     let mut places: Vec<usize> = (0..SIDE_BY_SIDE).rev().collect();
-    let mut waiting = lives.into_iter();
-    let mut turn = 0_usize;
+    let (mut turn, mut made) = (0_usize, 0);
     loop {
         while let Some(place) = places.last().copied() {
-            let Some(words) = waiting.next() else { break };
+            let Some(words) = lives.next().filter(|_| made < timers) else { break };
             places.pop();
             let slots = Slots { first: 2 * place as u8, second: 2 * place as u8 + 1, spare: SPARE_SLOT, posix: place as u8 % 8 };
             let mut draw = Draw::new(words);
-            let moves = Life::drawn(&mut draw, process, slots).into_moves().into_iter();
+            let life = Life::drawn(&mut draw, process, slots);
+            made += life.timers();
+            let moves = life.into_moves().into_iter();
             running.push(Running { moves, draw, place });
         }
         if running.is_empty() {

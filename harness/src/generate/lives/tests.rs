@@ -51,3 +51,13 @@ fn plans_have_each_kind_of_step() {
     }
     assert_eq!(kinds.len(), 26, "{kinds:?}");
 }
+
+#[test]
+fn a_plan_has_as_many_timers_as_were_asked_for() {
+    for index in 0..6 {
+        let plan = plan(9, index, 100);
+        let made = timers(&plan);
+        // Those of alarm clocks are not counted by `timers`.
+        assert!((50..104).contains(&made), "{made}");
+    }
+}
