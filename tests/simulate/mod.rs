@@ -3,6 +3,7 @@
 //! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
 
 mod kernel;
+pub mod life;
 mod memory;
 
 use proptest::prelude::{Rng, RngExt};

@@ -222,6 +222,9 @@ impl<'a> Life<'a> {
         let later = |time: Timespec64| Timespec64 { tv_sec: time.tv_sec + more, ..time };
         let new = Itimerspec64 { it_interval: if wide { later(time(interval)) } else { time(interval) }, it_value: later(time(value)) };
         self.act(Act::Settime64 { slot, flags, new, old, api });
+        if wide && self.draw.chance(60) {
+            self.look();
+        }
     }
 
     /// One thing after the arming.
@@ -377,7 +380,8 @@ impl<'a> Life<'a> {
         self.step(Step::Open { slot, kind });
         self.act(Act::Gettime { slot, api });
         self.act(Act::Gettime { slot, api: Api::Time32 });
-        self.sure = Sure::Nothing;
+        // Nothing is looked at afterwards.
+        self.sure = Sure::Once;
         self.set(0, 5 * NSEC_PER_SEC, 0);
         self.act(Act::Close { slot });
     }

@@ -16,15 +16,18 @@ pub(super) struct Posix {
     pub id: i32,
     clock: Clock,
     interval: i64,
-    /// `node.expires`; `None` is 0. It outlives a disarming, and of a timer that gives no signal it is told.
+    /// `node.expires`; `None` is 0.
     node: Option<Bounds>,
+    /// What is left of its last arming is told of a timer that gives no signal, though it was disarmed since; 6.18 and older
+    /// kernels do so, and 7.3 tells nothing.
+    disarmed: bool,
     realtime: bool,
 }
 
 impl Posix {
     /// `timer_create`.
     pub(super) fn new(id: i32, clock: Clock) -> Self {
-        Self { id, clock, interval: 0, node: None, realtime: clock == Clock::Realtime }
+        Self { id, clock, interval: 0, node: None, disarmed: false, realtime: clock == Clock::Realtime }
     }
 
     /// `common_timer_get`; gives what was handed out before it was cut.
@@ -48,6 +51,9 @@ impl Posix {
     /// Whether so much may be left; the node is then where that says.
     fn take_left(&mut self, left: i64, now: Bounds) -> bool {
         let Some(node) = self.node else { return left == 0 };
+        if self.disarmed && left == 0 {
+            return true;
+        }
         let range = Bounds::new(node.low.saturating_sub(now.high), node.high.saturating_sub(now.low));
         if self.interval == 0 {
             return (left == 0 && range.low <= 0) || (left > 0 && range.low <= left && left <= range.high);
@@ -75,7 +81,8 @@ impl Posix {
     pub(super) fn set(&mut self, flags: i32, new: &Itimerspec64, now: &Now) {
         let value = to_ktime(new.it_value);
         self.interval = 0;
-        if value == 0 {
+        self.disarmed = value == 0;
+        if self.disarmed {
             return;
         }
         self.interval = to_ktime(new.it_interval);

@@ -221,7 +221,7 @@ impl<'a> Walk<'a> {
             }
             self.timers[timer].clock_was_set();
             if let Some(arming) = self.timers[timer].arming {
-                self.story.armings[arming].clock_was_set = true;
+                self.story.armings[arming].clock_was_set |= self.story.armings[arming].realtime;
             }
         }
         Ok(())

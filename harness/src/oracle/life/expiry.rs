@@ -79,12 +79,14 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         return judge.add(Some(arming.by), Kind::Field, vec![difference], format!("{expiry:?}"));
     };
     let arming = &armings[index];
-    if let Some(before) = fired[index].last()
-        && !arming.clock_was_set
-        && before.expires_ns >= expiry.expires_ns
-    {
-        let kind = if before.expires_ns == expiry.expires_ns { Kind::Doubled } else { Kind::OutOfOrder };
-        return judge.add(Some(arming.by), kind, Vec::new(), format!("{expiry:?}"));
+    if let Some(before) = fired[index].last() {
+        // A timer whose clock was set back may be started again for the same time.
+        let again = before.expires_ns == expiry.expires_ns && (before.ns == ns || !arming.clock_was_set);
+        let backwards = before.expires_ns > expiry.expires_ns && !arming.clock_was_set;
+        if again || backwards {
+            let kind = if again { Kind::Doubled } else { Kind::OutOfOrder };
+            return judge.add(Some(arming.by), kind, Vec::new(), format!("{expiry:?}"));
+        }
     }
     if expiry.inline && judge.span(arming.by).1 < ns {
         let difference = Difference { field: "inline", expected: "false, of one after the call".into(), found: "true".into() };
