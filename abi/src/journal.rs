@@ -3,6 +3,9 @@
 //! A header, then one fixed-size record a call in the order in which the calls were made, all little endian. The workload writes it into
 //! memory that it shares with its children and dumps it when the plan is done; a journal without
 //! [`Header::complete`] was cut short.
+//!
+//! Of a plan of whole lives ([`crate::plan::Act`]) a [`Moment`] follows for each call, the one under test among them, and for each
+//! wait, closing, copy, setting of the clock and forked child, in the order in which they ended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,7 +18,7 @@ use crate::timespec::ITIMERSPEC32_SIZE;
 /// First bytes of a journal.
 pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order, nanoseconds.
 /// `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
@@ -46,6 +49,10 @@ pub struct Header {
     pub records: u32,
     /// Size of a record, so that a reader built from other sources notices.
     pub record_size: u32,
+    /// Moments that follow the records.
+    pub moments: u32,
+    /// Size of a moment.
+    pub moment_size: u32,
     /// Name of the process, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Clocks before the first step.
@@ -98,8 +105,79 @@ pub const ENTRY_REWRITTEN: u32 = 2;
 /// [`Record::utmr_there`] of memory that can be read whole.
 pub const ALL_THERE: u16 = u16::MAX;
 
-const _: () = assert!(size_of::<Header>() == 88);
+/// What a [`Moment`] is of.
+pub mod what {
+    /// `timerfd_create`.
+    pub const CREATE: u32 = 1;
+    /// `timerfd_settime32`, of which [`super::Moment::extra`] is the index of the record.
+    pub const SETTIME32: u32 = 2;
+    /// `timerfd_settime` with 64-bit times.
+    pub const SETTIME64: u32 = 3;
+    /// `timerfd_gettime` of any kind.
+    pub const GETTIME: u32 = 4;
+    /// `read`.
+    pub const READ: u32 = 5;
+    /// A wait; `ret` is the number of slots in [`super::Moment::extra`], a bit each, whose timers were readable.
+    pub const WAIT: u32 = 6;
+    /// A descriptor was closed.
+    pub const CLOSE: u32 = 7;
+    /// A descriptor was duplicated or passed; `ret` is the new one.
+    pub const COPY: u32 = 8;
+    /// `CLOCK_REALTIME` was set, to `args[0]` nanoseconds.
+    pub const SET_CLOCK: u32 = 9;
+    /// A forked child, whose process id is [`super::Moment::extra`], was made, did its steps and ended; by its parent.
+    pub const CHILD: u32 = 10;
+    /// `timer_create`; `out_after` begins with the timer's id.
+    pub const POSIX_CREATE: u32 = 11;
+    /// `timer_settime32`.
+    pub const POSIX_SET: u32 = 12;
+    /// `timer_gettime32`.
+    pub const POSIX_GET: u32 = 13;
+    /// `timer_delete`.
+    pub const POSIX_DELETE: u32 = 14;
+}
+
+/// Bytes of a [`Moment`]'s memory: those of an [`Itimerspec64`](crate::timespec::Itimerspec64); a smaller structure is at the
+/// begin.
+pub const MEMORY_LEN: usize = 32;
+
+/// A call or a wait in a timer's life, with its time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Moment {
+    /// `CLOCK_MONOTONIC` right before it, nanoseconds.
+    pub before_ns: i64,
+    /// `CLOCK_MONOTONIC` right after it.
+    pub after_ns: i64,
+    /// Index of the step in the plan.
+    pub step: u32,
+    /// One of [`what`].
+    pub what: u32,
+    /// Process that did it.
+    pub pid: u32,
+    /// Thread that did it.
+    pub tid: u32,
+    /// Number of the system call; 0 when that is of no account.
+    pub nr: u32,
+    /// What the kernel answered.
+    pub ret: i32,
+    /// The arguments, as they were passed.
+    pub args: [u64; 4],
+    /// See [`what`]; 0 where it says nothing.
+    pub extra: u32,
+    /// 0.
+    pub padding: u32,
+    /// What was at the address of the new setting.
+    pub new: [u8; MEMORY_LEN],
+    /// What was at the address for the kernel's answer before the call.
+    pub out_before: [u8; MEMORY_LEN],
+    /// What is there afterwards.
+    pub out_after: [u8; MEMORY_LEN],
+}
+
+const _: () = assert!(size_of::<Header>() == 96);
 const _: () = assert!(size_of::<Record>() == 88);
+const _: () = assert!(size_of::<Moment>() == 176);
 
 /// A whole journal, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +186,8 @@ pub struct Journal {
     pub header: Header,
     /// The records, in the order of the calls.
     pub records: Vec<Record>,
+    /// The moments of a plan of lives.
+    pub moments: Vec<Moment>,
 }
 
 /// Why bytes are not a whole journal.
@@ -154,19 +234,26 @@ impl Journal {
             return Err(JournalError::NoHeader { found: bytes.len() });
         };
         let header: Header = bytemuck::pod_read_unaligned(head);
-        if header.magic != MAGIC || header.version != VERSION || header.record_size as usize != size_of::<Record>() {
-            let (magic, version, size) = (header.magic, header.version, header.record_size);
-            return Err(JournalError::Foreign(alloc::format!("magic {magic:?}, version {version}, records of {size} bytes")));
+        let sizes = [header.record_size, header.moment_size];
+        if header.magic != MAGIC || header.version != VERSION || sizes != [size_of::<Record>(), size_of::<Moment>()].map(|size| size as u32)
+        {
+            let (magic, version) = (header.magic, header.version);
+            return Err(JournalError::Foreign(alloc::format!(
+                "magic {magic:?}, version {version}, records and moments of {sizes:?} bytes"
+            )));
         }
-        let expected = (header.records as usize).saturating_mul(size_of::<Record>());
+        let records_len = (header.records as usize).saturating_mul(size_of::<Record>());
+        let expected = records_len.saturating_add((header.moments as usize).saturating_mul(size_of::<Moment>()));
         if body.len() != expected {
             return Err(JournalError::Length { expected: size_of::<Header>().saturating_add(expected), found: bytes.len() });
         }
         if header.complete != 1 {
             return Err(JournalError::Incomplete { records: header.records });
         }
-        let records = body.chunks_exact(size_of::<Record>()).map(bytemuck::pod_read_unaligned).collect();
-        Ok(Self { header, records })
+        let (records, moments) = body.split_at(records_len);
+        let records = records.chunks_exact(size_of::<Record>()).map(bytemuck::pod_read_unaligned).collect();
+        let moments = moments.chunks_exact(size_of::<Moment>()).map(bytemuck::pod_read_unaligned).collect();
+        Ok(Self { header, records, moments })
     }
 }
 
@@ -182,11 +269,16 @@ mod tests {
             complete,
             records,
             record_size: size_of::<Record>() as u32,
+            moments: 2,
+            moment_size: size_of::<Moment>() as u32,
             ..Zeroable::zeroed()
         };
         let mut bytes = bytemuck::bytes_of(&header).to_vec();
         for step in 0..records {
             bytes.extend_from_slice(bytemuck::bytes_of(&Record { step, ..Zeroable::zeroed() }));
+        }
+        for step in 0..2 {
+            bytes.extend_from_slice(bytemuck::bytes_of(&Moment { step, before_ns: 5, ..Zeroable::zeroed() }));
         }
         bytes
     }
@@ -195,6 +287,7 @@ mod tests {
     fn a_whole_journal_is_read() {
         let journal = Journal::parse(&bytes_of(3, 1)).unwrap();
         assert_eq!(journal.records.iter().map(|record| record.step).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(journal.moments.iter().map(|moment| (moment.step, moment.before_ns)).collect::<Vec<_>>(), [(0, 5), (1, 5)]);
     }
 
     #[test]

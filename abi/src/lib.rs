@@ -22,6 +22,8 @@ pub mod journal;
 #[cfg(feature = "wire")]
 pub mod life;
 #[cfg(feature = "wire")]
+pub mod number;
+#[cfg(feature = "wire")]
 pub mod output;
 #[cfg(feature = "wire")]
 pub mod plan;

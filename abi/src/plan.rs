@@ -3,6 +3,7 @@
 //! A plan is closed in itself: it opens every descriptor that it uses, in a process of its own. Its bytes
 //! ([`Plan::encode`]) are a header that a damaged file does not pass, then postcard.
 
+mod life;
 mod validate;
 
 use alloc::string::String;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::pointer::{Page, Pointer};
 use crate::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
+pub use life::{Act, Api, Means, POSIX_TIMERS, PosixAct, TFD_CLOEXEC, TFD_NONBLOCK};
 
 /// Slots in the descriptor table.
 pub const SLOTS: usize = 32;
@@ -84,6 +86,8 @@ pub enum Step {
     },
     /// Make another call, which must succeed and is none of those under test: no event may come of it.
     Silent(Silent),
+    /// Something else in a timer's life. A plan with any of these has no threads, no silent calls and no odd pointers.
+    Life(Act),
 }
 
 /// How a forked child ends.
@@ -321,7 +325,7 @@ impl core::fmt::Display for PlanError {
 impl core::error::Error for PlanError {}
 
 const MAGIC: [u8; 4] = *b"S32P";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const HEADER_LEN: usize = 20;
 
 impl Plan {
@@ -363,6 +367,11 @@ impl Plan {
     /// types document, forks and threads whole and not nested, no more than [`MAX_STEPS`].
     pub fn validate(&self) -> Result<(), PlanError> {
         validate::check(self)
+    }
+
+    /// Whether it is of whole lives of timers, of which everything is journalled.
+    pub fn is_of_lives(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Life(_)))
     }
 
     /// Number of calls under test.

@@ -17,7 +17,7 @@ use crate::generate::catalogue::CASES;
 use crate::mutants::MutantsOptions;
 use crate::regression::Regression;
 use crate::session::Injection;
-use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions, Work};
+use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, Tells, VerifyOptions, Work};
 
 pub use compare::CompareArgs;
 pub use describe::{CompletionsArgs, ManArgs, Manual};
@@ -43,6 +43,10 @@ pub enum Command {
     /// Make generated calls in a guest, trace them, compare, and print a verdict.
     #[command(mut_arg("kernel", or_all))]
     Verify(VerifyArgs),
+    /// Have timers live whole lives in a guest: created, set, read back, waited for, copied, passed, inherited, closed. Trace all
+    /// of it (--events all), and compare each story.
+    #[command(mut_arg("kernel", or_all))]
+    Lives(LivesArgs),
     /// Do again what a failed run did; its report prints the command.
     #[command(mut_arg("kernel", or_all))]
     Replay(ReplayArgs),
@@ -268,6 +272,25 @@ pub struct VerifyArgs {
     run: RunArgs,
 }
 
+/// Arguments of `lives`.
+#[derive(Args, Debug)]
+pub struct LivesArgs {
+    /// Timers to make.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
+    timers: u64,
+    /// Seed of the generator [default: a new one, which the report shows].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only this plan of the run; --timers is then the number of timers in it.
+    #[arg(long, requires = "seed")]
+    plan: Option<u64>,
+    /// Start no tracer: compare only what the kernel answers with what its sources say.
+    #[arg(long)]
+    no_tracer: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
 /// Arguments of `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
@@ -363,6 +386,19 @@ impl VerifyArgs {
     }
 }
 
+impl LivesArgs {
+    /// The job.
+    pub fn job(self) -> Job {
+        let timers = self.timers;
+        let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
+        let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
+        if self.no_tracer {
+            job.cells.iter_mut().for_each(|cell| cell.setup.tells = Tells::Nothing);
+        }
+        job
+    }
+}
+
 impl ReplayArgs {
     /// The job.
     pub fn job(self) -> Result<Job, UsageError> {
@@ -383,7 +419,14 @@ impl ReplayArgs {
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
-        let setup = Setup { buffer: self.buffer, inject: self.inject, here: self.here, wrong: self.wrong, ..self.guest.setup() };
+        let setup = Setup {
+            tells: work.tells(),
+            buffer: self.buffer,
+            inject: self.inject,
+            here: self.here,
+            wrong: self.wrong,
+            ..self.guest.setup()
+        };
         let kernels = kernels_named([setup.kernel.clone()]);
         let cell = |kernel: &String, attach| VerifyOptions {
             work: work.clone(),

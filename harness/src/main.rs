@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => return run_program(&arguments.options()),
         Command::Shell(arguments) => return run_program(&arguments.options()),
         Command::Verify(arguments) => run(&arguments.job()),
+        Command::Lives(arguments) => run(&arguments.job()),
         Command::Replay(arguments) => match arguments.job() {
             Ok(job) => run(&job),
             Err(error) => {

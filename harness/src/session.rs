@@ -18,7 +18,7 @@ use crate::oracle::Oracle;
 /// What to run in the guest, and how.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// The tracer's program in the guest and its arguments.
+    /// The tracer's program in the guest and its arguments; empty when none is to run.
     pub tracer: Vec<String>,
     /// A failure to cause on purpose, to test the harness.
     pub inject: Option<Injection>,
@@ -115,6 +115,9 @@ impl Session {
     /// Starts the tracer, unless the guest came with it, and waits until it says that it is attached.
     pub fn attach(&mut self) -> Result<(), Failure> {
         let argv = self.options.tracer.clone();
+        if argv.is_empty() {
+            return Ok(());
+        }
         match self.vm.take_attached(&argv) {
             Some(said) => self.tracer_stderr = said,
             None => self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv))),
@@ -203,6 +206,9 @@ impl Session {
     /// Asks the tracer to stop, and takes everything that it still writes.
     pub fn stop_tracer(&mut self) -> Result<(), Failure> {
         self.fail_if_tracer_ended("the plans ran")?;
+        if self.options.tracer.is_empty() {
+            return self.vm.kernel_failure().map_or(Ok(()), |failure| Err(failure.into()));
+        }
         self.vm.send(&Request::Signal { id: TRACER, signal: SIGINT });
         while self.tracer_exit.is_none() {
             self.take("the tracer stops", &mut None)?;

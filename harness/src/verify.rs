@@ -11,6 +11,7 @@ use crate::boot::{
     self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM,
 };
 use crate::failure::Failure;
+use crate::generate::lives::LIVES_PER_PLAN;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel, Say};
 use crate::oracle::{self, Oracle};
@@ -69,6 +70,18 @@ pub enum Work {
         /// Calls of each at least; those that can be repeated are, under the seeds that follow.
         least: u64,
     },
+    /// Whole lives of timers, in plans of [`generate::lives::LIVES_PER_PLAN`]; each counts as a call.
+    Lives {
+        /// Timers in all.
+        timers: u64,
+    },
+    /// One plan of such a run.
+    OneOfLives {
+        /// Its index.
+        index: u64,
+        /// Its timers.
+        timers: u64,
+    },
     /// A plan from elsewhere.
     Literal {
         /// Its file.
@@ -83,8 +96,19 @@ impl Work {
     pub fn calls(&self) -> u64 {
         match self {
             Self::Run { calls } | Self::OnePlan { calls, .. } => *calls,
+            Self::Lives { timers } | Self::OneOfLives { timers, .. } => *timers,
+            Self::Literal { plan, .. } if plan.is_of_lives() => generate::lives::timers(plan),
             Self::Cases { names, least } => cases(names).map(|case| case.calls(*least)).sum(),
             Self::Literal { plan, .. } => plan.calls() as u64,
+        }
+    }
+
+    /// What the tracer must tell.
+    pub fn tells(&self) -> Tells {
+        match self {
+            Self::Lives { .. } | Self::OneOfLives { .. } => Tells::Lives,
+            Self::Literal { plan, .. } if plan.is_of_lives() => Tells::Lives,
+            _ => Tells::Calls,
         }
     }
 
@@ -119,7 +143,8 @@ impl Work {
         let single = match self {
             Self::Run { calls } => *calls <= CALLS_PER_PLAN,
             Self::Cases { names, least } => names.len() == 1 && *least == 0,
-            Self::OnePlan { .. } | Self::Literal { .. } => true,
+            Self::Lives { timers } => *timers <= LIVES_PER_PLAN,
+            Self::OnePlan { .. } | Self::OneOfLives { .. } | Self::Literal { .. } => true,
         };
         self.plans(seed).find(|(index, _)| single || Some(*index) == only).filter(|_| single || only.is_some()).map(|(_, plan)| plan)
     }
@@ -141,6 +166,16 @@ impl Work {
                 let (index, calls) = (*index, *calls);
                 Box::new(std::iter::once_with(move || generated(index, calls)))
             }
+            Self::Lives { timers } => {
+                let timers = *timers;
+                let sizes =
+                    (0..timers.div_ceil(LIVES_PER_PLAN)).map(move |index| (index, LIVES_PER_PLAN.min(timers - index * LIVES_PER_PLAN)));
+                Box::new(sizes.map(move |(index, timers)| (index, generate::lives::plan(seed, index, timers))))
+            }
+            Self::OneOfLives { index, timers } => {
+                let (index, timers) = (*index, *timers);
+                Box::new(std::iter::once_with(move || (index, generate::lives::plan(seed, index, timers))))
+            }
             Self::Cases { names, least } => {
                 let (names, least) = (names.clone(), *least);
                 let plans = move |(first, case): (u64, &'static catalogue::Case)| (first..).zip(case.plans(seed, least));
@@ -155,6 +190,18 @@ impl Work {
             Self::Literal { plan, .. } => Box::new(std::iter::once((0, plan.clone()))),
         }
     }
+}
+
+/// What a tracer is asked to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tells {
+    /// The calls under test.
+    #[default]
+    Calls,
+    /// Everything about the timers (`settime32-tracer --events all`).
+    Lives,
+    /// Of whole lives nothing, since no tracer runs: only the journal is compared with the model.
+    Nothing,
 }
 
 /// The cases of these names, which are names of the catalogue.
@@ -204,6 +251,8 @@ pub struct Setup {
     pub wrong: Option<&'static str>,
     /// What the guest's clock counts.
     pub time: GuestTime,
+    /// What the tracer is asked to tell.
+    pub tells: Tells,
 }
 
 /// Kernel of runs that name none.
@@ -229,6 +278,7 @@ impl Default for Setup {
             start: Start::Warm,
             wrong: None,
             time: GuestTime::Host,
+            tells: Tells::Calls,
         }
     }
 }
@@ -368,7 +418,7 @@ impl Setup {
     /// A guest for a session, in which the tracer may be attached already.
     pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
-        let tracer = self.wrong.is_none().then_some(tracer.as_slice());
+        let tracer = (self.wrong.is_none() && self.tells != Tells::Nothing).then_some(tracer.as_slice());
         warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
 
@@ -399,7 +449,8 @@ impl Setup {
     /// A session with a tracer: its program in the guest, and first arguments.
     pub(crate) fn session(&self, vm: Vm, tracer: &[impl AsRef<str>], deadline: Deadline) -> Session {
         let config = self.oracle_config(&vm);
-        let options = SessionOptions { tracer: self.tracer_command(tracer), inject: self.inject, deadline };
+        let tracer = if self.tells == Tells::Nothing { Vec::new() } else { self.tracer_command(tracer) };
+        let options = SessionOptions { tracer, inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }
 
@@ -408,7 +459,8 @@ impl Setup {
         // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
-        oracle::Config { cpus, comm, entry_path_needed, ..oracle::Config::default() }
+        let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
+        oracle::Config { cpus, comm, entry_path_needed, lives, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
@@ -417,6 +469,9 @@ impl Setup {
         command.extend(["--output", "json"].map(str::to_owned));
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
+        if self.tells == Tells::Lives {
+            command.extend(["--events", "all"].map(str::to_owned));
+        }
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);
         }
@@ -436,7 +491,7 @@ fn run_plans(options: &VerifyOptions, session: &mut Session, watch: &dyn Watch) 
     thread::spawn(move || source.into_iter().try_for_each(|plan| sender.send(plan)));
     let mut made = 0;
     for (index, plan) in plans {
-        let calls = plan.calls() as u64;
+        let calls = if options.setup.tells == Tells::Calls { plan.calls() as u64 } else { LIVES_PER_PLAN };
         session.run_plan(index, plan)?;
         made += calls;
         watch.calls_made(made);

@@ -5,6 +5,7 @@ mod cases;
 mod coming;
 mod fields;
 mod lines;
+mod lives;
 mod races;
 #[path = "../simulate/mod.rs"]
 mod simulate;

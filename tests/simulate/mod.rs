@@ -3,12 +3,13 @@
 //! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
 
 mod kernel;
+pub mod life;
 mod memory;
 
 use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
-use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Record, VERSION};
+use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment, Record, VERSION};
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{self, Call, Entry, FdKind, Page, Plan, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
@@ -84,7 +85,8 @@ impl Machine {
                     self.kernel.set_realtime(read_ns);
                 }
                 Step::WakeAlarm { allowed } => process.wake_alarm = *allowed,
-                Step::Silent(_) => {}
+                // Those of lives are simulated elsewhere.
+                Step::Silent(_) | Step::Life(_) => {}
                 Step::Threads { .. } => self.threads(&mut run, &process, index),
                 Step::Wait { timeout_ms, .. } => self.spend(1_000, i64::from(*timeout_ms) * 1_000_000),
                 Step::Fork { .. } => {
@@ -237,8 +239,20 @@ fn empty_journal(pid: u32) -> Journal {
     comm[..COMM.len()].copy_from_slice(COMM.as_bytes());
     let record_size = size_of::<Record>() as u32;
     let clocks = Clocks::default();
-    let header = Header { magic: MAGIC, version: VERSION, pid, complete: 1, records: 0, record_size, comm, start: clocks, end: clocks };
-    Journal { header, records: Vec::new() }
+    let header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        pid,
+        complete: 1,
+        records: 0,
+        record_size,
+        moments: 0,
+        moment_size: size_of::<Moment>() as u32,
+        comm,
+        start: clocks,
+        end: clocks,
+    };
+    Journal { header, records: Vec::new(), moments: Vec::new() }
 }
 
 /// What an exact tracer prints about a call, of which it can read these halves of the new setting at entry, and at

@@ -6,6 +6,7 @@ use std::arch::asm;
 use nix::errno::Errno;
 use nix::libc;
 use settime32_abi::NR_TIMERFD_SETTIME32;
+use settime32_abi::number::x86_64::TIMERFD_SETTIME;
 use settime32_abi::plan::{Entry, Silent};
 
 use crate::process::{KernelItimerspec, KernelTimespec, checked, on_own_timer};
@@ -13,14 +14,14 @@ use crate::ptracer::{DECOY, Registers};
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl`.
 pub(crate) mod number {
+    pub(crate) use settime32_abi::number::x86_64::TIMERFD_CREATE;
+
     pub(crate) const CAPGET: u32 = 125;
     pub(crate) const CAPSET: u32 = 126;
     pub(crate) const CLOCK_SETTIME: u32 = 227;
     pub(crate) const CLOCK_GETTIME: u32 = 228;
-    pub(crate) const TIMERFD_CREATE: u32 = 283;
 }
 
-const NR_TIMERFD_SETTIME: u32 = 286;
 /// The number that `timerfd_settime32` has for i386.
 const NR_MLOCK2: u32 = 325;
 
@@ -74,6 +75,16 @@ pub(crate) unsafe fn syscall(number: u32, [a, b, c, d]: [usize; 4]) -> i32 {
     if ret == -1 { -Errno::last_raw() } else { ret as i32 }
 }
 
+/// A call by the i386 entry, with a number of its table; the upper halves of the registers are [`DIRT`].
+///
+/// # Safety
+///
+/// As for [`syscall`].
+pub(crate) unsafe fn of_i386(number: u32, arguments: [usize; 4]) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { int80(number, arguments.map(|argument| argument as u32)) }
+}
+
 /// Makes a call that must go unreported.
 pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
     match call {
@@ -81,7 +92,7 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
             let later = KernelTimespec { tv_sec: 900, tv_nsec: 7 };
             let (new, mut old) = (KernelItimerspec { it_value: later, ..Default::default() }, KernelItimerspec::default());
             // SAFETY: the call reads the one and writes the other structure.
-            unsafe { checked(NR_TIMERFD_SETTIME, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
+            unsafe { checked(TIMERFD_SETTIME, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
         }),
         Silent::Mlock2 => {
             let here = 0_u64;

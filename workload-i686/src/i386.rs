@@ -5,6 +5,7 @@ use std::arch::asm;
 use nix::errno::Errno;
 use nix::libc;
 use settime32_abi::NR_TIMERFD_SETTIME32;
+use settime32_abi::number::i386::{TIMER_CREATE, TIMER_DELETE, TIMER_SETTIME32, TIMERFD_GETTIME32, TIMERFD_SETTIME64};
 use settime32_abi::plan::{Clock, Entry, Silent};
 use settime32_abi::timespec::OldItimerspec32;
 
@@ -14,18 +15,13 @@ use crate::refused;
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_32.tbl`; those of the clocks take 64-bit times.
 pub(crate) mod number {
+    pub(crate) use settime32_abi::number::i386::TIMERFD_CREATE;
+
     pub(crate) const CAPGET: u32 = 184;
     pub(crate) const CAPSET: u32 = 185;
-    pub(crate) const TIMERFD_CREATE: u32 = 322;
     pub(crate) const CLOCK_GETTIME: u32 = 403;
     pub(crate) const CLOCK_SETTIME: u32 = 404;
 }
-
-const NR_TIMER_CREATE: u32 = 259;
-const NR_TIMER_SETTIME32: u32 = 260;
-const NR_TIMER_DELETE: u32 = 263;
-const NR_TIMERFD_GETTIME32: u32 = 326;
-const NR_TIMERFD_SETTIME64: u32 = 411;
 
 /// `AT_SYSINFO` of `arch/x86/include/uapi/asm/auxvec.h`: the address of the vDSO's `__kernel_vsyscall`.
 const AT_SYSINFO: libc::c_ulong = 32;
@@ -100,6 +96,16 @@ pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 4]) -> i32 {
     unsafe { int80(number, arguments.map(|argument| argument as u32)) }
 }
 
+/// A call with a number of the i386 table.
+///
+/// # Safety
+///
+/// As for [`syscall`].
+pub(crate) unsafe fn of_i386(number: u32, arguments: [usize; 4]) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { syscall(number, arguments) }
+}
+
 /// Makes a call that must go unreported.
 pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
     match call {
@@ -107,12 +113,12 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
             let later = KernelTimespec { tv_sec: 900, tv_nsec: 7 };
             let (new, mut old) = (KernelItimerspec { it_value: later, ..Default::default() }, KernelItimerspec::default());
             // SAFETY: the call reads the one and writes the other structure.
-            unsafe { checked(NR_TIMERFD_SETTIME64, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
+            unsafe { checked(TIMERFD_SETTIME64, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
         }),
         Silent::TimerfdGettime32 => on_own_timer(|fd| {
             let mut old = OldItimerspec32::default();
             // SAFETY: the call writes the structure.
-            unsafe { checked(NR_TIMERFD_GETTIME32, [fd, &raw mut old as usize, 0, 0]) }
+            unsafe { checked(TIMERFD_GETTIME32, [fd, &raw mut old as usize, 0, 0]) }
         }),
         Silent::TimerSettime32 => set_posix_timer(),
         Silent::RefusedBySeccomp => refused::by_seccomp(),
@@ -131,9 +137,9 @@ fn set_posix_timer() -> Result<(), Errno> {
     // SAFETY: the calls read and write what is given here, for as long as they say.
     unsafe {
         let (clock, of) = (Clock::Monotonic.id() as usize, |timer: u32| timer as usize);
-        checked(NR_TIMER_CREATE, [clock, event.as_ptr() as usize, &raw mut timer as usize, 0])?;
-        let set = checked(NR_TIMER_SETTIME32, [of(timer), 0, new.as_ptr() as usize, old.as_mut_ptr() as usize]);
-        checked(NR_TIMER_DELETE, [of(timer), 0, 0, 0])?;
+        checked(TIMER_CREATE, [clock, event.as_ptr() as usize, &raw mut timer as usize, 0])?;
+        let set = checked(TIMER_SETTIME32, [of(timer), 0, new.as_ptr() as usize, old.as_mut_ptr() as usize]);
+        checked(TIMER_DELETE, [of(timer), 0, 0, 0])?;
         set.map(drop)
     }
 }

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use bytemuck::Zeroable;
 use nix::errno::Errno;
-use settime32_abi::journal::{Clocks, Header, MAGIC, Record, VERSION};
+use settime32_abi::journal::{Clocks, Header, MAGIC, Moment, Record, VERSION};
 use settime32_abi::plan::{Ending, FdKind, Page, Plan, SLOTS, Step};
 
 use crate::call::{self, Scratch};
 use crate::journal::Journal;
 use crate::kernel::{ChildError, Kernel, Source};
+use crate::life::Bench;
 
 /// Why a plan was not done to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,11 +64,13 @@ pub fn run<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal) -> (He
         version: VERSION,
         pid: kernel.identity().pid,
         record_size: size_of::<Record>() as u32,
+        moment_size: size_of::<Moment>() as u32,
         ..Zeroable::zeroed()
     };
     let done = run_between_clocks(plan, kernel, journal, &mut header);
     header.complete = done.is_ok().into();
     header.records = journal.len() as u32;
+    header.moments = journal.moments_len() as u32;
     (header, done)
 }
 
@@ -75,7 +78,8 @@ fn run_between_clocks<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Jour
     let around = |action| move |errno| Failure::Around { action, errno };
     header.comm = kernel.comm().map_err(around("read the name of this thread"))?;
     let scratch = Scratch::new().map_err(around("map memory for the calls"))?;
-    let mut workbench = Workbench { steps: &plan.steps, table: Table::default(), scratch, journal };
+    let life = plan.is_of_lives().then(|| Bench::new(plan.process)).transpose().map_err(around("map memory for timers' lives"))?;
+    let mut workbench = Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal };
     header.start = read_clocks(kernel)?;
     workbench.do_steps(kernel, 0..plan.steps.len())?;
     header.end = read_clocks(kernel)?;
@@ -91,6 +95,8 @@ struct Workbench<'a> {
     steps: &'a [Step],
     table: Table,
     scratch: Scratch,
+    /// Of a plan of lives.
+    life: Option<Bench>,
     journal: &'a mut Journal,
 }
 
@@ -105,13 +111,14 @@ impl Workbench<'_> {
                 self.scratch.calm();
             }
             match self.steps[step] {
+                _ if self.life.is_some() => next = self.live(kernel, step)?,
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
                     let keep = |record| self.journal.push(record);
                     call::make(kernel, &mut self.scratch, step as u32, ufd, call, keep).map_err(fail(PREPARE))?;
                 }
                 Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
-                Step::SetClock => kernel.set_clock().map_err(fail("set CLOCK_REALTIME"))?,
+                Step::SetClock => kernel.set_clock().map(drop).map_err(fail("set CLOCK_REALTIME"))?,
                 Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
                 Step::Silent(call) => kernel.silent(call).map_err(fail("make a call that is to go unreported"))?,
                 Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
@@ -123,6 +130,7 @@ impl Workbench<'_> {
                     next += self.steps[step].inner();
                     self.threads(kernel, step + 1, threads, calls)?;
                 }
+                Step::Life(_) => unreachable!("a plan with such a step is of lives"),
             }
         }
         Ok(())
@@ -204,7 +212,7 @@ impl Workbench<'_> {
         let done = kernel.in_child(ending, |kernel| self.do_steps(kernel, range));
         // In the parent of a real fork nothing changed; a kernel that does the work in place has changed it.
         self.table = table;
-        done.map_err(|cause| Failure::Child { step, cause })
+        done.map(drop).map_err(|cause| Failure::Child { step, cause })
     }
 }
 
@@ -228,5 +236,6 @@ fn action_of(kind: FdKind) -> &'static str {
     }
 }
 
+mod lives;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Ending, Entry, Other, Silent};
+use settime32_abi::plan::{Clock, Ending, Entry, Means, Other, Silent};
 
 use crate::interpret::Failure;
 
@@ -35,8 +35,25 @@ pub trait Kernel {
     /// `otmr` is null, or the kernel may write the 16 bytes there as far as it can: they hold no Rust value.
     unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno>;
 
-    /// Sets `CLOCK_REALTIME` to the time that it shows.
-    fn set_clock(&mut self) -> Result<(), Errno>;
+    /// Sets `CLOCK_REALTIME` to the time that it shows, and gives that, nanoseconds.
+    fn set_clock(&mut self) -> Result<i64, Errno>;
+
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    fn monotonic_ns(&self) -> Result<i64, Errno>;
+
+    /// A call in a timer's life, with exactly these register values: 0 or more, or a negative errno.
+    ///
+    /// # Safety
+    ///
+    /// What the kernel writes to holds no Rust value.
+    unsafe fn of_life(&mut self, door: Door, number: u32, arguments: [usize; 4]) -> i32;
+
+    /// Lets a read of this descriptor wait, or not.
+    fn set_blocking(&mut self, fd: i32, blocking: bool) -> Result<(), Errno>;
+
+    /// Waits until one of the descriptors is readable, and says which are, a bit each in their order; none when the time was
+    /// over.
+    fn wait_any(&mut self, by: Means, fds: &[i32], timeout_ms: u16) -> Result<u32, Errno>;
 
     /// Puts `CAP_WAKE_ALARM` into the effective capabilities, or takes it out.
     fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno>;
@@ -47,12 +64,21 @@ pub trait Kernel {
     /// Waits until the descriptor is readable or the time is over.
     fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno>;
 
-    /// Does `work` in a forked child, which then ends so, and waits for that.
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError>;
+    /// Does `work` in a forked child, which then ends so, and waits for that. Gives the child's process id.
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError>;
 
     /// Does `work` in so many threads side by side and waits for all; each is given its number, from 0, and the kernel
     /// as it sees it. The first failure is the outcome.
     fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure>;
+}
+
+/// A way into the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `int 0x80`, with a number of the i386 table.
+    Int80,
+    /// The process's own, with a number of its own table.
+    Own,
 }
 
 /// Who makes a call.
@@ -67,7 +93,7 @@ pub struct Identity {
 /// Where a descriptor comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `timerfd_create`.
+    /// `timerfd_create` with no flags.
     Timer(Clock),
     /// `dup` of this descriptor.
     Dup(i32),

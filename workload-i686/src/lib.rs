@@ -12,6 +12,7 @@ pub mod interpret;
 pub mod journal;
 mod keeper;
 pub mod kernel;
+pub mod life;
 mod memory;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod process;
@@ -23,3 +24,5 @@ mod ptracer;
 mod refused;
 mod rival;
 pub mod stage;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod waits;

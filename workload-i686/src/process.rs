@@ -24,7 +24,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup, dup2_raw, execv, fork, getpid, gettid, pipe};
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Clocks;
-use settime32_abi::plan::{Clock, Ending, Entry, Other, Silent};
+use settime32_abi::plan::{Clock, Ending, Entry, Means, Other, Silent};
 use settime32_abi::timespec::NSEC_PER_SEC;
 
 #[cfg(target_arch = "x86_64")]
@@ -32,8 +32,8 @@ pub(crate) use crate::amd64 as machine;
 #[cfg(target_arch = "x86")]
 pub(crate) use crate::i386 as machine;
 use crate::interpret::Failure;
-use crate::kernel::{ChildError, Identity, Kernel, Source};
-use crate::ptracer;
+use crate::kernel::{ChildError, Door, Identity, Kernel, Source};
+use crate::{ptracer, waits};
 use machine::{Doors, number};
 
 /// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
@@ -50,6 +50,12 @@ const FIRST_CLOSED_NUMBER: RawFd = 900;
 pub(crate) struct KernelTimespec {
     pub tv_sec: i64,
     pub tv_nsec: i64,
+}
+
+impl KernelTimespec {
+    fn as_nanos(self) -> i64 {
+        self.tv_sec * NSEC_PER_SEC + self.tv_nsec
+    }
 }
 
 /// `struct __kernel_itimerspec`.
@@ -109,11 +115,10 @@ impl Kernel for ThisProcess {
         let monotonic_before = read_clock(Clock::Monotonic)?;
         let realtime = read_clock(Clock::Realtime)?;
         let monotonic_after = read_clock(Clock::Monotonic)?;
-        let nanos = |time: KernelTimespec| time.tv_sec * NSEC_PER_SEC + time.tv_nsec;
         Ok(Clocks {
-            monotonic_before_ns: nanos(monotonic_before),
-            realtime_ns: nanos(realtime),
-            monotonic_after_ns: nanos(monotonic_after),
+            monotonic_before_ns: monotonic_before.as_nanos(),
+            realtime_ns: realtime.as_nanos(),
+            monotonic_after_ns: monotonic_after.as_nanos(),
         })
     }
 
@@ -159,11 +164,38 @@ impl Kernel for ThisProcess {
         Ok(unsafe { self.doors.settime32(entry, arguments) })
     }
 
-    fn set_clock(&mut self) -> Result<(), Errno> {
+    fn set_clock(&mut self) -> Result<i64, Errno> {
         let now = read_clock(Clock::Realtime)?;
         // SAFETY: the call reads one `__kernel_timespec`.
         unsafe { checked(number::CLOCK_SETTIME, [Clock::Realtime.id() as usize, &raw const now as usize, 0, 0]) }?;
-        Ok(())
+        Ok(now.as_nanos())
+    }
+
+    fn monotonic_ns(&self) -> Result<i64, Errno> {
+        Ok(read_clock(Clock::Monotonic)?.as_nanos())
+    }
+
+    unsafe fn of_life(&mut self, door: Door, number: u32, arguments: [usize; 4]) -> i32 {
+        match door {
+            // SAFETY: the caller's promise.
+            Door::Int80 => unsafe { machine::of_i386(number, arguments) },
+            // SAFETY: as above.
+            Door::Own => unsafe { machine::syscall(number, arguments) },
+        }
+    }
+
+    fn set_blocking(&mut self, fd: RawFd, blocking: bool) -> Result<(), Errno> {
+        if fd < 0 {
+            return Err(Errno::EBADF);
+        }
+        let flags = OFlag::from_bits_retain(fcntl(borrow(fd), FcntlArg::F_GETFL)?);
+        let wanted = if blocking { flags - OFlag::O_NONBLOCK } else { flags | OFlag::O_NONBLOCK };
+        if wanted == flags { Ok(()) } else { fcntl(borrow(fd), FcntlArg::F_SETFL(wanted)).map(drop) }
+    }
+
+    fn wait_any(&mut self, by: Means, fds: &[RawFd], timeout_ms: u16) -> Result<u32, Errno> {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| borrow(*fd)).collect();
+        waits::wait_any(by, &fds, timeout_ms)
     }
 
     fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno> {
@@ -184,7 +216,7 @@ impl Kernel for ThisProcess {
         poll(&mut [PollFd::new(borrow(fd), PollFlags::POLLIN)], timeout_ms).map(drop)
     }
 
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError> {
         // SAFETY: this process's other threads wait for pages, and hold no lock, so that the child may do all that its
         // parent may.
         match unsafe { fork() }.map_err(|errno| ChildError::NoChild { action: "fork", errno })? {
@@ -197,9 +229,9 @@ impl Kernel for ThisProcess {
                 end(ending)
             }
             ForkResult::Parent { child } => match waitpid(child, None) {
-                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if ending == Ending::Kill => Ok(()),
+                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if ending == Ending::Kill => Ok(child.as_raw().cast_unsigned()),
                 Ok(WaitStatus::Exited(_, 0)) if ending == Ending::Kill => Err(ChildError::Survived),
-                Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+                Ok(WaitStatus::Exited(_, 0)) => Ok(child.as_raw().cast_unsigned()),
                 Ok(WaitStatus::Exited(_, code)) => Err(ChildError::Failed { code }),
                 Ok(WaitStatus::Signaled(_, signal, _)) => Err(ChildError::Killed { signal: signal as i32 }),
                 Ok(_) => Err(ChildError::NoChild { action: "wait for the end of the forked child", errno: Errno::EINTR }),

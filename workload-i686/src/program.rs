@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::interpret::Failure;
 use crate::journal::Journal;
+use crate::life;
 use crate::process::NOTHING;
 use anyhow::{Context, Result, bail};
 use settime32_abi::journal::Header;
@@ -61,7 +62,7 @@ fn read_plan(path: &OsStr) -> Result<Plan> {
 
 /// Writes the journal also when the plan failed, so that what was done can be seen.
 fn do_and_write(plan: &Plan, path: &OsStr) -> Result<()> {
-    let mut journal = Journal::with_capacity(plan.calls()).context("failed to map memory for the journal")?;
+    let mut journal = Journal::with_room(plan.calls(), life::moments(plan)).context("failed to map memory for the journal")?;
     let (header, done) = run(plan, &mut journal)?;
     let written = write_journal(&journal, &header, path).with_context(|| format!("failed to write the journal {}", path.display()));
     match (done, written) {

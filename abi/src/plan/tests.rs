@@ -3,7 +3,7 @@
 use alloc::vec;
 
 use super::*;
-use crate::timespec::OldTimespec32;
+use crate::timespec::{Itimerspec64, OldTimespec32};
 
 fn example() -> Plan {
     let call = Call { flags: 1, otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
@@ -94,4 +94,32 @@ fn steps_that_cannot_be_done_are_refused() {
     assert!(!refused(one(raced(call.new, held(8)))) && refused(one(raced(call.new, held(4)))));
     // What a child opens is not open in its parent.
     assert!(refused(vec![Step::Fork { steps: 1, ending: Ending::Exit }, Step::Open { slot: 0, kind: FdKind::Closed }, Step::Call(call)]));
+}
+
+#[test]
+fn steps_of_lives_that_cannot_be_done_are_refused() {
+    let refused = |process, steps: Vec<Step>| Plan { process, steps }.validate().is_err();
+    let timer = Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) };
+    let with = |step: Step| vec![timer.clone(), step];
+    let get = |api| Step::Life(Act::Gettime { slot: 0, api });
+    assert!(refused(Process::I386, with(get(Api::Native))) && !refused(Process::Amd64, with(get(Api::Native))));
+    assert!(!refused(Process::I386, with(get(Api::Time32))) && refused(Process::I386, vec![get(Api::Time32)]));
+    let close = Step::Life(Act::Close { slot: 0 });
+    assert!(refused(Process::I386, vec![timer.clone(), close.clone(), get(Api::Time64)]));
+    // What a child closes is open in its parent.
+    assert!(!refused(Process::I386, vec![timer.clone(), Step::Fork { steps: 1, ending: Ending::Exit }, close, get(Api::Time64)]));
+    let set = Act::Settime64 { slot: 0, flags: 0, new: Itimerspec64::default(), old: true, api: Api::Time32 };
+    assert!(refused(Process::I386, with(Step::Life(set))));
+    for slots in [0, 2, 3] {
+        assert!(refused(Process::I386, with(Step::Life(Act::Wait { slots, by: Means::Poll, timeout_ms: 0 }))), "{slots}");
+    }
+    let posix = |act| Step::Life(Act::Posix { timer: 1, act });
+    let create = posix(PosixAct::Create { clock: Clock::Monotonic });
+    assert!(refused(Process::I386, vec![posix(PosixAct::Get)]) && !refused(Process::I386, vec![create.clone(), posix(PosixAct::Get)]));
+    let child = Step::Fork { steps: 1, ending: Ending::Exit };
+    assert!(refused(Process::I386, vec![create, child, posix(PosixAct::Get)]));
+    assert!(refused(Process::I386, vec![get(Api::Time32), Step::Silent(Silent::TimerSettime32)]));
+    let odd = Call { utmr: Pointer::Unaligned(3), ..Call::plain(0, OldItimerspec32::default()) };
+    assert!(refused(Process::I386, vec![timer.clone(), get(Api::Time32), Step::Call(odd)]));
+    assert!(!refused(Process::I386, vec![timer, Step::Call(odd)]), "only in a plan of lives");
 }

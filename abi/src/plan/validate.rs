@@ -1,7 +1,9 @@
 //! What the types of a plan cannot say: whether each step can be done after those before it. It decides nothing about
 //! what a step gives.
 
-use super::{Call, Ending, Entry, FdKind, MAX_STEPS, Page, Plan, PlanError, Pointer, Process, SLOTS, Step};
+use super::{
+    Act, Api, Call, Ending, Entry, FdKind, MAX_STEPS, POSIX_TIMERS, Page, Plan, PlanError, Pointer, PosixAct, Process, SLOTS, Step,
+};
 use crate::timespec::OldTimespec32;
 
 /// Bytes of one half of the structure, which the kernel copies at once.
@@ -12,7 +14,8 @@ pub(super) fn check(plan: &Plan) -> Result<(), PlanError> {
     if plan.steps.len() > MAX_STEPS {
         return Err(PlanError::Step { index: MAX_STEPS, reason: "the plan is too long" });
     }
-    let mut walk = Walk { process: plan.process, filled: [false; SLOTS], inside: None };
+    let mut walk =
+        Walk { process: plan.process, of_lives: plan.is_of_lives(), filled: [false; SLOTS], posix: [false; POSIX_TIMERS], inside: None };
     for (index, step) in plan.steps.iter().enumerate() {
         walk.begin(index);
         let left = plan.steps.len() - index - 1;
@@ -30,13 +33,17 @@ struct Inside {
     end: usize,
     /// The table as the parent keeps it; threads share it.
     table: [bool; SLOTS],
+    /// The POSIX timers of the parent.
+    posix: [bool; POSIX_TIMERS],
     /// How a child ends; `None` in threads.
     ending: Option<Ending>,
 }
 
 struct Walk {
     process: Process,
+    of_lives: bool,
     filled: [bool; SLOTS],
+    posix: [bool; POSIX_TIMERS],
     inside: Option<Inside>,
 }
 
@@ -44,6 +51,7 @@ impl Walk {
     fn begin(&mut self, index: usize) {
         if let Some(inside) = self.inside.take_if(|inside| inside.end == index) {
             self.filled = inside.table;
+            self.posix = inside.posix;
         }
     }
 
@@ -53,6 +61,8 @@ impl Walk {
         match *step {
             _ if self.process != process_of(self.process, step) => Some("a step of another kind of process"),
             _ if threads && !matches!(step, Step::Call(_)) => Some("a step of a thread that is no call"),
+            Step::Threads { .. } | Step::Silent(_) if self.of_lives => Some("threads or a silent call in a plan of lives"),
+            Step::Life(act) => self.fault_of_act(act),
             Step::Open { slot, .. } if usize::from(slot) >= SLOTS => Some("no such slot"),
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } if !known(of) => Some("a copy of an empty slot"),
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), slot } if of == slot => Some("a copy of itself"),
@@ -65,11 +75,36 @@ impl Walk {
         }
     }
 
+    fn fault_of_act(&self, act: Act) -> Option<&'static str> {
+        let known = |slot: u8| self.filled.get(usize::from(slot)).copied().unwrap_or(false);
+        let there = |timer: u8| self.posix.get(usize::from(timer)).copied();
+        match act {
+            Act::Create { slot, .. } if usize::from(slot) >= SLOTS => Some("no such slot"),
+            Act::Close { slot } | Act::Settime64 { slot, .. } | Act::Gettime { slot, .. } | Act::Read { slot, .. } if !known(slot) => {
+                Some("an empty slot")
+            }
+            Act::Wait { slots, .. } if slots == 0 || !(0..SLOTS as u8).filter(|slot| slots >> slot & 1 == 1).all(known) => {
+                Some("a wait for no slot, or for an empty one")
+            }
+            Act::Settime64 { api: Api::Time32, .. } => Some("64-bit times in a call with 32-bit ones"),
+            Act::Posix { act: PosixAct::Create { clock }, .. } if clock.is_alarm() => Some("a POSIX timer of an alarm clock"),
+            Act::Posix { timer, act } => match (there(timer), act) {
+                (None, _) => Some("no such POSIX timer"),
+                (Some(false), PosixAct::Set { .. } | PosixAct::Get | PosixAct::Delete) => Some("a POSIX timer that was not created"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn fault_of_call(&self, index: usize, call: &Call, threads: bool) -> Option<&'static str> {
         let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
         let held_for_threads = call.utmr == Pointer::On(Page::Held) && plain(call.otmr);
         let in_child = matches!(self.inside, Some(Inside { ending: Some(_), .. }));
         let killed_here = self.inside.as_ref().is_some_and(|inside| inside.ending == Some(Ending::Kill) && inside.end == index + 1);
+        if self.of_lives && !(plain(call.utmr) && plain(call.otmr) && call.meanwhile.is_none() && call.entry != Entry::Rewritten) {
+            return Some("an odd call in a plan of lives");
+        }
         if let Some(reason) = call.utmr.fault(None).or(call.otmr.fault(Some(call.utmr))) {
             return Some(reason);
         }
@@ -94,10 +129,17 @@ impl Walk {
     }
 
     fn follow(&mut self, index: usize, step: &Step) {
-        let inside = |ending| Inside { end: index + 1 + step.inner(), table: self.filled, ending };
+        let inside = |ending| Inside { end: index + 1 + step.inner(), table: self.filled, posix: self.posix, ending };
         match *step {
-            Step::Open { slot, .. } => self.filled[usize::from(slot)] = true,
-            Step::Fork { ending, .. } => self.inside = Some(inside(Some(ending))),
+            Step::Open { slot, .. } | Step::Life(Act::Create { slot, .. }) => self.filled[usize::from(slot)] = true,
+            Step::Life(Act::Close { slot }) => self.filled[usize::from(slot)] = false,
+            Step::Life(Act::Posix { timer, act: PosixAct::Create { .. } }) => self.posix[usize::from(timer)] = true,
+            Step::Life(Act::Posix { timer, act: PosixAct::Delete }) => self.posix[usize::from(timer)] = false,
+            Step::Fork { ending, .. } => {
+                self.inside = Some(inside(Some(ending)));
+                // `copy_signal`: a child has none of its parent's.
+                self.posix = [false; POSIX_TIMERS];
+            }
             Step::Threads { .. } => self.inside = Some(inside(None)),
             _ => {}
         }
@@ -121,8 +163,11 @@ fn withheld_whole(call: &Call) -> bool {
 
 /// The kind of process that can do a step: this one, if any can.
 fn process_of(this: Process, step: &Step) -> Process {
-    let Step::Call(Call { utmr, otmr, entry, .. }) = step else {
-        return if let Step::Silent(call) = step { call.process() } else { this };
+    let (utmr, otmr, entry) = match step {
+        Step::Call(Call { utmr, otmr, entry, .. }) => (utmr, otmr, entry),
+        Step::Silent(call) => return call.process(),
+        Step::Life(Act::Settime64 { api: Api::Native, .. } | Act::Gettime { api: Api::Native, .. }) => return Process::Amd64,
+        _ => return this,
     };
     let either = |pointer| *utmr == pointer || *otmr == pointer;
     if *entry == Entry::Vdso || either(Pointer::LastUserBytes) {

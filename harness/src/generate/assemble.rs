@@ -107,7 +107,13 @@ fn prologue(body: &[Step]) -> Vec<Step> {
         match *step {
             Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => needed[usize::from(slot)] = true,
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } => needed[usize::from(of)] = true,
-            Step::Open { .. } | Step::SetClock | Step::Fork { .. } | Step::Threads { .. } | Step::WakeAlarm { .. } | Step::Silent(_) => {}
+            Step::Open { .. }
+            | Step::SetClock
+            | Step::Fork { .. }
+            | Step::Threads { .. }
+            | Step::WakeAlarm { .. }
+            | Step::Silent(_)
+            | Step::Life(_) => {}
         }
     }
     // Backwards, since a copy stands behind what it is a copy of.

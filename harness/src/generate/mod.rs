@@ -10,6 +10,7 @@
 mod assemble;
 pub mod catalogue;
 mod gene;
+pub mod lives;
 mod table;
 mod values;
 

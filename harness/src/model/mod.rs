@@ -7,6 +7,7 @@
 //! plan takes away. Where chance decides (several threads set one timer, another thread writes what a call reads) it
 //! says so, and follows what it is told was seen.
 
+pub mod life;
 pub(crate) mod memory;
 mod slots;
 mod timer;
@@ -167,6 +168,8 @@ impl Model {
             Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
             // `timerfd_poll` changes nothing, and silent calls have timers of their own.
             Step::Wait { .. } | Step::Silent(_) | Step::Call(_) => {}
+            // Plans of lives have a model of their own.
+            Step::Life(_) => {}
             Step::Threads { .. } => {
                 self.start_threads(steps);
                 self.threads_until = index + 1 + step.inner();

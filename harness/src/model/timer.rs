@@ -10,7 +10,7 @@ use super::{Old, Rule, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
 
 /// `bpf_ktime_get_ns` reads the clock without taking part in its updates, so it may be off by what the last tick's
 /// correction changed, nanoseconds; this is far more, and far less than a call takes.
-const SLACK_NS: i64 = 1_000;
+pub(super) const SLACK_NS: i64 = 1_000;
 
 /// An interval of time values, nanoseconds, both ends in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,6 +41,12 @@ pub enum Kind {
     Extra,
     /// Timestamps that contradict the order of the calls or the workload's clock.
     BadTimestamp,
+    /// An event names another timer than that which its descriptor is of.
+    Identity,
+    /// A timer is said to have fired before its time.
+    Early,
+    /// An expiry of a timer that was stopped, set anew or closed.
+    Stale,
     /// The kernel's answer in the journal is not what the model says.
     Model,
     /// The journal is not what the plan asks for, so the workload is at fault.
@@ -61,6 +67,9 @@ impl Kind {
             Self::OutOfOrder => "event came before that of an earlier call of its thread",
             Self::Extra => "event of no call that was made",
             Self::BadTimestamp => "timestamps cannot be right",
+            Self::Identity => "the timer is not the one that it was",
+            Self::Early => "a timer fired before its time",
+            Self::Stale => "expiry of a timer that was stopped, set anew or closed",
             Self::Model => "the kernel's answer is not what its sources say",
             Self::WorkloadLied => "the workload did not do what the plan asks for",
             Self::Unparseable => "line is neither an event nor a summary",

@@ -33,6 +33,7 @@ mod align;
 mod expected;
 mod facts;
 mod finding;
+mod life;
 mod pairing;
 mod race;
 mod reading;
@@ -70,6 +71,10 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than there are calls without an
     /// event.
     pub loses_lines: bool,
+    /// The plans are of whole lives, and the tracer was asked for everything; see [`life`].
+    pub lives: bool,
+    /// No tracer ran: only the journal is compared.
+    pub untraced: bool,
     /// Findings that are kept; the others are only counted.
     pub max_findings: usize,
     /// A plan is given up when so many events of others came after its journal: its own were lost.
@@ -89,6 +94,8 @@ impl Default for Config {
             entry_path_needed: false,
             of_others: false,
             loses_lines: false,
+            lives: false,
+            untraced: false,
             max_findings: 100,
             partial: false,
             patience_events: 1 << 16,
@@ -121,6 +128,8 @@ pub struct Oracle {
     waiting_events: usize,
     /// Last events of threads whose plans are settled, to tell copies from strangers.
     settled: HashMap<u32, (u64, Recent)>,
+    /// Of whole lives, which takes everything then.
+    lives: Option<life::Lives>,
 }
 
 impl Oracle {
@@ -136,12 +145,16 @@ impl Oracle {
             unfinished: 0,
         };
         let (owners, waiting, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled }
+        let lives = config.lives.then(life::Lives::default);
+        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, lives }
     }
 
     /// Takes a plan that was done, with its journal. Plans are added in the order in which they were done, each under
     /// an index of its own; events may have come before.
     pub fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal) {
+        if let Some(lives) = &mut self.lives {
+            return lives.plan_done(index, plan, journal, &self.config, &mut self.report);
+        }
         let pids: Vec<u32> = journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
         let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report) else {
             self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));
@@ -202,7 +215,10 @@ impl Oracle {
     pub fn line(&mut self, line: &[u8]) {
         const CALL_PREFIX: &[u8] = br#"{"event":"timerfd_settime32","#;
         const SUMMARY_PREFIX: &[u8] = br#"{"event":"summary","#;
-        let parsed = if line.starts_with(CALL_PREFIX) {
+        let of_life = self.lives.is_some().then(|| life::Event::read(line)).flatten();
+        let parsed = if let Some(event) = of_life {
+            event.map(|event| self.life_event(event))
+        } else if line.starts_with(CALL_PREFIX) {
             serde_json::from_slice::<CallEvent<'_>>(line).map(|event| self.event(&event))
         } else if line.starts_with(SUMMARY_PREFIX) {
             serde_json::from_slice::<Summary>(line).map(|summary| self.summary(summary))
@@ -211,6 +227,19 @@ impl Oracle {
         };
         if let Err(error) = parsed {
             self.unparseable(line, &error.to_string());
+        }
+    }
+
+    fn life_event(&mut self, event: life::Event) {
+        if self.report.findings.summary.is_some() {
+            self.report.note(Place::default(), Kind::Summary, "an event came after it".to_owned());
+        }
+        self.report.findings.events += 1;
+        let (result_lost, unfinished) = event.is_cut_short();
+        self.report.results_lost += u64::from(result_lost);
+        self.report.unfinished += u64::from(unfinished);
+        if let Some(lives) = &mut self.lives {
+            lives.take(event);
         }
     }
 
@@ -231,7 +260,8 @@ impl Oracle {
     /// Calls in journals that were not compared yet. It comes down to 0 when all events have come and are right; after
     /// a fault at the end of a thread a few may stay until [`Oracle::finish`], so nobody should wait for 0 for ever.
     pub fn outstanding(&self) -> u64 {
-        self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum()
+        let lives = self.lives.as_ref().map_or(0, life::Lives::outstanding);
+        lives + self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum::<u64>()
     }
 
     /// Findings so far; losses are judged at the end only.
@@ -242,8 +272,10 @@ impl Oracle {
     /// Ends the input: what has not come by now is missing, and what was for nobody is extra.
     pub fn finish(mut self) -> Findings {
         self.settle();
-        self.check_summary();
-        self.judge_missing();
+        if !self.config.untraced {
+            self.check_summary();
+            self.judge_missing();
+        }
         self.report.findings
     }
 
@@ -257,10 +289,13 @@ impl Oracle {
 
     /// Whether this plan, whose journal is there, was compared to its end.
     pub fn is_compared(&self, index: u64) -> bool {
-        !self.replays.contains_key(&index)
+        !self.replays.contains_key(&index) && self.lives.as_ref().is_none_or(|lives| lives.is_judged(index))
     }
 
     fn settle(&mut self) {
+        if let Some(lives) = &mut self.lives {
+            lives.settle(&self.config, &mut self.report);
+        }
         while let Some(index) = self.replays.keys().next().copied() {
             self.close(index);
         }
@@ -369,8 +404,11 @@ impl Oracle {
         let Some(excused) = excused.filter(|excused| *excused < missing) else { return };
         let places = core::mem::take(&mut self.report.missing);
         let unnamed = missing - places.len() as u64;
-        for place in places {
-            let note = format!("{missing} calls have no event, and the tracer counted {excused} as lost");
+        for (place, what) in places {
+            let note = match what.is_empty() {
+                true => format!("{missing} calls have no event, and the tracer counted {excused} as lost"),
+                false => format!("of {what}; {missing} have none, and the tracer counted {excused} as lost"),
+            };
             self.report.note(place, Kind::Missing, note);
         }
         self.report.findings.count_only(Kind::Missing, unnamed);

@@ -33,8 +33,8 @@ pub(super) struct Report {
     pub names: Names,
     pub findings: Findings,
     pub limit: usize,
-    /// The first calls without an event.
-    pub missing: Vec<Place>,
+    /// The first calls without an event, and of what else there is none.
+    pub missing: Vec<(Place, String)>,
     /// See [`super::Config::partial`].
     pub partial: bool,
     /// Events that said that their result was lost.
@@ -58,12 +58,17 @@ impl Report {
     }
 
     fn missing(&mut self, place: Place) {
+        self.missing_event(place, String::new());
+    }
+
+    /// No event tells of this, which is in words where it is no call under test.
+    pub(super) fn missing_event(&mut self, place: Place, what: String) {
         self.findings.missing += 1;
         if let Some(plan) = place.plan {
             self.findings.tally(plan).missing += 1;
         }
         if self.missing.len() < self.limit {
-            self.missing.push(place);
+            self.missing.push((place, what));
         }
     }
 }

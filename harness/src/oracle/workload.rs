@@ -37,7 +37,13 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
                 }
                 call += 1;
             }
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
+            Step::Open { .. }
+            | Step::SetClock
+            | Step::Wait { .. }
+            | Step::WakeAlarm { .. }
+            | Step::Silent(_)
+            | Step::Threads { .. }
+            | Step::Life(_) => {}
         }
     }
     if let Some((_, first)) = fork {
@@ -175,7 +181,13 @@ impl Descriptors {
                 };
                 self.slots[usize::from(slot)] = Descriptor { kind: Some(kind), open, number: None };
             }
-            Step::Call(_) | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
+            Step::Call(_)
+            | Step::SetClock
+            | Step::Wait { .. }
+            | Step::WakeAlarm { .. }
+            | Step::Silent(_)
+            | Step::Threads { .. }
+            | Step::Life(_) => {}
         }
     }
 
@@ -344,7 +356,13 @@ pub(super) fn outside_forks(plan: &Plan) -> Option<usize> {
             Step::Fork { .. } => child_until = index + 1 + step.inner(),
             Step::Call(_) if index >= child_until => return Some(call),
             Step::Call(_) => call += 1,
-            Step::Open { .. } | Step::SetClock | Step::Wait { .. } | Step::WakeAlarm { .. } | Step::Silent(_) | Step::Threads { .. } => {}
+            Step::Open { .. }
+            | Step::SetClock
+            | Step::Wait { .. }
+            | Step::WakeAlarm { .. }
+            | Step::Silent(_)
+            | Step::Threads { .. }
+            | Step::Life(_) => {}
         }
     }
     None

@@ -14,11 +14,12 @@ use crate::boot::{Accelerator, Scratch, Start, Vm};
 use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
+use crate::generate::lives::LIVES_PER_PLAN;
 use crate::oracle::{Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{self, PLANS_PER_CASE, Setup, VerifyOptions, Work};
+use crate::verify::{self, PLANS_PER_CASE, Setup, Tells, VerifyOptions, Work};
 pub use case::CaseReport;
 
 /// Seconds that each stage took.
@@ -240,6 +241,19 @@ impl Report {
             }
             (Work::Cases { .. }, _) => Ok(()),
             (Work::Run { calls }, None) => write!(command, " --seed {} --calls {calls}", options.seed),
+            (Work::Lives { timers }, None) => {
+                command = format!("cargo harness lives --seed {} --timers {timers}", options.seed);
+                Ok(())
+            }
+            (Work::Lives { timers }, Some(index)) => {
+                let timers = LIVES_PER_PLAN.min(timers - index * LIVES_PER_PLAN);
+                command = format!("cargo harness lives --seed {} --plan {index} --timers {timers}", options.seed);
+                Ok(())
+            }
+            (Work::OneOfLives { index, timers }, _) => {
+                command = format!("cargo harness lives --seed {} --plan {index} --timers {timers}", options.seed);
+                Ok(())
+            }
             (Work::OnePlan { index, calls }, _) => write!(command, " --seed {} --plan {index} --calls {calls}", options.seed),
         }
         .expect("a string takes everything");
@@ -374,6 +388,9 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
     }
     if !setup.append.is_empty() {
         command += &format!(" --append {}", quoted(&setup.append));
+    }
+    if setup.tells == Tells::Nothing {
+        command += " --no-tracer";
     }
     if let Some(buffer) = &setup.buffer {
         command += &format!(" --buffer {buffer}");

@@ -38,6 +38,7 @@ pub fn of_step(step: &Step) -> String {
         Step::WakeAlarm { allowed: true } => "CAP_WAKE_ALARM is put back".into(),
         Step::WakeAlarm { allowed: false } => "CAP_WAKE_ALARM is taken away".into(),
         Step::Silent(call) => format!("{call:?}, of which no event may come"),
+        Step::Life(act) => format!("{act:?}"),
     }
 }
 

@@ -90,6 +90,7 @@ fn of_step(index: usize, step: &Step) -> Result<String, NotInC> {
         Step::Threads { .. } => return not("threads side by side"),
         Step::WakeAlarm { .. } => return not("a capability that is taken away"),
         Step::Silent(_) => return not("a call that is to go unreported"),
+        Step::Life(_) => return not("a step of a timer's whole life"),
     })
 }
 

@@ -5,15 +5,19 @@ use std::collections::BTreeSet;
 
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::Journal as ReadBack;
-use settime32_abi::plan::{Call, Clock, Entry, Other, Page, Pointer, Process, Silent};
+use settime32_abi::plan::{Act, Api, Call, Clock, Entry, Means, Other, Page, Pointer, PosixAct, Process, Silent};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
+use settime32_abi::journal::what;
+
 use super::*;
-use crate::kernel::Identity;
+use crate::kernel::{Door, Identity};
 use crate::memory::Shared;
 
 const PARENT: Identity = Identity { pid: 100, tid: 101 };
 const OLD: [i32; 4] = [1, 2, 3, 4];
+/// Of an i386 process, which plans are of unless they say otherwise.
+const TIMERFD_CREATE_HERE: u32 = settime32_abi::number::i386::TIMERFD_CREATE;
 
 /// What was asked of the kernel, but for reads of identity and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,9 @@ enum Asked {
     WakeAlarm(bool),
     Silent(Silent),
     Wait(i32, u16),
+    OfLife(Door, u32, usize),
+    SetBlocking(i32, bool),
+    WaitAny(Means, Vec<i32>, u16),
     Fork(Ending),
     Joined,
 }
@@ -98,8 +105,37 @@ impl Kernel for Fake {
         Ok(0)
     }
 
-    fn set_clock(&mut self) -> Result<(), Errno> {
-        self.ask(Asked::SetClock)
+    fn set_clock(&mut self) -> Result<i64, Errno> {
+        self.ask(Asked::SetClock).map(|()| 1000)
+    }
+
+    fn monotonic_ns(&self) -> Result<i64, Errno> {
+        Ok(self.asked.len() as i64)
+    }
+
+    unsafe fn of_life(&mut self, door: Door, number: u32, arguments: [usize; 4]) -> i32 {
+        self.asked.push(Asked::OfLife(door, number, arguments[0]));
+        match number {
+            TIMERFD_CREATE_HERE => {
+                let fd = (0..).find(|fd| !self.open.contains(fd)).unwrap();
+                self.open.insert(fd);
+                fd
+            }
+            3 => {
+                // SAFETY: the caller's promise about the pointers.
+                unsafe { (arguments[1] as *mut u64).write_unaligned(7) };
+                8
+            }
+            _ => 0,
+        }
+    }
+
+    fn set_blocking(&mut self, fd: i32, blocking: bool) -> Result<(), Errno> {
+        self.ask(Asked::SetBlocking(fd, blocking))
+    }
+
+    fn wait_any(&mut self, by: Means, fds: &[i32], timeout_ms: u16) -> Result<u32, Errno> {
+        self.ask(Asked::WaitAny(by, fds.to_vec(), timeout_ms)).map(|()| 1 << (fds.len() - 1))
     }
 
     fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno> {
@@ -125,14 +161,14 @@ impl Kernel for Fake {
         done
     }
 
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), ChildError> {
+    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError> {
         self.ask(Asked::Fork(ending)).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
         let (who, open) = (self.who, self.open.clone());
         self.who = Identity { pid: 200, tid: 200 };
         let done = work(self);
         (self.who, self.open) = (who, open);
         self.asked.push(Asked::Joined);
-        done.map_err(|_| ChildError::Failed { code: 1 }).and(self.child_end)
+        done.map_err(|_| ChildError::Failed { code: 1 }).and(self.child_end).map(|()| 200)
     }
 }
 
@@ -392,4 +428,53 @@ fn a_child_that_fails_or_is_killed_fails_the_run() {
         assert_eq!(done.unwrap_err().to_string(), message);
         assert_eq!((header.complete, records.len()), (0, 1), "the child's call is kept, the parent makes none");
     }
+}
+
+#[test]
+fn each_step_of_a_life_has_its_moment() {
+    let mut fake = Fake::new();
+    let (slot, api) = (4, Api::Time64);
+    let steps = vec![
+        Step::Life(Act::Create { slot, clockid: 1, flags: 0 }),
+        Step::Call(Call::plain(slot, NEW)),
+        Step::Open { slot: 5, kind: FdKind::Dup(slot) },
+        Step::Life(Act::Close { slot }),
+        Step::Life(Act::Wait { slots: 1 << 5, by: Means::Select, timeout_ms: 9 }),
+        Step::Life(Act::Read { slot: 5, blocking: true }),
+        Step::Fork { steps: 1, ending: Ending::Exit },
+        Step::Life(Act::Gettime { slot: 5, api }),
+        Step::SetClock,
+        Step::Life(Act::Posix { timer: 0, act: PosixAct::Create { clock: Clock::Monotonic } }),
+    ];
+    let plan = Plan { steps, ..Plan::default() };
+    plan.validate().unwrap();
+    let mut journal = Journal::with_room(plan.calls(), crate::life::moments(&plan)).unwrap();
+    let (header, done) = run(&plan, &mut fake, &mut journal);
+    assert_eq!(done, Ok(()));
+    assert_eq!((header.records, header.moments), (1, 10));
+    let moments = journal.moments();
+    let whats: Vec<u32> = moments.iter().map(|moment| moment.what).collect();
+    assert_eq!(
+        whats,
+        [
+            what::CREATE,
+            what::SETTIME32,
+            what::COPY,
+            what::CLOSE,
+            what::WAIT,
+            what::READ,
+            what::GETTIME,
+            what::CHILD,
+            what::SET_CLOCK,
+            what::POSIX_CREATE
+        ]
+    );
+    assert_eq!((moments[0].ret, moments[0].args, moments[1].extra), (3, [1, 0, 0, 0], 0));
+    assert_eq!((moments[4].ret, moments[4].extra), (1, 1 << 5));
+    assert_eq!((moments[5].ret, bytemuck::pod_read_unaligned::<u64>(&moments[5].out_after[..8])), (8, 7));
+    assert_eq!((moments[6].pid, moments[7].pid, moments[7].extra), (200, PARENT.pid, 200));
+    assert_eq!(moments[8].args[0], 1000);
+    assert!(moments.iter().all(|moment| moment.before_ns <= moment.after_ns));
+    // The dup is closed by nobody, and the original once.
+    assert_eq!(fake.asked.iter().filter(|asked| matches!(asked, Asked::Close(3))).count(), 1);
 }

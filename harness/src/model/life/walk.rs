@@ -1,0 +1,570 @@
+//! Goes through the steps of a plan and the moments of its journal side by side: tables of descriptors, processes and clocks.
+
+use std::ops::Range;
+
+use settime32_abi::errno;
+use settime32_abi::journal::{Journal, Moment, what};
+use settime32_abi::plan::{
+    Act, Api, Call, Clock, FdKind, Means, POSIX_TIMERS, Plan, PosixAct, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK,
+};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
+
+use super::posix::Posix;
+use super::timer::{Answer, Now, Timer, is_valid};
+use super::{Fault, Lived, Need, Story, Told, Wrong, wrong};
+use crate::model::timer::Bounds;
+use crate::model::{TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
+
+/// The journal is not that of the plan, and cannot be followed further.
+struct Stop;
+
+type Goes<T = ()> = Result<T, Stop>;
+
+/// What is behind a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// Nothing is open.
+    Nothing,
+    Path,
+    Other,
+    Timer(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The number, where it is known.
+    fd: Option<i32>,
+    behind: Behind,
+}
+
+const EMPTY: Slot = Slot { fd: None, behind: Behind::Nothing };
+
+/// What a process has of its own.
+#[derive(Clone)]
+struct Table {
+    pid: Option<u32>,
+    slots: [Slot; SLOTS],
+    posix: [Option<Posix>; POSIX_TIMERS],
+    wake_alarm: bool,
+}
+
+pub(super) struct Walk<'a> {
+    plan: &'a Plan,
+    journal: &'a Journal,
+    next: usize,
+    table: Table,
+    timers: Vec<Timer>,
+    /// Descriptors that refer to each timer, over all processes.
+    references: Vec<u32>,
+    /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC`.
+    offset: Bounds,
+    realtime_peak: i64,
+    story: Story,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(plan: &'a Plan, journal: &'a Journal) -> Self {
+        let start = journal.header.start;
+        let offset = Bounds::new(
+            start.realtime_ns.saturating_sub(start.monotonic_after_ns),
+            start.realtime_ns.saturating_sub(start.monotonic_before_ns),
+        );
+        Self {
+            plan,
+            journal,
+            next: 0,
+            table: Table { pid: Some(journal.header.pid), slots: [EMPTY; SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true },
+            timers: Vec::new(),
+            references: Vec::new(),
+            offset,
+            realtime_peak: 0,
+            story: Story { told: vec![Told::default(); journal.moments.len()], ..Story::default() },
+        }
+    }
+
+    pub(super) fn through(mut self) -> Story {
+        if self.steps(0..self.plan.steps.len()).is_ok() && self.next < self.journal.moments.len() {
+            let (at, left) = (self.next, self.journal.moments.len() - self.next);
+            self.lie(at, self.plan.steps.len(), wrong("moments", "no more".to_owned(), format!("{left} more")));
+        }
+        self.story
+    }
+
+    fn lie(&mut self, moment: usize, step: usize, wrong: Wrong) {
+        self.story.faults.push(Fault { moment, step, lie: true, wrong });
+    }
+
+    fn must(&mut self, at: usize, field: &'static str, right: bool, expected: impl ToString, found: impl ToString) {
+        if !right {
+            let step = self.journal.moments[at].step as usize;
+            self.lie(at, step, wrong(field, expected.to_string(), found.to_string()));
+        }
+    }
+
+    /// What the kernel's sources do not allow.
+    fn contradicted(&mut self, at: usize, wrongs: Vec<Wrong>) {
+        let step = self.journal.moments[at].step as usize;
+        self.story.faults.extend(wrongs.into_iter().map(|wrong| Fault { moment: at, step, lie: false, wrong }));
+    }
+
+    fn result(&mut self, at: usize, expected: i32) {
+        let found = self.journal.moments[at].ret;
+        if found != expected {
+            self.contradicted(at, vec![wrong("ret", expected.to_string(), found.to_string())]);
+        }
+    }
+
+    /// The next moment, which is to be of this step and kind.
+    fn take(&mut self, step: usize, what: u32) -> Goes<(usize, Moment)> {
+        let at = self.next;
+        let Some(moment) = self.journal.moments.get(at).copied() else {
+            self.lie(at, step, wrong("moments", format!("one more, of kind {what}"), "none".to_owned()));
+            return Err(Stop);
+        };
+        if (moment.step as usize, moment.what) != (step, what) {
+            let found = format!("kind {} of step {}", moment.what, moment.step);
+            self.lie(at, step, wrong("moments", format!("kind {what} of step {step}"), found));
+            return Err(Stop);
+        }
+        self.next += 1;
+        let pid = *self.table.pid.get_or_insert(moment.pid);
+        self.must(at, "pid", moment.pid == pid, pid, moment.pid);
+        self.must(at, "tid", moment.tid == moment.pid, moment.pid, moment.tid);
+        // That of a child began before those of its steps.
+        let since = if what == what::CHILD { 0 } else { at.checked_sub(1).map_or(0, |before| self.journal.moments[before].after_ns) };
+        let ordered = since <= moment.before_ns && moment.before_ns <= moment.after_ns;
+        self.must(at, "before_ns", ordered, format!("from {since} to after_ns, {}", moment.after_ns), moment.before_ns);
+        Ok((at, moment))
+    }
+
+    fn now(&self, moment: &Moment) -> Now {
+        let monotonic = Bounds::new(moment.before_ns, moment.after_ns);
+        let realtime = Bounds::new(monotonic.low.saturating_add(self.offset.low), monotonic.high.saturating_add(self.offset.high));
+        Now { monotonic, realtime, realtime_peak: self.realtime_peak }
+    }
+
+    fn steps(&mut self, range: Range<usize>) -> Goes {
+        let mut step = range.start;
+        while step < range.end {
+            let inner = self.plan.steps[step].inner();
+            match self.plan.steps[step] {
+                Step::Call(ref call) => self.call(step, call)?,
+                Step::Open { slot, kind } => self.open(step, slot, kind)?,
+                Step::SetClock => self.set_clock(step)?,
+                Step::WakeAlarm { allowed } => self.table.wake_alarm = allowed,
+                Step::Wait { slot, timeout_ms } => self.act(step, Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms })?,
+                Step::Life(act) => self.act(step, act)?,
+                Step::Fork { .. } => self.fork(step, step + 1..step + 1 + inner)?,
+                Step::Silent(_) | Step::Threads { .. } => {}
+            }
+            step += 1 + inner;
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, step: usize, range: Range<usize>) -> Goes {
+        // The child has a table of its own, which refers to the same files (`dup_fd`, fs/file.c).
+        let child = Table { pid: None, posix: [const { None }; POSIX_TIMERS], ..self.table.clone() };
+        let parent = std::mem::replace(&mut self.table, child);
+        self.references_of_table(|count| *count += 1);
+        self.steps(range)?;
+        let child = std::mem::replace(&mut self.table, parent);
+        let (at, moment) = self.take(step, what::CHILD)?;
+        if let Some(pid) = child.pid {
+            self.must(at, "extra", moment.extra == pid, format!("{pid}, as the child said"), moment.extra);
+        }
+        self.must(at, "extra", moment.extra != moment.pid, "that of a child", moment.extra);
+        for slot in child.slots {
+            self.drop_reference(slot, at);
+        }
+        Ok(())
+    }
+
+    fn references_of_table(&mut self, change: impl Fn(&mut u32)) {
+        for slot in &self.table.slots {
+            if let Behind::Timer(timer) = slot.behind {
+                change(&mut self.references[timer]);
+            }
+        }
+    }
+
+    /// `timerfd_release`, when it was the last.
+    fn drop_reference(&mut self, slot: Slot, at: usize) {
+        let Behind::Timer(timer) = slot.behind else { return };
+        self.references[timer] -= 1;
+        if self.references[timer] == 0 {
+            self.story.timers[timer].released = Some(at);
+            self.story.told[at].released.push(timer);
+            self.end_arming(timer, at);
+        }
+    }
+
+    fn end_arming(&mut self, timer: usize, at: usize) {
+        if let Some(arming) = self.timers[timer].arming.take() {
+            self.story.armings[arming].until = Some(at);
+        }
+    }
+
+    fn set_clock(&mut self, step: usize) -> Goes {
+        let (at, moment) = self.take(step, what::SET_CLOCK)?;
+        let set = moment.args[0].cast_signed();
+        let now = self.now(&moment);
+        self.realtime_peak = self.realtime_peak.max(now.realtime.high);
+        let fits = now.realtime.low.saturating_sub(2_000) <= set && set <= now.realtime.high.saturating_add(2_000);
+        self.must(at, "args[0]", fits, format!("{:?}", now.realtime), set);
+        self.offset = Bounds::new(set.saturating_sub(moment.after_ns), set.saturating_sub(moment.before_ns));
+        for timer in 0..self.timers.len() {
+            let released = self.references[timer] == 0;
+            if self.timers[timer].might_cancel() && !released {
+                let again = self.timers[timer].cancel_is_pending();
+                self.story.told[at].canceled.push((timer, again));
+            }
+            self.timers[timer].clock_was_set();
+            if let Some(arming) = self.timers[timer].arming {
+                self.story.armings[arming].clock_was_set |= self.story.armings[arming].realtime;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties a slot, of which a moment tells when anything was open.
+    fn close(&mut self, step: usize, slot: u8) -> Goes {
+        let was = std::mem::replace(&mut self.table.slots[usize::from(slot)], EMPTY);
+        if was.behind == Behind::Nothing {
+            return Ok(());
+        }
+        let (at, moment) = self.take(step, what::CLOSE)?;
+        if let Some(fd) = was.fd {
+            self.must(at, "args[0]", moment.args[0] as i32 == fd, fd, moment.args[0]);
+        }
+        self.drop_reference(was, at);
+        Ok(())
+    }
+
+    fn open(&mut self, step: usize, slot: u8, kind: FdKind) -> Goes {
+        if let FdKind::Timer(clock) = kind {
+            return self.create(step, slot, clock.id(), 0);
+        }
+        let of = match kind {
+            FdKind::Dup(of) | FdKind::Passed(of) => Some(self.table.slots[usize::from(of)]),
+            _ => None,
+        };
+        self.close(step, slot)?;
+        let opened = match (kind, of) {
+            (_, Some(of)) if of.behind != Behind::Nothing => {
+                let (at, moment) = self.take(step, what::COPY)?;
+                if let Behind::Timer(timer) = of.behind {
+                    self.references[timer] += 1;
+                }
+                self.fresh_number(at, moment.ret);
+                Slot { fd: Some(moment.ret), ..of }
+            }
+            (FdKind::Number(number), _) => Slot { fd: Some(number), behind: Behind::Nothing },
+            (FdKind::Path, _) => Slot { fd: None, behind: Behind::Path },
+            (FdKind::NotATimer(_), _) => Slot { fd: None, behind: Behind::Other },
+            _ => EMPTY,
+        };
+        self.table.slots[usize::from(slot)] = opened;
+        Ok(())
+    }
+
+    /// A number that was given must not be that of another slot.
+    fn fresh_number(&mut self, at: usize, fd: i32) {
+        let taken = self.table.slots.iter().any(|slot| slot.behind != Behind::Nothing && slot.fd == Some(fd));
+        self.must(at, "ret", !taken && fd >= 0, "a descriptor of its own", fd);
+    }
+
+    /// `timerfd_create`.
+    fn create(&mut self, step: usize, slot: u8, clockid: i32, flags: i32) -> Goes {
+        self.close(step, slot)?;
+        let (at, moment) = self.take(step, what::CREATE)?;
+        let passed = [moment.args[0] as i32, moment.args[1] as i32];
+        self.must(at, "args", passed == [clockid, flags], format!("{:?}", [clockid, flags]), format!("{passed:?}"));
+        self.number(at, self.plan.process.timerfd_create());
+        let clock = clock_of(clockid);
+        let refused = match clock {
+            _ if flags & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 => Some(errno::EINVAL),
+            None => Some(errno::EINVAL),
+            Some(clock) if clock.is_alarm() && !self.table.wake_alarm => Some(errno::EPERM),
+            Some(_) => None,
+        };
+        self.table.slots[usize::from(slot)] = match (refused, clock) {
+            (None, Some(clock)) if moment.ret >= 0 => {
+                self.fresh_number(at, moment.ret);
+                let timer = self.timers.len();
+                self.timers.push(Timer::new(clock));
+                self.references.push(1);
+                self.story.timers.push(Lived { clockid, created: at, released: None });
+                self.story.told[at].timer = Some(timer);
+                Slot { fd: Some(moment.ret), behind: Behind::Timer(timer) }
+            }
+            (refused, _) => {
+                match refused {
+                    Some(errno) => self.result(at, -errno),
+                    None => self.contradicted(at, vec![wrong("ret", "a descriptor".to_owned(), moment.ret.to_string())]),
+                }
+                Slot { fd: Some(-1), behind: Behind::Nothing }
+            }
+        };
+        Ok(())
+    }
+
+    fn number(&mut self, at: usize, expected: u32) {
+        let found = self.journal.moments[at].nr;
+        self.must(at, "nr", found == expected, expected, found);
+    }
+
+    /// Checks the descriptor that was passed, and gives what is behind it.
+    fn behind(&mut self, at: usize, slot: u8) -> Behind {
+        let Slot { fd, behind } = self.table.slots[usize::from(slot)];
+        if let Some(fd) = fd {
+            let found = self.journal.moments[at].args[0] as i32;
+            self.must(at, "args[0]", found == fd, fd, found);
+        }
+        behind
+    }
+
+    /// `timerfd_fget`: a timer, or the errno.
+    fn timer_behind(behind: Behind) -> Result<usize, i32> {
+        match behind {
+            Behind::Timer(timer) => Ok(timer),
+            Behind::Nothing | Behind::Path => Err(errno::EBADF),
+            Behind::Other => Err(errno::EINVAL),
+        }
+    }
+
+    /// The call under test.
+    fn call(&mut self, step: usize, call: &Call) -> Goes {
+        let (at, mut moment) = self.take(step, what::SETTIME32)?;
+        let Some(record) = self.journal.records.get(moment.extra as usize).copied() else {
+            self.must(at, "extra", false, "the index of a record", moment.extra);
+            return Err(Stop);
+        };
+        let found = (record.step as usize, record.pid, record.tid, record.flags, record.ret);
+        let expected = (step, moment.pid, moment.tid, call.flags, moment.ret);
+        self.must(at, "record", found == expected, format!("{expected:?}"), format!("{found:?}"));
+        let null = |pointer| pointer == settime32_abi::plan::Pointer::Null;
+        let pointers = (record.utmr == 0, record.otmr == 0);
+        self.must(at, "utmr and otmr", pointers == (null(call.utmr), null(call.otmr)), "as in the plan", format!("{pointers:?}"));
+        moment.args[0] = u64::from(record.ufd.cast_unsigned());
+        if let Some(fd) = self.table.slots[usize::from(call.slot)].fd {
+            self.must(at, "ufd", record.ufd == fd, fd, record.ufd);
+        }
+        if null(call.utmr) {
+            self.result(at, -errno::EFAULT);
+            return Ok(());
+        }
+        let before: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.utmr_before);
+        self.must(at, "utmr_before", before == call.new, format!("{:?}", call.new), format!("{before:?}"));
+        let written = record.ret == 0 && record.otmr != 0;
+        let old = written.then(|| Answer::Cut(bytemuck::pod_read_unaligned(&record.otmr_after)));
+        let untouched = written || record.otmr_after == record.otmr_before;
+        let behind = self.table.slots[usize::from(call.slot)].behind;
+        self.settime(at, &moment, behind, (call.flags, call.new.into()), old);
+        self.untouched(at, untouched);
+        Ok(())
+    }
+
+    fn untouched(&mut self, at: usize, untouched: bool) {
+        if !untouched {
+            self.contradicted(at, vec![wrong("out_after", "untouched".to_owned(), "written".to_owned())]);
+        }
+    }
+
+    /// `do_timerfd_settime`, of any call.
+    fn settime(&mut self, at: usize, moment: &Moment, behind: Behind, (flags, new): (i32, Itimerspec64), old: Option<Answer>) {
+        self.story.told[at].used = Some(new);
+        if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 || !is_valid(new.it_interval) || !is_valid(new.it_value) {
+            return self.result(at, -errno::EINVAL);
+        }
+        let timer = match Self::timer_behind(behind) {
+            Ok(timer) => timer,
+            Err(errno) => return self.result(at, -errno),
+        };
+        self.story.told[at].timer = Some(timer);
+        if self.timers[timer].clock.is_alarm() && !self.table.wake_alarm {
+            self.story.told[at].refused = true;
+            return self.result(at, -errno::EPERM);
+        }
+        let now = self.now(moment);
+        let mut wrongs = Vec::new();
+        self.end_arming(timer, at);
+        let set = self.timers[timer].settime((flags, &new), old, &now, &mut wrongs);
+        self.story.told[at].old = set.old;
+        if let Some(arming) = set.arming {
+            self.timers[timer].arming = Some(self.story.armings.len());
+            self.story.armings.push(super::Arming { timer, by: at, ..arming });
+        }
+        self.contradicted(at, wrongs);
+        self.result(at, set.ret);
+    }
+
+    fn act(&mut self, step: usize, act: Act) -> Goes {
+        match act {
+            Act::Create { slot, clockid, flags } => self.create(step, slot, clockid, flags),
+            Act::Close { slot } => self.close(step, slot),
+            Act::Settime64 { slot, flags, new, old, api } => self.settime64(step, slot, (flags, new), old, api),
+            Act::Gettime { slot, api } => self.gettime(step, slot, api),
+            Act::Read { slot, blocking } => self.read(step, slot, blocking),
+            Act::Wait { slots, .. } => self.wait(step, slots),
+            Act::Posix { timer, act } => self.posix(step, timer, act),
+        }
+    }
+
+    fn settime64(&mut self, step: usize, slot: u8, (flags, new): (i32, Itimerspec64), old: bool, api: Api) -> Goes {
+        let (at, moment) = self.take(step, what::SETTIME64)?;
+        self.number(at, api.settime());
+        let behind = self.behind(at, slot);
+        self.must(at, "flags", moment.args[1] as i32 == flags, flags, moment.args[1]);
+        let passed: Itimerspec64 = bytemuck::cast(moment.new);
+        self.must(at, "new", passed == new, format!("{new:?}"), format!("{passed:?}"));
+        self.must(at, "otmr", (moment.args[3] != 0) == old, old, moment.args[3]);
+        // `get_timespec64` leaves out what is padding in the structures of the i386 table.
+        let padded = |time: Timespec64| Timespec64 { tv_nsec: time.tv_nsec & 0xffff_ffff, ..time };
+        let compat = api == Api::Time64 || self.plan.process == Process::I386;
+        let used = match compat {
+            true => Itimerspec64 { it_interval: padded(new.it_interval), it_value: padded(new.it_value) },
+            false => new,
+        };
+        let written = moment.ret == 0 && old;
+        let answer = written.then(|| Answer::Whole(bytemuck::cast(moment.out_after)));
+        self.settime(at, &moment, behind, (flags, used), answer);
+        self.untouched(at, written || moment.out_after == moment.out_before);
+        Ok(())
+    }
+
+    /// `do_timerfd_gettime`.
+    fn gettime(&mut self, step: usize, slot: u8, api: Api) -> Goes {
+        let (at, moment) = self.take(step, what::GETTIME)?;
+        self.number(at, api.gettime());
+        let behind = self.behind(at, slot);
+        let timer = match Self::timer_behind(behind) {
+            Ok(timer) => timer,
+            Err(errno) => {
+                self.untouched(at, moment.out_after == moment.out_before);
+                self.result(at, -errno);
+                return Ok(());
+            }
+        };
+        self.story.told[at].timer = Some(timer);
+        self.result(at, 0);
+        let answer = match api {
+            Api::Time32 => Answer::Cut(bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()])),
+            Api::Time64 | Api::Native => Answer::Whole(bytemuck::cast(moment.out_after)),
+        };
+        let (now, mut wrongs) = (self.now(&moment), Vec::new());
+        self.story.told[at].old = self.timers[timer].gettime(answer, &now, &mut wrongs);
+        self.contradicted(at, wrongs);
+        Ok(())
+    }
+
+    fn read(&mut self, step: usize, slot: u8, blocking: bool) -> Goes {
+        let (at, moment) = self.take(step, what::READ)?;
+        let timer = match self.behind(at, slot) {
+            Behind::Timer(timer) => timer,
+            // What a read of something else gives is nobody's concern.
+            Behind::Other => return Ok(()),
+            Behind::Nothing | Behind::Path => {
+                self.result(at, -errno::EBADF);
+                return Ok(());
+            }
+        };
+        let (now, mut wrongs) = (self.now(&moment), Vec::new());
+        let ticks: u64 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<u64>()]);
+        let least = self.timers[timer].read(blocking, moment.ret, ticks, &now, &mut wrongs);
+        self.contradicted(at, wrongs);
+        self.untouched(at, moment.ret == 8 || moment.out_after == moment.out_before);
+        let told = &mut self.story.told[at];
+        told.timer = Some(timer);
+        told.ticks = (moment.ret == 8).then_some(ticks);
+        if moment.ret == 8 || moment.ret == -errno::ECANCELED {
+            told.woken.push(timer);
+        }
+        self.need(timer, at, least);
+        Ok(())
+    }
+
+    fn need(&mut self, timer: usize, moment: usize, least: Option<i64>) {
+        if let (Some(arming), Some(least)) = (self.timers[timer].arming, least) {
+            self.story.needs.push(Need { arming, moment, least });
+        }
+    }
+
+    fn wait(&mut self, step: usize, slots: u32) -> Goes {
+        let (at, moment) = self.take(step, what::WAIT)?;
+        self.must(at, "extra", moment.extra & !slots == 0, format!("slots of {slots:#x}"), format!("{:#x}", moment.extra));
+        let ready = moment.extra.count_ones() as i32;
+        self.must(at, "ret", moment.ret == ready, ready, moment.ret);
+        let now = self.now(&moment);
+        for slot in (0..SLOTS).filter(|slot| slots >> slot & 1 == 1) {
+            let Behind::Timer(timer) = self.table.slots[slot].behind else { continue };
+            let said = moment.extra >> slot & 1 == 1;
+            let mut wrongs = Vec::new();
+            let least = self.timers[timer].waited(said, &now, &mut wrongs);
+            self.contradicted(at, wrongs);
+            if said {
+                self.story.told[at].woken.push(timer);
+                self.need(timer, at, least);
+            }
+        }
+        Ok(())
+    }
+
+    fn posix(&mut self, step: usize, timer: u8, act: PosixAct) -> Goes {
+        let place = usize::from(timer);
+        if let PosixAct::Create { clock } = act {
+            if self.table.posix[place].is_some() {
+                self.posix(step, timer, PosixAct::Delete)?;
+            }
+            let (at, moment) = self.take(step, what::POSIX_CREATE)?;
+            self.result(at, 0);
+            let id = bytemuck::pod_read_unaligned(&moment.out_after[..4]);
+            self.table.posix[place] = (moment.ret == 0).then(|| Posix::new(id, clock));
+            return Ok(());
+        }
+        let kind = match act {
+            PosixAct::Set { .. } => what::POSIX_SET,
+            PosixAct::Get => what::POSIX_GET,
+            _ => what::POSIX_DELETE,
+        };
+        let (at, moment) = self.take(step, kind)?;
+        let now = self.now(&moment);
+        let Some(mut posix) = self.table.posix[place].take() else { return Err(Stop) };
+        self.must(at, "args[0]", moment.args[0] as i32 == posix.id, posix.id, moment.args[0]);
+        self.story.told[at].posix = Some(posix.id);
+        let answer: OldItimerspec32 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()]);
+        let mut wrongs = Vec::new();
+        match act {
+            PosixAct::Set { flags, new, old } => {
+                let given = (moment.args[1] as i32, bytemuck::pod_read_unaligned::<OldItimerspec32>(&moment.new[..16]));
+                self.must(at, "args", given == (flags, new), format!("{:?}", (flags, new)), format!("{given:?}"));
+                self.story.told[at].used = Some(new.into());
+                if !new.is_valid() {
+                    self.result(at, -errno::EINVAL);
+                } else {
+                    self.result(at, 0);
+                    if old {
+                        self.story.told[at].old = posix.get(answer, &now, &mut wrongs);
+                    }
+                    posix.set(flags, &new.into(), &now);
+                }
+            }
+            PosixAct::Get => {
+                self.result(at, 0);
+                self.story.told[at].old = posix.get(answer, &now, &mut wrongs);
+            }
+            PosixAct::Create { .. } | PosixAct::Delete => self.result(at, 0),
+        }
+        self.contradicted(at, wrongs);
+        if act != PosixAct::Delete {
+            self.table.posix[place] = Some(posix);
+        }
+        Ok(())
+    }
+}
+
+/// The clocks that `timerfd_create` takes.
+fn clock_of(clockid: i32) -> Option<Clock> {
+    const ALL: [Clock; 5] = [Clock::Realtime, Clock::Monotonic, Clock::Boottime, Clock::RealtimeAlarm, Clock::BoottimeAlarm];
+    ALL.into_iter().find(|clock| clock.id() == clockid)
+}

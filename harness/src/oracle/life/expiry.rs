@@ -1,0 +1,141 @@
+//! Judges expiries: each is one of an arming, due when that says, and what only an expiry explains has one.
+
+use std::collections::HashSet;
+
+use settime32_abi::life::Expiry;
+
+use super::compare::Compare;
+use super::judge::{Judge, SLACK_NS, nanos};
+use super::{Difference, Kind};
+use crate::model::Bounds;
+use crate::model::life::Arming;
+
+/// An expiry of an arming.
+#[derive(Clone, Copy)]
+struct Fired {
+    ns: i64,
+    expires_ns: i64,
+    /// How often the timer had been forwarded: the least number that may be.
+    forwards: Bounds,
+}
+
+pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry<'_>]) {
+    let armings = judge.done.story.armings.clone();
+    let mut fired: Vec<Vec<Fired>> = vec![Vec::new(); armings.len()];
+    let mut in_time: Vec<&&Expiry<'_>> = expiries.iter().collect();
+    in_time.sort_by_key(|expiry| expiry.ns);
+    for expiry in in_time {
+        let Some(timer) = judge.timer_of(expiry.timer) else {
+            judge.add(None, Kind::Identity, Vec::new(), format!("an expiry of no timer that is known: {expiry:?}"));
+            continue;
+        };
+        facts(judge, timer, expiry);
+        place(judge, timer, expiry, &armings, &mut fired);
+    }
+    needs(judge, &armings, &fired);
+}
+
+/// What must be so whatever armed the timer.
+fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>) {
+    let lived = judge.done.story.timers[timer];
+    let mut compare = Compare::default();
+    compare.equal("clockid", lived.clockid, expiry.clockid);
+    compare.must("cpu", expiry.cpu < judge.config.cpus, format!("below {}", judge.config.cpus), expiry.cpu);
+    let late = i128::from(expiry.ns) + i128::from(expiry.clock_offset_ns) - i128::from(expiry.expires_ns);
+    compare.equal("late_ns", late, i128::from(expiry.late_ns));
+    if !compare.0.is_empty() {
+        judge.add(Some(lived.created), Kind::Field, compare.0, "expiry");
+    }
+    if late < 0 || expiry.late_ns < 0 {
+        let found = expiry.late_ns.min(i64::try_from(late).unwrap_or(i64::MIN)).to_string();
+        let difference = Difference { field: "late_ns", expected: "0 or more".into(), found };
+        judge.add(Some(lived.created), Kind::Early, vec![difference], format!("{expiry:?}"));
+    }
+}
+
+/// Finds the arming that it is of.
+fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Arming], fired: &mut [Vec<Fired>]) {
+    let ns = nanos(expiry.ns);
+    let during = |judge: &Judge<'_>, arming: &Arming| {
+        let until = arming.until.map_or(i64::MAX, |at| judge.span(at).1);
+        judge.span(arming.by).0 <= ns && ns <= until
+    };
+    // Two where the one is being replaced by the other.
+    let candidates: Vec<usize> =
+        (0..armings.len()).filter(|index| armings[*index].timer == timer && during(judge, &armings[*index])).collect();
+    let Some(last) = candidates.last().copied() else {
+        let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
+        return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
+    };
+    let fits = candidates.iter().copied().find_map(|index| Some((index, schedule(judge, &armings[index], expiry, &fired[index])?)));
+    let Some((index, forwards)) = fits else {
+        let arming = &armings[last];
+        let (entry, exit) = judge.span(arming.by);
+        let expected = match arming.absolute {
+            true => format!("{}, and {} more each time", arming.value, arming.interval),
+            false => format!("{} after {entry} to {exit}, and {} more each time", arming.value, arming.interval),
+        };
+        let difference = Difference { field: "expires_ns", expected, found: expiry.expires_ns.to_string() };
+        return judge.add(Some(arming.by), Kind::Field, vec![difference], format!("{expiry:?}"));
+    };
+    let arming = &armings[index];
+    if let Some(before) = fired[index].last() {
+        // A timer whose clock was set back may be started again for the same time.
+        let again = before.expires_ns == expiry.expires_ns && (before.ns == ns || !arming.clock_was_set);
+        let backwards = before.expires_ns > expiry.expires_ns && !arming.clock_was_set;
+        if again || backwards {
+            let kind = if again { Kind::Doubled } else { Kind::OutOfOrder };
+            return judge.add(Some(arming.by), kind, Vec::new(), format!("{expiry:?}"));
+        }
+    }
+    if expiry.inline && judge.span(arming.by).1 < ns {
+        let difference = Difference { field: "inline", expected: "false, of one after the call".into(), found: "true".into() };
+        judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
+    }
+    fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
+}
+
+/// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
+fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry<'_>, before: &[Fired]) -> Option<Bounds> {
+    // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one that it had then.
+    let drift = if arming.clock_was_set { 1_000_000_000 } else { SLACK_NS };
+    let offset = if arming.realtime { expiry.clock_offset_ns } else { 0 };
+    if !arming.realtime && expiry.clock_offset_ns != 0 {
+        return None;
+    }
+    let (entry, exit) = judge.span(arming.by);
+    let first = match arming.absolute {
+        true => Bounds::exactly(arming.value),
+        false => {
+            let slack = if arming.realtime { drift } else { SLACK_NS };
+            let from = |ns: i64| ns.saturating_add(offset).saturating_add(arming.value);
+            Bounds::new(from(entry).saturating_sub(slack), from(exit).saturating_add(slack))
+        }
+    };
+    if arming.interval == 0 {
+        return (first.low <= expiry.expires_ns && expiry.expires_ns <= first.high).then_some(Bounds::exactly(0));
+    }
+    if let Some(before) = before.last() {
+        let away = expiry.expires_ns.checked_sub(before.expires_ns)?;
+        let periods = away / arming.interval;
+        return (away % arming.interval == 0)
+            .then(|| Bounds::new(before.forwards.low.saturating_add(periods), before.forwards.high.saturating_add(periods)));
+    }
+    let high = expiry.expires_ns.checked_sub(first.low)?.div_euclid(arming.interval);
+    let low = expiry.expires_ns.checked_sub(first.high)?;
+    let low = low.div_euclid(arming.interval) + i64::from(low.rem_euclid(arming.interval) != 0);
+    (low.max(0) <= high).then(|| Bounds::new(low.max(0), high))
+}
+
+/// Each answer that only an expiry explains has one.
+fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
+    let mut told = HashSet::new();
+    for need in judge.done.story.needs.clone() {
+        let end = judge.moment(need.moment).after_ns + SLACK_NS;
+        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.least;
+        if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.least)) {
+            let timer = armings[need.arming].timer;
+            judge.missing(Some(need.moment), Some(timer), "an expiry".to_owned());
+        }
+    }
+}

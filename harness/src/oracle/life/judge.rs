@@ -1,0 +1,450 @@
+//! Judges the events of one plan: which is of which moment its time says, since a plan does one thing after the other.
+
+use std::collections::{HashMap, HashSet};
+
+use settime32_abi::errno;
+use settime32_abi::journal::{Moment, what};
+use settime32_abi::life::{By, Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
+use settime32_abi::output::CallEvent;
+use settime32_abi::plan::{Act, Ending, Means, Step};
+
+use super::call::{self, Made};
+use super::compare::Compare;
+use super::line::Event;
+use super::{Config, Difference, Done, Kind, Verdicts, expiry, is_told};
+use crate::oracle::workload::comm_of;
+
+/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree, nanoseconds.
+pub(super) const SLACK_NS: i64 = 1_000;
+
+/// An event of a call.
+#[derive(Clone, Copy)]
+enum Call<'a> {
+    Main(&'a CallEvent<'static>),
+    Related(&'a RelatedCall<'static>),
+}
+
+impl Call<'_> {
+    fn entry_ns(&self) -> i64 {
+        nanos(match self {
+            Self::Main(call) => call.entry_ns,
+            Self::Related(call) => call.entry_ns,
+        })
+    }
+
+    fn exit_ns(&self) -> Option<i64> {
+        match self {
+            Self::Main(call) => call.exit_ns,
+            Self::Related(call) => call.exit_ns,
+        }
+        .map(nanos)
+    }
+
+    fn timer(&self) -> Option<TimerId> {
+        match self {
+            Self::Main(call) => call.timer,
+            Self::Related(call) => call.timer,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Main(call) => &call.event,
+            Self::Related(call) => &call.event,
+        }
+    }
+
+    fn is_copy_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Main(one), Self::Main(other)) => one == other,
+            (Self::Related(one), Self::Related(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Main(call) => format!("{call:?}"),
+            Self::Related(call) => format!("{call:?}"),
+        }
+    }
+}
+
+pub(super) fn nanos(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &HashSet<TimerId>) -> Verdicts {
+    let comm = comm_of(&done.journal.header);
+    let mut judge = Judge {
+        done,
+        config,
+        used,
+        comm: &comm,
+        sequence: (0..done.journal.moments.len()).filter(|at| done.journal.moments[*at].what != what::CHILD).collect(),
+        taken: vec![None; done.journal.moments.len()],
+        ids: vec![None; done.story.timers.len()],
+        out: Verdicts::default(),
+    };
+    judge.order(&events);
+    judge.calls(&events);
+    judge.wakeups(&events);
+    judge.cancels(&events);
+    judge.releases(&events);
+    let expiries: Vec<&Expiry<'_>> =
+        events.iter().filter_map(|event| if let Event::Expiry(expiry) = event { Some(expiry) } else { None }).collect();
+    expiry::judge(&mut judge, &expiries);
+    judge.out
+}
+
+pub(super) struct Judge<'a> {
+    pub done: &'a Done,
+    pub config: &'a Config,
+    used: &'a HashSet<TimerId>,
+    comm: &'a str,
+    /// The moments that follow each other.
+    sequence: Vec<usize>,
+    /// The event of each call's moment.
+    taken: Vec<Option<Call<'a>>>,
+    /// The id of each timer.
+    ids: Vec<Option<TimerId>>,
+    pub out: Verdicts,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn moment(&self, at: usize) -> &'a Moment {
+        &self.done.journal.moments[at]
+    }
+
+    fn step(&self, at: usize) -> Option<usize> {
+        self.done.journal.moments.get(at).map(|moment| moment.step as usize)
+    }
+
+    /// Which moment it was at this time.
+    fn moment_at(&self, ns: i64) -> Option<usize> {
+        let behind = self.sequence.partition_point(|at| self.moment(*at).before_ns <= ns);
+        let near = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|place| self.sequence.get(place).copied());
+        let within = |slack: i64| {
+            move |at: &usize| {
+                let moment = &self.done.journal.moments[*at];
+                moment.before_ns - slack <= ns && ns <= moment.after_ns + slack
+            }
+        };
+        near.clone().find(within(0)).or_else(|| near.clone().find(within(SLACK_NS)))
+    }
+
+    /// When the call of a moment began and ended, by its event where there is one.
+    pub(super) fn span(&self, at: usize) -> (i64, i64) {
+        let moment = self.moment(at);
+        match &self.taken[at] {
+            Some(call) => (call.entry_ns(), call.exit_ns().unwrap_or(moment.after_ns)),
+            None => (moment.before_ns - SLACK_NS, moment.after_ns + SLACK_NS),
+        }
+    }
+
+    /// The timer of an id.
+    pub(super) fn timer_of(&self, id: TimerId) -> Option<usize> {
+        self.out.ids.get(&id).copied()
+    }
+
+    pub(super) fn add(&mut self, at: Option<usize>, kind: Kind, differences: Vec<Difference>, note: impl Into<String>) {
+        let step = at.and_then(|at| self.step(at));
+        self.out.add(step, kind, differences, note);
+    }
+
+    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String) {
+        let step = at.and_then(|at| self.step(at));
+        self.out.missing.push((step, what));
+        self.out.incomplete.extend(timer);
+    }
+
+    /// Each thread's events come in the order in which they were.
+    fn order(&mut self, events: &[Event]) {
+        let mut last: HashMap<u32, i64> = HashMap::new();
+        for event in events {
+            let (tid, ns) = match event {
+                Event::Main(call) => (call.tid, call.exit_ns.unwrap_or(call.entry_ns)),
+                Event::Call(call) => (call.tid, call.exit_ns.unwrap_or(call.entry_ns)),
+                Event::Wakeup(wakeup) => (wakeup.tid, wakeup.ns),
+                Event::Release(release) => (release.tid, release.ns),
+                Event::Expiry(_) | Event::Cancel(_) => continue,
+            };
+            let before = last.entry(tid).or_insert(i64::MIN);
+            if nanos(ns) < *before {
+                let note = format!("one of {ns} ns came after one of {before} ns");
+                let at = self.moment_at(nanos(ns));
+                self.add(at, Kind::OutOfOrder, Vec::new(), note);
+            } else {
+                *before = nanos(ns);
+            }
+        }
+    }
+
+    fn calls(&mut self, events: &'a [Event]) {
+        let calls = events.iter().filter_map(|event| match event {
+            Event::Main(call) => Some(Call::Main(call)),
+            Event::Call(call) => Some(Call::Related(call)),
+            _ => None,
+        });
+        let mut strays = Vec::new();
+        for call in calls {
+            match self.moment_at(call.entry_ns()).filter(|at| is_told(self.moment(*at).what)) {
+                Some(at) if self.taken[at].is_none() => self.taken[at] = Some(call),
+                Some(at) if self.taken[at].is_some_and(|first| call.is_copy_of(&first)) => {
+                    self.add(Some(at), Kind::Doubled, Vec::new(), call.name());
+                }
+                _ => strays.push(call),
+            }
+        }
+        let called: Vec<usize> = (0..self.taken.len()).filter(|at| is_told(self.moment(*at).what)).collect();
+        for at in called {
+            let Some(call) = self.taken[at] else {
+                self.take_stray(at, &mut strays);
+                continue;
+            };
+            self.call(at, call);
+        }
+        for call in strays {
+            self.add(None, Kind::Extra, Vec::new(), call.text());
+        }
+    }
+
+    /// A call without an event at its time has one that tells another time, or none.
+    fn take_stray(&mut self, at: usize, strays: &mut Vec<Call<'a>>) {
+        let moment = self.moment(at);
+        if let Some(place) = strays.iter().position(|call| call.name() == call::name(moment)) {
+            let call = strays.remove(place);
+            let found = format!("{} to {:?}", call.entry_ns(), call.exit_ns());
+            let difference =
+                Difference { field: "entry_ns", expected: format!("within {} to {}", moment.before_ns, moment.after_ns), found };
+            return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
+        }
+        let timer = self.done.story.told[at].timer;
+        self.missing(Some(at), timer, format!("the call {}", call::name(moment)));
+    }
+
+    fn call(&mut self, at: usize, call: Call<'_>) {
+        let (moment, told) = (self.moment(at), &self.done.story.told[at]);
+        let record = self.done.journal.records.get(moment.extra as usize).filter(|_| moment.what == what::SETTIME32);
+        let made = Made {
+            moment,
+            told,
+            timer: told.timer.map(|timer| self.done.story.timers[timer]),
+            process: self.done.plan.process,
+            comm: self.comm,
+            cpus: self.config.cpus,
+            entry_path_needed: self.config.entry_path_needed,
+        };
+        let compare = match (call, record) {
+            (Call::Main(found), Some(record)) => made.main(record, found),
+            (Call::Related(found), None) => made.related(found),
+            _ => {
+                let mut compare = Compare::default();
+                compare.equal("event", call::name(moment), call.name());
+                compare
+            }
+        };
+        if !compare.0.is_empty() {
+            self.add(Some(at), Kind::Field, compare.0, call.name());
+        }
+        let (entry, exit) = (call.entry_ns(), call.exit_ns().unwrap_or(call.entry_ns()));
+        if entry > exit || entry < moment.before_ns - SLACK_NS || exit > moment.after_ns + SLACK_NS {
+            let expected = format!("in order within {} to {}", moment.before_ns, moment.after_ns);
+            let difference = Difference { field: "entry_ns and exit_ns", expected, found: format!("{entry} to {exit}") };
+            self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
+        }
+        if !(told.refused && call.timer().is_none()) {
+            self.identity(at, told.timer, call.timer(), call.name());
+        }
+    }
+
+    /// One id for one timer; the first event of a timer says which.
+    fn identity(&mut self, at: usize, timer: Option<usize>, id: Option<TimerId>, event: &str) {
+        let (expected, right) = match (timer, id) {
+            (None, None) => return,
+            (Some(timer), Some(id)) if self.ids[timer].is_none() => {
+                // Where the id is another's, or was, the timer has none that could be right.
+                let taken = self.used.contains(&id) || self.out.ids.contains_key(&id);
+                if !taken {
+                    self.ids[timer] = Some(id);
+                    self.out.ids.insert(id, timer);
+                }
+                ("an id of its own".to_owned(), !taken)
+            }
+            (timer, id) => {
+                let expected = timer.and_then(|timer| self.ids[timer]);
+                (expected.map_or_else(|| "none".to_owned(), |id| id.to_string()), expected == id)
+            }
+        };
+        if !right {
+            let found = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            self.add(Some(at), Kind::Identity, vec![Difference { field: "timer", expected, found }], event);
+        }
+    }
+
+    fn wakeups(&mut self, events: &[Event]) {
+        let mut by_moment: HashMap<usize, Vec<&Wakeup<'_>>> = HashMap::new();
+        for event in events {
+            let Event::Wakeup(wakeup) = event else { continue };
+            match self.moment_at(nanos(wakeup.ns)) {
+                Some(at) if [what::READ, what::WAIT].contains(&self.moment(at).what) => by_moment.entry(at).or_default().push(wakeup),
+                at => self.add(at, Kind::Extra, Vec::new(), format!("{wakeup:?}")),
+            }
+        }
+        for at in 0..self.done.journal.moments.len() {
+            let mut found = by_moment.remove(&at).unwrap_or_default();
+            let mut left = Vec::new();
+            for timer in self.done.story.told[at].woken.clone() {
+                match found.iter().position(|wakeup| self.timer_of(wakeup.timer) == Some(timer)) {
+                    Some(place) => self.wakeup(at, found.remove(place)),
+                    None => left.push(timer),
+                }
+            }
+            for timer in left {
+                match found.pop() {
+                    Some(wakeup) => {
+                        self.wakeup(at, wakeup);
+                        self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
+                    }
+                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned()),
+                }
+            }
+            for wakeup in found {
+                let told = self.timer_of(wakeup.timer).is_some_and(|timer| self.done.story.told[at].woken.contains(&timer));
+                self.add(Some(at), if told { Kind::Doubled } else { Kind::Extra }, Vec::new(), format!("{wakeup:?}"));
+            }
+        }
+    }
+
+    fn wakeup(&mut self, at: usize, found: &Wakeup<'_>) {
+        let moment = self.moment(at);
+        let mut compare = Compare::default();
+        compare.equal("pid", moment.pid, found.pid);
+        compare.equal("tid", moment.tid, found.tid);
+        compare.equal("comm", self.comm, &*found.comm);
+        compare.must("cpu", found.cpu < self.config.cpus, format!("below {}", self.config.cpus), found.cpu);
+        let read = moment.what == what::READ;
+        compare.equal("by", self.means(moment), found.by);
+        compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
+        let name = (read && moment.ret < 0).then(|| errno::name(-moment.ret)).flatten();
+        compare.equal("errno", name, found.errno.as_deref());
+        compare.equal("ticks", self.done.story.told[at].ticks, found.ticks);
+        let entry = found.entry_ns.map(nanos);
+        let in_order = entry.is_some_and(|entry| moment.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns));
+        compare.must("entry_ns", if read { in_order } else { entry.is_none() }, "the begin of the read, of a read only", found.entry_ns);
+        if !compare.0.is_empty() {
+            self.add(Some(at), Kind::Field, compare.0, "wakeup");
+        }
+    }
+
+    fn means(&self, moment: &Moment) -> By {
+        match self.done.plan.steps.get(moment.step as usize) {
+            Some(Step::Life(Act::Wait { by: Means::Epoll, .. })) => By::EpollWait,
+            Some(Step::Life(Act::Wait { by: Means::Select, .. })) => By::Select,
+            Some(Step::Life(Act::Read { .. })) => By::Read,
+            _ => By::Poll,
+        }
+    }
+
+    fn cancels(&mut self, events: &[Event]) {
+        let mut told: HashSet<(usize, usize)> = HashSet::new();
+        let cancels = events.iter().filter_map(|event| if let Event::Cancel(cancel) = event { Some(cancel) } else { None });
+        for cancel in cancels {
+            self.cancel(cancel, &mut told);
+        }
+        for at in 0..self.done.journal.moments.len() {
+            for (timer, again) in self.done.story.told[at].canceled.clone() {
+                if !again && !told.contains(&(at, timer)) {
+                    self.missing(Some(at), Some(timer), "a cancel".to_owned());
+                }
+            }
+        }
+    }
+
+    fn cancel(&mut self, cancel: &Cancel<'_>, told: &mut HashSet<(usize, usize)>) {
+        let at = self.moment_at(nanos(cancel.ns));
+        let timer = self.timer_of(cancel.timer);
+        let place = at.zip(timer).filter(|(at, timer)| self.done.story.told[*at].canceled.iter().any(|(other, _)| other == timer));
+        match place {
+            Some(place) if told.insert(place) => {
+                let mut compare = Compare::default();
+                compare.must("cpu", cancel.cpu < self.config.cpus, format!("below {}", self.config.cpus), cancel.cpu);
+                if !compare.0.is_empty() {
+                    self.add(at, Kind::Field, compare.0, "cancel");
+                }
+            }
+            Some(_) => self.add(at, Kind::Doubled, Vec::new(), format!("{cancel:?}")),
+            None => self.add(at, Kind::Extra, Vec::new(), format!("{cancel:?}")),
+        }
+    }
+
+    fn releases(&mut self, events: &[Event]) {
+        let mut found: Vec<Option<&Release<'_>>> = vec![None; self.ids.len()];
+        let mut strangers: Vec<&Release<'_>> = Vec::new();
+        for event in events {
+            let Event::Release(release) = event else { continue };
+            match self.timer_of(release.timer) {
+                Some(timer) if found[timer].is_none() => found[timer] = Some(release),
+                Some(_) => self.add(None, Kind::Doubled, Vec::new(), format!("{release:?}")),
+                None => strangers.push(release),
+            }
+        }
+        for (timer, found) in found.into_iter().enumerate() {
+            let at = self.done.story.timers[timer].released;
+            match found {
+                Some(release) => self.release(timer, release),
+                None => match strangers.iter().position(|release| self.release_window(timer).contains(&nanos(release.ns))) {
+                    Some(place) => {
+                        let release = strangers.remove(place);
+                        self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
+                    }
+                    None => self.missing(at, Some(timer), "a release".to_owned()),
+                },
+            }
+        }
+        for release in strangers {
+            self.add(None, Kind::Extra, Vec::new(), format!("{release:?}"));
+        }
+    }
+
+    /// When a timer must have been released.
+    fn release_window(&self, timer: usize) -> std::ops::RangeInclusive<i64> {
+        match self.done.story.timers[timer].released {
+            Some(at) => {
+                let moment = self.moment(at);
+                // A child's is at its end, which is behind its last step.
+                let behind = if moment.what == what::CHILD { at.checked_sub(1) } else { None };
+                let since = behind.map_or(moment.before_ns, |before| self.moment(before).after_ns.max(moment.before_ns));
+                since - SLACK_NS..=moment.after_ns + SLACK_NS
+            }
+            None => self.done.journal.header.end.monotonic_before_ns - SLACK_NS..=i64::MAX,
+        }
+    }
+
+    fn release(&mut self, timer: usize, release: &Release<'_>) {
+        let at = self.done.story.timers[timer].released;
+        let (pid, executed) = match at.map(|at| self.moment(at)) {
+            Some(moment) if moment.what == what::CHILD => {
+                let step = &self.done.plan.steps[moment.step as usize];
+                (moment.extra, matches!(step, Step::Fork { ending: Ending::Exec, .. }))
+            }
+            Some(moment) => (moment.pid, false),
+            None => (self.done.journal.header.pid, false),
+        };
+        let mut compare = Compare::default();
+        compare.equal("pid", pid, release.pid);
+        compare.equal("tid", pid, release.tid);
+        if !executed {
+            compare.equal("comm", self.comm, &*release.comm);
+        }
+        compare.must("cpu", release.cpu < self.config.cpus, format!("below {}", self.config.cpus), release.cpu);
+        if !compare.0.is_empty() {
+            self.add(at, Kind::Field, compare.0, "release");
+        }
+        let window = self.release_window(timer);
+        if !window.contains(&nanos(release.ns)) {
+            let difference = Difference { field: "ns", expected: format!("within {window:?}"), found: release.ns.to_string() };
+            self.add(at, Kind::BadTimestamp, vec![difference], "release");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The oracle of whole lives: compares plan, journal, model and every event of a tracer that was asked for all of them.
+//!
+//! It verifies:
+//! * that the journal is what the plan asks for, and that the kernel's answers (results, what was left, ticks, which timers were
+//!   readable) are those of [`crate::model::life`];
+//! * that each call has exactly one event, in order within its thread, with every field equal to the journal, settings with all
+//!   their 64 bits, and times within the workload's own readings of the clock;
+//! * that a timer has one id for as long as the kernel has it, whatever descriptors of whichever process refer to it, and that
+//!   no other timer has or had it;
+//! * that each answer which only an expiry explains has one, that no timer fires before its time, after it was stopped, set anew
+//!   or closed, or twice for one period, and that what is told as due is what the timer was set to: equal for an absolute time,
+//!   within the arming call's own timestamps for a relative one, and whole intervals after that;
+//! * that each wait or read that succeeded has exactly one wakeup of each timer by that means in that thread, and none else has,
+//!   with the ticks that were read;
+//! * that each setting of the clock cancelled the timers that asked for it, and that each timer was released once, by who closed
+//!   its last descriptor, when that was closed.
+//!
+//! It does not verify:
+//! * how late anything is, which CPU it was among those that exist, and whether a timer that nobody looked at fired;
+//! * that a read which found nothing came before the expiry, since the handler may be under way on another CPU;
+//! * the old setting of a call that did not hand it out (no pointer, or `ECANCELED`), where an event may tell it or not, and the
+//!   timer of an alarm's setting that is refused for want of a capability;
+//! * whether a second setting of the clock, while a cancellation was not told yet, is told again;
+//! * the clock of a POSIX timer;
+//! * calls with odd pointers, and threads side by side, which plans of lives have none of;
+//! * the order of events of different threads, or of expiries and the events of threads;
+//! * the name of a process that releases a timer after it executed another program.
+//!
+//! Plans are done one after the other, so that an event is of the plan that was being done at its time; a plan is judged when
+//! the next one is done.
+
+mod call;
+mod compare;
+mod expiry;
+mod judge;
+mod line;
+
+use std::collections::{HashMap, HashSet};
+
+use settime32_abi::journal::{Journal, what};
+use settime32_abi::life::TimerId;
+use settime32_abi::plan::Plan;
+
+use super::finding::Kind;
+use super::replay::Report;
+use super::workload::comm_of;
+use super::{Config, Difference, Finding, Place};
+use crate::model::life::{Story, follow};
+pub(super) use line::Event;
+
+/// A plan that was done, and not judged yet.
+#[derive(Debug)]
+struct Done {
+    index: u64,
+    plan: Plan,
+    journal: Journal,
+    story: Story,
+    /// Events that must come of it, and those that have.
+    sure: u64,
+    came: u64,
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    done: Vec<Done>,
+    /// Events of plans that were not judged yet, in the order in which they came.
+    events: Vec<Event>,
+    /// Ids of timers of plans that were.
+    used: HashSet<TimerId>,
+}
+
+/// What was found of one plan, in terms of the journal.
+#[derive(Debug, Default)]
+struct Verdicts {
+    findings: Vec<(Option<usize>, Kind, Vec<Difference>, String)>,
+    /// Steps with an event that never came, and what it is.
+    missing: Vec<(Option<usize>, String)>,
+    /// Timers whose story lacks an event.
+    incomplete: HashSet<usize>,
+    ids: HashMap<TimerId, usize>,
+}
+
+impl Verdicts {
+    fn add(&mut self, step: Option<usize>, kind: Kind, differences: Vec<Difference>, note: impl Into<String>) {
+        self.findings.push((step, kind, differences, note.into()));
+    }
+}
+
+impl Lives {
+    /// Takes a plan that was done.
+    pub(super) fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal, config: &Config, report: &mut Report) {
+        let story = follow(&plan, &journal);
+        let place = |step| Place { plan: Some(index), step: Some(step), call: None };
+        for fault in &story.faults {
+            let kind = if fault.lie { Kind::WorkloadLied } else { Kind::Model };
+            let wrong = &fault.wrong;
+            let difference = Difference { field: wrong.field, expected: wrong.expected.clone(), found: wrong.found.clone() };
+            report.add(
+                place(fault.step),
+                kind,
+                Finding { place: place(fault.step), kind, differences: vec![difference], note: String::new() },
+            );
+        }
+        let timers = story.timers.len() as u64;
+        report.findings.calls += timers;
+        report.findings.tally(index).calls += timers;
+        if config.untraced {
+            // What the model says of the journal is all there is.
+            report.findings.checked += timers;
+            report.findings.tally(index).checked += timers;
+            return;
+        }
+        let start = journal.header.start.monotonic_before_ns;
+        if let Some(comm) = config.comm.as_ref().filter(|comm| **comm != comm_of(&journal.header)) {
+            let difference = Difference { field: "comm of the header", expected: comm.clone(), found: comm_of(&journal.header) };
+            let finding = Finding { place: place(0), kind: Kind::WorkloadLied, differences: vec![difference], note: String::new() };
+            report.add(place(0), Kind::WorkloadLied, finding);
+        }
+        let calls = journal.moments.iter().filter(|moment| is_told(moment.what)).count() as u64;
+        let came = self.events.iter().filter(|event| event.time() >= start && event.is_sure()).count() as u64;
+        self.judge_before(start, config, report);
+        self.done.push(Done { index, plan, journal, story, sure: calls + timers, came });
+    }
+
+    /// Takes an event.
+    pub(super) fn take(&mut self, event: Event) {
+        if event.is_sure()
+            && let Some(last) = self.done.last_mut()
+        {
+            last.came += u64::from(event.time() >= last.journal.header.start.monotonic_before_ns);
+        }
+        self.events.push(event);
+    }
+
+    /// Calls and releases that have not come yet.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.done.iter().map(|done| done.sure.saturating_sub(done.came)).sum()
+    }
+
+    pub(super) fn is_judged(&self, index: u64) -> bool {
+        self.done.iter().all(|done| done.index != index)
+    }
+
+    /// Judges what is left, and what is of no plan.
+    pub(super) fn settle(&mut self, config: &Config, report: &mut Report) {
+        self.judge_before(i64::MAX, config, report);
+        for event in std::mem::take(&mut self.events) {
+            report.note(Place::default(), Kind::Extra, format!("{event:?}"));
+        }
+    }
+
+    /// Judges the plans that were done before a time.
+    fn judge_before(&mut self, time: i64, config: &Config, report: &mut Report) {
+        for done in std::mem::take(&mut self.done) {
+            let (ours, later) = std::mem::take(&mut self.events).into_iter().partition(|event| event.time() < time);
+            self.events = later;
+            let verdicts = judge::judge(&done, ours, config, &self.used);
+            self.used.extend(verdicts.ids.keys());
+            tell(&done, verdicts, report);
+        }
+    }
+}
+
+fn tell(done: &Done, verdicts: Verdicts, report: &mut Report) {
+    let place = |step| Place { plan: Some(done.index), step, call: None };
+    for (step, kind, differences, note) in verdicts.findings {
+        report.add(place(step), kind, Finding { place: place(step), kind, differences, note });
+    }
+    for (step, what) in verdicts.missing {
+        report.missing_event(place(step), what);
+    }
+    let whole = (done.story.timers.len() - verdicts.incomplete.len()) as u64;
+    report.findings.checked += whole;
+    report.findings.tally(done.index).checked += whole;
+}
+
+/// Whether the tracer tells of such a moment as a call.
+fn is_told(of: u32) -> bool {
+    [what::CREATE, what::SETTIME32, what::SETTIME64, what::GETTIME, what::POSIX_SET, what::POSIX_GET].contains(&of)
+}

@@ -1,0 +1,341 @@
+//! Whole lives: what an exact tracer tells of them passes, and each single fault is seen as what it is.
+
+use proptest::prelude::*;
+use rstest::rstest;
+use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
+use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::plan::{Act, Step};
+use settime32_harness::generate::lives;
+use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
+use settime32_harness::verdict::{Provoked, Verdict};
+
+use super::simulate::life::{Event, Lived, id_of, live, live_from};
+use super::{COMM, CPUS, words};
+
+fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    let mut oracle = Oracle::new(config);
+    let mut lines = 0;
+    for (index, one) in lived.iter().enumerate() {
+        oracle.plan_done(index as u64, one.plan.clone(), one.journal.clone());
+        for event in &one.events {
+            oracle.line(event.line().as_bytes());
+            lines += 1;
+        }
+    }
+    let lost = Lost { buffer: lost, ..Lost::default() };
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0 });
+    oracle.finish()
+}
+
+fn judge(lived: &Lived) -> Findings {
+    judge_with(std::slice::from_ref(lived), 0, |lines| lines)
+}
+
+fn any_lives() -> impl Strategy<Value = Lived> {
+    (lives::strategy(1..40), any::<u64>()).prop_map(|(plan, seed)| live(&plan, seed))
+}
+
+proptest! {
+    #[test]
+    fn an_exact_tracer_of_lives_passes(lived in any_lives()) {
+        let findings = judge(&lived);
+        prop_assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
+        prop_assert_eq!(findings.missing, 0);
+        prop_assert_eq!(findings.checked, findings.calls);
+    }
+
+    /// Whatever event is lost that must come: it is missing, or a loss that was counted.
+    #[test]
+    fn an_event_that_never_came_is_missing(mut lived in any_lives(), at: prop::sample::Index) {
+        let sure = |event: &Event| !matches!(event, Event::Expiry(_) | Event::Cancel(_));
+        let sure: Vec<usize> = (0..lived.events.len()).filter(|at| sure(&lived.events[*at])).collect();
+        prop_assume!(!sure.is_empty());
+        lived.events.remove(sure[at.index(sure.len())]);
+        let findings = judge(&lived);
+        prop_assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+        let findings = judge_with(std::slice::from_ref(&lived), 1, |lines| lines);
+        prop_assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
+        prop_assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn an_event_that_came_twice_is_seen(mut lived in any_lives(), at: prop::sample::Index) {
+        prop_assume!(!lived.events.is_empty());
+        let at = at.index(lived.events.len());
+        let copy = lived.events[at].clone();
+        lived.events.insert(at + 1, copy);
+        let findings = judge(&lived);
+        prop_assert_eq!((findings.mismatches(), findings.count(Kind::Doubled)), (1, 1), "{}", words(&findings));
+    }
+}
+
+/// Plans one after the other, as in a run.
+#[test]
+fn several_plans_are_told_apart() {
+    let mut all: Vec<Lived> = (0..4).map(|index| live(&lives::plan(3, index, 60), index)).collect();
+    shift(&mut all);
+    let findings = judge_with(&all, 0, |lines| lines);
+    assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
+    assert!(findings.checked >= 240 && findings.checked == findings.calls);
+    assert_eq!(Verdict::of(&findings, 240, Provoked::default()), Verdict::Pass);
+    // An id of an earlier plan is given to a timer once more.
+    let first = all[0].events.iter().find_map(id_of).unwrap();
+    let again = all[3].events.iter().rev().find_map(id_of).unwrap();
+    rename(&mut all[3], again, first);
+    let findings = judge_with(&all, 0, |lines| lines);
+    assert!(findings.count(Kind::Identity) > 0, "{}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 240, Provoked::default()), Verdict::Violation);
+}
+
+/// Nothing checked is no pass.
+#[test]
+fn without_lives_there_is_no_pass() {
+    let findings = judge_with(&[], 0, |lines| lines);
+    assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
+}
+
+#[test]
+fn a_summary_that_counts_other_events_is_seen() {
+    let lived = good();
+    let findings = judge_with(std::slice::from_ref(&lived), 0, |lines| lines - 1);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (1, 1), "{}", words(&findings));
+}
+
+/// Simulated plans have each a machine of their own: moves them behind each other, with ids of their own.
+fn shift(all: &mut [Lived]) {
+    let (mut end, mut ids) = (0, 0);
+    for lived in all {
+        // What is absolute is long past or far away, so that the plan can be done again on a machine that is up for longer.
+        *lived = live_from(&lived.plan, 77, end);
+        let most = lived.events.iter().filter_map(id_of).max().unwrap_or(0);
+        for id in (1..=most).rev() {
+            rename(lived, id, id + ids);
+        }
+        ids += most;
+        end = lived.journal.header.end.monotonic_after_ns + 1_000_000_000;
+    }
+}
+
+fn rename(lived: &mut Lived, from: TimerId, to: TimerId) {
+    for event in &mut lived.events {
+        let id = match event {
+            Event::Main(call) => call.timer.as_mut(),
+            Event::Call(call) => call.timer.as_mut(),
+            Event::Expiry(expiry) => Some(&mut expiry.timer),
+            Event::Cancel(cancel) => Some(&mut cancel.timer),
+            Event::Wakeup(wakeup) => Some(&mut wakeup.timer),
+            Event::Release(release) => Some(&mut release.timer),
+        };
+        if let Some(id) = id.filter(|id| **id == from) {
+            *id = to;
+        }
+    }
+}
+
+/// A run with everything in it.
+fn good() -> Lived {
+    let plan = lives::plan(11, 1, 200);
+    live(&plan, 4)
+}
+
+fn main_call(
+    lived: &mut Lived,
+    wanted: impl Fn(&settime32_abi::output::CallEvent<'_>) -> bool,
+) -> &mut settime32_abi::output::CallEvent<'static> {
+    lived.events.iter_mut().find_map(|event| if let Event::Main(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
+}
+
+fn related(lived: &mut Lived, wanted: impl Fn(&RelatedCall<'_>) -> bool) -> &mut RelatedCall<'static> {
+    lived.events.iter_mut().find_map(|event| if let Event::Call(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
+}
+
+fn wakeup(lived: &mut Lived, wanted: impl Fn(&Wakeup<'_>) -> bool) -> &mut Wakeup<'static> {
+    lived
+        .events
+        .iter_mut()
+        .find_map(|event| if let Event::Wakeup(wakeup) = event { wanted(wakeup).then_some(wakeup) } else { None })
+        .unwrap()
+}
+
+fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry<'_>) -> bool) -> usize {
+    let is_it = |(at, event): &(usize, &Event)| if let Event::Expiry(expiry) = event { wanted(*at, expiry) } else { false };
+    lived.events.iter().enumerate().find(is_it).unwrap().0
+}
+
+/// An expiry whose timer is read right after it.
+fn read_expiry(lived: &Lived) -> usize {
+    expiry_at(lived, |at, expiry| {
+        let next = lived.events[at + 1..].iter().find(|event| id_of(event) == Some(expiry.timer));
+        matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(1))
+            && lived.events[..at].iter().filter(|event| matches!(event, Event::Expiry(other) if other.timer == expiry.timer)).count() == 0
+    })
+}
+
+fn remove(lived: &mut Lived, wanted: impl Fn(&Event) -> bool) {
+    let at = lived.events.iter().position(wanted).unwrap();
+    lived.events.remove(at);
+}
+
+/// A timer's events after a dup have another id.
+fn id_mixed_after_dup(lived: &mut Lived) {
+    // The last call of some timer with several gets the id of its neighbour.
+    let other = related(lived, |call| call.timer.is_some()).timer;
+    let call = lived.events.iter_mut().rev().find_map(|event| match event {
+        Event::Call(call) if call.timer.is_some() && call.timer != other && &*call.event != "timerfd_create" => Some(call),
+        _ => None,
+    });
+    call.unwrap().timer = other;
+}
+
+/// Each descriptor number has its own id.
+fn id_per_descriptor(lived: &mut Lived) {
+    for event in &mut lived.events {
+        match event {
+            Event::Main(call) if call.timer.is_some() => call.timer = Some(call.ufd as TimerId),
+            Event::Call(call) if call.timer.is_some() => call.timer = Some(call.ufd.unwrap_or(call.ret.unwrap_or(0) as i32) as TimerId),
+            _ => {}
+        }
+    }
+}
+
+fn swapped(lived: &mut Lived) {
+    let of_calls = |event: &Event| matches!(event, Event::Call(_) | Event::Main(_));
+    let at = (0..lived.events.len() - 1).find(|at| of_calls(&lived.events[*at]) && of_calls(&lived.events[at + 1])).unwrap();
+    lived.events.swap(at, at + 1);
+}
+
+/// The expiry comes a second time, when the timer was closed.
+fn fires_after_its_end(lived: &mut Lived) {
+    let at = read_expiry(lived);
+    let Event::Expiry(mut late) = lived.events[at].clone() else { unreachable!() };
+    let released = |event: &Event| matches!(event, Event::Release(release) if release.timer == late.timer);
+    let place = lived.events.iter().position(released).unwrap();
+    let Event::Release(release) = lived.events[place].clone() else { unreachable!() };
+    late.late_ns += release.ns as i64 + 90_000 - late.ns as i64;
+    late.ns = release.ns + 90_000;
+    lived.events.insert(place + 1, Event::Expiry(late));
+}
+
+fn early(lived: &mut Lived) {
+    let at = read_expiry(lived);
+    let Event::Expiry(expiry) = &mut lived.events[at] else { unreachable!() };
+    let by = expiry.late_ns + 1;
+    expiry.ns -= by as u64;
+    expiry.late_ns -= by;
+}
+
+fn shifted_due(lived: &mut Lived) {
+    let at = read_expiry(lived);
+    let Event::Expiry(expiry) = &mut lived.events[at] else { unreachable!() };
+    expiry.expires_ns -= 50_000;
+    expiry.late_ns += 50_000;
+}
+
+fn lost_expiry(lived: &mut Lived) {
+    let at = read_expiry(lived);
+    lived.events.remove(at);
+}
+
+fn is_wide(call: &RelatedCall<'_>) -> bool {
+    call.old.is_some_and(|old| old.it_value.tv_sec > i64::from(i32::MAX))
+}
+
+fn cut(call: &mut RelatedCall<'_>) {
+    let old = call.old.as_mut().unwrap();
+    (old.it_value, old.it_interval) = (old.it_value.cut().into(), old.it_interval.cut().into());
+}
+
+#[rstest]
+#[case::id_mixed_after_dup(Kind::Identity, id_mixed_after_dup)]
+#[case::id_per_descriptor(Kind::Identity, id_per_descriptor)]
+#[case::early_expiry(Kind::Early, early)]
+#[case::expiry_due_at_another_time(Kind::Field, shifted_due)]
+#[case::expiry_lost(Kind::Missing, lost_expiry)]
+#[case::expiry_after_the_end(Kind::Stale, fires_after_its_end)]
+#[case::wrong_ticks(Kind::Field, |lived: &mut Lived| {
+    let found = wakeup(lived, |wakeup| wakeup.ticks.is_some_and(|ticks| ticks > 1));
+    found.ticks = Some(1);
+})]
+#[case::wakeup_missing(Kind::Missing, |lived: &mut Lived| remove(lived, |event| matches!(event, Event::Wakeup(wakeup) if wakeup.by == By::EpollWait)))]
+#[case::wakeup_of_another_thread(Kind::Field, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.by == By::Select).tid += 1)]
+#[case::wakeup_by_another_call(Kind::Field, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.by == By::Select).by = By::Poll)]
+#[case::wakeup_of_another_timer(Kind::Identity, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.by == By::Poll).timer = 1 << 40)]
+#[case::release_missing(Kind::Missing, |lived: &mut Lived| remove(lived, |event| matches!(event, Event::Release(_))))]
+#[case::gettime_old_cut(Kind::Field, |lived: &mut Lived| cut(related(lived, |call| is_wide(call) && call.event.starts_with("timerfd_gettime"))))]
+#[case::setting_cut_to_32_bits(Kind::Field, |lived: &mut Lived| {
+    let call = related(lived, |call| call.utmr_used.is_some_and(|used| used.it_value.tv_sec > i64::from(i32::MAX)));
+    let used = call.utmr_used.as_mut().unwrap();
+    used.it_value = used.it_value.cut().into();
+})]
+#[case::number_of_the_wrong_table(Kind::Field, |lived: &mut Lived| related(lived, |call| call.nr == 287).nr = 410)]
+#[case::abi_of_the_wrong_kind(Kind::Field, |lived: &mut Lived| related(lived, |call| call.nr == 326).abi = settime32_abi::output::Abi::I386)]
+#[case::cancel_missing(Kind::Missing, |lived: &mut Lived| remove(lived, |event| matches!(event, Event::Cancel(_))))]
+#[case::canceled_without_errno(Kind::Field, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.ret == Some(-125)).errno = None)]
+#[case::out_of_order(Kind::OutOfOrder, swapped)]
+#[case::create_without_its_clock(Kind::Field, |lived: &mut Lived| related(lived, |call| &*call.event == "timerfd_create").clockid = None)]
+#[case::clock_of_another_timer(Kind::Field, |lived: &mut Lived| {
+    let call = main_call(lived, |call| call.clockid == Some(0));
+    call.clockid = Some(1);
+})]
+#[case::timer_of_a_failed_call(Kind::Identity, |lived: &mut Lived| related(lived, |call| call.ret == Some(-9)).timer = Some(1))]
+#[case::expiry_of_another_clock(Kind::Field, |lived: &mut Lived| {
+    let at = expiry_at(lived, |_, expiry| expiry.clockid == 1);
+    let Event::Expiry(expiry) = &mut lived.events[at] else { unreachable!() };
+    expiry.clockid = 7;
+})]
+#[case::lateness_made_up(Kind::Field, |lived: &mut Lived| {
+    let at = expiry_at(lived, |_, expiry| expiry.late_ns > 0);
+    let Event::Expiry(expiry) = &mut lived.events[at] else { unreachable!() };
+    expiry.late_ns = 0;
+})]
+#[case::posix_timer_of_another_id(Kind::Field, |lived: &mut Lived| *related(lived, |call| call.timer_id.is_some()).timer_id.as_mut().unwrap() += 1)]
+#[case::times_of_another_call(Kind::BadTimestamp, |lived: &mut Lived| {
+    let call = related(lived, |call| call.nr == 326);
+    call.exit_ns = call.exit_ns.map(|exit| exit + 40_000_000_000);
+})]
+#[case::released_by_another(Kind::Field, |lived: &mut Lived| {
+    let release = lived.events.iter_mut().find_map(|event| if let Event::Release(release) = event { Some(release) } else { None });
+    release.unwrap().pid += 1;
+})]
+fn a_single_fault_is_seen(#[case] kind: Kind, #[case] fault: impl Fn(&mut Lived)) {
+    let mut lived = good();
+    assert_eq!(judge(&lived).mismatches(), 0);
+    fault(&mut lived);
+    let findings = judge(&lived);
+    assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Violation);
+}
+
+/// A kernel, or a workload, that is not as it must be: by the journal alone.
+#[rstest]
+#[case::ticks(Kind::Model, settime32_abi::journal::what::READ, |moment: &mut settime32_abi::journal::Moment| {
+    if moment.ret == 8 { moment.out_after[0] = moment.out_after[0].wrapping_add(7); }
+})]
+#[case::never_readable(Kind::Model, settime32_abi::journal::what::READ, |moment: &mut settime32_abi::journal::Moment| {
+    if moment.ret == 8 { moment.ret = -5; }
+})]
+#[case::left(Kind::Model, settime32_abi::journal::what::GETTIME, |moment: &mut settime32_abi::journal::Moment| moment.out_after[4] ^= 0x40)]
+#[case::number(Kind::WorkloadLied, settime32_abi::journal::what::GETTIME, |moment: &mut settime32_abi::journal::Moment| moment.nr += 1)]
+#[case::descriptor(Kind::WorkloadLied, settime32_abi::journal::what::SETTIME64, |moment: &mut settime32_abi::journal::Moment| moment.args[0] += 1)]
+#[case::process(Kind::WorkloadLied, settime32_abi::journal::what::CLOSE, |moment: &mut settime32_abi::journal::Moment| moment.pid += 1)]
+#[case::ready(Kind::WorkloadLied, settime32_abi::journal::what::WAIT, |moment: &mut settime32_abi::journal::Moment| moment.ret += 1)]
+fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: impl Fn(&mut settime32_abi::journal::Moment)) {
+    let mut lived = good();
+    lived.journal.moments.iter_mut().filter(|moment| moment.what == of).for_each(fault);
+    let findings = judge(&lived);
+    assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
+}
+
+/// The plans of the generator have what the faults above need, and more.
+#[test]
+fn lives_have_everything_in_them() {
+    let lived = good();
+    let count = |wanted: fn(&Event) -> bool| lived.events.iter().filter(|event| wanted(event)).count();
+    assert!(count(|event| matches!(event, Event::Cancel(_))) > 3);
+    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ret == Some(-125))) > 0);
+    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks > Some(1))) > 10);
+    assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
+    let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
+    assert!(waits.count() > 5);
+}
