@@ -114,13 +114,6 @@ pub struct CallEvent<'a> {
     /// and always knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otmr_written_errno: Option<Cow<'a, str>>,
-    /// The timer, as in [`life`](crate::life); only there when other events were asked for as well, and when the call came to a
-    /// timer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timer: Option<TimerId>,
-    /// The timer's clock, of `include/uapi/linux/time.h`; only there with `timer`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clockid: Option<i32>,
     /// The result: 0 or a negative errno; null when the return was not seen.
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
@@ -172,8 +165,6 @@ impl CallEvent<'_> {
             old_truncated: self.old_truncated,
             otmr_written: self.otmr_written,
             otmr_written_errno: self.otmr_written_errno.map(owned),
-            timer: self.timer,
-            clockid: self.clockid,
             ret: self.ret,
             errno: self.errno.map(owned),
             unfinished: self.unfinished,

@@ -115,6 +115,10 @@ mod tests {
             call(&failed, Seen::Whole),
             call(&unseen, Seen::Whole),
             call(&RawEvent { flags: examples::UTMR_READ, ..unseen }, Seen::Entry),
+            parsed(|line| {
+                json::write_line(line, &examples::success(), Seen::Whole);
+                json::add_timer(line, (7, 1));
+            }),
         ]
     }
 
@@ -164,6 +168,8 @@ mod tests {
     /// Each is a line that the tracer prints, with one value changed.
     #[rstest]
     #[case("/event", json!("timerfd_settime"))]
+    #[case("/timer", json!(7))]
+    #[case("/clockid", json!(1))]
     #[case("/entry_ns", json!(-1))]
     #[case("/entry_ns", json!(1.5))]
     #[case("/exit_ns", json!(null))]

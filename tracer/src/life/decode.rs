@@ -233,3 +233,6 @@ const fn by(nr: u32, is_i386: bool) -> Option<By> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;
