@@ -187,3 +187,14 @@ fn one_that_was_armed_before_tracing_has_no_request() {
     let [firing] = firings(&mut story).try_into().unwrap();
     assert_eq!((firing.pid, firing.requested_ns, firing.handler_late_ns), (None, None, 5));
 }
+
+#[test]
+fn a_setting_without_a_period_fires_once() {
+    let mut story = Story::new(1);
+    story.armed(arming(100, 50, 0));
+    story.expired(&expiry(155, 3));
+    story.expired(&expiry(510, 2));
+    story.ended();
+    let pids: Vec<Option<u32>> = firings(&mut story).iter().map(|firing| firing.pid).collect();
+    assert_eq!(pids, [Some(7), None], "the call that armed it again was lost");
+}
