@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ColorChoice, Parser, ValueEnum, value_parser};
+use clap::{ColorChoice, Parser, Subcommand, ValueEnum, value_parser};
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::output;
 use thiserror::Error;
@@ -45,11 +45,11 @@ const FILTERS: &str = "Filters";
 #[derive(Debug, Parser)]
 #[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-#[command(subcommand_value_name = "DESCRIPTION", subcommand_help_heading = "Descriptions, without tracing anything")]
+#[command(subcommand_value_name = "JOB", subcommand_help_heading = "Jobs other than tracing")]
 pub struct Cli {
-    /// A description to print instead of tracing.
+    /// What to do instead of tracing.
     #[command(subcommand)]
-    pub description: Option<Description>,
+    pub job: Option<Job>,
 
     /// How calls are printed.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
@@ -114,6 +114,14 @@ pub struct Cli {
     /// A command to run, traced with all processes that it starts; tracing ends when it does.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// What the program does beside tracing.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum Job {
+    /// Say something about itself.
+    #[command(flatten)]
+    Describe(Description),
 }
 
 /// How calls are printed.
@@ -229,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_have_the_name_of_a_description() {
+    fn a_command_may_have_the_name_of_a_job() {
         let cli = Cli::parse_from(["settime32-tracer", "--count", "1", "--", "schema"]);
-        assert_eq!((cli.description, cli.command, cli.count), (None, vec!["schema".into()], Some(1)));
+        assert_eq!((cli.job, cli.command, cli.count), (None, vec!["schema".into()], Some(1)));
         let cli = Cli::parse_from(["settime32-tracer", "schema"]);
-        assert_eq!((cli.description, cli.command.is_empty()), (Some(Description::Schema), true));
+        assert_eq!((cli.job, cli.command.is_empty()), (Some(Job::Describe(Description::Schema)), true));
         assert!(Cli::try_parse_from(["settime32-tracer", "--count", "1", "schema"]).is_err());
     }
 

@@ -35,7 +35,7 @@ use anyhow::{Context, Result};
 use settime32_abi::output::Lost;
 
 use crate::attach::Mode;
-use crate::cli::{Attach, Cli};
+use crate::cli::{Attach, Cli, Job};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Rest};
 use crate::form::Form;
@@ -47,9 +47,9 @@ use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
 
-/// Traces, or describes the program, as the command line says; the exit code of the process.
+/// Traces, or does another job, as the command line says; the exit code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
-    if let Some(description) = cli.description {
+    if let Some(Job::Describe(description)) = cli.job {
         return print(&description.text());
     }
     match run(cli, seam) {
