@@ -38,8 +38,8 @@ impl Pretty {
 
     /// Appends the line of one call.
     pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-        self.write_who(line, raw);
-        self.write_words(line, raw);
+        let over = self.write_who(line, raw);
+        self.write_words(line, raw, over);
         number(line, b"timerfd_settime32(", raw.ufd);
         line.extend_from_slice(b", ");
         write_flags(line, raw.settime_flags);
@@ -51,8 +51,8 @@ impl Pretty {
         line.push(b'\n');
     }
 
-    /// The columns that any event of a thread begins with.
-    fn write_who(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+    /// The columns that any event of a thread begins with; gives by how much the name is too long for its own.
+    fn write_who(&self, line: &mut Vec<u8>, raw: &RawEvent) -> usize {
         paint(line, self.palette.quiet, |line| {
             line.extend_from_slice(b"[pid ");
             to_the_right(line, raw.pid);
@@ -63,10 +63,11 @@ impl Pretty {
         line.push(b' ');
         let width = paint(line, self.palette.name, |line| write_name(line, &comm(&raw.comm)));
         pad(line, width, NAME_WIDTH);
+        width.saturating_sub(NAME_WIDTH)
     }
 
-    /// What the call asks for, in words. The clock is not known from the call.
-    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent) {
+    /// What the call asks for, in words, in what the name leaves of their column. The clock is not known from the call.
+    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent, over: usize) {
         let setting = new_setting(raw);
         let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
         let style = match Asks::of(setting) {
@@ -82,7 +83,7 @@ impl Pretty {
             // Every letter of them takes one column, and begins with a byte that continues none.
             line[begin..].iter().filter(|byte| **byte & 0xc0 != 0x80).count()
         });
-        pad(line, width, WORDS_WIDTH);
+        pad(line, over + width, WORDS_WIDTH);
     }
 
     /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
@@ -323,6 +324,10 @@ mod tests {
         assert_eq!(at(&wide), at(&sound()));
         let other = RawEvent { flags: sound().flags | flag::CALLER_64BIT, comm: *b"fifteen-letters\0", ..success() };
         assert_eq!(at(&other), at(&sound()));
+        let long = RawEvent { comm: *b"escaped\n\x1b\0\0\0\0\0\0\0", ..success() };
+        assert_eq!(write_name(&mut Vec::new(), &comm(&long.comm)), NAME_WIDTH);
+        let longer = RawEvent { comm: *b"escaped\n\x1b\n\0\0\0\0\0\0", ..success() };
+        assert_eq!((at(&long), at(&longer)), (at(&sound()), at(&sound())));
     }
 
     #[test]
