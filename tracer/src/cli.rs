@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_have_the_name_of_a_description() {
+    fn a_command_may_have_the_name_of_a_job() {
         let cli = Cli::parse_from(["settime32-tracer", "--count", "1", "--", "schema"]);
         assert!(cli.job.is_none());
         assert_eq!((cli.tracing.command, cli.count), (vec!["schema".into()], Some(1)));

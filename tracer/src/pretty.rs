@@ -42,8 +42,8 @@ impl Pretty {
     /// Appends the line of one call; the timer that it came to and its clock, where those are known.
     pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
         let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
-        self.write_who(line, raw.pid, raw.tid, abi, &comm(&raw.comm));
-        self.write_words(line, raw, timer.map(|(_, clock)| clock));
+        let over = self.write_who(line, raw.pid, raw.tid, abi, &comm(&raw.comm));
+        self.write_words(line, over, raw, timer.map(|(_, clock)| clock));
         number(line, b"timerfd_settime32(", raw.ufd);
         line.extend_from_slice(b", ");
         write_flags(line, raw.settime_flags);
@@ -58,8 +58,8 @@ impl Pretty {
         line.push(b'\n');
     }
 
-    /// The columns that any event of a thread begins with.
-    pub fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, name: &str) {
+    /// The columns that any event of a thread begins with; gives by how much the name is too long for its own.
+    pub fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, name: &str) -> usize {
         paint(line, self.palette.quiet, |line| {
             line.extend_from_slice(b"[pid ");
             to_the_right(line, pid);
@@ -72,25 +72,26 @@ impl Pretty {
         line.push(b' ');
         let width = paint(line, self.palette.name, |line| write_name(line, name));
         pad(line, width, NAME_WIDTH);
+        width.saturating_sub(NAME_WIDTH)
     }
 
     /// What the call asks for, in words.
-    fn write_words(&self, line: &mut Vec<u8>, raw: &RawEvent, clock: Option<i32>) {
+    fn write_words(&self, line: &mut Vec<u8>, over: usize, raw: &RawEvent, clock: Option<i32>) {
         let setting = new_setting(raw);
         let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
         let style = self.palette.of(Asks::of(setting), has_failed);
-        self.write_told(line, style, |line| words::write_new(line, setting, raw.settime_flags, clock));
+        self.write_told(line, over, style, |line| words::write_new(line, setting, raw.settime_flags, clock));
     }
 
-    /// The column of words, in a style.
-    pub fn write_told(&self, line: &mut Vec<u8>, style: Style, write: impl FnOnce(&mut Vec<u8>)) {
+    /// The column of words, in a style, in what the name leaves of it.
+    pub fn write_told(&self, line: &mut Vec<u8>, over: usize, style: Style, write: impl FnOnce(&mut Vec<u8>)) {
         let width = paint(line, style, |line| {
             let begin = line.len();
             write(line);
             // Every letter of them takes one column, and begins with a byte that continues none.
             line[begin..].iter().filter(|byte| **byte & 0xc0 != 0x80).count()
         });
-        pad(line, width, WORDS_WIDTH);
+        pad(line, over + width, WORDS_WIDTH);
     }
 
     /// The columns of an event that is of no thread.
@@ -354,6 +355,10 @@ mod tests {
         assert_eq!(at(&wide), at(&sound()));
         let other = RawEvent { flags: sound().flags | flag::CALLER_64BIT, comm: *b"fifteen-letters\0", ..success() };
         assert_eq!(at(&other), at(&sound()));
+        let long = RawEvent { comm: *b"escaped\n\x1b\0\0\0\0\0\0\0", ..success() };
+        assert_eq!(write_name(&mut Vec::new(), &comm(&long.comm)), NAME_WIDTH);
+        let longer = RawEvent { comm: *b"escaped\n\x1b\n\0\0\0\0\0\0", ..success() };
+        assert_eq!((at(&long), at(&longer)), (at(&sound()), at(&sound())));
     }
 
     #[test]

@@ -36,15 +36,15 @@ impl Pretty {
 
     fn write_related(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
         let abi = if call.abi == Abi::X86_64 { "x86_64" } else { "i386" };
-        self.write_who(line, call.pid, call.tid, abi, &call.comm);
+        let over = self.write_who(line, call.pid, call.tid, abi, &call.comm);
         let quiet = self.palette().quiet;
         match (&call.utmr_used, &call.old) {
             (Some(used), _) => {
                 let style = self.palette().of(Asks::of_wide(used), call.errno.is_some());
-                self.write_told(line, style, |line| words::write_new_wide(line, used, call.flags.unwrap_or(0), call.clockid));
+                self.write_told(line, over, style, |line| words::write_new_wide(line, used, call.flags.unwrap_or(0), call.clockid));
             }
-            (None, Some(left)) => self.write_told(line, quiet, |line| words::write_old(line, left)),
-            (None, None) => self.write_told(line, quiet, |_| {}),
+            (None, Some(left)) => self.write_told(line, over, quiet, |line| words::write_old(line, left)),
+            (None, None) => self.write_told(line, over, quiet, |_| {}),
         }
         put(line, format_args!("{}(", call.event));
         write_arguments(line, call);
@@ -71,7 +71,7 @@ impl Pretty {
     fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry<'_>) {
         self.write_nobody(line);
         let (style, words) = if expiry.late_ns < 0 { (self.palette().failed, " EARLY") } else { (self.palette().arms, " late") };
-        self.write_told(line, style, |line| {
+        self.write_told(line, 0, style, |line| {
             words::write_ns(line, expiry.late_ns.unsigned_abs());
             line.extend_from_slice(words.as_bytes());
         });
@@ -81,13 +81,13 @@ impl Pretty {
 
     fn write_cancel(&self, line: &mut Vec<u8>, cancel: &Cancel<'_>) {
         self.write_nobody(line);
-        self.write_told(line, self.palette().odd, |line| line.extend_from_slice(b"cancelled"));
+        self.write_told(line, 0, self.palette().odd, |line| line.extend_from_slice(b"cancelled"));
         line.extend_from_slice(b"its clock was set");
         self.write_timer(line, cancel.timer);
     }
 
     fn write_wakeup(&self, line: &mut Vec<u8>, wakeup: &Wakeup<'_>) {
-        self.write_who(line, wakeup.pid, wakeup.tid, "", &wakeup.comm);
+        let over = self.write_who(line, wakeup.pid, wakeup.tid, "", &wakeup.comm);
         let by = match wakeup.by {
             By::Read => "read",
             By::EpollWait => "epoll_wait",
@@ -100,14 +100,14 @@ impl Pretty {
             (Some(ticks), None) => (self.palette().odd, format!("{ticks} expiries, overrun")),
             (None, None) => (self.palette().quiet, String::new()),
         };
-        self.write_told(line, style, |line| line.extend_from_slice(words.as_bytes()));
+        self.write_told(line, over, style, |line| line.extend_from_slice(words.as_bytes()));
         put(line, format_args!("woken, in {by}"));
         self.write_timer(line, wakeup.timer);
     }
 
     fn write_release(&self, line: &mut Vec<u8>, release: &Release<'_>) {
-        self.write_who(line, release.pid, release.tid, "", &release.comm);
-        self.write_told(line, self.palette().quiet, |_| {});
+        let over = self.write_who(line, release.pid, release.tid, "", &release.comm);
+        self.write_told(line, over, self.palette().quiet, |_| {});
         line.extend_from_slice(b"closed");
         self.write_timer(line, release.timer);
     }
