@@ -10,9 +10,9 @@ use super::{Key, plot};
 use crate::cli::Per;
 
 const STYLE: &str = "\
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1b1b; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1b1b1b; }
 table { border-collapse: collapse; font-size: 14px; margin: 1rem 0; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .5rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .early { color: #b00020; font-weight: bold; }
 .table { overflow-x: auto; }

@@ -52,7 +52,7 @@ fn draw(text: &mut String, handler: &Histogram<u64>, waiter: &Histogram<u64>) ->
         let series = LineSeries::new(curve(histogram, least_share), colour.stroke_width(2));
         chart.draw_series(series)?.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    chart.configure_series_labels().position(SeriesLabelPosition::LowerLeft).background_style(WHITE).border_style(BLACK).draw()?;
     area.present()?;
     Ok(())
 }
