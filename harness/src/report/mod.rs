@@ -93,6 +93,9 @@ pub struct Report {
     pub replay: Option<String>,
     /// Folder with the console, the tracer's stderr and the plan, after anything but a pass.
     pub record: Option<PathBuf>,
+    /// What a call is here: one under test, or a timer with its whole life.
+    #[serde(skip)]
+    unit: &'static str,
     /// Those of them that plans make.
     #[serde(skip)]
     calls_of_plans: u64,
@@ -120,6 +123,7 @@ impl Report {
             attach: options.setup.attach.to_string(),
             seed: options.seed,
             calls: options.work.calls(),
+            unit: if options.setup.tells == Tells::Calls { "calls" } else { "timers" },
             calls_of_plans: options.work.calls_of_plans(),
             captured: 0,
             mismatches: 0,
@@ -346,11 +350,11 @@ impl Report {
             ("start", self.start.map_or_else(|| "none".into(), |start| start.to_string())),
             ("attach mode", self.attach.clone()),
             ("seed", self.seed.to_string()),
-            ("calls", grouped(self.calls)),
+            (self.unit, grouped(self.calls)),
             ("captured", grouped(self.captured)),
             ("mismatches", grouped(self.mismatches)),
             ("lost", grouped(self.lost)),
-            ("calls a second", grouped(self.calls_per_second.round() as u64)),
+            (if self.unit == "calls" { "calls a second" } else { "timers a second" }, grouped(self.calls_per_second.round() as u64)),
             ("seconds", stages),
             ("verdict", self.verdict.to_string()),
         ];

@@ -133,6 +133,10 @@ fn remove_step(plan: &mut Plan, index: usize) {
 
 /// The plan without the descriptors that nothing needs.
 fn tidied(mut plan: Plan) -> Plan {
+    if plan.is_of_lives() {
+        // There a descriptor has a life of its own.
+        return plan;
+    }
     let mut child_until = 0;
     let inside: Vec<bool> = (0..plan.steps.len())
         .map(|at| {

@@ -134,6 +134,9 @@ impl<E> Search<'_, E> {
 
     /// Numbers the slots in the order in which they are opened.
     pub(super) fn renumber(&mut self) -> Result<(), E> {
+        if self.best.is_of_lives() {
+            return Ok(());
+        }
         let mut names: [Option<u8>; SLOTS] = [None; SLOTS];
         let mut next = 0;
         for step in &self.best.steps {

@@ -49,7 +49,7 @@ fn plans_have_each_kind_of_step() {
             });
         }
     }
-    assert_eq!(kinds.len(), 26, "{kinds:?}");
+    assert_eq!(kinds.len(), 25, "{kinds:?}");
 }
 
 #[test]

@@ -95,3 +95,6 @@ pub struct Story {
 pub fn follow(plan: &Plan, journal: &Journal) -> Story {
     walk::Walk::new(plan, journal).through()
 }
+
+#[cfg(test)]
+mod tests;

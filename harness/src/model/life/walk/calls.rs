@@ -1,0 +1,243 @@
+//! The calls and waits of a plan, each with its moment.
+
+use settime32_abi::errno;
+use settime32_abi::journal::{Moment, what};
+use settime32_abi::plan::{Act, Api, Call, PosixAct, Process, SLOTS};
+use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
+
+use super::{Behind, Goes, Stop, Walk};
+use crate::model::life::posix::Posix;
+use crate::model::life::timer::{Answer, is_valid};
+use crate::model::life::{Arming, Need, wrong};
+use crate::model::{TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
+
+impl Walk<'_> {
+    /// The call under test.
+    pub(super) fn call(&mut self, step: usize, call: &Call) -> Goes {
+        let (at, mut moment) = self.take(step, what::SETTIME32)?;
+        let Some(record) = self.journal.records.get(moment.extra as usize).copied() else {
+            self.must(at, "extra", false, "the index of a record", moment.extra);
+            return Err(Stop);
+        };
+        let found = (record.step as usize, record.pid, record.tid, record.flags, record.ret);
+        let expected = (step, moment.pid, moment.tid, call.flags, moment.ret);
+        self.must(at, "record", found == expected, format!("{expected:?}"), format!("{found:?}"));
+        let null = |pointer| pointer == settime32_abi::plan::Pointer::Null;
+        let pointers = (record.utmr == 0, record.otmr == 0);
+        self.must(at, "utmr and otmr", pointers == (null(call.utmr), null(call.otmr)), "as in the plan", format!("{pointers:?}"));
+        moment.args[0] = u64::from(record.ufd.cast_unsigned());
+        if let Some(fd) = self.table.slots[usize::from(call.slot)].fd {
+            self.must(at, "ufd", record.ufd == fd, fd, record.ufd);
+        }
+        if null(call.utmr) {
+            self.result(at, -errno::EFAULT);
+            return Ok(());
+        }
+        let before: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.utmr_before);
+        self.must(at, "utmr_before", before == call.new, format!("{:?}", call.new), format!("{before:?}"));
+        let written = record.ret == 0 && record.otmr != 0;
+        let old = written.then(|| Answer::Cut(bytemuck::pod_read_unaligned(&record.otmr_after)));
+        let untouched = written || record.otmr_after == record.otmr_before;
+        let behind = self.table.slots[usize::from(call.slot)].behind;
+        self.settime(at, &moment, behind, (call.flags, call.new.into()), old);
+        self.untouched(at, untouched);
+        Ok(())
+    }
+
+    fn untouched(&mut self, at: usize, untouched: bool) {
+        if !untouched {
+            self.contradicted(at, vec![wrong("out_after", "untouched".to_owned(), "written".to_owned())]);
+        }
+    }
+
+    /// `do_timerfd_settime`, of any call.
+    fn settime(&mut self, at: usize, moment: &Moment, behind: Behind, (flags, new): (i32, Itimerspec64), old: Option<Answer>) {
+        self.story.told[at].used = Some(new);
+        if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 || !is_valid(new.it_interval) || !is_valid(new.it_value) {
+            return self.result(at, -errno::EINVAL);
+        }
+        let timer = match Self::timer_behind(behind) {
+            Ok(timer) => timer,
+            Err(errno) => return self.result(at, -errno),
+        };
+        self.story.told[at].timer = Some(timer);
+        if self.timers[timer].clock.is_alarm() && !self.table.wake_alarm {
+            self.story.told[at].refused = true;
+            return self.result(at, -errno::EPERM);
+        }
+        let now = self.now(moment);
+        let mut wrongs = Vec::new();
+        self.end_arming(timer, at);
+        let set = self.timers[timer].settime((flags, &new), old, &now, &mut wrongs);
+        self.story.told[at].old = set.old;
+        if let Some(arming) = set.arming {
+            self.timers[timer].arming = Some(self.story.armings.len());
+            self.story.armings.push(Arming { timer, by: at, ..arming });
+        }
+        self.contradicted(at, wrongs);
+        self.result(at, set.ret);
+    }
+
+    pub(super) fn act(&mut self, step: usize, act: Act) -> Goes {
+        match act {
+            Act::Create { slot, clockid, flags } => self.create(step, slot, clockid, flags),
+            Act::Close { slot } => self.close(step, slot),
+            Act::Settime64 { slot, flags, new, old, api } => self.settime64(step, slot, (flags, new), old, api),
+            Act::Gettime { slot, api } => self.gettime(step, slot, api),
+            Act::Read { slot, blocking } => self.read(step, slot, blocking),
+            Act::Wait { slots, .. } => self.wait(step, slots),
+            Act::Posix { timer, act } => self.posix(step, timer, act),
+        }
+    }
+
+    fn settime64(&mut self, step: usize, slot: u8, (flags, new): (i32, Itimerspec64), old: bool, api: Api) -> Goes {
+        let (at, moment) = self.take(step, what::SETTIME64)?;
+        self.number(at, api.settime());
+        let behind = self.behind(at, slot);
+        self.must(at, "flags", moment.args[1] as i32 == flags, flags, moment.args[1]);
+        let passed: Itimerspec64 = bytemuck::cast(moment.new);
+        self.must(at, "new", passed == new, format!("{new:?}"), format!("{passed:?}"));
+        self.must(at, "otmr", (moment.args[3] != 0) == old, old, moment.args[3]);
+        // `get_timespec64` leaves out what is padding in the structures of the i386 table.
+        let padded = |time: Timespec64| Timespec64 { tv_nsec: time.tv_nsec & 0xffff_ffff, ..time };
+        let compat = api == Api::Time64 || self.plan.process == Process::I386;
+        let used = match compat {
+            true => Itimerspec64 { it_interval: padded(new.it_interval), it_value: padded(new.it_value) },
+            false => new,
+        };
+        let written = moment.ret == 0 && old;
+        let answer = written.then(|| Answer::Whole(bytemuck::cast(moment.out_after)));
+        self.settime(at, &moment, behind, (flags, used), answer);
+        self.untouched(at, written || moment.out_after == moment.out_before);
+        Ok(())
+    }
+
+    /// `do_timerfd_gettime`.
+    fn gettime(&mut self, step: usize, slot: u8, api: Api) -> Goes {
+        let (at, moment) = self.take(step, what::GETTIME)?;
+        self.number(at, api.gettime());
+        let behind = self.behind(at, slot);
+        let timer = match Self::timer_behind(behind) {
+            Ok(timer) => timer,
+            Err(errno) => {
+                self.untouched(at, moment.out_after == moment.out_before);
+                self.result(at, -errno);
+                return Ok(());
+            }
+        };
+        self.story.told[at].timer = Some(timer);
+        self.result(at, 0);
+        let answer = match api {
+            Api::Time32 => Answer::Cut(bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()])),
+            Api::Time64 | Api::Native => Answer::Whole(bytemuck::cast(moment.out_after)),
+        };
+        let (now, mut wrongs) = (self.now(&moment), Vec::new());
+        self.story.told[at].old = self.timers[timer].gettime(answer, &now, &mut wrongs);
+        self.contradicted(at, wrongs);
+        Ok(())
+    }
+
+    fn read(&mut self, step: usize, slot: u8, blocking: bool) -> Goes {
+        let (at, moment) = self.take(step, what::READ)?;
+        let timer = match self.behind(at, slot) {
+            Behind::Timer(timer) => timer,
+            // What a read of something else gives is nobody's concern.
+            Behind::Other => return Ok(()),
+            Behind::Nothing | Behind::Path => {
+                self.result(at, -errno::EBADF);
+                return Ok(());
+            }
+        };
+        let (now, mut wrongs) = (self.now(&moment), Vec::new());
+        let ticks: u64 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<u64>()]);
+        let least = self.timers[timer].read(blocking, moment.ret, ticks, &now, &mut wrongs);
+        self.contradicted(at, wrongs);
+        self.untouched(at, moment.ret == 8 || moment.out_after == moment.out_before);
+        let told = &mut self.story.told[at];
+        told.timer = Some(timer);
+        told.ticks = (moment.ret == 8).then_some(ticks);
+        if moment.ret == 8 || moment.ret == -errno::ECANCELED {
+            told.woken.push(timer);
+        }
+        self.need(timer, at, least);
+        Ok(())
+    }
+
+    fn need(&mut self, timer: usize, moment: usize, least: Option<i64>) {
+        if let (Some(arming), Some(least)) = (self.timers[timer].arming, least) {
+            self.story.needs.push(Need { arming, moment, least });
+        }
+    }
+
+    fn wait(&mut self, step: usize, slots: u32) -> Goes {
+        let (at, moment) = self.take(step, what::WAIT)?;
+        self.must(at, "extra", moment.extra & !slots == 0, format!("slots of {slots:#x}"), format!("{:#x}", moment.extra));
+        let ready = moment.extra.count_ones() as i32;
+        self.must(at, "ret", moment.ret == ready, ready, moment.ret);
+        let now = self.now(&moment);
+        for slot in (0..SLOTS).filter(|slot| slots >> slot & 1 == 1) {
+            let Behind::Timer(timer) = self.table.slots[slot].behind else { continue };
+            let said = moment.extra >> slot & 1 == 1;
+            let mut wrongs = Vec::new();
+            let least = self.timers[timer].waited(said, &now, &mut wrongs);
+            self.contradicted(at, wrongs);
+            if said {
+                self.story.told[at].woken.push(timer);
+                self.need(timer, at, least);
+            }
+        }
+        Ok(())
+    }
+
+    fn posix(&mut self, step: usize, timer: u8, act: PosixAct) -> Goes {
+        let place = usize::from(timer);
+        if let PosixAct::Create { clock } = act {
+            if self.table.posix[place].is_some() {
+                self.posix(step, timer, PosixAct::Delete)?;
+            }
+            let (at, moment) = self.take(step, what::POSIX_CREATE)?;
+            self.result(at, 0);
+            let id = bytemuck::pod_read_unaligned(&moment.out_after[..4]);
+            self.table.posix[place] = (moment.ret == 0).then(|| Posix::new(id, clock));
+            return Ok(());
+        }
+        let kind = match act {
+            PosixAct::Set { .. } => what::POSIX_SET,
+            PosixAct::Get => what::POSIX_GET,
+            _ => what::POSIX_DELETE,
+        };
+        let (at, moment) = self.take(step, kind)?;
+        let now = self.now(&moment);
+        let Some(mut posix) = self.table.posix[place].take() else { return Err(Stop) };
+        self.must(at, "args[0]", moment.args[0] as i32 == posix.id, posix.id, moment.args[0]);
+        self.story.told[at].posix = Some(posix.id);
+        let answer: OldItimerspec32 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()]);
+        let mut wrongs = Vec::new();
+        match act {
+            PosixAct::Set { flags, new, old } => {
+                let given = (moment.args[1] as i32, bytemuck::pod_read_unaligned::<OldItimerspec32>(&moment.new[..16]));
+                self.must(at, "args", given == (flags, new), format!("{:?}", (flags, new)), format!("{given:?}"));
+                self.story.told[at].used = Some(new.into());
+                if !new.is_valid() {
+                    self.result(at, -errno::EINVAL);
+                } else {
+                    self.result(at, 0);
+                    if old {
+                        self.story.told[at].old = posix.get(answer, &now, &mut wrongs);
+                    }
+                    posix.set(flags, &new.into(), &now);
+                }
+            }
+            PosixAct::Get => {
+                self.result(at, 0);
+                self.story.told[at].old = posix.get(answer, &now, &mut wrongs);
+            }
+            PosixAct::Create { .. } | PosixAct::Delete => self.result(at, 0),
+        }
+        self.contradicted(at, wrongs);
+        if act != PosixAct::Delete {
+            self.table.posix[place] = Some(posix);
+        }
+        Ok(())
+    }
+}
