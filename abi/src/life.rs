@@ -135,8 +135,8 @@ pub struct RelatedCall<'a> {
     pub result_lost: bool,
 }
 
-/// A timer expired, and the kernel's handler runs (`timerfd_tmrproc`, `timerfd_alarmproc`), or the call that armed it
-/// for a time that had passed fired it itself (kernels since 7.2).
+/// A timer expired, and the kernel's handler runs (`timerfd_tmrproc`, `timerfd_alarmproc`), or a call that armed it
+/// for a time that had passed, or forwarded it, fired it itself (kernels since 7.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiry<'a> {
     /// Always `expiry`; first on the line.
@@ -159,7 +159,8 @@ pub struct Expiry<'a> {
     /// Nanoseconds that the machine was suspended since the system came up; what differs between an arming and its expiry
     /// is what it slept meanwhile.
     pub suspended_ns: u64,
-    /// Fired by the call that armed it; only there when true.
+    /// Fired by the call that armed it, or that forwarded it (`read` and reading back do so with a period that is over); only there
+    /// when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub inline: bool,
 }

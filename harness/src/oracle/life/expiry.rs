@@ -67,8 +67,13 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
-    let fits = candidates.iter().copied().find_map(|index| Some((index, schedule(judge, &armings[index], expiry, &fired[index])?)));
-    let Some((index, forwards)) = fits else {
+    // A setting that lived to see its clock set fits much, and is looked at last.
+    let fits = |clock_was_set: bool| {
+        let settings = candidates.iter().rev().copied().filter(move |index| armings[*index].clock_was_set == clock_was_set);
+        settings.filter_map(|index| Some((index, schedule(judge, &armings[index], expiry, &fired[index])?)))
+    };
+    let fit = fits(false).next().or_else(|| fits(true).next());
+    let Some((index, forwards)) = fit else {
         let arming = &armings[last];
         let (entry, exit) = judge.span(arming.by);
         let expected = match arming.absolute {
@@ -88,11 +93,21 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
             return judge.add(Some(arming.by), kind, Vec::new(), format!("{expiry:?}"));
         }
     }
-    if expiry.inline && judge.span(arming.by).1 < ns {
-        let difference = Difference { field: "inline", expected: "false, of one after the call".into(), found: "true".into() };
+    if expiry.inline && !is_in_a_call(judge, timer, ns) {
+        let difference = Difference { field: "inline", expected: "false, of one outside of any call".into(), found: "true".into() };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
+}
+
+/// Whether a call was under way that sets the timer, or that forwards it: what is then due already is fired by the call.
+fn is_in_a_call(judge: &Judge<'_>, timer: usize, ns: i64) -> bool {
+    let told = judge.done.story.told.iter().enumerate();
+    let mut calls = told.filter(|(_, told)| told.timer == Some(timer) || told.woken.contains(&timer));
+    calls.any(|(moment, _)| {
+        let (from, to) = judge.span(moment);
+        from <= ns && ns <= to
+    })
 }
 
 /// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
@@ -134,8 +149,14 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
         let end = judge.moment(need.moment).after_ns + SLACK_NS;
         let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.least;
         if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.least)) {
-            let timer = armings[need.arming].timer;
-            judge.missing(Some(need.moment), Some(timer), "an expiry".to_owned());
+            let arming = &armings[need.arming];
+            let [created, set] = [judge.done.story.timers[arming.timer].created, arming.by].map(|moment| judge.moment(moment).step);
+            let seen = |index: usize| fired[index].iter().map(move |one| (armings[index].by == arming.by, one.expires_ns, one.ns));
+            let seen: Vec<_> = (0..armings.len()).filter(|index| armings[*index].timer == arming.timer).flat_map(seen).collect();
+            let what = format!(
+                "an expiry before {end} of the timer of step {created}, set in step {set}; there are (of that setting, due, at): {seen:?}"
+            );
+            judge.missing(Some(need.moment), Some(arming.timer), what);
         }
     }
 }
