@@ -67,7 +67,14 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
-    let fits = candidates.iter().copied().find_map(|index| Some((index, schedule(judge, &armings[index], expiry, &fired[index])?)));
+    let fits: Vec<(usize, Bounds)> =
+        candidates.iter().rev().filter_map(|index| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?))).collect();
+    // By chance it may fit both. Then it is of the one of which it is what must come next.
+    let is_next = |(index, forwards): &&(usize, Bounds)| match fired[*index].last() {
+        None => forwards.low == 0,
+        Some(before) => before.expires_ns < expiry.expires_ns && armings[*index].interval > 0,
+    };
+    let fits = fits.iter().find(is_next).or(fits.first()).copied();
     let Some((index, forwards)) = fits else {
         let arming = &armings[last];
         let (entry, exit) = judge.span(arming.by);
@@ -132,10 +139,12 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
     let mut told = HashSet::new();
     for need in judge.done.story.needs.clone() {
         let end = judge.moment(need.moment).after_ns + SLACK_NS;
-        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.least;
-        if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.least)) {
-            let timer = armings[need.arming].timer;
-            judge.missing(Some(need.moment), Some(timer), "an expiry".to_owned());
+        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.forwards.low && one.forwards.low <= need.forwards.high;
+        if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.forwards.low)) {
+            let arming = &armings[need.arming];
+            let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
+            let what = format!("the expiry behind this, of the timer that step {step} armed and of which {others} others were told");
+            judge.missing(Some(need.moment), Some(arming.timer), what);
         }
     }
 }
