@@ -67,9 +67,10 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
-    let fits: Vec<(usize, Bounds)> =
+    let mut fits: Vec<(usize, Bounds)> =
         candidates.iter().rev().filter_map(|index| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?))).collect();
-    // By chance it may fit both. Then it is of the one of which it is what must come next.
+    fits.sort_by_key(|(index, _)| vagueness(judge, &armings[*index], &fired[*index]));
+    // By chance it may fit both. Then it is of the one of which it is what must come next, and of which that is known best.
     let is_next = |(index, forwards): &&(usize, Bounds)| match fired[*index].last() {
         None => forwards.low == 0,
         Some(before) => before.expires_ns < expiry.expires_ns && armings[*index].interval > 0,
@@ -103,6 +104,12 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
+}
+
+/// How closely it is known when the timer is due, nanoseconds.
+fn vagueness(judge: &Judge<'_>, arming: &Arming, before: &[Fired]) -> i64 {
+    let (entry, exit) = judge.span(arming.by);
+    if arming.absolute || !before.is_empty() { 0 } else { exit.saturating_sub(entry) }
 }
 
 /// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
