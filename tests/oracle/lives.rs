@@ -9,7 +9,7 @@ use settime32_harness::generate::lives;
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
 use settime32_harness::verdict::{Provoked, Verdict};
 
-use super::simulate::life::{Event, Lived, id_of, live, live_from};
+use super::simulate_life::{Event, Lived, id_of, live, live_from};
 use super::{COMM, CPUS, words};
 
 fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
