@@ -10,6 +10,9 @@ use super::{Difference, Kind};
 use crate::model::Bounds;
 use crate::model::life::Arming;
 
+/// Far more than a plan's settings of the clock put it back by, nanoseconds.
+const CLOCK_SET_NS: i64 = 1_000_000_000;
+
 /// An expiry of an arming.
 #[derive(Clone, Copy)]
 struct Fired {
@@ -109,13 +112,17 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
 /// How closely it is known when the timer is due, nanoseconds.
 fn vagueness(judge: &Judge<'_>, arming: &Arming, before: &[Fired]) -> i64 {
     let (entry, exit) = judge.span(arming.by);
-    if arming.absolute || !before.is_empty() { 0 } else { exit.saturating_sub(entry) }
+    match arming {
+        _ if arming.absolute || !before.is_empty() => 0,
+        _ if arming.realtime && arming.clock_was_set => CLOCK_SET_NS,
+        _ => exit.saturating_sub(entry),
+    }
 }
 
 /// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
 fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry<'_>, before: &[Fired]) -> Option<Bounds> {
     // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one that it had then.
-    let drift = if arming.clock_was_set { 1_000_000_000 } else { SLACK_NS };
+    let drift = if arming.clock_was_set { CLOCK_SET_NS } else { SLACK_NS };
     let offset = if arming.realtime { expiry.clock_offset_ns } else { 0 };
     if !arming.realtime && expiry.clock_offset_ns != 0 {
         return None;
