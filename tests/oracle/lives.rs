@@ -9,7 +9,7 @@ use settime32_harness::generate::lives;
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
 use settime32_harness::verdict::{Provoked, Verdict};
 
-use super::simulate::life::{Event, Lived, id_of, live, live_from};
+use super::simulate_life::{Event, Lived, id_of, live, live_from};
 use super::{COMM, CPUS, words};
 
 fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
@@ -37,6 +37,8 @@ fn any_lives() -> impl Strategy<Value = Lived> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn an_exact_tracer_of_lives_passes(lived in any_lives()) {
         let findings = judge(&lived);
@@ -232,6 +234,35 @@ fn shifted_due(lived: &mut Lived) {
     expiry.late_ns += 50_000;
 }
 
+/// The first expiry of a periodic timer is told as due a period later, as if the one before had been lost.
+fn due_a_period_later(lived: &mut Lived) {
+    let read_once = |expiry: &settime32_abi::life::Expiry<'_>, lived: &Lived| {
+        lived.events.iter().any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(1)))
+    };
+    let periodic = |timer: TimerId, lived: &Lived| {
+        lived.events.iter().find_map(|event| match event {
+            Event::Main(call) if call.timer == Some(timer) && call.ret == Some(0) => {
+                Some(call.utmr_used?.it_interval.as_nanos()).filter(|interval| call.flags == 0 && *interval > 0)
+            }
+            _ => None,
+        })
+    };
+    let calls =
+        |timer: TimerId, lived: &Lived| lived.events.iter().filter(|event| id_of(event) == Some(timer) && is_setting(event)).count();
+    let at = expiry_at(lived, |_, expiry| {
+        read_once(expiry, lived) && periodic(expiry.timer, lived).is_some() && calls(expiry.timer, lived) == 1
+    });
+    let Event::Expiry(expiry) = &lived.events[at] else { unreachable!() };
+    let interval = periodic(expiry.timer, lived).unwrap();
+    let Event::Expiry(expiry) = &mut lived.events[at] else { unreachable!() };
+    expiry.expires_ns += interval;
+    expiry.late_ns -= interval;
+}
+
+fn is_setting(event: &Event) -> bool {
+    matches!(event, Event::Main(_)) || matches!(event, Event::Call(call) if &*call.event == "timerfd_settime")
+}
+
 fn lost_expiry(lived: &mut Lived) {
     let at = read_expiry(lived);
     lived.events.remove(at);
@@ -251,6 +282,7 @@ fn cut(call: &mut RelatedCall<'_>) {
 #[case::id_per_descriptor(Kind::Identity, id_per_descriptor)]
 #[case::early_expiry(Kind::Early, early)]
 #[case::expiry_due_at_another_time(Kind::Field, shifted_due)]
+#[case::expiry_due_a_period_later(Kind::Missing, due_a_period_later)]
 #[case::expiry_lost(Kind::Missing, lost_expiry)]
 #[case::expiry_after_the_end(Kind::Stale, fires_after_its_end)]
 #[case::wrong_ticks(Kind::Field, |lived: &mut Lived| {

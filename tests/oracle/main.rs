@@ -9,6 +9,8 @@ mod lives;
 mod races;
 #[path = "../simulate/mod.rs"]
 mod simulate;
+#[path = "../simulate/life/mod.rs"]
+mod simulate_life;
 mod workload;
 
 use proptest::prelude::*;

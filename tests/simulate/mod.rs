@@ -3,7 +3,6 @@
 //! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
 
 mod kernel;
-pub mod life;
 mod memory;
 
 use proptest::prelude::{Rng, RngExt};
@@ -234,7 +233,8 @@ fn mixed(one: OldItimerspec32, other: OldItimerspec32, [interval, value]: [bool;
     OldItimerspec32 { it_interval: if interval { other } else { one }.it_interval, it_value: if value { other } else { one }.it_value }
 }
 
-fn empty_journal(pid: u32) -> Journal {
+/// A journal of nothing yet, of the process with this id.
+pub fn empty_journal(pid: u32) -> Journal {
     let mut comm = [0; 16];
     comm[..COMM.len()].copy_from_slice(COMM.as_bytes());
     let record_size = size_of::<Record>() as u32;

@@ -11,7 +11,7 @@ use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup}
 use settime32_abi::output::{Abi, CallEvent};
 use settime32_abi::plan::{Ending, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step};
 
-use super::{COMM, empty_journal};
+use crate::simulate::{COMM, empty_journal};
 use kernel::{Kernel, Posix};
 
 /// What the tracer prints.

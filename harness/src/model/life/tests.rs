@@ -51,7 +51,7 @@ fn what_a_wait_has_seen_is_there() {
     let mut out = Vec::new();
     assert_eq!(timer.waited(true, &at(109 * MS), &mut out), None);
     assert_eq!(out.len(), 1, "it is not due");
-    assert_eq!(timer.waited(true, &at(112 * MS), &mut out), Some(0));
+    assert_eq!(timer.waited(true, &at(112 * MS), &mut out), Some(Bounds::exactly(0)));
     assert_eq!((out.len(), timer.readable()), (1, Is::Yes));
     assert_eq!([faults(&timer, false, 8, 1, 113 * MS), faults(&timer, false, -EAGAIN, 0, 113 * MS)], [0, 1]);
 }

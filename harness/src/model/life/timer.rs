@@ -64,8 +64,8 @@ pub struct Need {
     pub arming: usize,
     /// The moment that shows it.
     pub moment: usize,
-    /// How often at least the timer had been forwarded before the expiry.
-    pub least: i64,
+    /// How often the timer had been forwarded before the expiry.
+    pub forwards: Bounds,
 }
 
 /// What came of a setting.
@@ -307,7 +307,7 @@ impl Timer {
 
     /// `timerfd_read`, which gave this result, and so many ticks where it succeeded. Gives the number of forwards that the
     /// expiry behind it follows on, where there must be one.
-    pub(super) fn read(&mut self, blocking: bool, ret: i32, ticks: u64, now: &Now, out: &mut Vec<Wrong>) -> Option<i64> {
+    pub(super) fn read(&mut self, blocking: bool, ret: i32, ticks: u64, now: &Now, out: &mut Vec<Wrong>) -> Option<Bounds> {
         self.pass(now);
         let readable = self.readable();
         if self.might_cancel && self.canceled {
@@ -351,14 +351,14 @@ impl Timer {
     }
 
     /// A read that succeeded.
-    fn ticks(&mut self, ticks: u64, now: &Now, out: &mut Vec<Wrong>) -> Option<i64> {
+    fn ticks(&mut self, ticks: u64, now: &Now, out: &mut Vec<Wrong>) -> Option<Bounds> {
         let least = self.read.low;
         if self.interval == 0 {
             if ticks != 1 {
                 out.push(wrong("ticks", "1, of a timer that fires once".to_owned(), ticks.to_string()));
             }
             (self.expired, self.armed) = (Is::No, false);
-            return Some(0);
+            return Some(Bounds::exactly(0));
         }
         let forwarded = self.forwarded(self.now(now));
         let ways = [(self.expired != Is::Yes).then_some(self.forwards), forwarded];
@@ -373,7 +373,8 @@ impl Timer {
         }
         (self.forwards, self.read) = (total, total);
         self.expired = Is::No;
-        Some(least)
+        // What it was forwarded by last was at least one.
+        Some(Bounds::new(least, total.high.saturating_sub(1)))
     }
 
     /// `timerfd_poll`.
@@ -389,7 +390,7 @@ impl Timer {
     }
 
     /// A wait said that it is readable, or that it is not. Gives as [`Timer::read`] does.
-    pub(super) fn waited(&mut self, said: bool, now: &Now, out: &mut Vec<Wrong>) -> Option<i64> {
+    pub(super) fn waited(&mut self, said: bool, now: &Now, out: &mut Vec<Wrong>) -> Option<Bounds> {
         // What is certain was so when the wait began; what may be, when it ended.
         let before = self.readable();
         self.pass(now);
@@ -407,7 +408,7 @@ impl Timer {
                 if self.interval == 0 || self.forwards.high <= self.read.low {
                     self.expired = Is::Yes;
                 }
-                Some(if self.interval == 0 { 0 } else { self.read.low })
+                Some(if self.interval == 0 { Bounds::exactly(0) } else { Bounds::new(self.read.low, i64::MAX) })
             }
             _ => None,
         }

@@ -10,6 +10,9 @@ use super::{Difference, Kind};
 use crate::model::Bounds;
 use crate::model::life::Arming;
 
+/// Far more than a plan's settings of the clock put it back by, nanoseconds.
+const CLOCK_SET_NS: i64 = 1_000_000_000;
+
 /// An expiry of an arming.
 #[derive(Clone, Copy)]
 struct Fired {
@@ -67,13 +70,16 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
-    // A setting that lived to see its clock set fits much, and is looked at last.
-    let fits = |clock_was_set: bool| {
-        let settings = candidates.iter().rev().copied().filter(move |index| armings[*index].clock_was_set == clock_was_set);
-        settings.filter_map(|index| Some((index, schedule(judge, &armings[index], expiry, &fired[index])?)))
+    let mut fits: Vec<(usize, Bounds)> =
+        candidates.iter().rev().filter_map(|index| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?))).collect();
+    fits.sort_by_key(|(index, _)| vagueness(judge, &armings[*index], &fired[*index]));
+    // By chance it may fit both. Then it is of the one of which it is what must come next, and of which that is known best.
+    let is_next = |(index, forwards): &&(usize, Bounds)| match fired[*index].last() {
+        None => forwards.low == 0,
+        Some(before) => before.expires_ns < expiry.expires_ns && armings[*index].interval > 0,
     };
-    let fit = fits(false).next().or_else(|| fits(true).next());
-    let Some((index, forwards)) = fit else {
+    let fits = fits.iter().find(is_next).or(fits.first()).copied();
+    let Some((index, forwards)) = fits else {
         let arming = &armings[last];
         let (entry, exit) = judge.span(arming.by);
         let expected = match arming.absolute {
@@ -93,27 +99,30 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
             return judge.add(Some(arming.by), kind, Vec::new(), format!("{expiry:?}"));
         }
     }
-    if expiry.inline && !is_in_a_call(judge, timer, ns) {
-        let difference = Difference { field: "inline", expected: "false, of one outside of any call".into(), found: "true".into() };
+    // A read or a look starts a timer again, for a time that may have passed by then.
+    let inside = |at: usize| judge.done.story.told[at].timer == Some(timer);
+    if expiry.inline && !judge.moment_at(ns).is_some_and(inside) {
+        let difference =
+            Difference { field: "inline", expected: "false, outside of the calls that start the timer".into(), found: "true".into() };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
 }
 
-/// Whether a call was under way that sets the timer, or that forwards it: what is then due already is fired by the call.
-fn is_in_a_call(judge: &Judge<'_>, timer: usize, ns: i64) -> bool {
-    let told = judge.done.story.told.iter().enumerate();
-    let mut calls = told.filter(|(_, told)| told.timer == Some(timer) || told.woken.contains(&timer));
-    calls.any(|(moment, _)| {
-        let (from, to) = judge.span(moment);
-        from <= ns && ns <= to
-    })
+/// How closely it is known when the timer is due, nanoseconds.
+fn vagueness(judge: &Judge<'_>, arming: &Arming, before: &[Fired]) -> i64 {
+    let (entry, exit) = judge.span(arming.by);
+    match arming {
+        _ if arming.absolute || !before.is_empty() => 0,
+        _ if arming.realtime && arming.clock_was_set => CLOCK_SET_NS,
+        _ => exit.saturating_sub(entry),
+    }
 }
 
 /// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
 fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry<'_>, before: &[Fired]) -> Option<Bounds> {
     // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one that it had then.
-    let drift = if arming.clock_was_set { 1_000_000_000 } else { SLACK_NS };
+    let drift = if arming.clock_was_set { CLOCK_SET_NS } else { SLACK_NS };
     let offset = if arming.realtime { expiry.clock_offset_ns } else { 0 };
     if !arming.realtime && expiry.clock_offset_ns != 0 {
         return None;
@@ -147,15 +156,11 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
     let mut told = HashSet::new();
     for need in judge.done.story.needs.clone() {
         let end = judge.moment(need.moment).after_ns + SLACK_NS;
-        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.least;
-        if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.least)) {
+        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.forwards.low && one.forwards.low <= need.forwards.high;
+        if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.forwards.low)) {
             let arming = &armings[need.arming];
-            let [created, set] = [judge.done.story.timers[arming.timer].created, arming.by].map(|moment| judge.moment(moment).step);
-            let seen = |index: usize| fired[index].iter().map(move |one| (armings[index].by == arming.by, one.expires_ns, one.ns));
-            let seen: Vec<_> = (0..armings.len()).filter(|index| armings[*index].timer == arming.timer).flat_map(seen).collect();
-            let what = format!(
-                "an expiry before {end} of the timer of step {created}, set in step {set}; there are (of that setting, due, at): {seen:?}"
-            );
+            let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
+            let what = format!("the expiry behind this, of the timer that step {step} armed and of which {others} others were told");
             judge.missing(Some(need.moment), Some(arming.timer), what);
         }
     }

@@ -121,7 +121,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Which moment it was at this time.
-    fn moment_at(&self, ns: i64) -> Option<usize> {
+    pub(super) fn moment_at(&self, ns: i64) -> Option<usize> {
         let behind = self.sequence.partition_point(|at| self.moment(*at).before_ns <= ns);
         let near = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|place| self.sequence.get(place).copied());
         let within = |slack: i64| {

@@ -9,6 +9,7 @@ use super::{Behind, Goes, Stop, Walk};
 use crate::model::life::posix::Posix;
 use crate::model::life::timer::{Answer, is_valid};
 use crate::model::life::{Arming, Need, wrong};
+use crate::model::timer::Bounds;
 use crate::model::{TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
 
 impl Walk<'_> {
@@ -150,7 +151,7 @@ impl Walk<'_> {
         };
         let (now, mut wrongs) = (self.now(&moment), Vec::new());
         let ticks: u64 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<u64>()]);
-        let least = self.timers[timer].read(blocking, moment.ret, ticks, &now, &mut wrongs);
+        let forwards = self.timers[timer].read(blocking, moment.ret, ticks, &now, &mut wrongs);
         self.contradicted(at, wrongs);
         self.untouched(at, moment.ret == 8 || moment.out_after == moment.out_before);
         let told = &mut self.story.told[at];
@@ -159,13 +160,13 @@ impl Walk<'_> {
         if moment.ret == 8 || moment.ret == -errno::ECANCELED {
             told.woken.push(timer);
         }
-        self.need(timer, at, least);
+        self.need(timer, at, forwards);
         Ok(())
     }
 
-    fn need(&mut self, timer: usize, moment: usize, least: Option<i64>) {
-        if let (Some(arming), Some(least)) = (self.timers[timer].arming, least) {
-            self.story.needs.push(Need { arming, moment, least });
+    fn need(&mut self, timer: usize, moment: usize, forwards: Option<Bounds>) {
+        if let (Some(arming), Some(forwards)) = (self.timers[timer].arming, forwards) {
+            self.story.needs.push(Need { arming, moment, forwards });
         }
     }
 
@@ -179,11 +180,11 @@ impl Walk<'_> {
             let Behind::Timer(timer) = self.table.slots[slot].behind else { continue };
             let said = moment.extra >> slot & 1 == 1;
             let mut wrongs = Vec::new();
-            let least = self.timers[timer].waited(said, &now, &mut wrongs);
+            let forwards = self.timers[timer].waited(said, &now, &mut wrongs);
             self.contradicted(at, wrongs);
             if said {
                 self.story.told[at].woken.push(timer);
-                self.need(timer, at, least);
+                self.need(timer, at, forwards);
             }
         }
         Ok(())
