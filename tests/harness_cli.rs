@@ -270,3 +270,14 @@ fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
+
+/// Every event of timers that live whole lives, by either way to attach.
+#[rstest]
+#[case::kprobe("kprobe")]
+#[case::fentry("fentry")]
+fn whole_lives_of_timers_are_told_exactly(#[case] attach: &str) {
+    let output = harness().args(["lives", "--json", "--timers", "300", "--seed", "3", "--attach", attach]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["verdict"].as_str(), output.status.code()), (Some("pass"), Some(0)), "{report}");
+    assert!(report["captured"].as_u64() >= Some(300) && report["captured"] == report["calls"], "{report}");
+}

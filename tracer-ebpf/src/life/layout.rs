@@ -13,7 +13,7 @@ macro_rules! offsets {
 
         /// A member that is looked up by name.
         #[derive(Clone, Copy)]
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the variables that user space sets")]
+        #[expect(non_camel_case_types, reason = "the names of the variables that user space sets")]
         pub(crate) enum Member {
             $($name,)*
         }

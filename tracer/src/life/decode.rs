@@ -14,7 +14,6 @@ use crate::call_event::{comm, errno_name, result_errno};
 /// An event beside a call of `timerfd_settime32`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, on its way from a record to a line")]
 pub enum Event {
     /// A related call.
     Call(RelatedCall<'static>),

@@ -24,7 +24,7 @@ struct Fired {
 
 pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry<'_>]) {
     let armings = judge.done.story.armings.clone();
-    let mut fired: Vec<Vec<Fired>> = vec![Vec::new(); armings.len()];
+    let mut fired = Placed { of: vec![Vec::new(); armings.len()], possibly_of: vec![Vec::new(); armings.len()] };
     let mut in_time: Vec<&&Expiry<'_>> = expiries.iter().collect();
     in_time.sort_by_key(|expiry| expiry.ns);
     for expiry in in_time {
@@ -35,7 +35,15 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry<'_>]) {
         facts(judge, timer, expiry);
         place(judge, timer, expiry, &armings, &mut fired);
     }
-    needs(judge, &armings, &fired);
+    needs(judge, &armings, &fired.possibly_of);
+}
+
+/// Expiries by the armings that they are of.
+struct Placed {
+    of: Vec<Vec<Fired>>,
+    /// Beside those the ones that may be of it: a timer that is armed anew as it is due may fire for either, which the two
+    /// times do not tell.
+    possibly_of: Vec<Vec<Fired>>,
 }
 
 /// What must be so whatever armed the timer.
@@ -57,7 +65,8 @@ fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>) {
 }
 
 /// Finds the arming that it is of.
-fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Arming], fired: &mut [Vec<Fired>]) {
+fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Arming], placed: &mut Placed) {
+    let Placed { of: fired, possibly_of } = placed;
     let ns = nanos(expiry.ns);
     let during = |judge: &Judge<'_>, arming: &Arming| {
         let until = arming.until.map_or(i64::MAX, |at| judge.span(at).1);
@@ -72,6 +81,9 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Ar
     };
     let mut fits: Vec<(usize, Bounds)> =
         candidates.iter().rev().filter_map(|index| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?))).collect();
+    for (index, forwards) in &fits {
+        possibly_of[*index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards: *forwards });
+    }
     fits.sort_by_key(|(index, _)| vagueness(judge, &armings[*index], &fired[*index]));
     // By chance it may fit both. Then it is of the one of which it is what must come next, and of which that is known best.
     let is_next = |(index, forwards): &&(usize, Bounds)| match fired[*index].last() {
