@@ -9,7 +9,7 @@ mod life;
 
 use proptest::collection::SizeRange;
 use proptest::prelude::*;
-use settime32_abi::plan::{Act, FdKind, Means, Plan, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK};
+use settime32_abi::plan::{Act, Clock, FdKind, Means, Plan, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK};
 
 use life::{Draw, Life, Move, Slots, WORDS};
 
@@ -92,6 +92,13 @@ fn assemble(mut lives: impl Iterator<Item = [u16; WORDS]>, timers: u64, process:
             Move::Steps(more) => steps.extend(more),
             Move::LookAround { by, timeout_ms } => wait_for_all(&mut steps, by, timeout_ms),
         }
+    }
+    if !steps.iter().any(|step| matches!(step, Step::Life(_))) {
+        // Few and short lives may have nothing but calls and descriptors, which would make another kind of plan.
+        steps.extend([
+            Step::Life(Act::Create { slot: SPARE_SLOT, clockid: Clock::Monotonic.id(), flags: 0 }),
+            Step::Life(Act::Close { slot: SPARE_SLOT }),
+        ]);
     }
     Plan { process, steps }
 }
