@@ -89,7 +89,7 @@ fn a_table_and_a_page_have_the_whole() {
     let row = table.iter().find(|line| line.starts_with("│ all")).unwrap_or_else(|| panic!("{table:?}"));
     let cells: Vec<&str> = row.split(['│', '┆']).map(str::trim).collect();
     let overruns: u64 = measured.iter().flatten().map(|measured| measured.ticks - 1).sum();
-    assert_eq!((cells[2].is_empty(), cells[9]), (false, overruns.to_string().as_str()), "{row}");
+    assert_eq!((cells[2].is_empty(), cells[10]), (false, overruns.to_string().as_str()), "{row}");
     let (ran, _) = traced(&["--output", "html"]);
     let page = ran.lines().concat();
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"), "{page}");

@@ -28,14 +28,6 @@ pub(crate) fn read(comm: &mut Words) {
     }
 }
 
-/// A copy of it.
-#[inline(always)]
-pub(crate) fn current() -> [u8; COMM_LEN] {
-    let mut comm = [0; COMM_LEN / size_of::<u64>()];
-    read(&mut comm);
-    bytemuck::cast(comm)
-}
-
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]

@@ -15,7 +15,7 @@ const ANY: u64 = 0;
 
 /// Finished calls, on their way to user space; user space sets the size.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 
 /// The last call of each thread, at the index of its id, which is in flight while [`flag::IN_FLIGHT`] is set. An
 /// array, because the verifier turns its lookup into a few instructions, and a call needs several. An entry of a
@@ -145,16 +145,6 @@ pub(crate) fn submit(event: &RawEvent, returned: Option<Returned>) -> bool {
     copy_words(entry.as_mut_ptr(), event, returned);
     entry.submit(0);
     true
-}
-
-/// Hands another record to user space; false when the ring buffer had no room, which is then counted.
-#[inline(always)]
-pub(crate) fn output<T: bytemuck::Pod>(record: &T) -> bool {
-    if EVENTS.output::<T>(record, 0).is_ok() {
-        return true;
-    }
-    count(Counter::LostBuffer);
-    false
 }
 
 /// Word by word. As one assignment, the compiler reads many words before it writes the first, which it then has to

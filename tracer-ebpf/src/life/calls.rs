@@ -10,10 +10,10 @@ use settime32_abi::moment::{Call, Function, Moment, RawArming, RawCall, call_fla
 use settime32_abi::timespec::Itimerspec64;
 
 use super::layout::at;
+use super::output::{name, output};
 use super::{inside, timer};
-use crate::comm;
 use crate::filter;
-use crate::maps::{count, current_tid, output};
+use crate::maps::{count, current_tid};
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`.
 const USER_CS: u16 = 0x33;
@@ -55,7 +55,7 @@ pub(crate) fn enter(call: Call, pt_regs: Option<usize>) {
     raw.call = call as u32;
     raw.args = arguments(&saved, is_i386(call));
     raw.flags = if saved[12] as u16 == USER_CS { call_flag::CALLER_64BIT } else { 0 };
-    raw.comm = comm::current();
+    raw.comm = name();
     // SAFETY: the helper only reads the CPU's number.
     raw.cpu = unsafe { bpf_get_smp_processor_id() };
     // SAFETY: the helper only reads the clock.

@@ -8,9 +8,9 @@ use settime32_abi::event::Counter;
 use settime32_abi::moment::{Function, Moment, RawCancel, RawExpiry, RawRelease};
 
 use super::layout::{Member, member};
+use super::output::{name, output};
 use super::{inside, timer};
-use crate::comm;
-use crate::maps::{count, output};
+use crate::maps::count;
 
 /// `CLOCK_REALTIME_ALARM` and `CLOCK_BOOTTIME_ALARM`.
 const ALARMS: [i32; 2] = [8, 9];
@@ -77,7 +77,7 @@ pub(crate) fn released(file: u64) {
     if timer == 0 || !timer::is_watched(timer) {
         return;
     }
-    let comm = comm::current();
+    let comm = name();
     output(&RawRelease { moment: moment(timer), ids: bpf_get_current_pid_tgid(), comm, cpu: cpu().into() });
     timer::forget(timer);
 }

@@ -8,9 +8,9 @@ use settime32_abi::moment::{Function, Moment, RawWakeup, wakeup_flag};
 
 use super::calls::is_wanted;
 use super::layout::{Member, at, member};
+use super::output::{name, output};
 use super::{inside, timer};
-use crate::comm;
-use crate::maps::{count, output};
+use crate::maps::count;
 
 /// What a read gives that had something to give: the 8 bytes of a count.
 const COUNT_LEN: i64 = 8;
@@ -99,7 +99,7 @@ fn told(file: u64) -> RawWakeup {
     // SAFETY: the helper only reads the clock.
     told.moment = Moment { ns: unsafe { bpf_ktime_get_ns() }, timer: timer::of_file(file) };
     told.ids = bpf_get_current_pid_tgid();
-    told.comm = comm::current();
+    told.comm = name();
     // SAFETY: the helper only reads the CPU's number.
     told.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
     told

@@ -132,13 +132,15 @@ pub struct Story {
     arming: Option<Arming>,
     /// The last expiry, until something shows that nothing more is to be known of it.
     last: Option<Firing>,
+    /// The one before, while a read that began before the last one may still tell of it: a read starts a periodic timer again.
+    unread: Option<Firing>,
     told: Vec<Told>,
 }
 
 impl Story {
     /// Of which nothing is known yet.
     pub const fn new(timer: TimerId) -> Self {
-        Self { timer, arming: None, last: None, told: Vec::new() }
+        Self { timer, arming: None, last: None, unread: None, told: Vec::new() }
     }
 
     /// What there is to tell since this was asked last.
@@ -170,7 +172,11 @@ impl Story {
 
     /// The timer expired.
     pub fn expired(&mut self, expiry: &Expiry<'_>) {
-        self.finish_firing();
+        self.finish_unread();
+        match self.last.take() {
+            Some(before) if before.ticks.is_none() => self.unread = Some(before),
+            before => self.tell_firing(before),
+        }
         let mut firing = Firing::of(self.timer, expiry);
         if let Some(arming) = &mut self.arming
             && let Some(requested) = arming.requested_ns(expiry)
@@ -194,7 +200,12 @@ impl Story {
         if let Some(more) = wakeup.ticks.and_then(|ticks| ticks.checked_sub(1)).filter(|more| *more > 0) {
             self.told.push(Told::Overrun(pid, comm, more));
         }
-        let Some(firing) = &mut self.last else { return };
+        let began_before = |last: &Firing| wakeup.entry_ns.is_some_and(|entry_ns| entry_ns < last.handler_ns);
+        let is_of_unread = self.unread.is_some() && self.last.as_ref().is_some_and(began_before);
+        if !is_of_unread {
+            self.finish_unread();
+        }
+        let Some(firing) = (if is_of_unread { &mut self.unread } else { &mut self.last }) else { return };
         if firing.waiter_ns.is_none() && wakeup.errno.is_none() {
             firing.waiter_ns = Some(wakeup.ns);
             let after = wakeup.ns.cast_signed().saturating_sub(firing.handler_ns.cast_signed());
@@ -219,7 +230,18 @@ impl Story {
     }
 
     fn finish_firing(&mut self) {
-        self.told.extend(self.last.take().map(|firing| Told::Firing(Box::new(firing))));
+        self.finish_unread();
+        let last = self.last.take();
+        self.tell_firing(last);
+    }
+
+    fn finish_unread(&mut self) {
+        let unread = self.unread.take();
+        self.tell_firing(unread);
+    }
+
+    fn tell_firing(&mut self, firing: Option<Firing>) {
+        self.told.extend(firing.map(|firing| Told::Firing(Box::new(firing))));
     }
 
     /// A setting is replaced, or taken back.

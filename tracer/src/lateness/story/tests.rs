@@ -198,3 +198,17 @@ fn a_setting_without_a_period_fires_once() {
     let pids: Vec<Option<u32>> = firings(&mut story).iter().map(|firing| firing.pid).collect();
     assert_eq!(pids, [Some(7), None], "the call that armed it again was lost");
 }
+
+/// Read, it is started again, and is due before the read returns.
+#[test]
+fn a_read_tells_of_the_expiry_that_it_began_with() {
+    let mut story = Story::new(1);
+    story.armed(arming(100, 1000, 50));
+    story.expired(&expiry(1103, 1));
+    story.woke(&wakeup(1300, By::EpollWait, None));
+    story.expired(&expiry(1353, 2));
+    story.woke(&Wakeup { entry_ns: Some(1340), ..wakeup(1360, By::Read, Some(5)) });
+    story.woke(&Wakeup { entry_ns: Some(1400), ..wakeup(1410, By::Read, Some(2)) });
+    story.ended();
+    assert_eq!(firings(&mut story).iter().map(|firing| firing.ticks).collect::<Vec<_>>(), [Some(5), Some(2)]);
+}
