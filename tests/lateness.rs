@@ -48,7 +48,6 @@ fn traced(options: &[&str]) -> (Ran, Vec<Vec<Measured>>) {
 }
 
 #[rstest]
-#[ignore = "changed after its last run in a guest; cargo test --test lateness -- --ignored"]
 #[case::kprobe("kprobe")]
 #[case::fentry("fentry")]
 fn each_firing_agrees_with_what_the_program_measured(#[case] attach: &str) {
@@ -84,7 +83,6 @@ fn agrees(firing: &Value, measured: &Measured) {
 }
 
 #[test]
-#[ignore = "changed after its last run in a guest; cargo test --test lateness -- --ignored"]
 fn a_table_and_a_page_have_the_whole() {
     let (ran, measured) = traced(&["--per", "all"]);
     let table = ran.lines();

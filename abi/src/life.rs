@@ -74,10 +74,9 @@ impl Kind {
 
 /// One related call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelatedCall<'a> {
+pub struct RelatedCall {
     /// Name of its [`Kind`]; first on the line.
-    #[serde(borrow)]
-    pub event: Cow<'a, str>,
+    pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC` at entry, nanoseconds.
     pub entry_ns: u64,
     /// `CLOCK_MONOTONIC` at return, nanoseconds; null while there was none.
@@ -87,7 +86,7 @@ pub struct RelatedCall<'a> {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
     /// Name of the thread at entry.
-    pub comm: Cow<'a, str>,
+    pub comm: Cow<'static, str>,
     /// CPU of the entry.
     pub cpu: u32,
     /// What kind of process called.
@@ -126,7 +125,7 @@ pub struct RelatedCall<'a> {
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errno: Option<Cow<'a, str>>,
+    pub errno: Option<Cow<'static, str>>,
     /// The call was still inside the kernel when tracing ended; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
@@ -138,10 +137,9 @@ pub struct RelatedCall<'a> {
 /// A timer expired, and the kernel's handler runs (`timerfd_tmrproc`, `timerfd_alarmproc`), or a call that armed it
 /// for a time that had passed, or forwarded it, fired it itself (kernels since 7.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expiry<'a> {
+pub struct Expiry {
     /// Always `expiry`; first on the line.
-    #[serde(borrow)]
-    pub event: Cow<'a, str>,
+    pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC` when the handler ran, nanoseconds.
     pub ns: u64,
     /// CPU that it ran on.
@@ -168,10 +166,9 @@ pub struct Expiry<'a> {
 /// A timer that was armed with `TFD_TIMER_CANCEL_ON_SET` was cancelled, because its clock was set
 /// (`timerfd_clock_was_set`, `fs/timerfd.c`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cancel<'a> {
+pub struct Cancel {
     /// Always `cancel`; first on the line.
-    #[serde(borrow)]
-    pub event: Cow<'a, str>,
+    pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ns: u64,
     /// CPU that it ran on.
@@ -196,10 +193,9 @@ pub enum By {
 
 /// A thread's call returns because this timer fired, or was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wakeup<'a> {
+pub struct Wakeup {
     /// Always `wakeup`; first on the line.
-    #[serde(borrow)]
-    pub event: Cow<'a, str>,
+    pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC` when the waiter ran and had been told, nanoseconds: at the return of the timer's own `read`
     /// (`timerfd_read`), or when `timerfd_poll` had said in the waiter's call that the timer is readable.
     pub ns: u64,
@@ -208,7 +204,7 @@ pub struct Wakeup<'a> {
     /// Thread id in the initial pid namespace.
     pub tid: u32,
     /// Name of the thread.
-    pub comm: Cow<'a, str>,
+    pub comm: Cow<'static, str>,
     /// CPU that it ran on.
     pub cpu: u32,
     /// The timer.
@@ -223,7 +219,7 @@ pub struct Wakeup<'a> {
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errno: Option<Cow<'a, str>>,
+    pub errno: Option<Cow<'static, str>>,
     /// Expiries since the last read, as the kernel has just written them to the reader's memory; only there with a `read`
     /// that succeeded and whose memory could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,10 +228,9 @@ pub struct Wakeup<'a> {
 
 /// The last descriptor of a timer was closed (`timerfd_release`, `fs/timerfd.c`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release<'a> {
+pub struct Release {
     /// Always `release`; first on the line.
-    #[serde(borrow)]
-    pub event: Cow<'a, str>,
+    pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ns: u64,
     /// Process id of who closed it; the kernel does it as that thread returns, or exits.
@@ -243,7 +238,7 @@ pub struct Release<'a> {
     /// Thread id.
     pub tid: u32,
     /// Name of the thread.
-    pub comm: Cow<'a, str>,
+    pub comm: Cow<'static, str>,
     /// CPU that it ran on.
     pub cpu: u32,
     /// The timer.

@@ -148,11 +148,11 @@ fn main_call(
     lived.events.iter_mut().find_map(|event| if let Event::Main(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
 }
 
-fn related(lived: &mut Lived, wanted: impl Fn(&RelatedCall<'_>) -> bool) -> &mut RelatedCall<'static> {
+fn related(lived: &mut Lived, wanted: impl Fn(&RelatedCall) -> bool) -> &mut RelatedCall {
     lived.events.iter_mut().find_map(|event| if let Event::Call(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
 }
 
-fn wakeup(lived: &mut Lived, wanted: impl Fn(&Wakeup<'_>) -> bool) -> &mut Wakeup<'static> {
+fn wakeup(lived: &mut Lived, wanted: impl Fn(&Wakeup) -> bool) -> &mut Wakeup {
     lived
         .events
         .iter_mut()
@@ -160,7 +160,7 @@ fn wakeup(lived: &mut Lived, wanted: impl Fn(&Wakeup<'_>) -> bool) -> &mut Wakeu
         .unwrap()
 }
 
-fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry<'_>) -> bool) -> usize {
+fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry) -> bool) -> usize {
     let is_it = |(at, event): &(usize, &Event)| if let Event::Expiry(expiry) = event { wanted(*at, expiry) } else { false };
     lived.events.iter().enumerate().find(is_it).unwrap().0
 }
@@ -236,7 +236,7 @@ fn shifted_due(lived: &mut Lived) {
 
 /// The first expiry of a periodic timer is told as due a period later, as if the one before had been lost.
 fn due_a_period_later(lived: &mut Lived) {
-    let read_once = |expiry: &settime32_abi::life::Expiry<'_>, lived: &Lived| {
+    let read_once = |expiry: &settime32_abi::life::Expiry, lived: &Lived| {
         lived.events.iter().any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(1)))
     };
     let periodic = |timer: TimerId, lived: &Lived| {
@@ -268,11 +268,11 @@ fn lost_expiry(lived: &mut Lived) {
     lived.events.remove(at);
 }
 
-fn is_wide(call: &RelatedCall<'_>) -> bool {
+fn is_wide(call: &RelatedCall) -> bool {
     call.old.is_some_and(|old| old.it_value.tv_sec > i64::from(i32::MAX))
 }
 
-fn cut(call: &mut RelatedCall<'_>) {
+fn cut(call: &mut RelatedCall) {
     let old = call.old.as_mut().unwrap();
     (old.it_value, old.it_interval) = (old.it_value.cut().into(), old.it_interval.cut().into());
 }

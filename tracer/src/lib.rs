@@ -56,8 +56,8 @@ use crate::sink::Sink;
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     let (tracing, traced) = match &cli.job {
         Some(Job::Describe(description)) => return print(&description.text()),
-        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Ok(Form::lateness(job)), seam)),
-        None => (&cli.tracing, run(&cli.tracing, Wanted::of(cli), Form::chosen(cli), seam)),
+        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Form::lateness(job), seam)),
+        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), form, seam))),
     };
     match traced {
         Ok(outcome) => {
@@ -71,9 +71,8 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(tracing: &Tracing, wanted: Wanted, form: Result<Form>, seam: impl Seam) -> Result<Outcome> {
+fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
-    let form = form?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.

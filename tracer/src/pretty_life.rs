@@ -34,7 +34,7 @@ impl Pretty {
         line.push(b'\n');
     }
 
-    fn write_related(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
+    fn write_related(&self, line: &mut Vec<u8>, call: &RelatedCall) {
         let abi = if call.abi == Abi::X86_64 { "x86_64" } else { "i386" };
         let over = self.write_who(line, call.pid, call.tid, abi, &call.comm);
         let quiet = self.palette().quiet;
@@ -54,7 +54,7 @@ impl Pretty {
         }
     }
 
-    fn write_outcome(&self, line: &mut Vec<u8>, call: &RelatedCall<'_>) {
+    fn write_outcome(&self, line: &mut Vec<u8>, call: &RelatedCall) {
         let odd = self.palette().odd;
         if call.unfinished {
             line.push(b' ');
@@ -68,7 +68,7 @@ impl Pretty {
         }
     }
 
-    fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry<'_>) {
+    fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry) {
         self.write_nobody(line);
         let (style, words) = if expiry.late_ns < 0 { (self.palette().failed, " EARLY") } else { (self.palette().arms, " late") };
         self.write_told(line, 0, style, |line| {
@@ -79,14 +79,14 @@ impl Pretty {
         self.write_timer(line, expiry.timer);
     }
 
-    fn write_cancel(&self, line: &mut Vec<u8>, cancel: &Cancel<'_>) {
+    fn write_cancel(&self, line: &mut Vec<u8>, cancel: &Cancel) {
         self.write_nobody(line);
         self.write_told(line, 0, self.palette().odd, |line| line.extend_from_slice(b"cancelled"));
         line.extend_from_slice(b"its clock was set");
         self.write_timer(line, cancel.timer);
     }
 
-    fn write_wakeup(&self, line: &mut Vec<u8>, wakeup: &Wakeup<'_>) {
+    fn write_wakeup(&self, line: &mut Vec<u8>, wakeup: &Wakeup) {
         let over = self.write_who(line, wakeup.pid, wakeup.tid, "", &wakeup.comm);
         let by = match wakeup.by {
             By::Read => "read",
@@ -105,7 +105,7 @@ impl Pretty {
         self.write_timer(line, wakeup.timer);
     }
 
-    fn write_release(&self, line: &mut Vec<u8>, release: &Release<'_>) {
+    fn write_release(&self, line: &mut Vec<u8>, release: &Release) {
         let over = self.write_who(line, release.pid, release.tid, "", &release.comm);
         self.write_told(line, over, self.palette().quiet, |_| {});
         line.extend_from_slice(b"closed");
@@ -114,7 +114,7 @@ impl Pretty {
 }
 
 /// In the order in which the call takes them.
-fn write_arguments(line: &mut Vec<u8>, call: &RelatedCall<'_>) {
+fn write_arguments(line: &mut Vec<u8>, call: &RelatedCall) {
     if call.event == "timerfd_create" {
         return put(line, format_args!("{}, {:#o}", clock(call.clockid.unwrap_or(-1)), call.flags.unwrap_or(0)));
     }

@@ -28,7 +28,7 @@ impl Machine<'_> {
     }
 
     /// Keeps a call's moment and tells of it; `event` has what is its own.
-    fn tell(&mut self, step: usize, what: u32, before_ns: i64, made: Made, timer: Option<usize>, event: RelatedCall<'static>) {
+    fn tell(&mut self, step: usize, what: u32, before_ns: i64, made: Made, timer: Option<usize>, event: RelatedCall) {
         let mut out_after = [0xa5; MEMORY_LEN];
         out_after[..made.out.len()].copy_from_slice(&made.out);
         let Made { nr, ret, args, new, entry_ns, exit_ns, .. } = made;
@@ -186,7 +186,7 @@ impl Machine<'_> {
         self.tell(step, what::GETTIME, before_ns, made, timer.ok(), event);
     }
 
-    fn wakeup(&mut self, timer: usize, by: By) -> Wakeup<'static> {
+    fn wakeup(&mut self, timer: usize, by: By) -> Wakeup {
         let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
         let (comm, cpu) = (COMM.into(), CPUS - 1);
         Wakeup { event: "wakeup".into(), ns, pid, tid: pid, comm, cpu, timer, by, entry_ns: None, ret: None, errno: None, ticks: None }

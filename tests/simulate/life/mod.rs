@@ -18,11 +18,11 @@ use kernel::{Kernel, Posix};
 #[derive(Clone, Debug)]
 pub enum Event {
     Main(CallEvent<'static>),
-    Call(RelatedCall<'static>),
-    Expiry(Expiry<'static>),
-    Cancel(Cancel<'static>),
-    Wakeup(Wakeup<'static>),
-    Release(Release<'static>),
+    Call(RelatedCall),
+    Expiry(Expiry),
+    Cancel(Cancel),
+    Wakeup(Wakeup),
+    Release(Release),
 }
 
 impl Event {
@@ -246,7 +246,7 @@ fn zeroed() -> Moment {
 }
 
 /// An event of a call of which nothing is known but its name.
-fn blank(name: &'static str) -> RelatedCall<'static> {
+fn blank(name: &'static str) -> RelatedCall {
     RelatedCall {
         event: name.into(),
         entry_ns: 0,

@@ -30,7 +30,7 @@ pub struct Arming {
 impl Arming {
     /// When the expiry was asked for, at the earliest, of the timer's clock: `None` when it is not of this arming. The kernel takes the
     /// time of a relative setting between the call's entry and its return (`hrtimer_start_range_ns`).
-    fn requested_ns(&self, expiry: &Expiry<'_>) -> Option<i64> {
+    fn requested_ns(&self, expiry: &Expiry) -> Option<i64> {
         if expiry.ns < self.entry_ns || self.value_ns == 0 {
             return None;
         }
@@ -171,7 +171,7 @@ impl Story {
     }
 
     /// The timer expired.
-    pub fn expired(&mut self, expiry: &Expiry<'_>) {
+    pub fn expired(&mut self, expiry: &Expiry) {
         self.finish_unread();
         match self.last.take() {
             Some(before) if before.ticks.is_none() => self.unread = Some(before),
@@ -195,7 +195,7 @@ impl Story {
     }
 
     /// A thread was told of it. Only the first one was woken by the expiry: who polls is told, and reads then.
-    pub fn woke(&mut self, wakeup: &Wakeup<'_>) {
+    pub fn woke(&mut self, wakeup: &Wakeup) {
         let (pid, comm) = self.owner();
         if let Some(more) = wakeup.ticks.and_then(|ticks| ticks.checked_sub(1)).filter(|more| *more > 0) {
             self.told.push(Told::Overrun(pid, comm, more));
@@ -259,7 +259,7 @@ impl Story {
 }
 
 impl Firing {
-    fn of(timer: TimerId, expiry: &Expiry<'_>) -> Self {
+    fn of(timer: TimerId, expiry: &Expiry) -> Self {
         Self {
             event: "firing",
             timer,
@@ -283,7 +283,7 @@ impl Firing {
     }
 
     /// What an arming needs to know of the expiry again.
-    fn as_expiry(&self) -> Expiry<'static> {
+    fn as_expiry(&self) -> Expiry {
         let now_ns = self.expires_ns.saturating_add(self.handler_late_ns);
         Expiry {
             event: "expiry".into(),

@@ -16,15 +16,15 @@ use crate::call_event::{comm, errno_name, result_errno};
 #[serde(untagged)]
 pub enum Event {
     /// A related call.
-    Call(RelatedCall<'static>),
+    Call(RelatedCall),
     /// A timer expired.
-    Expiry(Expiry<'static>),
+    Expiry(Expiry),
     /// A timer was cancelled.
-    Cancel(Cancel<'static>),
+    Cancel(Cancel),
     /// A thread was told of a timer.
-    Wakeup(Wakeup<'static>),
+    Wakeup(Wakeup),
     /// A timer is gone.
-    Release(Release<'static>),
+    Release(Release),
 }
 
 impl Event {
@@ -89,7 +89,7 @@ impl Decoder {
     }
 
     /// A related call; `is_inside` when it had not returned when tracing ended.
-    pub fn call(&mut self, raw: &RawCall, is_inside: bool) -> RelatedCall<'static> {
+    pub fn call(&mut self, raw: &RawCall, is_inside: bool) -> RelatedCall {
         let call = Call::ALL.get(raw.call as usize).copied().unwrap_or(Call::CreateX64);
         let has = |bit| raw.flags & bit != 0;
         let timer = (raw.timer != 0).then(|| self.timers.by_descriptor(raw.timer));
@@ -121,7 +121,7 @@ impl Decoder {
         }
     }
 
-    fn expiry(&mut self, raw: &RawExpiry) -> Expiry<'static> {
+    fn expiry(&mut self, raw: &RawExpiry) -> Expiry {
         let now_ns = raw.moment.ns.cast_signed().wrapping_add(raw.clock_offset_ns);
         Expiry {
             event: Cow::Borrowed("expiry"),
@@ -137,12 +137,12 @@ impl Decoder {
         }
     }
 
-    fn cancel(&mut self, raw: &RawCancel) -> Cancel<'static> {
+    fn cancel(&mut self, raw: &RawCancel) -> Cancel {
         let timer = self.timers.by_address(raw.moment.timer);
         Cancel { event: Cow::Borrowed("cancel"), ns: raw.moment.ns, cpu: raw.cpu as u32, timer }
     }
 
-    fn wakeup(&mut self, raw: &RawWakeup) -> Option<Wakeup<'static>> {
+    fn wakeup(&mut self, raw: &RawWakeup) -> Option<Wakeup> {
         let has = |bit| raw.flags & bit != 0;
         let is_read = has(wakeup_flag::READ);
         let by = if is_read { By::Read } else { by(raw.nr, has(wakeup_flag::I386))? };
@@ -162,7 +162,7 @@ impl Decoder {
         })
     }
 
-    fn release(&mut self, raw: &RawRelease) -> Release<'static> {
+    fn release(&mut self, raw: &RawRelease) -> Release {
         Release {
             event: Cow::Borrowed("release"),
             ns: raw.moment.ns,

@@ -56,7 +56,7 @@ impl Made<'_> {
     }
 
     /// Compares all but the timer's id and the times.
-    pub(super) fn related(&self, found: &RelatedCall<'_>) -> Compare {
+    pub(super) fn related(&self, found: &RelatedCall) -> Compare {
         let Moment { what: of, args, ret, .. } = *self.moment;
         let mut compare = Compare::default();
         compare.equal("event", name(self.moment), &*found.event);

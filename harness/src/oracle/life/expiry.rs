@@ -22,10 +22,10 @@ struct Fired {
     forwards: Bounds,
 }
 
-pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry<'_>]) {
+pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
     let armings = judge.done.story.armings.clone();
     let mut fired = Placed { of: vec![Vec::new(); armings.len()], possibly_of: vec![Vec::new(); armings.len()] };
-    let mut in_time: Vec<&&Expiry<'_>> = expiries.iter().collect();
+    let mut in_time: Vec<&&Expiry> = expiries.iter().collect();
     in_time.sort_by_key(|expiry| expiry.ns);
     for expiry in in_time {
         let Some(timer) = judge.timer_of(expiry.timer) else {
@@ -47,7 +47,7 @@ struct Placed {
 }
 
 /// What must be so whatever armed the timer.
-fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>) {
+fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry) {
     let lived = judge.done.story.timers[timer];
     let mut compare = Compare::default();
     compare.equal("clockid", lived.clockid, expiry.clockid);
@@ -65,7 +65,7 @@ fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>) {
 }
 
 /// Finds the arming that it is of.
-fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry<'_>, armings: &[Arming], placed: &mut Placed) {
+fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) {
     let Placed { of: fired, possibly_of } = placed;
     let ns = nanos(expiry.ns);
     let during = |judge: &Judge<'_>, arming: &Arming| {
@@ -132,7 +132,7 @@ fn vagueness(judge: &Judge<'_>, arming: &Arming, before: &[Fired]) -> i64 {
 }
 
 /// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
-fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry<'_>, before: &[Fired]) -> Option<Bounds> {
+fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry, before: &[Fired]) -> Option<Bounds> {
     // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one that it had then.
     let drift = if arming.clock_was_set { CLOCK_SET_NS } else { SLACK_NS };
     let offset = if arming.realtime { expiry.clock_offset_ns } else { 0 };

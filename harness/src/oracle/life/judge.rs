@@ -21,7 +21,7 @@ pub(super) const SLACK_NS: i64 = 1_000;
 #[derive(Clone, Copy)]
 enum Call<'a> {
     Main(&'a CallEvent<'static>),
-    Related(&'a RelatedCall<'static>),
+    Related(&'a RelatedCall),
 }
 
 impl Call<'_> {
@@ -91,7 +91,7 @@ pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &Has
     judge.wakeups(&events);
     judge.cancels(&events);
     judge.releases(&events);
-    let expiries: Vec<&Expiry<'_>> =
+    let expiries: Vec<&Expiry> =
         events.iter().filter_map(|event| if let Event::Expiry(expiry) = event { Some(expiry) } else { None }).collect();
     expiry::judge(&mut judge, &expiries);
     judge.out
@@ -283,7 +283,7 @@ impl<'a> Judge<'a> {
     }
 
     fn wakeups(&mut self, events: &[Event]) {
-        let mut by_moment: HashMap<usize, Vec<&Wakeup<'_>>> = HashMap::new();
+        let mut by_moment: HashMap<usize, Vec<&Wakeup>> = HashMap::new();
         for event in events {
             let Event::Wakeup(wakeup) = event else { continue };
             match self.moment_at(nanos(wakeup.ns)) {
@@ -316,7 +316,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn wakeup(&mut self, at: usize, found: &Wakeup<'_>) {
+    fn wakeup(&mut self, at: usize, found: &Wakeup) {
         let moment = self.moment(at);
         let mut compare = Compare::default();
         compare.equal("pid", moment.pid, found.pid);
@@ -361,7 +361,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn cancel(&mut self, cancel: &Cancel<'_>, told: &mut HashSet<(usize, usize)>) {
+    fn cancel(&mut self, cancel: &Cancel, told: &mut HashSet<(usize, usize)>) {
         let at = self.moment_at(nanos(cancel.ns));
         let timer = self.timer_of(cancel.timer);
         let place = at.zip(timer).filter(|(at, timer)| self.done.story.told[*at].canceled.iter().any(|(other, _)| other == timer));
@@ -379,8 +379,8 @@ impl<'a> Judge<'a> {
     }
 
     fn releases(&mut self, events: &[Event]) {
-        let mut found: Vec<Option<&Release<'_>>> = vec![None; self.ids.len()];
-        let mut strangers: Vec<&Release<'_>> = Vec::new();
+        let mut found: Vec<Option<&Release>> = vec![None; self.ids.len()];
+        let mut strangers: Vec<&Release> = Vec::new();
         for event in events {
             let Event::Release(release) = event else { continue };
             match self.timer_of(release.timer) {
@@ -421,7 +421,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn release(&mut self, timer: usize, release: &Release<'_>) {
+    fn release(&mut self, timer: usize, release: &Release) {
         let at = self.done.story.timers[timer].released;
         let (pid, executed) = match at.map(|at| self.moment(at)) {
             Some(moment) if moment.what == what::CHILD => {

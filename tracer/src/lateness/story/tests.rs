@@ -6,7 +6,7 @@ fn arming(entry_ns: u64, value_ns: i64, interval_ns: i64) -> Arming {
     Arming { entry_ns, exit_ns, pid: 7, comm, is_absolute: false, value_ns, interval_ns, suspended_ns: 0, fired: 0, first: None }
 }
 
-fn expiry(expires_ns: i64, late_ns: i64) -> Expiry<'static> {
+fn expiry(expires_ns: i64, late_ns: i64) -> Expiry {
     Expiry {
         event: "expiry".into(),
         ns: (expires_ns + late_ns).unsigned_abs(),
@@ -21,7 +21,7 @@ fn expiry(expires_ns: i64, late_ns: i64) -> Expiry<'static> {
     }
 }
 
-fn wakeup(ns: u64, by: By, ticks: Option<u64>) -> Wakeup<'static> {
+fn wakeup(ns: u64, by: By, ticks: Option<u64>) -> Wakeup {
     let ret = ticks.map(|_| 8);
     Wakeup {
         event: "wakeup".into(),
