@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use settime32_harness::boot::Start;
 use settime32_harness::kernels;
 use settime32_harness::verdict::Verdict;
-use settime32_harness::verify::{Attach, Setup, VerifyOptions, Watch, Work, verify};
+use settime32_harness::verify::{Attach, Setup, VerifyOptions, Watch, verify};
+use settime32_harness::work::Work;
 
 const COUNTS_ENV: &str = "SETTIME32_SOAK";
 const COUNTS: &str = "500,100";

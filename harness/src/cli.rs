@@ -2,25 +2,26 @@
 
 mod compare;
 mod describe;
+mod plans;
 mod program;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use settime32_abi::plan::{Plan, PlanError};
+use settime32_abi::plan::PlanError;
 use settime32_wrong::{About, WRONG_TRACERS};
 
 use crate::boot::{Choice, Cpu, Start};
 use crate::fuzz::{FuzzArgs, MergeArgs};
-use crate::generate::catalogue::CASES;
 use crate::mutants::MutantsOptions;
-use crate::regression::Regression;
 use crate::session::Injection;
-use crate::verify::{Attach, CALLS_PER_PLAN, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, Tells, VerifyOptions, Work};
+use crate::verify::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
+use crate::work::{CALLS_PER_PLAN, Work};
 
 pub use compare::CompareArgs;
 pub use describe::{CompletionsArgs, ManArgs, Manual};
+pub use plans::{LivesArgs, ReplayArgs, VerifyArgs};
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
 /// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what was captured.
@@ -249,67 +250,6 @@ pub struct RunArgs {
     json: bool,
 }
 
-/// Arguments of `verify`.
-#[derive(Args, Debug)]
-pub struct VerifyArgs {
-    /// Calls to make [default: 10000]; with cases, calls of each at least: those that can be repeated are.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    calls: Option<u64>,
-    /// A case of the catalogue instead of any calls; may be given more than once.
-    #[arg(long, value_name = "NAME", conflicts_with = "catalogue", hide_possible_values = true,
-          value_parser = clap::builder::PossibleValuesParser::new(CASES.iter().map(|case| case.name)))]
-    case: Vec<String>,
-    /// All cases of the catalogue, one after the other in one guest.
-    #[arg(long)]
-    catalogue: bool,
-    /// All cases of the catalogue on all kernels in both attach modes: --catalogue --kernel all --attach all.
-    #[arg(long, conflicts_with_all = ["calls", "catalogue", "case", "kernel", "attach", "here"])]
-    full: bool,
-    /// Seed of the generator [default: a new one, which the report shows].
-    #[arg(long)]
-    seed: Option<u64>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Arguments of `lives`.
-#[derive(Args, Debug)]
-pub struct LivesArgs {
-    /// Timers to make.
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
-    timers: u64,
-    /// Seed of the generator [default: a new one, which the report shows].
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Only this plan of the run; --timers is then the number of timers in it.
-    #[arg(long, requires = "seed")]
-    plan: Option<u64>,
-    /// Start no tracer: compare only what the kernel answers with what its sources say.
-    #[arg(long)]
-    no_tracer: bool,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-/// Arguments of `replay`.
-#[derive(Args, Debug)]
-pub struct ReplayArgs {
-    /// A plan in a file, or a failure that was kept, instead of generated plans.
-    #[arg(conflicts_with_all = ["seed", "plan", "calls"], required_unless_present = "seed")]
-    file: Option<PathBuf>,
-    /// Seed of the run.
-    #[arg(long, requires = "calls")]
-    seed: Option<u64>,
-    /// Only this plan of the run; --calls is then the number of calls in it.
-    #[arg(long, requires = "seed")]
-    plan: Option<u64>,
-    /// Calls of the run.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    calls: Option<u64>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
 /// A job with its options checked.
 #[derive(Debug)]
 pub struct Job {
@@ -367,55 +307,6 @@ impl GuestArgs {
     }
 }
 
-impl VerifyArgs {
-    /// The job.
-    pub fn job(mut self) -> Job {
-        if self.full {
-            self.catalogue = true;
-            self.run.guest.kernel = ALL_KERNELS.into();
-            self.run.attach = Attaches::all();
-        }
-        let seed = self.seed.unwrap_or_else(fresh_seed);
-        let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| case == name);
-        let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
-        let work = match (names.is_empty(), self.calls) {
-            (true, calls) => Work::Run { calls: calls.unwrap_or(DEFAULT_CALLS) },
-            (false, calls) => Work::Cases { names, least: calls.unwrap_or(0) },
-        };
-        self.run.job(work, seed)
-    }
-}
-
-impl LivesArgs {
-    /// The job.
-    pub fn job(self) -> Job {
-        let timers = self.timers;
-        let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
-        let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
-        if self.no_tracer {
-            job.cells.iter_mut().for_each(|cell| cell.setup.tells = Tells::Nothing);
-        }
-        job
-    }
-}
-
-impl ReplayArgs {
-    /// The job.
-    pub fn job(self) -> Result<Job, UsageError> {
-        let calls = self.calls.unwrap_or_default();
-        let work = match (self.file, self.plan) {
-            (Some(path), _) => {
-                let bytes = std::fs::read(&path).map_err(|source| UsageError::PlanFile { path: path.clone(), source })?;
-                Work::Literal { plan: plan_in(&path, &bytes)?, file: path }
-            }
-            (None, Some(_)) if calls > CALLS_PER_PLAN => return Err(UsageError::PlanSize { calls }),
-            (None, Some(index)) => Work::OnePlan { index, calls },
-            (None, None) => Work::Run { calls },
-        };
-        Ok(self.run.job(work, self.seed.unwrap_or_default()))
-    }
-}
-
 impl RunArgs {
     fn job(self, work: Work, seed: u64) -> Job {
         let timeout = self.timeout.unwrap_or_else(|| work.default_timeout());
@@ -436,17 +327,6 @@ impl RunArgs {
         };
         let cells = kernels.iter().flat_map(|kernel| self.attach.0.iter().map(move |attach| (kernel, *attach)));
         Job { cells: cells.map(|(kernel, attach)| cell(kernel, attach)).collect(), json: self.json }
-    }
-}
-
-/// A plan's bytes, or the text of a regression.
-fn plan_in(path: &Path, bytes: &[u8]) -> Result<Plan, UsageError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.starts_with('{') => match Regression::parse(text) {
-            Ok(regression) => Ok(regression.plan()),
-            Err(reason) => Err(UsageError::Regression { path: path.into(), reason }),
-        },
-        _ => Plan::decode(bytes).map_err(|source| UsageError::Plan { path: path.into(), source }),
     }
 }
 
@@ -474,9 +354,6 @@ pub(crate) fn wrong_name(text: &str) -> Result<&'static str, String> {
     let known = WRONG_TRACERS.iter().map(|about| about.name).find(|name| *name == text);
     known.ok_or_else(|| "no such wrong tracer; `cargo harness mutants --list` names them".into())
 }
-
-/// Calls of a run that names no number.
-const DEFAULT_CALLS: u64 = 10_000;
 
 /// Stands for every kernel of the catalogue.
 const ALL_KERNELS: &str = "all";

@@ -29,3 +29,4 @@ pub mod shrink;
 pub mod verdict;
 pub mod verify;
 mod warm;
+pub mod work;

@@ -108,7 +108,8 @@ impl Watch for Quiet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{Setup, Work};
+    use crate::verify::Setup;
+    use crate::work::Work;
 
     fn cell(verdict: Verdict, not_run: Option<&str>) -> Report {
         let options = VerifyOptions { work: Work::Run { calls: 1 }, seed: 1, setup: Setup::default(), timeout: std::time::Duration::MAX };

@@ -29,7 +29,8 @@ use crate::kernels::{self, Kernel, Say};
 use crate::oracle::Place;
 use crate::report::words;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{CALLS_PER_PLAN, Setup};
+use crate::verify::Setup;
+use crate::work::CALLS_PER_PLAN;
 
 use definition::Definition;
 pub use page::page;

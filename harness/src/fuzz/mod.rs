@@ -30,7 +30,8 @@ use crate::regression::{self, Regression};
 use crate::report::{quoted, setup_words};
 use crate::shrink::Signature;
 use crate::verdict::Verdict;
-use crate::verify::{CALLS_PER_PLAN, Setup};
+use crate::verify::Setup;
+use crate::work::CALLS_PER_PLAN;
 
 pub use arguments::{FuzzArgs, MergeArgs};
 use lane::Lane;

@@ -215,7 +215,7 @@ impl State {
 pub(super) mod tests {
     use super::*;
     use crate::oracle::Kind;
-    use crate::verify::CALLS_PER_PLAN;
+    use crate::work::CALLS_PER_PLAN;
 
     pub(crate) fn config(calls: Option<u64>) -> Config {
         Config {

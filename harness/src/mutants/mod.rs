@@ -15,7 +15,8 @@ use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
-use crate::verify::{Setup, WRONG_PATH, Watch, Work};
+use crate::verify::{Setup, WRONG_PATH, Watch};
+use crate::work::Work;
 
 pub use judge::Outcome;
 pub use score::{Caught, Passed, Score};

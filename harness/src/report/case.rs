@@ -8,7 +8,7 @@ use crate::generate::catalogue::{Case, Memory};
 use crate::oracle::{Findings, Tally};
 use crate::scenario::Outcome;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{self, PLANS_PER_CASE, Work};
+use crate::work::{self, PLANS_PER_CASE, Work};
 
 /// One case of the catalogue in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,7 +51,7 @@ impl CaseReport {
             may_lose: case.may_lose,
             memory: case.memory,
         };
-        verify::cases(names).map(one).collect()
+        work::cases(names).map(one).collect()
     }
 
     /// Takes down what was compared of the plans of case number `index`, if any were.

@@ -19,7 +19,8 @@ use crate::oracle::{Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{self, PLANS_PER_CASE, Setup, Tells, VerifyOptions, Work};
+use crate::verify::{Setup, VerifyOptions};
+use crate::work::{self, PLANS_PER_CASE, Tells, Work};
 pub use case::CaseReport;
 
 /// Seconds that each stage took.
@@ -240,7 +241,7 @@ impl Report {
         match (&options.work, single) {
             (Work::Literal { file, .. }, _) => write!(command, " {}", quoted(&file.display().to_string())),
             (Work::Run { calls }, Some(index)) => {
-                let size = verify::CALLS_PER_PLAN.min(calls - index * verify::CALLS_PER_PLAN);
+                let size = work::CALLS_PER_PLAN.min(calls - index * work::CALLS_PER_PLAN);
                 write!(command, " --seed {} --plan {index} --calls {size}", options.seed)
             }
             (Work::Cases { .. }, _) => Ok(()),

@@ -14,7 +14,7 @@ mod values;
 
 use settime32_abi::plan::Plan;
 
-use crate::verify::CALLS_PER_PLAN;
+use crate::work::CALLS_PER_PLAN;
 use script::Script;
 
 /// One situation.

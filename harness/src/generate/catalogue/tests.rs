@@ -6,7 +6,7 @@ use settime32_abi::plan::Step;
 
 use super::*;
 use crate::model::{Bounds, Rule, Timeline, outcomes};
-use crate::verify::CALLS_PER_PLAN;
+use crate::work::CALLS_PER_PLAN;
 
 /// The only plan of a case.
 fn plan_of(name: &str, seed: u64) -> Plan {
