@@ -162,7 +162,7 @@ fn calls_go_to_standard_error(built: Built) {
     let program = built.compile("i386", I386, &["-m32"]);
     let said = run().args(["--trace", "--"]).arg(program).assert().code(7).stdout(contains("\"pid\":").and(contains("timerfd").not()));
     let call = contains("timerfd_settime32(3, 0, {it_interval={tv_sec=1, tv_nsec=2}, it_value={tv_sec=300, tv_nsec=4}}");
-    said.stderr(call.and(contains("\nto stderr\n")).and(contains("2 calls reported, 0 lost")));
+    said.stderr(call.and(contains("\nto stderr\n")).and(contains("2 events reported, 0 lost")));
 }
 
 /// A loss is told, and the exit code is the program's all the same.
@@ -173,7 +173,7 @@ fn lost_calls_are_told_and_the_exit_code_stays(built: Built) {
     let events = built.path("events");
     let mut command = run();
     let said = command.args("--trace --buffer 4K --trace-output".split(' ')).arg(&events).arg("--").arg(program).assert().code(7);
-    said.stderr(contains("calls reported, ").and(contains("found the buffer full")));
+    said.stderr(contains("events reported, ").and(contains("found the buffer full")));
 }
 
 /// Arguments, a variable, the working directory and the user get there; other variables do not.

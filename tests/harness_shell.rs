@@ -143,7 +143,7 @@ fn a_traced_shell_has_one_too() {
     let mut user = User::open(&["--trace"]);
     user.types("stty size; exit\n");
     user.sees("31 97");
-    user.sees("0 calls reported, 0 lost, 0 unfinished\r\n");
+    user.sees("0 events reported, 0 lost, 0 unfinished\r\n");
     assert_eq!(user.leaves().code(), Some(0));
 }
 

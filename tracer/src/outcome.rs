@@ -53,7 +53,7 @@ impl fmt::Display for Outcome {
         if self.ended == Ended::ReaderGone {
             write!(f, "standard output was closed by its reader; ")?;
         }
-        write!(f, "{reported} calls reported, {} lost, {unfinished} unfinished", lost.total())?;
+        write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total())?;
         if lost.total() == 0 {
             return Ok(());
         }
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_everything() {
-        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 1).to_string(), "7 calls reported, 0 lost, 1 unfinished");
+        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 1).to_string(), "7 events reported, 0 lost, 1 unfinished");
         let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
         assert_eq!(
             Outcome::new(Ended::Signal, 7, lost, 0).to_string(),
-            "7 calls reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 without their result)"
+            "7 events reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 without their result)"
         );
     }
 

@@ -28,8 +28,8 @@ const INPUT_SIZE: usize = 64 << 10;
 const INPUTS_AHEAD: usize = 16;
 
 /// In the tracer's last line of each run that was carried out, and in no other.
-const OUTCOME: &str = " calls reported, ";
-const NOTHING_LOST: &str = " calls reported, 0 lost";
+const OUTCOME: &str = " events reported, ";
+const NOTHING_LOST: &str = " events reported, 0 lost";
 
 /// What the tracer writes.
 pub(super) struct Traced {
