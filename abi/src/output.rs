@@ -5,6 +5,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +194,15 @@ impl Lost {
     /// The sum of all kinds; 0 says that everything was reported.
     pub const fn total(&self) -> u64 {
         self.buffer + self.in_flight + self.result + self.follow
+    }
+}
+
+impl AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        self.buffer += other.buffer;
+        self.in_flight += other.in_flight;
+        self.result += other.result;
+        self.follow += other.follow;
     }
 }
 

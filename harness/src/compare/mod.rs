@@ -52,7 +52,7 @@ pub const CASES: [&str; 14] = [
     "silence/native-timerfd-settime",
     "silence/timerfd-settime64",
     "silence/mlock2",
-    "threads/many",
+    "threads/several",
 ];
 
 /// What to compare.

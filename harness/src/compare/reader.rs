@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use regex::Captures;
 use serde_json::Value;
-use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{CALL_EVENT, CallEvent, Lost, SUMMARY_EVENT, Summary};
 
 use super::conversion::Told;
 use super::definition::{Format, Part, Reader};
@@ -16,8 +16,8 @@ use crate::oracle::{Fields, Reading, Telling};
 pub enum Line {
     /// A call.
     Call(Box<Reading>),
-    /// So many events were lost.
-    Lost(u64),
+    /// So much was lost.
+    Lost(Lost),
     /// Nothing of interest.
     Nothing,
 }
@@ -49,7 +49,7 @@ impl<'a> Lines<'a> {
     /// Why nothing can be made of it.
     pub fn line(&mut self, line: &str) -> Result<Line, String> {
         if let Some(lost) = lost(self.reader, line) {
-            return lost.map(Line::Lost);
+            return lost.map(|events| Line::Lost(Lost { buffer: events, ..Lost::default() }));
         }
         if line.trim().is_empty() || self.reader.ignore.iter().any(|pattern| pattern.is_match(line)) {
             return Ok(Line::Nothing);
@@ -146,7 +146,7 @@ fn own(line: &str, claims: Fields) -> Result<Line, String> {
         }
         Some(SUMMARY_EVENT) => {
             let summary: Summary = serde_json::from_value(value).map_err(|error| error.to_string())?;
-            Ok(Line::Lost(summary.lost.total()))
+            Ok(Line::Lost(summary.lost))
         }
         _ => Err("it is neither an event nor a summary".into()),
     }
@@ -177,7 +177,7 @@ mod tests {
         for line in sample.lines() {
             match lines.line(line) {
                 Ok(Line::Call(reading)) => calls.push(*reading),
-                Ok(Line::Lost(events)) => lost += events,
+                Ok(Line::Lost(part)) => lost += part.total(),
                 Ok(Line::Nothing) => {}
                 Err(reason) => errors.push(reason),
             }

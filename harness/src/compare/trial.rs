@@ -155,7 +155,7 @@ struct Trial<'a> {
     definition: &'a Definition,
     programs: Programs,
     oracle: Oracle,
-    lost: u64,
+    lost: Lost,
     /// All that it wrote where its events are.
     output: Vec<u8>,
     /// All that it said on standard error.
@@ -170,7 +170,7 @@ impl<'a> Trial<'a> {
             definition,
             programs: Programs::new(vm, deadline),
             oracle: Oracle::new(config),
-            lost: 0,
+            lost: Lost::default(),
             output: Vec::new(),
             stderr: Vec::new(),
         }
@@ -298,7 +298,7 @@ impl<'a> Trial<'a> {
             [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != self.definition.output.from);
         for (_, text) in elsewhere {
             let text = String::from_utf8_lossy(text);
-            self.lost += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
+            self.lost.buffer += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
         }
         self.output.extend(output);
         self.stderr.extend(&ran.stderr);
@@ -308,12 +308,7 @@ impl<'a> Trial<'a> {
     /// The summary that the oracle wants, of what the tracer itself says that it lost.
     fn finish(mut self) -> Findings {
         let reported = self.oracle.received();
-        self.oracle.summary(Summary {
-            event: SUMMARY_EVENT.into(),
-            reported,
-            lost: Lost { buffer: self.lost, ..Lost::default() },
-            unfinished: 0,
-        });
+        self.oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unfinished: 0 });
         self.oracle.finish()
     }
 }

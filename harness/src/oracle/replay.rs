@@ -396,7 +396,7 @@ impl Replay {
         }
         if let Some(seen) = seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty()) {
             let wrong = || describe(fields, &expected, &seen, &report.names);
-            report.findings.facts.count((seen.reported, report.names.lines(&seen)), fields, place, wrong);
+            report.findings.facts.count((seen.told(), report.names.lines(&seen)), fields, place, wrong);
         }
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));

@@ -304,6 +304,18 @@ impl Fields {
     }
 }
 
+impl Seen {
+    /// Whether it says of itself that the return was lost, and tells nothing that only the return can tell.
+    const fn lost_its_result_honestly(&self) -> bool {
+        self.result_lost && self.ret.is_none() && self.otmr_written.is_none()
+    }
+
+    /// What it tells.
+    pub(super) const fn told(&self) -> Fields {
+        if self.lost_its_result_honestly() { self.reported.without(Fields::OF_RETURN) } else { self.reported }
+    }
+}
+
 /// The fields in which `found` is not what is `expected`; `expected.cpu` is the number of CPUs. An event that says
 /// that its result was lost is not held against it.
 pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
@@ -335,8 +347,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     ];
     let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
     let bits = bits & found.reported.0 | found.unfit.0;
-    let honest_loss = found.result_lost && found.ret.is_none() && found.otmr_written.is_none();
-    let fields = Fields(if honest_loss { bits & !Fields::OF_RETURN.0 } else { bits });
+    let fields = Fields(if found.lost_its_result_honestly() { bits & !Fields::OF_RETURN.0 } else { bits });
     if expected.may_be_unfinished { fields.of_a_call_that_was_seen_to_return(found) } else { fields }
 }
 

@@ -199,6 +199,7 @@ pub const CASES: &[Case] = &[
     // that program too, as one that preempts may, it is told when the tracer ends, and must find its plan still open.
     crowd("pointers/held-by-many", "more threads inside the call at once than return probes have room for", threads::more_than_maxactive),
     crowd("threads/many", "threads with a timer each, on all CPUs", threads::many),
+    crowd("threads/several", "fewer of them", threads::several),
     crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
     scenario("volume/small-buffer", "a ring buffer too small for what comes: every loss is counted", Scenario::SmallBuffer),
     scenario("silence/other-process", "another process, while only one is asked for", Scenario::OtherProcess),

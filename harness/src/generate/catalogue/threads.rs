@@ -7,7 +7,9 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 use super::script::Script;
 
 /// Threads that share the guest's CPUs.
-const THREADS: u8 = 16;
+const MANY: u8 = 16;
+/// The same, and return probes have room for all of them where the kernel keeps 10 (`register_kretprobe`).
+const SEVERAL: u8 = 8;
 /// More threads than return probes have room for on a guest of two CPUs: max(10, 2 × CPUs), `register_kretprobe` of
 /// `kernel/kprobes.c`.
 const MORE_THAN_MAXACTIVE: u8 = 24;
@@ -23,13 +25,20 @@ fn side_by_side(script: &mut Script, threads: u8, calls: u16, mut call: impl FnM
     }
 }
 
-/// Each thread has a timer of its own.
 pub(super) fn many(script: &mut Script) {
-    for slot in 0..THREADS {
+    a_timer_each(script, MANY);
+}
+
+pub(super) fn several(script: &mut Script) {
+    a_timer_each(script, SEVERAL);
+}
+
+fn a_timer_each(script: &mut Script, threads: u8) {
+    for slot in 0..threads {
         script.timer(slot, if slot % 2 == 0 { Clock::Monotonic } else { Clock::Realtime });
     }
     for _ in 0..4 {
-        side_by_side(script, THREADS, 60, |script, thread| {
+        side_by_side(script, threads, 60, |script, thread| {
             let (new, flags) = if script.below(4) == 0 { (script.any(), script.any_flags()) } else { (script.valid(), 0) };
             let (utmr, otmr) = match script.below(16) {
                 0 => (Pointer::Null, Pointer::Valid),
@@ -38,7 +47,7 @@ pub(super) fn many(script: &mut Script) {
             };
             Call { flags, utmr, otmr, ..Call::plain(thread, new) }
         });
-        (0..THREADS).for_each(|slot| script.arm(slot));
+        (0..threads).for_each(|slot| script.arm(slot));
     }
 }
 

@@ -64,7 +64,7 @@ impl Replay {
         let seen = self.strays.swap_remove(at);
         let (place, fields) = (self.place_of(call), differences(expected, &seen));
         let wrong = || describe(fields, expected, &seen, &report.names);
-        report.findings.facts.count((seen.reported, report.names.lines(&seen)), fields, place, wrong);
+        report.findings.facts.count((seen.told(), report.names.lines(&seen)), fields, place, wrong);
         report.note(place, Kind::OutOfOrder, "its event came between those of other calls of its thread".to_owned());
         self.checked += 1;
         true
