@@ -142,7 +142,7 @@ impl<S: Seam> Drain<S> {
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
     pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
-        let mut rest = Rest { in_flight_lost: life.reads_lost, ..Rest::default() };
+        let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
         for raw in in_flight {
             if self.reported >= self.wanted.limit {
                 break;

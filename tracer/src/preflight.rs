@@ -47,6 +47,8 @@ pub struct Facts {
     pub one_door: bool,
     /// The kernel may take a CPU from a task that is inside it; `None` when that cannot be found out.
     pub preempts: Option<bool>,
+    /// Interrupts are threads, and so may be preempted themselves (`PREEMPT_RT`).
+    pub interrupts_are_threads: bool,
 }
 
 /// Why this machine cannot be traced, and what to do about it.
@@ -157,7 +159,8 @@ impl Facts {
         let comm_at = btf.as_deref().and_then(|btf| comm_at(btf, &release));
         let one_door = has_cpu_flag(root, "fred");
         let (has_btf, preempts) = (btf.is_some(), preempts(&version, model.as_deref()));
-        Ok(Self { release, capabilities, lockdown, has_btf, comm_at, one_door, preempts })
+        let interrupts_are_threads = version.contains("PREEMPT_RT");
+        Ok(Self { release, capabilities, lockdown, has_btf, comm_at, one_door, preempts, interrupts_are_threads })
     }
 }
 

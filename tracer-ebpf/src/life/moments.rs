@@ -1,5 +1,7 @@
 //! What becomes of a timer by itself: it expires, it is cancelled, it is gone.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
@@ -10,7 +12,7 @@ use settime32_abi::moment::{Function, Moment, RawCancel, RawExpiry, RawRelease};
 use super::layout::{Member, member};
 use super::output::{name, output};
 use super::{inside, timer};
-use crate::maps::count;
+use crate::maps::{count, current_tid};
 
 /// `CLOCK_REALTIME_ALARM` and `CLOCK_BOOTTIME_ALARM`.
 const ALARMS: [i32; 2] = [8, 9];
@@ -18,9 +20,10 @@ const ALARMS: [i32; 2] = [8, 9];
 const BOOTTIME: u32 = 2;
 const SOFT: u32 = 4;
 
-/// The wait queue that the handler that runs on this CPU is about to wake.
+/// The wait queue that the handler that runs on this CPU is about to wake, and the thread that it runs in, or that it interrupted:
+/// where interrupts are threads, others may come in between.
 #[map]
-static HANDLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static HANDLED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
 /// `timerfd_tmrproc` or `timerfd_alarmproc` is entered with the timer or alarm that lies in the `struct timerfd_ctx`.
 #[inline(always)]
@@ -31,7 +34,7 @@ pub(crate) fn handler(inner: usize) {
     }
     if let Some(handled) = HANDLED.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
-        unsafe { *handled = timer.wrapping_add(Member::WQH_AT.at() as u64) };
+        unsafe { *handled = [timer.wrapping_add(Member::WQH_AT.at() as u64), current_tid().into()] };
     }
     expired(timer, false);
 }
@@ -41,9 +44,11 @@ pub(crate) fn handler(inner: usize) {
 pub(crate) fn wakes(wq_head: u64) {
     if let Some(handled) = HANDLED.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
-        let handled = unsafe { &mut *handled };
-        if *handled == wq_head {
-            *handled = 0;
+        let [queue, thread] = unsafe { &mut *handled };
+        // The verifier knows the argument for a pointer, of which it allows no arithmetic; so the two must not be compared at once.
+        // SAFETY: it is a reference.
+        if *queue == wq_head && unsafe { read_volatile(thread) } == current_tid().into() {
+            (*queue, *thread) = (0, 0);
             return;
         }
     }

@@ -93,13 +93,10 @@ pub fn life_alarm_handler_f(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// On `__wake_up_locked_key`.
-#[fentry]
-pub fn life_wake_f(ctx: FEntryContext) -> i32 {
-    moments::wakes(ctx.arg(0));
-    0
-}
-
+before!(
+    /// On `__wake_up_locked_key`.
+    life_wake, life_wake_f, (wq_head: 0 as u64), moments::wakes(wq_head)
+);
 before!(life_clock_was_set, life_clock_was_set_f, (), moments::clock_was_set_enters());
 after!(life_clock_was_set_out, life_clock_was_set_out_f, 0, (_ret: i32), moments::clock_was_set_returns());
 before!(life_release, life_release_f, (file: 1 as u64), moments::released(file));

@@ -26,21 +26,44 @@ macro_rules! interrupt {
     };
 }
 
+/// What many calls come to that are none of a timer's is hooked by kprobe in either way: of fentry, the kernel counts the programs
+/// that it passes over, and not whose they would have been.
+macro_rules! of_all {
+    ($program:literal, $function:expr) => {
+        ($program, $program, $function)
+    };
+}
+
+/// Where interrupts are threads (`PREEMPT_RT`), they are preempted as all threads are, and a kprobe is in none of them.
+const WAKE: Hook = interrupt!("life_wake_f", "__wake_up_locked_key");
+const WAKE_BY_THREADS: Hook = of_all!("life_wake", "__wake_up_locked_key");
+
 /// What leads from a descriptor to a timer.
 const BY_DESCRIPTOR: [Hook; 2] = [hook!("life_do_settime_out", DO_SETTIME), hook!("life_do_settime", DO_SETTIME)];
 /// The end of a timer, after which its address may be another's.
 const RELEASE: Hook = hook!("life_release", "timerfd_release");
 
+/// In what kernels differ.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ways {
+    /// They read timers by `timerfd_read_iter`.
+    pub reads_by_iterator: bool,
+    /// Their timers expire in threads.
+    pub interrupts_are_threads: bool,
+}
+
 /// What is to be attached for these kinds, in this order: what sees the end of something before what sees its begin.
-/// Kernels read timers by iterator or not.
-pub fn hooks(kinds: &[Kind], mode: Mode, reads_by_iterator: bool) -> Vec<(&'static str, &'static str)> {
+pub fn hooks(kinds: &[Kind], mode: Mode, kernel: Ways) -> Vec<(&'static str, &'static str)> {
     let mut hooks: Vec<Hook> = vec![RELEASE];
     hooks.extend(BY_DESCRIPTOR);
+    if kinds.contains(&Kind::Expiry) {
+        hooks.push(if kernel.interrupts_are_threads { WAKE_BY_THREADS } else { WAKE });
+    }
     for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         hooks.extend_from_slice(of(kind));
     }
     if kinds.contains(&Kind::Wakeup) {
-        hooks.extend_from_slice(if reads_by_iterator { &READ_BY_ITERATOR } else { &READ });
+        hooks.extend_from_slice(if kernel.reads_by_iterator { &READ_BY_ITERATOR } else { &READ });
     }
     let mut chosen: Vec<(&str, &str)> = Vec::new();
     for (by_kprobe, by_fentry, function) in hooks {
@@ -58,7 +81,7 @@ const READ_BY_ITERATOR: [Hook; 2] = [hook!("life_read_iter_out", "timerfd_read_i
 const fn of(kind: Kind) -> &'static [Hook] {
     match kind {
         Kind::TimerfdCreate => &[
-            hook!("life_install", "fd_install"),
+            of_all!("life_install", "fd_install"),
             hook!("life_create_x64_out", "__x64_sys_timerfd_create"),
             hook!("life_create_x64", "__x64_sys_timerfd_create"),
             hook!("life_create_i386_out", "__ia32_sys_timerfd_create"),
@@ -87,19 +110,18 @@ const fn of(kind: Kind) -> &'static [Hook] {
         Kind::TimerSettime32 => &[
             hook!("life_get_old_out", "get_old_itimerspec32"),
             hook!("life_get_old", "get_old_itimerspec32"),
-            hook!("life_put_old", PUT_OLD),
+            of_all!("life_put_old", PUT_OLD),
             hook!("life_posix_settime32_out", "__ia32_sys_timer_settime32"),
             hook!("life_posix_settime32", "__ia32_sys_timer_settime32"),
         ],
         Kind::TimerGettime32 => &[
-            hook!("life_put_old", PUT_OLD),
+            of_all!("life_put_old", PUT_OLD),
             hook!("life_posix_gettime32_out", "__ia32_sys_timer_gettime32"),
             hook!("life_posix_gettime32", "__ia32_sys_timer_gettime32"),
         ],
         Kind::Expiry => &[
             hook!("life_clock_was_set_out", "timerfd_clock_was_set"),
             hook!("life_clock_was_set", "timerfd_clock_was_set"),
-            interrupt!("life_wake_f", "__wake_up_locked_key"),
             interrupt!("life_alarm_handler_f", "timerfd_alarmproc"),
             interrupt!("life_handler_f", "timerfd_tmrproc"),
             // A call may fire a timer itself, and is known by being inside of one of these.
@@ -118,7 +140,7 @@ mod tests {
     #[test]
     fn nothing_is_attached_twice_and_ends_come_before_begins() {
         for mode in [Mode::Kprobe, Mode::Fentry] {
-            let hooks = hooks(&Kind::ALL, mode, true);
+            let hooks = hooks(&Kind::ALL, mode, Ways { reads_by_iterator: true, ..Ways::default() });
             for (at, (program, function)) in hooks.iter().enumerate() {
                 assert!(!hooks[at + 1..].contains(&(program, function)), "{program}");
                 let begin = program.replace("_out", "");
@@ -130,8 +152,18 @@ mod tests {
 
     #[test]
     fn the_kernels_way_to_read_is_hooked() {
-        let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, has);
+        let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, Ways { reads_by_iterator: has, ..Ways::default() });
         assert!(read(true).contains(&("life_read_iter", "timerfd_read_iter")));
         assert!(read(false).contains(&("life_read", "timerfd_read")));
+    }
+
+    #[test]
+    fn expiries_are_woken_in_one_way() {
+        for interrupts_are_threads in [false, true] {
+            let hooks = hooks(&[Kind::Expiry], Mode::Fentry, Ways { interrupts_are_threads, ..Ways::default() });
+            let programs: Vec<&str> =
+                hooks.iter().filter(|(_, function)| *function == "__wake_up_locked_key").map(|(name, _)| *name).collect();
+            assert_eq!(programs, [if interrupts_are_threads { "life_wake" } else { "life_wake_f" }]);
+        }
     }
 }

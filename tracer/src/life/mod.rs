@@ -34,8 +34,8 @@ pub struct Life {
     pub kinds: Vec<Kind>,
     /// Where the kernel's structures have what.
     pub offsets: Offsets,
-    /// The kernel reads timers by `timerfd_read_iter`.
-    reads_by_iterator: bool,
+    /// In what the kernel differs from others.
+    kernel: hooks::Ways,
 }
 
 impl Life {
@@ -49,11 +49,12 @@ impl Life {
         let offsets = layout::offsets(&btf)?;
         // A name in the table of names, which the kernel's function has for itself.
         let reads_by_iterator = memmem::find(&btf, b"\0timerfd_read_iter\0").is_some();
-        Ok(Some(Self { kinds, offsets, reads_by_iterator }))
+        let kernel = hooks::Ways { reads_by_iterator, interrupts_are_threads: facts.interrupts_are_threads };
+        Ok(Some(Self { kinds, offsets, kernel }))
     }
 
     /// Programs and the functions that they go to, in the order in which they are attached.
     pub fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
-        hooks::hooks(&self.kinds, mode, self.reads_by_iterator)
+        hooks::hooks(&self.kinds, mode, self.kernel)
     }
 }

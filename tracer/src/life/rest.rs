@@ -11,13 +11,26 @@ use crate::inside::is_inside_any;
 pub struct Rest {
     /// Calls that were not seen to return; the others have [`call_flag::RESULT_LOST`].
     pub calls: Vec<RawCall>,
-    /// Reads that returned unseen.
-    pub reads_lost: u64,
+    /// Of the kernel's functions, those that returned unseen.
+    pub returns_lost: u64,
 }
 
-/// Numbers of `read`, `readv`, `preadv`, `preadv2`, `splice` and `io_uring_enter` in both tables
-/// (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`): in these a thread may be reading a timer.
-const READS: [u32; 11] = [0, 3, 19, 145, 275, 295, 313, 327, 333, 378, 426];
+/// Numbers of the calls that come to a function, in both tables (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`).
+const fn callers(function: u32) -> &'static [u32] {
+    const SETTIME: u32 = Function::Settime as u32;
+    const GETTIME: u32 = Function::Gettime as u32;
+    const READ: u32 = Function::Read as u32;
+    const POLL: u32 = Function::Poll as u32;
+    match function {
+        SETTIME => &[286, 325, 411],
+        GETTIME => &[287, 326, 410],
+        // `read`, `readv`, `preadv`, `preadv2`, `splice` and `io_uring_enter`.
+        READ => &[0, 3, 19, 145, 275, 295, 313, 327, 333, 378, 426],
+        // The families of `poll`, `select` and `epoll_wait`, `epoll_ctl` and `io_uring_enter`.
+        POLL => &[7, 23, 82, 142, 168, 232, 233, 255, 256, 270, 271, 281, 308, 309, 319, 413, 414, 426, 441],
+        _ => &[],
+    }
+}
 
 /// Tells what is left, by what the threads are doing now. `root` is `/` but in tests.
 pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> Rest {
@@ -28,9 +41,10 @@ pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> R
             call.flags |= call_flag::RESULT_LOST;
         }
     }
-    let reading = inside.iter().filter(|(_, inside)| inside.function == Function::Read as u32);
-    let lost = reading.filter(|(tid, _)| !is_inside_any(root, *tid, *tid, &READS));
-    Rest { calls, reads_lost: lost.count() as u64 }
+    // Of the clock's being set nothing is told but what happens meanwhile.
+    let told = inside.iter().filter(|(_, inside)| inside.function != Function::ClockWasSet as u32);
+    let lost = told.filter(|(tid, inside)| !is_inside_any(root, *tid, *tid, callers(inside.function)));
+    Rest { calls, returns_lost: lost.count() as u64 }
 }
 
 #[cfg(test)]
@@ -51,10 +65,11 @@ mod tests {
         }
         let call = |tid: u64, entry_ns| RawCall { ids: tid << 32 | tid, entry_ns, call: Call::SettimeX64 as u32, ..RawCall::zeroed() };
         let reading = |tid, function| (tid, Inside { function: function as u32, ..Inside::zeroed() });
-        let inside = [reading(9, Function::Read), reading(10, Function::Read), reading(11, Function::Read), reading(10, Function::Poll)];
+        let inside = [(9, Function::Read), (10, Function::Read), (11, Function::Read), (10, Function::Poll), (8, Function::ClockWasSet)];
+        let inside = inside.map(|(tid, function)| reading(tid, function));
         let rest = rest(root.path(), vec![call(8, 2), call(7, 1)], &inside);
         let lost = rest.calls.iter().map(|call| (call.ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
         assert_eq!(lost, [(7, false), (8, true)]);
-        assert_eq!(rest.reads_lost, 2);
+        assert_eq!(rest.returns_lost, 3, "two reads, and a poll");
     }
 }
