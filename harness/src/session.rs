@@ -49,8 +49,11 @@ const FIRST_WORKLOAD: u32 = 100;
 /// It decides only how long a run that fails takes.
 const STALL: Duration = Duration::from_secs(10);
 
-/// What the tracer says on stderr when it is attached.
-pub(crate) const READY: &str = ": ready";
+/// Whether the tracer has said on stderr that it is attached: the whole line, since a guest that is kept as a template in the
+/// middle of it would go on with the rest.
+pub(crate) fn says_ready(stderr: &str) -> bool {
+    stderr.split_inclusive('\n').any(|line| line.ends_with('\n') && line.contains(": ready"))
+}
 
 /// Exit code of a tracer that lost events and says so (`settime32-tracer --help`).
 const TRACER_LOST: i32 = 3;
@@ -122,7 +125,7 @@ impl Session {
             Some(said) => self.tracer_stderr = said,
             None => self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv))),
         }
-        while !String::from_utf8_lossy(&self.tracer_stderr).lines().any(|line| line.contains(READY)) {
+        while !says_ready(&String::from_utf8_lossy(&self.tracer_stderr)) {
             self.take("the tracer attaches", &mut None)?;
             self.tracer_exit.map_or(Ok(()), |status| kernel_cannot(status, &self.tracer_stderr()))?;
             self.fail_if_tracer_ended("it attached")?;
@@ -346,5 +349,17 @@ fn told(stderr: &[u8]) -> String {
     match text.trim() {
         "" => String::new(),
         said => format!(": {said}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracer_is_ready_when_it_has_said_all_of_it() {
+        assert!(says_ready("settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)\n"));
+        assert!(!says_ready("settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)"));
+        assert!(!says_ready("settime32-tracer: not yet\n"));
     }
 }

@@ -146,5 +146,6 @@ fn print(text: &[u8]) -> ExitCode {
 
 /// Says something on standard error. Nobody can be told when that fails.
 fn say(message: &str) {
-    _ = writeln!(io::stderr(), "settime32-tracer: {message}");
+    // At once, for whoever waits for the line and takes what came for all of it.
+    _ = io::stderr().write_all(format!("settime32-tracer: {message}\n").as_bytes());
 }

@@ -8,7 +8,7 @@ use crate::boot::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::session::{READY, kernel_cannot};
+use crate::session::{kernel_cannot, says_ready};
 use crate::verify::Setup;
 
 pub(super) const SIGINT: i32 = 2;
@@ -60,7 +60,7 @@ impl<'a> Stand<'a> {
         let command = setup.tracer_command(&[&program]);
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
-        let ran = self.programs.wait_until(id, "a tracer attaches", |ran| ran.said().contains(READY))?;
+        let ran = self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
         match ran.exit {
             None => Ok(Tracer(id)),
             Some(status) => {
