@@ -192,18 +192,19 @@ fn wrong_tracers_are_listed_with_what_catches_them() {
     harness().args(["mutants", "no-such-tracer"]).assert().code(2);
 }
 
-/// Wrong tracers of both halves, one caught by generated calls and one by calls that are lost on purpose.
+/// Wrong tracers of both halves: by cases, by generated calls, by calls that are lost on purpose, and by whole lives.
 #[test]
 fn wrong_tracers_are_caught_and_the_right_one_passes() {
     let names = ["registers-not-cut", "halves-swapped", "nsec-zero-extended", "one-in-10000-dropped", "losses-not-counted"];
-    let output = harness().arg("mutants").args(names).output().unwrap();
+    let names = [&names[..], &["life-numbers-reused", "life-ticks-always-one"]].concat();
+    let output = harness().arg("mutants").args(&names).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("5 of 5 wrong tracers caught"), "{text}");
+    assert!(text.contains("7 of 7 wrong tracers caught"), "{text}");
     let line = |word: &str| text.lines().filter(move |line| line.contains(word)).collect::<Vec<_>>();
     assert!(names.iter().all(|name| matches!(line(name)[..], [one] if one.contains("caught"))), "{text}");
-    // The shipped one, and the wrong ones' program with no error in it, with a buffer that is large enough and without.
+    // The shipped one, and the wrong ones' program with no error in it: with a buffer that is large enough, without, and of lives.
     let passed = line("settime32-").into_iter().filter(|line| line.contains("pass (")).count();
-    assert_eq!((passed, output.status.code()), (4, Some(0)), "{text}");
+    assert_eq!((passed, output.status.code()), (6, Some(0)), "{text}");
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl<S: Seam> Drain<S> {
         for raw in &life.calls {
             let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
             let event = Event::Call(self.decoder.call(raw, !was_lost));
-            let is_printed = self.print_of_life(&event)?;
+            let is_printed = self.print_of_life(event)?;
             rest.results_lost += u64::from(was_lost);
             rest.unfinished += u64::from(!was_lost && is_printed);
         }
@@ -187,7 +187,7 @@ impl<S: Seam> Drain<S> {
             if record.len() != size_of::<RawEvent>() {
                 let event = self.decoder.event(&record)?;
                 drop(record);
-                event.map_or(Ok(false), |event| self.print_of_life(&event))?;
+                event.map_or(Ok(false), |event| self.print_of_life(event))?;
                 continue;
             }
             // A copy, so that the kernel can use the room while the line is made.
@@ -211,11 +211,11 @@ impl<S: Seam> Drain<S> {
     }
 
     /// Prints another event that is wanted; whether it was.
-    fn print_of_life(&mut self, event: &Event) -> Result<bool, SinkError> {
-        let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(event);
-        if is_wanted {
+    fn print_of_life(&mut self, mut event: Event) -> Result<bool, SinkError> {
+        let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
+        if is_wanted && self.seam.tells(&mut event) {
             self.reported += 1;
-            self.sink.append(|line| self.form.write_of_life(line, event))?;
+            self.sink.append(|line| self.form.write_of_life(line, &event))?;
         }
         Ok(is_wanted)
     }

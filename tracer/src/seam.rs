@@ -7,6 +7,7 @@ use settime32_abi::output::Summary;
 pub use crate::attach::Mode;
 pub use crate::call_event::Seen;
 use crate::json;
+pub use crate::life::Event;
 pub use crate::preflight::{Refusal, SYMBOL};
 use crate::probes;
 
@@ -30,6 +31,11 @@ pub trait Seam {
     /// Appends the JSON of a call.
     fn write_json(&mut self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
         json::write_line(line, raw, seen);
+    }
+
+    /// Looks at another event before it is printed; whether it is.
+    fn tells(&mut self, _event: &mut Event) -> bool {
+        true
     }
 
     /// Looks at the last line before it is printed.

@@ -54,6 +54,8 @@ fn fits(shows: Shows, finding: &Finding) -> bool {
         Shows::Missing => finding.kind == Kind::Missing,
         Shows::Doubled => finding.kind == Kind::Doubled,
         Shows::Extra => finding.kind == Kind::Extra,
+        Shows::Identity => finding.kind == Kind::Identity,
+        Shows::Early => finding.kind == Kind::Early,
         Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
         Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
         Shows::Unparseable(words) => finding.kind == Kind::Unparseable && finding.note.contains(words),
@@ -94,7 +96,8 @@ mod tests {
         assert_eq!(outcome(Shows::Field("ret"), &field), Outcome::Caught);
         assert_eq!(outcome(Shows::Field("old"), &field), Outcome::Astray);
         assert_eq!(outcome(Shows::Summary("ret"), &field), Outcome::Astray);
-        for shows in [Shows::Missing, Shows::Doubled, Shows::Extra, Shows::OutOfOrder, Shows::BadTimestamp, Shows::Unparseable("")] {
+        let others = [Shows::Missing, Shows::Doubled, Shows::Extra, Shows::Identity, Shows::Early, Shows::OutOfOrder];
+        for shows in others.into_iter().chain([Shows::BadTimestamp, Shows::Unparseable("")]) {
             assert_eq!(outcome(shows, &field), Outcome::Astray, "{shows:?}");
         }
         assert_eq!(outcome(Shows::Missing, &Findings::default()), Outcome::Survived);

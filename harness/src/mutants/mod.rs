@@ -16,7 +16,7 @@ use crate::generate::catalogue;
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::verify::{Setup, WRONG_PATH, Watch};
-use crate::work::Work;
+use crate::work::{Tells, Work};
 
 pub use judge::Outcome;
 pub use score::{Caught, Passed, Score};
@@ -49,8 +49,8 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
     let mut lane = Lane { options, kernel, deadline, watch, guest: None, calls_made: 0 };
     let mut score = Score::new(options);
     for (tracer, command) in [("settime32-tracer", vec![TRACER_PATH]), ("settime32-wrong-tracer --wrong none", wrong_command(RIGHT))] {
-        for starved in [false, true] {
-            let mut works: Vec<CaughtBy> = distinct(&options.wrong).filter(|work| is_starved(*work) == starved).collect();
+        for asked in [Asked::Calls, Asked::Starved, Asked::Lives] {
+            let mut works: Vec<CaughtBy> = distinct(&options.wrong).filter(|work| Asked::for_work(*work) == asked).collect();
             works.sort_by_key(|work| place(*work));
             if works.is_empty() {
                 continue;
@@ -85,6 +85,7 @@ pub fn described(caught_by: CaughtBy) -> String {
         CaughtBy::Case(name) => name.to_owned(),
         CaughtBy::Bulk { calls } => format!("{calls} generated calls"),
         CaughtBy::Starved { calls } => format!("{calls} generated calls, --buffer {STARVED_BUFFER}"),
+        CaughtBy::Lives { timers } => format!("{timers} whole lives"),
     }
 }
 
@@ -92,8 +93,22 @@ fn wrong_command(name: &'static str) -> Vec<&'static str> {
     vec![WRONG_PATH, "--wrong", name]
 }
 
-fn is_starved(caught_by: CaughtBy) -> bool {
-    matches!(caught_by, CaughtBy::Starved { .. })
+/// How a tracer is asked to trace; one process of it does all works of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Calls,
+    Starved,
+    Lives,
+}
+
+impl Asked {
+    const fn for_work(work: CaughtBy) -> Self {
+        match work {
+            CaughtBy::Case(_) | CaughtBy::Bulk { .. } => Self::Calls,
+            CaughtBy::Starved { .. } => Self::Starved,
+            CaughtBy::Lives { .. } => Self::Lives,
+        }
+    }
 }
 
 /// What the tracers are caught by, each once, in the order of the tracers.
@@ -112,6 +127,7 @@ fn work(caught_by: CaughtBy) -> Work {
     match caught_by {
         CaughtBy::Case(name) => Work::Cases { names: vec![name], least: 0 },
         CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
+        CaughtBy::Lives { timers } => Work::Lives { timers },
     }
 }
 
@@ -152,13 +168,15 @@ impl Lane<'_> {
     }
 
     fn trace_in(&mut self, guest: Vm, tracer: &[&str], works: &[CaughtBy]) -> Result<(Vm, Findings), Failure> {
-        let buffer = works.iter().any(|work| is_starved(*work)).then(|| STARVED_BUFFER.to_owned());
-        let setup = Setup { buffer, ..self.options.setup.clone() };
+        let any = |asked| works.iter().any(|work| Asked::for_work(*work) == asked);
+        let buffer = any(Asked::Starved).then(|| STARVED_BUFFER.to_owned());
+        let tells = if any(Asked::Lives) { Tells::Lives } else { Tells::Calls };
+        let setup = Setup { buffer, tells, ..self.options.setup.clone() };
         let mut session = setup.session(guest, tracer, self.deadline);
         session.attach()?;
-        let plans = works.iter().flat_map(|caught_by| plans(*caught_by, self.options.seed));
-        for (index, plan) in (0..).zip(plans) {
-            let calls = plan.calls() as u64;
+        let plans = works.iter().flat_map(|caught_by| plans(*caught_by, self.options.seed).map(move |plan| (*caught_by, plan)));
+        for (index, (caught_by, plan)) in (0..).zip(plans) {
+            let calls = if let CaughtBy::Lives { timers } = caught_by { timers } else { plan.calls() as u64 };
             session.run_plan(index, plan)?;
             self.calls_made += calls;
             self.watch.calls_made(self.calls_made);
@@ -188,6 +206,9 @@ mod tests {
     fn every_case_that_catches_is_in_the_catalogue() {
         for about in WRONG_TRACERS {
             assert!(calls_of(about) > 0, "{} is caught by no calls", about.name);
+            if let CaughtBy::Lives { .. } = about.caught_by {
+                assert_eq!(plans(about.caught_by, 1).count(), 1, "{}", about.name);
+            }
             if let CaughtBy::Case(name) = about.caught_by {
                 assert!(catalogue::find(name).is_some(), "{} is caught by {name}, which is no case", about.name);
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use settime32_wrong::About;
 
 use super::judge::{self, Outcome};
-use super::{CaughtBy, MutantsOptions, described, is_starved};
+use super::{Asked, CaughtBy, MutantsOptions, described};
 use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::oracle::{Findings, Tally};
@@ -78,7 +78,7 @@ impl Passed {
             Ok(findings) => findings,
             Err(failure) => return Self { verdict: failure.verdict(), finding: Some(failure.to_string()), ..passed },
         };
-        let starved = works.iter().any(|work| is_starved(*work));
+        let starved = works.iter().any(|work| Asked::for_work(*work) == Asked::Starved);
         let lost = findings.plans.values().fold(Tally::default(), Tally::plus);
         let provoking = works.iter().any(|work| provokes_losses(*work));
         let provoked = if provoking { Provoked { calls: lost.missing, results: lost.results_lost } } else { Provoked::default() };

@@ -41,6 +41,8 @@ mod registers;
 
 use settime32_abi::event::RawEvent;
 #[cfg(not(target_arch = "bpf"))]
+use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, Wakeup};
+#[cfg(not(target_arch = "bpf"))]
 use settime32_abi::output::Summary;
 
 pub use tracers::WRONG_TRACERS;
@@ -88,6 +90,11 @@ pub enum Work {
         /// How many; no more than one plan has, since the next would wait for what never comes.
         calls: u64,
     },
+    /// Whole lives of timers, of which the tracer is asked for everything. The kernel's half is the shipped one.
+    Lives {
+        /// How many; no more than one plan has, which is of a 32-bit program.
+        timers: u64,
+    },
 }
 
 /// A finding of the oracle.
@@ -101,6 +108,10 @@ pub enum Shows {
     Doubled,
     /// An event of no call.
     Extra,
+    /// An event is of another timer, or of none.
+    Identity,
+    /// An expiry before its time.
+    Early,
     /// An event came before that of an earlier call.
     OutOfOrder,
     /// Timestamps that cannot be right.
@@ -158,6 +169,36 @@ pub trait Wrong {
     /// `line` is the JSON of an event.
     #[cfg(not(target_arch = "bpf"))]
     fn line(&mut self, _line: &mut Vec<u8>, _event: &RawEvent) {}
+
+    /// A related call is about to be printed; whether it is.
+    #[cfg(not(target_arch = "bpf"))]
+    fn related(&mut self, _call: &mut RelatedCall) -> bool {
+        true
+    }
+
+    /// The same of an expiry.
+    #[cfg(not(target_arch = "bpf"))]
+    fn expiry(&mut self, _expiry: &mut Expiry) -> bool {
+        true
+    }
+
+    /// The same of a cancellation.
+    #[cfg(not(target_arch = "bpf"))]
+    fn cancel(&mut self, _cancel: &mut Cancel) -> bool {
+        true
+    }
+
+    /// The same of a wake-up.
+    #[cfg(not(target_arch = "bpf"))]
+    fn wakeup(&mut self, _wakeup: &mut Wakeup) -> bool {
+        true
+    }
+
+    /// The same of a release.
+    #[cfg(not(target_arch = "bpf"))]
+    fn release(&mut self, _release: &mut Release) -> bool {
+        true
+    }
 
     /// The last line, before it is printed.
     #[cfg(not(target_arch = "bpf"))]

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
 use settime32_tracer::cli::Cli;
-use settime32_tracer::seam::{Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
+use settime32_tracer::seam::{Event, Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
 use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Wrong, user_side};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         about: at.map_or(About::RIGHT, |at| WRONG_TRACERS[at]),
         // In the kernel 0 is none.
         globals: [("WRONG", at.map_or(0, |at| at as u32 + 1))],
+        of_life: !arguments.tracer.kinds().is_empty(),
         user_side: user_side(at),
     };
     settime32_tracer::trace(&arguments.tracer, spoiled)
@@ -37,11 +38,16 @@ fn main() -> ExitCode {
 struct Spoiled {
     about: About,
     globals: [(&'static str, u32); 1],
+    /// The kernel's half is the shipped one, and all errors are in the other.
+    of_life: bool,
     user_side: Box<dyn Wrong>,
 }
 
 impl Seam for Spoiled {
     fn object(&self) -> Result<&'static [u8], Refusal> {
+        if self.of_life {
+            return Shipped.object();
+        }
         if OBJECT.is_empty() {
             let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_WRONG_EBPF").unwrap_or("the build script did not say why");
             return Err(Refusal::Stub { reason });
@@ -50,7 +56,7 @@ impl Seam for Spoiled {
     }
 
     fn globals(&self) -> &[(&'static str, u32)] {
-        &self.globals
+        if self.of_life { &[] } else { &self.globals }
     }
 
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
@@ -66,6 +72,16 @@ impl Seam for Spoiled {
         Shipped.write_json(&mut right, &raw, seen);
         self.user_side.line(&mut right, &raw);
         line.extend_from_slice(&right);
+    }
+
+    fn tells(&mut self, event: &mut Event) -> bool {
+        match event {
+            Event::Call(call) => self.user_side.related(call),
+            Event::Expiry(expiry) => self.user_side.expiry(expiry),
+            Event::Cancel(cancel) => self.user_side.cancel(cancel),
+            Event::Wakeup(wakeup) => self.user_side.wakeup(wakeup),
+            Event::Release(release) => self.user_side.release(release),
+        }
     }
 
     fn summarise(&mut self, summary: &mut Summary) {
