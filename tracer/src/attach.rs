@@ -12,7 +12,7 @@ use aya::programs::fexit::FExitLinkId;
 use aya::programs::kprobe::KProbeLinkId;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
 use aya::programs::trace_point::TracePointLinkId;
-use aya::programs::{KProbe, Program, RawTracePoint, TracePoint};
+use aya::programs::{KProbe, ProbeKind, Program, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use nix::errno::Errno;
 use settime32_abi::hook::{BY_FENTRY, BY_KPROBE, Hook};
@@ -83,6 +83,8 @@ enum Link {
 pub struct Attached {
     mode: Mode,
     links: Vec<(&'static str, Link)>,
+    /// A command is followed.
+    follows: bool,
 }
 
 impl Attached {
@@ -93,7 +95,7 @@ impl Attached {
         at_exit: &[(&'static str, &'static str)],
         programs: &[(&'static str, &'static str)],
     ) -> Result<Self> {
-        let mut attached = Self { mode, links: Vec::new() };
+        let mut attached = Self { mode, links: Vec::new(), follows: false };
         let done = attached.attach_at_exit(ebpf, at_exit).and_then(|()| attached.attach_all(ebpf, programs));
         match done {
             Ok(()) => Ok(attached),
@@ -106,6 +108,7 @@ impl Attached {
 
     /// Attaches what follows a command besides.
     pub fn follow(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        self.follows = true;
         for (name, tracepoint) in FOLLOW_PROGRAMS {
             let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
             program.load().with_context(|| format!("failed to load {name}"))?;
@@ -172,23 +175,35 @@ impl Attached {
         Ok(())
     }
 
-    /// Calls whose entry the kernel passed over because the program was still busy with another one on that CPU: a
-    /// program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
-    /// `kernel/bpf/trampoline.c`).
+    /// Calls whose entry the kernel passed over. By fentry it does because the program was still busy with another one on that
+    /// CPU: a program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
+    /// `kernel/bpf/trampoline.c`). By kprobe, because a thread that changes or reads a map of BPF was preempted there
+    /// (`trace_call_bpf`, `kernel/trace/bpf_trace.c`).
     pub fn missed_entries(&self, ebpf: &mut Ebpf) -> Result<u64> {
         missed(ebpf, self.mode.entry())
     }
 
     /// The same of any of these programs that see something begin. An end that nobody saw leaves something behind, which is
     /// found and counted later.
-    pub fn missed_by(&self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<u64> {
+    pub fn missed_by(&self, ebpf: &mut Ebpf, programs: impl Iterator<Item = &'static str>) -> Result<u64> {
         let mut sum = 0;
-        for (name, _) in programs {
-            if !matches!(program(ebpf, name)?, Program::FExit(_)) {
+        for name in programs {
+            let sees_an_end = match program(ebpf, name)? {
+                Program::FExit(_) => true,
+                Program::KProbe(program) => matches!(program.kind(), ProbeKind::Return),
+                _ => false,
+            };
+            if !sees_an_end {
                 sum += missed(ebpf, name)?;
             }
         }
         Ok(sum)
+    }
+
+    /// New processes and new programs, of whomever, that were passed over while a command was followed.
+    pub fn missed_forks(&self, ebpf: &mut Ebpf) -> Result<u64> {
+        let programs = if self.follows { &FOLLOW_PROGRAMS[..] } else { &[] };
+        programs.iter().map(|(name, _)| missed(ebpf, name)).sum()
     }
 
     /// The same of returns.
@@ -212,13 +227,16 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))
 }
 
-/// What the kernel counted for a program in a trampoline; it counts nothing for others.
+/// What the kernel counted of a program that it passed over: in a trampoline since 5.12, by kprobe and on a tracepoint since 6.7.
 fn missed(ebpf: &mut Ebpf, name: &str) -> Result<u64> {
     let fd = match program(ebpf, name)? {
-        Program::FEntry(program) => program.fd()?.as_fd().as_raw_fd(),
-        Program::FExit(program) => program.fd()?.as_fd().as_raw_fd(),
+        Program::FEntry(program) => program.fd()?,
+        Program::FExit(program) => program.fd()?,
+        Program::KProbe(program) => program.fd()?,
+        Program::TracePoint(program) => program.fd()?,
         _ => return Ok(0),
     };
+    let fd = fd.as_fd().as_raw_fd();
     let path = format!("/proc/self/fdinfo/{fd}");
     let info = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
     Ok(recursion_misses(&info))
@@ -235,7 +253,7 @@ fn wait_for_programs() {
     }
 }
 
-/// Kernels before 5.12 neither count nor skip.
+/// Kernels before 5.12 do not count.
 fn recursion_misses(fdinfo: &str) -> u64 {
     let count = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)

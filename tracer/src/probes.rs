@@ -160,9 +160,13 @@ impl Probes {
 
     /// What could not be reported.
     pub fn losses(&mut self) -> Result<Lost> {
-        let missed = match &self.attached {
-            Some(attached) => attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, &self.life)?,
-            None => 0,
+        let of_timers = self.life.iter().map(|(name, _)| *name).filter(|name| !life::OF_OTHERS.contains(name));
+        let (missed, forks_missed) = match &self.attached {
+            Some(attached) => {
+                let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
+                (entries, attached.missed_forks(&mut self.ebpf)?)
+            }
+            None => (0, 0),
         };
         let map = self.ebpf.map("LOSSES").context("the eBPF object has no map LOSSES")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
@@ -174,7 +178,7 @@ impl Probes {
             buffer: sum(Counter::LostBuffer)?,
             in_flight: sum(Counter::LostInFlight)? + missed,
             result: sum(Counter::LostResult)?,
-            follow: sum(Counter::LostFollow)?,
+            follow: sum(Counter::LostFollow)? + forks_missed,
         })
     }
 }

@@ -43,7 +43,7 @@ fn plans_that_are_damaged() {
     refused(&good[..good.len() - 1], "plan is truncated or too long: 4 bytes after the header, expected 5");
     let mut version = good.clone();
     version[4] = 9;
-    refused(&version, "plan of format version 9, but this program reads version 3");
+    refused(&version, "plan of format version 9, but this program reads version 4");
     let mut flipped = good;
     *flipped.last_mut().unwrap() ^= 1;
     refused(&flipped, "plan is damaged: the checksum does not match");

@@ -69,12 +69,31 @@ pub(crate) fn enter(call: Call, pt_regs: Option<usize>) {
 #[inline(always)]
 pub(crate) fn leave(ret: i64) {
     let Some(call) = current() else { return };
+    if !is_complete(call, ret) {
+        count(Counter::LostInFlight);
+        return remove();
+    }
     // SAFETY: the helper only reads the clock.
     call.exit_ns = unsafe { bpf_ktime_get_ns() };
     call.ret = ret;
     call.flags |= call_flag::RETURNED;
     output(call);
     remove();
+}
+
+/// Whether what functions tell that others call, too, was seen: the kernel may have passed a program over, and counts all alike. An
+/// event that lacks a fact must not look as if there had been none.
+#[inline(always)]
+fn is_complete(call: &RawCall, ret: i64) -> bool {
+    let has = |bit: u32| call.flags & bit != 0;
+    let is = |one: Call, other: Call| call.call == one as u32 || call.call == other as u32;
+    if is(Call::CreateX64, Call::CreateI386) {
+        return ret < 0 || call.timer != 0;
+    }
+    let used = has(call_flag::USED) || !is(Call::PosixSettime32, Call::PosixSettime32);
+    let is_asked_for =
+        is(Call::PosixGettime32, Call::PosixGettime32) || is(Call::PosixSettime32, Call::PosixSettime32) && call.args[3] != 0;
+    ret != 0 || used && (has(call_flag::OLD) || !is_asked_for)
 }
 
 /// A thread is in one call at a time, and exits from none: one that is there returned unseen.

@@ -26,13 +26,17 @@ macro_rules! interrupt {
     };
 }
 
-/// What many calls come to that are none of a timer's is hooked by kprobe in either way: of fentry, the kernel counts the programs
-/// that it passes over, and not whose they would have been.
+/// What many calls come to that are none of a timer's is hooked by kprobe in either way: kernels that preempt would pass some of
+/// them over by fentry.
 macro_rules! of_all {
     ($program:literal, $function:expr) => {
         ($program, $program, $function)
     };
 }
+
+/// Programs of that kind of which it is no loss by itself that the kernel passed one over, since most were of other calls: one that
+/// was needed is missed as its call returns.
+pub const OF_OTHERS: [&str; 3] = ["life_install", "life_get_old", "life_put_old"];
 
 /// Where interrupts are threads (`PREEMPT_RT`), they are preempted as all threads are, and a kprobe is in none of them.
 const WAKE: Hook = interrupt!("life_wake_f", "__wake_up_locked_key");
@@ -108,8 +112,8 @@ const fn of(kind: Kind) -> &'static [Hook] {
             hook!("life_gettime_i386", "__ia32_sys_timerfd_gettime"),
         ],
         Kind::TimerSettime32 => &[
-            hook!("life_get_old_out", "get_old_itimerspec32"),
-            hook!("life_get_old", "get_old_itimerspec32"),
+            of_all!("life_get_old_out", "get_old_itimerspec32"),
+            of_all!("life_get_old", "get_old_itimerspec32"),
             of_all!("life_put_old", PUT_OLD),
             hook!("life_posix_settime32_out", "__ia32_sys_timer_settime32"),
             hook!("life_posix_settime32", "__ia32_sys_timer_settime32"),
@@ -155,6 +159,14 @@ mod tests {
         let read = |has: bool| hooks(&[Kind::Wakeup], Mode::Kprobe, Ways { reads_by_iterator: has, ..Ways::default() });
         assert!(read(true).contains(&("life_read_iter", "timerfd_read_iter")));
         assert!(read(false).contains(&("life_read", "timerfd_read")));
+    }
+
+    #[test]
+    fn what_others_come_to_is_hooked_by_kprobe() {
+        for mode in [Mode::Kprobe, Mode::Fentry] {
+            let hooks = hooks(&Kind::ALL, mode, Ways::default());
+            assert!(OF_OTHERS.iter().all(|name| hooks.iter().any(|(program, _)| program == name)), "{mode}");
+        }
     }
 
     #[test]

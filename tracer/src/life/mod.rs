@@ -14,7 +14,7 @@ use memchr::memmem;
 use settime32_abi::life::Kind;
 
 pub use self::decode::{Decoder, Event};
-pub use self::hooks::EXIT_PROGRAM;
+pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
 pub use self::layout::Offsets;
 pub use self::rest::{Rest, rest};
 use crate::attach::Mode;
