@@ -1,7 +1,6 @@
 //! `settime32-tracer lateness` on a program that measures its own timers: what the tracer says of each firing must agree with
 //! what the program saw, as far as the program can know it. Nothing here says how late a timer may be.
 
-use std::process::Command;
 use std::time::Duration;
 
 use rstest::rstest;
@@ -10,6 +9,7 @@ use settime32_abi::frame::Exit;
 use settime32_harness::boot::{Deadline, TRACER_PATH};
 use settime32_harness::programs::{Programs, Ran};
 use settime32_harness::verify::Setup;
+use settime32_tests::compiled;
 
 const METRONOME: &str = "/tmp/metronome";
 const MEASURED: &str = "/tmp/measured";
@@ -26,15 +26,10 @@ struct Measured {
 }
 
 fn traced(options: &[&str]) -> (Ran, Vec<Vec<Measured>>) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("metronome");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/metronome.c");
-    let built = Command::new("gcc").args(["-m32", "-static", "-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(source).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let deadline = Deadline::after(Duration::from_secs(240));
     let vm = Setup::default().boot_alone(deadline).unwrap_or_else(|failure| panic!("{failure}"));
     let mut guest = Programs::new(vm, deadline);
-    guest.put(METRONOME, 0o755, std::fs::read(program).unwrap()).unwrap();
+    guest.put(METRONOME, 0o755, compiled("metronome.c", &["-m32"])).unwrap();
     let ran = guest.run(&[&[TRACER_PATH, "lateness"], options, &["--", METRONOME, READINGS, MEASURED]].concat()).unwrap();
     assert_eq!(ran.exit, Some(Exit::Code(0)), "{}", ran.said());
     let mut measured: Vec<Vec<Measured>> = (0..4).map(|_| Vec::new()).collect();

@@ -1,15 +1,14 @@
 //! Calls that the kernel passes programs over for are counted, each once, whoever made it do so.
 
-use std::process::Command;
 use std::time::Duration;
 
-use rstest::rstest;
 use serde_json::Value;
 use settime32_abi::frame::Exit;
 use settime32_abi::output::Summary;
 use settime32_harness::boot::{Deadline, TRACER_PATH};
 use settime32_harness::programs::Programs;
 use settime32_harness::verify::Setup;
+use settime32_tests::compiled;
 
 const HAMMER: &str = "/tmp/hammer";
 const CALLS: u64 = 20_000;
@@ -17,19 +16,13 @@ const CALLS: u64 = 20_000;
 const LOST: i32 = 3;
 
 /// `PREEMPT_RT` preempts the most.
-#[rstest]
+#[test]
 fn what_is_passed_over_while_others_use_bpf_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("hammer");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/hammer.c");
-    let options = ["-static", "-pthread", "-O1", "-Wall", "-Werror", "-o"];
-    let built = Command::new("gcc").args(options).arg(&program).arg(source).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let deadline = Deadline::after(Duration::from_secs(240));
     let setup = Setup { kernel: "6.12-rt".into(), ..Setup::default() };
     let vm = setup.boot_alone(deadline).unwrap_or_else(|failure| panic!("{failure}"));
     let mut guest = Programs::new(vm, deadline);
-    guest.put(HAMMER, 0o755, std::fs::read(program).unwrap()).unwrap();
+    guest.put(HAMMER, 0o755, compiled("hammer.c", &["-pthread"])).unwrap();
 
     let traced = [TRACER_PATH, "--output", "json", "--attach", "kprobe", "--", HAMMER, "4", &CALLS.to_string()];
     let ran = guest.run(&traced).unwrap();
