@@ -40,7 +40,7 @@ pub struct CompareArgs {
     #[command(flatten)]
     guest: GuestArgs,
     /// Wall-clock limit of each tracer, such as 90s or 5m.
-    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Keep what each tracer wrote in this folder, as it was.
     #[arg(long, value_name = "DIR")]
