@@ -86,14 +86,14 @@ pub(crate) fn leave(ret: i64) {
 #[inline(always)]
 fn is_complete(call: &RawCall, ret: i64) -> bool {
     let has = |bit: u32| call.flags & bit != 0;
-    let is = |one: Call, other: Call| call.call == one as u32 || call.call == other as u32;
-    if is(Call::CreateX64, Call::CreateI386) {
+    let is = |of: Call| call.call == of as u32;
+    if is(Call::CreateX64) || is(Call::CreateI386) {
         return ret < 0 || call.timer != 0;
     }
-    let used = has(call_flag::USED) || !is(Call::PosixSettime32, Call::PosixSettime32);
-    let is_asked_for =
-        is(Call::PosixGettime32, Call::PosixGettime32) || is(Call::PosixSettime32, Call::PosixSettime32) && call.args[3] != 0;
-    ret != 0 || used && (has(call_flag::OLD) || !is_asked_for)
+    let sets = is(Call::PosixSettime32);
+    let used = has(call_flag::USED) || !sets;
+    let old = has(call_flag::OLD) || !(is(Call::PosixGettime32) || sets && call.args[3] != 0);
+    ret != 0 || used && old
 }
 
 /// A thread is in one call at a time, and exits from none: one that is there returned unseen.

@@ -64,9 +64,9 @@ mod tests {
             fs::write(folder.join("syscall"), format!("{state} 0x0\n")).unwrap();
         }
         let call = |tid: u64, entry_ns| RawCall { ids: tid << 32 | tid, entry_ns, call: Call::SettimeX64 as u32, ..RawCall::zeroed() };
-        let reading = |tid, function| (tid, Inside { function: function as u32, ..Inside::zeroed() });
-        let inside = [(9, Function::Read), (10, Function::Read), (11, Function::Read), (10, Function::Poll), (8, Function::ClockWasSet)];
-        let inside = inside.map(|(tid, function)| reading(tid, function));
+        let inside = |tid, function| (tid, Inside { function: function as u32, ..Inside::zeroed() });
+        let threads = [(9, Function::Read), (10, Function::Read), (11, Function::Read), (10, Function::Poll), (8, Function::ClockWasSet)];
+        let inside = threads.map(|(tid, function)| inside(tid, function));
         let rest = rest(root.path(), vec![call(8, 2), call(7, 1)], &inside);
         let lost = rest.calls.iter().map(|call| (call.ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
         assert_eq!(lost, [(7, false), (8, true)]);
