@@ -1,6 +1,7 @@
 //! A timer's whole life: what `--events` asks for beside `timerfd_settime32`. What is hooked for it, where the kernel's
 //! structures have what, and how records become the documented events.
 
+mod armed;
 mod decode;
 mod hooks;
 mod layout;
@@ -13,6 +14,7 @@ use std::path::Path;
 use memchr::memmem;
 use settime32_abi::life::Kind;
 
+pub use self::armed::Armed;
 pub use self::decode::{Decoder, Event};
 pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
 pub use self::layout::Offsets;
