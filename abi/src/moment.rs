@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::{COMM_LEN, RawEvent};
+use crate::event::{COMM_LEN, RawEvent, SHORT_LEN};
 use crate::timespec::Itimerspec64;
 
 /// Which related call, and by which of the kernel's wrappers it came.
@@ -244,8 +244,9 @@ pub enum Function {
 }
 
 /// The records' lengths, which tell them apart.
-pub const LENGTHS: [usize; 7] = [
+pub const LENGTHS: [usize; 8] = [
     size_of::<RawEvent>(),
+    SHORT_LEN,
     size_of::<RawCall>(),
     size_of::<RawCancel>(),
     size_of::<RawArming>(),

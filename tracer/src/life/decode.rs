@@ -118,6 +118,8 @@ impl Decoder {
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: is_inside,
             result_lost: has(call_flag::RESULT_LOST),
+            host_pid: None,
+            host_tid: None,
         }
     }
 
@@ -159,6 +161,8 @@ impl Decoder {
             ret: is_read.then_some(raw.ret),
             errno: if is_read { result_errno(raw.ret).map(errno_name) } else { None },
             ticks: has(wakeup_flag::TICKS).then_some(raw.ticks),
+            host_pid: None,
+            host_tid: None,
         })
     }
 
@@ -171,6 +175,8 @@ impl Decoder {
             comm: text(&raw.comm),
             cpu: raw.cpu as u32,
             timer: self.timers.released(raw.moment.timer),
+            host_pid: None,
+            host_tid: None,
         }
     }
 }
