@@ -159,7 +159,7 @@ impl<S: Seam> Drain<S> {
         }
         for raw in &life.calls {
             let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
-            let event = Event::Call(self.decoder.call(raw, !was_lost));
+            let Some(event) = self.decoder.call_inside(raw) else { continue };
             let is_printed = self.print_of_life(event)?;
             rest.results_lost += u64::from(was_lost);
             rest.unfinished += u64::from(!was_lost && is_printed);
@@ -204,14 +204,18 @@ impl<S: Seam> Drain<S> {
 
     /// Prints a call that is chosen, in forms that have words for it.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
-        let timer = self.decoder.timer_of(raw);
+        let armed = self.decoder.armed_of(raw);
         let Some(seen) = chosen.filter(|_| self.form.tells(raw)) else { return Ok(()) };
         self.reported += 1;
-        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, timer))
+        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, armed))
     }
 
     /// Prints another event that is wanted; whether it was.
     fn print_of_life(&mut self, mut event: Event) -> Result<bool, SinkError> {
+        if !event.is_printed() {
+            self.sink.append(|line| self.form.write_of_life(line, &event))?;
+            return Ok(false);
+        }
         let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
         if is_wanted && self.seam.tells(&mut event) {
             self.reported += 1;
