@@ -233,7 +233,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
     }
     if known.life.is_some() {
         loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
-        loader.map_max_entries("WATCHED", if any == 1 { life::MAX_WATCHED } else { 1 });
+        loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
     loader.load(object).context("failed to load the eBPF program")
 }
