@@ -21,8 +21,8 @@ mod life;
 mod maps;
 mod registers;
 
-use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint, tracepoint};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
 
 use crate::registers::Registers;
 
@@ -86,21 +86,22 @@ pub fn settime32_copies(ctx: FExitContext) -> i32 {
     0
 }
 
-/// On `sched:sched_process_fork`; attached only when a command is followed.
-#[tracepoint]
-pub fn settime32_fork(ctx: TracePointContext) -> u32 {
-    follow::fork(&ctx);
+/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. This and the next two are raw
+/// tracepoints, which need neither tracefs nor a perf event.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
+    follow::fork(ctx.arg(1));
     0
 }
 
-/// On `sched:sched_process_exec`; attached only when a command is followed.
-#[tracepoint]
-pub fn settime32_exec(ctx: TracePointContext) -> u32 {
-    follow::exec(&ctx);
+/// On `sched_process_exec`, `(task, old_pid, bprm)`; attached only when a command is followed.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
+    follow::exec(ctx.arg(1));
     0
 }
 
-/// On `sched_process_exit`, by its raw tracepoint, which needs no tracefs.
+/// On `sched_process_exit`.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn settime32_exit(_ctx: RawTracePointContext) -> i32 {
     exit::thread_exits();

@@ -28,7 +28,7 @@ mod sink;
 mod suspended;
 mod symbol;
 mod tracee;
-mod tracepoint;
+mod trial;
 mod words;
 
 use std::io::{self, Write};
@@ -75,12 +75,14 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
+    preflight::check_run(&facts, tracing)?;
     // Before anything is loaded: a copy of a small process, which inherits nothing.
     let mut command = GatedCommand::spawn(&tracing.command)?;
     let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
-    let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
+    let known =
+        Known { comm_at: facts.comm_at, task_pid_at: facts.task_pid_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let (mut probes, ring) = Probes::load(object, &filter, tracing.buffer, known, seam.globals())?;
     let mode = attach(&mut probes, &seam, life.as_ref(), tracing.attach, &facts)?;
@@ -104,33 +106,43 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     Ok(outcome)
 }
 
-/// Attaches in the way that was asked for, or in the cheaper one that works.
+/// Attaches in the way that was asked for, or in the cheaper one that works and loses nothing.
 fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, asked: Attach, facts: &Facts) -> Result<Mode> {
-    let by_fentry = |probes: &mut Probes| {
+    let by_fentry = |probes: &mut Probes| -> Result<Mode> {
         preflight::check_fentry(facts)?;
-        probes
-            .attach(Mode::Fentry, life, &seam.programs(Mode::Fentry))
-            .map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
+        let attached = probes.attach(Mode::Fentry, life, &seam.programs(Mode::Fentry));
+        let refusal =
+            |source: anyhow::Error| source.downcast().unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") });
+        attached.map_err(refusal)?;
+        Ok(Mode::Fentry)
     };
-    let loses = preflight::fentry_loses(facts);
-    match asked {
-        Attach::Kprobe => {}
-        Attach::Fentry => {
+    let by_kprobe = |probes: &mut Probes| probes.attach(Mode::Kprobe, life, &seam.programs(Mode::Kprobe)).map(|()| Mode::Kprobe);
+    let kprobes = || preflight::check_kprobe(Path::new("/"));
+    match (asked, preflight::fentry_loses(facts)) {
+        (Attach::Kprobe, _) => by_kprobe(probes),
+        (Attach::Fentry, loses) => {
             if let Some(reason) = loses {
                 say(&format!("calls may be lost, and counted: {reason}"));
             }
-            by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
-            return Ok(Mode::Fentry);
+            by_fentry(probes)
         }
-        Attach::Auto => {
-            match loses.map_or_else(|| by_fentry(probes).map_err(|refusal| refusal.to_string()), |reason| Err(reason.to_owned())) {
-                Ok(()) => return Ok(Mode::Fentry),
-                Err(reason) => say(&format!("using kprobe, since {reason}")),
+        (Attach::Auto, None) => by_fentry(probes).or_else(|reason| {
+            kprobes().with_context(|| format!("{reason:#}"))?;
+            say(&format!("using kprobe, since {reason:#}"));
+            by_kprobe(probes)
+        }),
+        (Attach::Auto, Some(reason)) => match kprobes() {
+            Ok(()) => {
+                say(&format!("using kprobe, since {reason}"));
+                by_kprobe(probes)
             }
-        }
+            Err(refusal) => {
+                preflight::check_fentry(facts).with_context(|| refusal.to_string())?;
+                say(&format!("using fentry, since {refusal}; calls may be lost, and counted: {reason}"));
+                by_fentry(probes)
+            }
+        },
     }
-    probes.attach(Mode::Kprobe, life, &seam.programs(Mode::Kprobe))?;
-    Ok(Mode::Kprobe)
 }
 
 /// Prints a text. A reader that leaves has read enough.
