@@ -48,15 +48,25 @@ pub(crate) fn fork(child: *const u8) {
     count(Counter::LostFollow);
 }
 
-/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`); the kernel
-/// tells then which id it had.
+/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`); once that is
+/// done, the kernel tells which id it had.
 #[inline(always)]
 pub(crate) fn exec(old_tid: u32) {
-    let tid = current_tid();
-    if tid == old_tid || FOLLOWED.remove(old_tid).is_err() {
+    move_on(old_tid, current_tid());
+}
+
+/// The same right before it is done.
+#[inline(always)]
+pub(crate) fn take_over() {
+    move_on(current_tid(), (bpf_get_current_pid_tgid() >> 32) as u32);
+}
+
+#[inline(always)]
+fn move_on(from: u32, to: u32) {
+    if from == to || FOLLOWED.remove(from).is_err() {
         return;
     }
-    if FOLLOWED.insert(tid, 0, 0).is_err() {
+    if FOLLOWED.insert(to, 0, 0).is_err() {
         count(Counter::LostFollow);
     }
 }

@@ -86,8 +86,8 @@ pub fn settime32_copies(ctx: FExitContext) -> i32 {
     0
 }
 
-/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. This and the next two are raw
-/// tracepoints, which need neither tracefs nor a perf event.
+/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. Raw tracepoints need neither tracefs nor
+/// a perf event.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
     follow::fork(ctx.arg(1));
@@ -98,6 +98,23 @@ pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
     follow::exec(ctx.arg(1));
+    0
+}
+
+/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`]: with preemption off, which raw tracepoints have
+/// not from 7.0 on, so that no program is passed over because the same one is preempted.
+#[kprobe]
+pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
+    if let Some(child) = ctx.arg(0) {
+        follow::fork(child);
+    }
+    0
+}
+
+/// On `exchange_tids`, at offset 0, instead of [`settime32_exec`].
+#[kprobe]
+pub fn settime32_takes_over(_ctx: ProbeContext) -> u32 {
+    follow::take_over();
     0
 }
 

@@ -14,7 +14,7 @@ use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
 use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 
-use crate::attach::{Attached, EXIT_PROGRAM, FOLLOW_PROGRAMS, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::inside::Threads;
@@ -92,7 +92,7 @@ impl Probes {
         let mut tracepoints = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
         tracepoints.extend(life.map(|_| life::EXIT_PROGRAM));
-        tracepoints.extend(FOLLOW_PROGRAMS.into_iter().filter(|_| self.follows));
+        tracepoints.extend(mode.follow().iter().filter(|_| self.follows));
         let programs = [self.life.as_slice(), programs].concat();
         let attached = Attached::attach(&mut self.ebpf, mode, &tracepoints, &programs)?;
         self.attached = Some(attached);
