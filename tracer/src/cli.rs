@@ -25,9 +25,9 @@ Exit codes:
   3    calls were lost, or the probes saw nothing for a while; the last line on standard error says how many, and when
   10   this binary holds no eBPF program
   11   the kernel is too old
-  12   privileges are missing
+  12   privileges are missing: capabilities, or a setting, a limit or a filter that stands before them
   13   the kernel is locked down
-  14   the kernel has no BTF (with --attach fentry or --events)
+  14   the kernel has no BTF (with --attach fentry, --events or COMMAND)
   15   the kernel has no i386 entry of timerfd_settime32, or it is switched off
   16   standard output is closed, full or stuck: not all was written
   17   fentry does not work here (with --attach fentry)

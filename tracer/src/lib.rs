@@ -31,7 +31,7 @@ mod suspended;
 mod switches;
 mod symbol;
 mod tracee;
-mod tracepoint;
+mod trial;
 mod watch;
 mod words;
 
@@ -77,6 +77,7 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
+    preflight::check_run(&facts, tracing)?;
     // Before anything is loaded: copies of a small process, which inherit nothing.
     let own_call = own_call()?;
     let mut command = GatedCommand::spawn(&tracing.command)?;
@@ -84,7 +85,8 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
     let own_interval = own_call.as_ref().map(OwnCall::interval);
-    let known = Known { comm_at: facts.comm_at, own_interval, tells_doors: !facts.one_door, life: life.as_ref() };
+    let Facts { comm_at, task_pid_at, one_door, .. } = facts;
+    let known = Known { comm_at, task_pid_at, own_interval, tells_doors: !one_door, life: life.as_ref() };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let load = || Probes::load(object, &filter, tracing.buffer, known, seam.globals());
     let seeing = attach_seeing(load, &seam, life.as_ref(), tracing.attach, &facts, own_call, &signals)?;
@@ -145,7 +147,7 @@ fn attach_seeing(
 ) -> Result<Seeing> {
     let mut blind = Vec::new();
     let mut failed = None;
-    for mode in modes(asked, facts) {
+    for mode in modes(asked, facts)? {
         let (mut probes, mut ring) = load()?;
         if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
             // The last one's reason is what there is to say, unless another way could be attached.
@@ -179,37 +181,46 @@ fn say_unless_asked(asked: Attach, message: &str) {
 }
 
 /// The ways to attach that are worth a try, in this order.
-fn modes(asked: Attach, facts: &Facts) -> Vec<Mode> {
+fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
     let loses = preflight::fentry_loses(facts);
-    match asked {
-        Attach::Kprobe => vec![Mode::Kprobe],
-        Attach::Fentry => {
-            if let Some(reason) = loses {
-                say(&format!("calls may be lost, and counted: {reason}"));
-            }
+    let may_lose = |reason: &str| say(&format!("calls may be lost, and counted: {reason}"));
+    if asked == Attach::Kprobe {
+        return Ok(vec![Mode::Kprobe]);
+    }
+    if asked == Attach::Fentry {
+        loses.into_iter().for_each(may_lose);
+        return Ok(vec![Mode::Fentry]);
+    }
+    Ok(match (preflight::check_fentry(facts), preflight::check_kprobe(Path::new("/")), loses) {
+        (Err(no_fentry), Err(no_kprobe), _) => return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string())),
+        (Err(no_fentry), Ok(()), _) => {
+            say(&format!("using kprobe, since {no_fentry}"));
+            vec![Mode::Kprobe]
+        }
+        (Ok(()), Ok(()), Some(reason)) => {
+            say(&format!("using kprobe, since {reason}"));
+            vec![Mode::Kprobe, Mode::Fentry]
+        }
+        (Ok(()), Err(no_kprobe), loses) => {
+            say(&format!("using fentry, since {no_kprobe}"));
+            loses.into_iter().for_each(may_lose);
             vec![Mode::Fentry]
         }
-        Attach::Auto => match (preflight::check_fentry(facts), loses) {
-            (Err(refusal), _) => {
-                say(&format!("using kprobe, since {refusal}"));
-                vec![Mode::Kprobe]
-            }
-            (Ok(()), Some(reason)) => {
-                say(&format!("using kprobe, since {reason}"));
-                vec![Mode::Kprobe, Mode::Fentry]
-            }
-            (Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],
-        },
-    }
+        (Ok(()), Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],
+    })
 }
 
 fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, mode: Mode, facts: &Facts) -> Result<()> {
     let programs = seam.programs(mode);
     match mode {
         Mode::Kprobe => probes.attach(mode, life, &programs),
-        Mode::Fentry => preflight::check_fentry(facts)
-            .and_then(|()| probes.attach(mode, life, &programs).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") }))
-            .context("failed to attach by fentry (--attach kprobe does without)"),
+        Mode::Fentry => {
+            preflight::check_fentry(facts)?;
+            let attached = probes.attach(mode, life, &programs);
+            let refusal =
+                |source: anyhow::Error| source.downcast().unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") });
+            Ok(attached.map_err(refusal)?)
+        }
     }
 }
 

@@ -18,10 +18,9 @@ use settime32_abi::timespec::OldTimespec32;
 use crate::attach::{Attached, EXIT_PROGRAM, Mode};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
-use crate::inside::may_be_inside;
+use crate::inside::Threads;
 use crate::life::{self, Life};
-use crate::preflight::Refusal;
-use crate::tracepoint;
+use crate::preflight::{self, Refusal};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
 
@@ -53,6 +52,8 @@ pub struct Ring {
 pub struct Known<'a> {
     /// Where a task has its name, if that is known.
     pub comm_at: Option<u32>,
+    /// Where a task has its id, if that is known; a followed command needs it.
+    pub task_pid_at: Option<u32>,
     /// The interval by which the tracer's own calls are known, if it makes any.
     pub own_interval: Option<OldTimespec32>,
     /// The ways into the kernel can be told apart.
@@ -91,14 +92,12 @@ impl Probes {
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut at_exit = vec![EXIT_PROGRAM];
+        let mut tracepoints = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        at_exit.extend(life.map(|_| life::EXIT_PROGRAM));
+        tracepoints.extend(life.map(|_| life::EXIT_PROGRAM));
+        tracepoints.extend(mode.follow().iter().filter(|_| self.follows));
         let programs = [self.life.as_slice(), programs].concat();
-        let mut attached = Attached::attach(&mut self.ebpf, mode, &at_exit, &programs)?;
-        if self.follows {
-            attached.follow(&mut self.ebpf)?;
-        }
+        let attached = Attached::attach(&mut self.ebpf, mode, &tracepoints, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -119,8 +118,9 @@ impl Probes {
         calls.retain(|call| call.flags & flag::IN_FLIGHT != 0);
         calls.sort_by_key(|call| call.entry_ns);
         // A call that returned while the probes came off was not lost, and must not be taken for one that was.
+        let threads = Threads::below(Path::new("/"));
         for call in calls.iter_mut().filter(|_| any_lost) {
-            if !may_be_inside(Path::new("/"), call.pid, call.tid) {
+            if !threads.may_be_inside(call.pid, call.tid) {
                 call.flags |= flag::RESULT_LOST;
             }
         }
@@ -158,7 +158,7 @@ impl Probes {
         let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
         let inside = entries_of::<[u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
         let inside: Vec<(u32, Inside)> = inside.into_iter().map(|(tid, words)| (tid, bytemuck::cast(words))).collect();
-        Ok(life::rest(Path::new("/"), calls, &inside))
+        Ok(life::rest(Threads::below(Path::new("/")), calls, &inside))
     }
 
     /// What could not be reported.
@@ -167,7 +167,7 @@ impl Probes {
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, attached.missed_forks(&mut self.ebpf)?)
+                (entries, if self.follows { attached.missed_forks(&mut self.ebpf)? } else { 0 })
             }
             None => (0, 0),
         };
@@ -195,21 +195,13 @@ fn entries_of<V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(u32, V)>> {
 
 /// Makes the maps and patches the switches that the programs' filters read.
 fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
-    let comm_at = known.comm_at.unwrap_or(0);
+    let [comm_at, task_pid_at] = [known.comm_at, known.task_pid_at].map(Option::unwrap_or_default);
     let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } = known.own_interval.unwrap_or_default();
     let tells_doors = u32::from(known.tells_doors && known.own_interval.is_some());
-    let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
     let follow = u32::from(filter.command.is_some());
     let any = by_pid | by_comm | follow;
-    let (child_pid_at, old_pid_at) = match filter.command {
-        Some(_) => (
-            tracepoint::field_offset(root, "sched", "sched_process_fork", "child_pid")?,
-            tracepoint::field_offset(root, "sched", "sched_process_exec", "old_pid")?,
-        ),
-        None => (0, 0),
-    };
     let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -221,8 +213,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         .override_global("TELLS_DOORS", &tells_doors, true)
         .override_global("OWN_SECONDS", &own_seconds, true)
         .override_global("OWN_NANOSECONDS", &own_nanos, true)
-        .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
-        .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
+        .override_global("TASK_PID_AT", &task_pid_at, true)
         .map_max_entries("EVENTS", size.bytes())
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
@@ -235,7 +226,17 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
         loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
-    loader.load(object).context("failed to load the eBPF program")
+    raise_memlock();
+    let loaded = loader.load(object).context("failed to load the eBPF program");
+    loaded.map_err(preflight::explained)
+}
+
+/// Before 5.11, what maps take counts towards this limit. aya does away with it where that is allowed.
+fn raise_memlock() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        // Where it fails, there may be room enough.
+        _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard);
+    }
 }
 
 /// A loader that does not know the kernel's types, which this object does not need. aya parses all of them as soon
