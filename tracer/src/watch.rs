@@ -54,6 +54,8 @@ pub struct Watch {
     /// Events of a timer's life come by kprobe, though calls do not.
     kprobes_besides: bool,
     asked: Option<Asked>,
+    /// When it last looked for an answer.
+    looked: Instant,
     next: Instant,
     /// When the last one that was seen entered.
     seen_ns: u64,
@@ -70,6 +72,7 @@ impl Watch {
             switches: Switches::open(Path::new("/"), mode, besides),
             kprobes_besides: besides && mode == Mode::Fentry,
             asked: None,
+            looked: Instant::now(),
             next: Instant::now(),
             seen_ns: 0,
             sight: Sight::default(),
@@ -122,12 +125,17 @@ impl Watch {
         } else {
             self.sight.is_untouched();
         }
+        let paused = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
         let (Some(asked), Some(own)) = (&mut self.asked, &mut self.own) else { return };
+        // Whoever was stopped itself, or stuck in a write, says nothing of how long its child takes.
+        if paused > 2 * EVERY {
+            asked.at += paused;
+        }
         match own.answer() {
             Ok(Some(0)) if asked.is_seen => self.asked = None,
             Ok(Some(0)) => asked.answered_ns = Some(now_ns()),
             Ok(None) if asked.at.elapsed() < MAX_CALL => {}
-            Ok(_) | Err(_) => self.cannot_look_any_more(),
+            _ => self.cannot_look_any_more(),
         }
     }
 
