@@ -25,7 +25,6 @@ mod probes;
 pub mod seam;
 mod signals;
 mod sink;
-mod suspended;
 mod symbol;
 mod tracee;
 mod tracepoint;
