@@ -35,7 +35,7 @@ fn wakeup(ns: u64, by: By, ticks: Option<u64>) -> Wakeup {
         entry_ns: None,
         ret,
         errno: None,
-        ticks,
+        ticks: ticks.map(Some),
     }
 }
 
@@ -207,8 +207,8 @@ fn a_read_tells_of_the_expiry_that_it_began_with() {
     story.expired(&expiry(1103, 1));
     story.woke(&wakeup(1300, By::EpollWait, None));
     story.expired(&expiry(1353, 2));
-    story.woke(&Wakeup { entry_ns: Some(1340), ..wakeup(1360, By::Read, Some(5)) });
-    story.woke(&Wakeup { entry_ns: Some(1400), ..wakeup(1410, By::Read, Some(2)) });
+    story.woke(&Wakeup { entry_ns: Some(Some(1340)), ..wakeup(1360, By::Read, Some(5)) });
+    story.woke(&Wakeup { entry_ns: Some(Some(1400)), ..wakeup(1410, By::Read, Some(2)) });
     story.ended();
     assert_eq!(firings(&mut story).iter().map(|firing| firing.ticks).collect::<Vec<_>>(), [Some(5), Some(2)]);
 }
