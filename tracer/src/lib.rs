@@ -27,7 +27,6 @@ pub mod seam;
 mod sight;
 mod signals;
 mod sink;
-mod suspended;
 mod switches;
 mod symbol;
 mod tracee;

@@ -1,8 +1,9 @@
 //! Threads that are told of a timer: by its own read, or by a poll of it within a call that waits.
 
-use aya_ebpf::Global;
-use aya_ebpf::helpers::bpf_probe_read_user;
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
+use aya_ebpf::{Global, helpers};
 use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
 use settime32_abi::moment::{By, Function, Inside, RawWakeup, Record, Timer, pieces, wakeup_flag};
@@ -153,7 +154,7 @@ fn read(inside: &Inside, ret: i64) {
 fn ticks(inside: &Inside) -> Option<u64> {
     match inside.pieces {
         // SAFETY: a source that cannot be read gives an error.
-        pieces::ONE => unsafe { bpf_probe_read_user(inside.value.wrapping_add(inside.skipped) as *const u64) }.ok(),
+        pieces::ONE => unsafe { helpers::bpf_probe_read_user(inside.value.wrapping_add(inside.skipped) as *const u64) }.ok(),
         pieces::SEVERAL => gather(inside.value, inside.skipped),
         _ => None,
     }
@@ -163,22 +164,25 @@ fn ticks(inside: &Inside) -> Option<u64> {
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
-fn gather_into(iovec: u64, skipped: u64, ticks: &mut u64) -> u32 {
-    /// Pieces and bytes that are looked at: a reader with more pieces than that, of next to nothing, is not told its ticks.
-    const STEPS: u32 = 24;
-    let (mut piece, mut at_byte, mut taken) = (iovec, skipped, 0_u32);
-    for _ in 0..STEPS {
+fn gather_into(iovec: u64, mut skipped: u64, ticks: &mut u64) -> u32 {
+    /// Pieces that are looked at: a reader with more of next to nothing is not told its ticks.
+    const PIECES: u64 = 16;
+    const WHOLE: u64 = size_of::<u64>() as u64;
+    let mut taken = 0;
+    for piece in 0..PIECES {
         // `iov_base` and `iov_len` of `struct iovec`.
-        let Some([base, len]) = at::<[u64; 2]>(piece as usize) else { return 0 };
-        if at_byte >= len {
-            (piece, at_byte) = (piece.wrapping_add(size_of::<[u64; 2]>() as u64), 0);
-            continue;
+        let Some([base, len]) = at::<[u64; 2]>(iovec.wrapping_add(piece * 16) as usize) else { return 0 };
+        let (from, size) = (base.wrapping_add(skipped), len.wrapping_sub(skipped).min(WHOLE));
+        skipped = 0;
+        let mut word = 0_u64;
+        // SAFETY: it writes the length that it is given, which is at most that of the word.
+        if unsafe { bpf_probe_read_user((&raw mut word).cast(), size as u32, from as *const c_void) } != 0 {
+            return 0;
         }
-        // SAFETY: a source that cannot be read gives an error.
-        let Ok(byte) = (unsafe { bpf_probe_read_user(base.wrapping_add(at_byte) as *const u8) }) else { return 0 };
-        *ticks |= u64::from(byte) << (8 * (taken & 7));
-        (at_byte, taken) = (at_byte.wrapping_add(1), taken + 1);
-        if taken == size_of::<u64>() as u32 {
+        // What is beyond the eighth byte is shifted out.
+        *ticks |= word << (taken * 8);
+        taken += size;
+        if taken >= WHOLE {
             return 1;
         }
     }
