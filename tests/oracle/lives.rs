@@ -24,7 +24,14 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unknown: 0, unfinished: 0 });
+    oracle.summary(Summary {
+        event: SUMMARY_EVENT.to_owned(),
+        reported: reported(lines),
+        lost,
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    });
     oracle.finish()
 }
 
@@ -169,7 +176,7 @@ fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry)
 fn read_expiry(lived: &Lived) -> usize {
     expiry_at(lived, |at, expiry| {
         let next = lived.events[at + 1..].iter().find(|event| id_of(event) == Some(expiry.timer));
-        matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(1))
+        matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(Some(1)))
             && lived.events[..at].iter().filter(|event| matches!(event, Event::Expiry(other) if other.timer == expiry.timer)).count() == 0
     })
 }
@@ -237,7 +244,10 @@ fn shifted_due(lived: &mut Lived) {
 /// The first expiry of a periodic timer is told as due a period later, as if the one before had been lost.
 fn due_a_period_later(lived: &mut Lived) {
     let read_once = |expiry: &settime32_abi::life::Expiry, lived: &Lived| {
-        lived.events.iter().any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(1)))
+        lived
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(Some(1))))
     };
     let periodic = |timer: TimerId, lived: &Lived| {
         lived.events.iter().find_map(|event| match event {

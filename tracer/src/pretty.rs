@@ -34,7 +34,7 @@ const WORDS_WIDTH: usize = 26;
 pub struct Pretty {
     palette: Palette,
     /// The host's ids are there always.
-    host_ids: bool,
+    pub host_ids: bool,
 }
 
 impl Pretty {

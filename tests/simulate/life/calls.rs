@@ -222,8 +222,8 @@ impl Machine<'_> {
         self.spend(300, 900);
         if ret == 8 || ret == -errno::ECANCELED {
             let errno = (ret < 0).then(|| errno::name(-ret).unwrap().into());
-            let ticks = (ret == 8).then_some(ticks);
-            let wakeup = Wakeup { entry_ns: Some(entry_ns), ret: Some(ret.into()), errno, ticks, ..self.wakeup(timer, By::Read) };
+            let ticks = (ret == 8).then_some(Some(ticks));
+            let wakeup = Wakeup { entry_ns: Some(Some(entry_ns)), ret: Some(ret.into()), errno, ticks, ..self.wakeup(timer, By::Read) };
             self.kernel.events.push(Event::Wakeup(wakeup));
         } else {
             assert!(ret == -EAGAIN || ret == 0);

@@ -1,10 +1,8 @@
 //! What threads were still doing when the programs came off.
 
-use std::path::Path;
-
 use settime32_abi::moment::{Call, Function, Inside, RawCall, call_flag};
 
-use crate::inside::is_inside_any;
+use crate::inside::Threads;
 
 /// What is left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,18 +30,20 @@ const fn callers(function: u32) -> &'static [u32] {
     }
 }
 
-/// Tells what is left, by what the threads are doing now. `root` is `/` but in tests.
-pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> Rest {
+/// Tells what is left, by what the threads are doing now. What is unknown is no loss. The keys of what is `inside` are the
+/// kernel's own ids.
+pub fn rest(threads: Threads<'_>, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> Rest {
     calls.sort_by_key(|call| call.entry_ns);
     for call in &mut calls {
         let nr = Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
-        if !is_inside_any(root, (call.ids >> 32) as u32, call.ids as u32, &[nr]) {
+        if !threads.may_be_inside_any((call.who.ids >> 32) as u32, call.who.ids as u32, &[nr]) {
             call.flags |= call_flag::RESULT_LOST;
         }
     }
     // Of the clock's being set nothing is told but what happens meanwhile.
     let told = inside.iter().filter(|(_, inside)| inside.function != Function::ClockWasSet as u32);
-    let lost = told.filter(|(tid, inside)| !is_inside_any(root, *tid, *tid, callers(inside.function)));
+    let known = told.filter(|_| threads.is_initial);
+    let lost = known.filter(|(tid, inside)| !threads.may_be_inside_any(*tid, *tid, callers(inside.function)));
     Rest { calls, returns_lost: lost.count() as u64 }
 }
 
@@ -65,11 +65,22 @@ mod tests {
         }
         let call = |tid: u64, entry_ns| RawCall { ids: tid << 32 | tid, entry_ns, call: Call::SettimeX64 as u32, ..RawCall::zeroed() };
         let inside = |tid, function| (tid, Inside { function: function as u32, ..Inside::zeroed() });
-        let threads = [(9, Function::Read), (10, Function::Read), (11, Function::Read), (10, Function::Poll), (8, Function::ClockWasSet)];
+        let threads = [
+            (9, Function::Read),
+            (10, Function::Read),
+            (11, Function::Read),
+            (12, Function::Read),
+            (10, Function::Poll),
+            (8, Function::ClockWasSet),
+        ];
         let inside = threads.map(|(tid, function)| inside(tid, function));
-        let rest = rest(root.path(), vec![call(8, 2), call(7, 1)], &inside);
+        let threads = Threads::fake(root.path(), |tid| tid == 12);
+        let rest = rest(threads, vec![call(8, 2), call(7, 1), call(12, 3)], &inside);
         let lost = rest.calls.iter().map(|call| (call.ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
-        assert_eq!(lost, [(7, false), (8, true)]);
+        assert_eq!(lost, [(7, false), (8, true), (12, false)], "what cannot be looked at is unknown");
         assert_eq!(rest.returns_lost, 3, "two reads, and a poll");
+        let mut elsewhere = threads;
+        elsewhere.is_initial = false;
+        assert_eq!(super::rest(elsewhere, Vec::new(), &inside).returns_lost, 0, "the ids are those of another namespace");
     }
 }
