@@ -9,17 +9,34 @@ use settime32_abi::timespec::Itimerspec64;
 use crate::in_flight::{current, forget_stale};
 use crate::registers::is_in_settime32;
 
+/// A setting of 32 bits.
+type Words = [u64; 2];
+/// Both halves of the new setting were read at entry.
+const READ: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
+
 /// `do_timerfd_settime` is entered with `new`, which `get_old_itimerspec32` has just filled.
 #[inline(always)]
 pub(crate) fn used(new: usize) {
     let Some(slot) = current() else { return };
-    if !is_first(slot) {
+    let Some(used) = copy(new).map(|new| words(&new)) else { return };
+    if !is_as_read(slot, used) && !is_first(slot) {
         return;
     }
-    if let Some(used) = copy(new) {
-        slot.event.utmr_used = used.cut();
-        slot.event.flags |= flag::USED;
-    }
+    slot.event.utmr_used = bytemuck::cast(used);
+    slot.event.flags |= flag::USED;
+}
+
+/// Whether the call that is in flight comes here for the first time, with what it was seen to be given. Then it needs no further
+/// proof that the thread is in it: one that was given this and returned unseen was here.
+#[inline(always)]
+fn is_as_read(slot: &Slot, used: Words) -> bool {
+    slot.event.flags & (flag::USED | READ) == READ && bytemuck::cast::<_, Words>(slot.event.utmr_entry) == used
+}
+
+/// A setting as it was before the kernel widened it, in words, which are fewer than fields.
+#[inline(always)]
+fn words(wide: &Itimerspec64) -> Words {
+    [wide.it_interval, wide.it_value].map(|time| (time.tv_sec as u32 as u64) | (time.tv_nsec as u64) << 32)
 }
 
 /// `put_old_itimerspec32` is entered with `its`.
@@ -38,7 +55,9 @@ pub(crate) fn old(its: usize) {
 /// Whether the thread is in the call that is in flight, and comes here for the first time. One that was here before returned
 /// unseen, and the kernel passed over the entry of the one that is here now, which must not be taken for it; one that is in
 /// another system call has returned unseen, too.
-#[inline(always)]
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
 fn is_first(slot: &Slot) -> bool {
     if slot.event.flags & flag::USED == 0 && is_in_settime32(slot) {
         return true;
@@ -58,16 +77,17 @@ fn copy(from: usize) -> Option<Itimerspec64> {
 ///
 /// # Safety
 ///
-/// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
+/// `new` and `old` are arguments that the verifier knows to point to a `struct itimerspec64`.
 #[inline(always)]
 pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
     let Some(slot) = current() else { return };
-    if !is_first(slot) {
+    // SAFETY: said by the caller.
+    let used = words(unsafe { &*(new as *const Itimerspec64) });
+    if !is_as_read(slot, used) && !is_first(slot) {
         return;
     }
     let event = &mut slot.event;
-    // SAFETY: said by the caller.
-    event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
+    event.utmr_used = bytemuck::cast(used);
     if ret == 0 {
         // SAFETY: said by the caller.
         event.old = unsafe { *(old as *const Itimerspec64) };

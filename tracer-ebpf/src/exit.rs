@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
 use settime32_abi::event::{Counter, RawEvent, flag};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
-use crate::in_flight::{current_beside, drop_current, forget_stale, free, may_be_beside, own_place};
+use crate::in_flight::{current_beside, drop_current, forget_stale, free, own_place};
 use crate::maps::{Returned, count, submit, submit_short};
 
 /// `-EFAULT`.
@@ -19,7 +19,7 @@ pub(crate) fn leave(ret: i64) {
     if let Some(slot) = own_place() {
         finish(&mut slot.event, ret);
         free(slot);
-    } else if may_be_beside() {
+    } else {
         leave_beside(ret);
     }
 }

@@ -82,7 +82,7 @@ pub fn settime32_fexit(ctx: FExitContext) -> i32 {
 /// Instead of [`settime32_used`] and [`settime32_old`].
 #[fexit(function = "do_timerfd_settime")]
 pub fn settime32_copies(ctx: FExitContext) -> i32 {
-    // SAFETY: both are the function's arguments. Its result lies behind the four of them.
+    // SAFETY: they are the function's arguments. Its result lies behind the four of them.
     unsafe { copies::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
     0
 }

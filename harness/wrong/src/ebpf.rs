@@ -51,7 +51,7 @@ mod programs {
 
     #[fexit(function = "do_timerfd_settime")]
     pub fn settime32_copies(ctx: FExitContext) -> i32 {
-        // SAFETY: both are the function's arguments. Its result lies behind the four of them.
+        // SAFETY: they are the function's arguments. Its result lies behind the four of them.
         unsafe { kernel::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
         0
     }

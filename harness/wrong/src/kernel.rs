@@ -95,7 +95,7 @@ pub fn old(its: usize) {
 ///
 /// # Safety
 ///
-/// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
+/// `new` and `old` are arguments that the verifier knows to point to a `struct itimerspec64`.
 #[inline(always)]
 pub unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
     // SAFETY: said by the caller.
