@@ -2,7 +2,8 @@
 //! `put_old_itimerspec32`. Other system calls use these functions too: what a thread does outside of a wanted
 //! `timerfd_settime32` is passed over.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+use aya_ebpf::programs::FExitContext;
 use settime32_abi::event::{Slot, flag};
 use settime32_abi::timespec::Itimerspec64;
 
@@ -46,8 +47,10 @@ pub(crate) fn old(its: usize) {
     if slot.event.flags & (flag::USED | flag::OLD) != flag::USED || !is_in_settime32(slot) {
         return;
     }
-    if let Some(old) = copy(its) {
-        slot.event.old = old;
+    // Where it belongs, and not by way of the stack.
+    let to = (&raw mut slot.event.old).cast();
+    // SAFETY: the destination is as long as said, and a source that cannot be read gives an error.
+    if unsafe { generated::bpf_probe_read_kernel(to, size_of::<Itimerspec64>() as u32, its as *const _) } == 0 {
         slot.event.flags |= flag::OLD;
     }
 }
@@ -72,25 +75,28 @@ fn copy(from: usize) -> Option<Itimerspec64> {
     unsafe { bpf_probe_read_kernel(from as *const Itimerspec64) }.ok()
 }
 
-/// `do_timerfd_settime` returned `ret`: `new` is what it was given, and `old` what it says that it replaced, which
-/// the wrapper hands to `put_old_itimerspec32` as it is, when there was no error and there is an `otmr`.
+/// `do_timerfd_settime(ufd, flags, new, old)` returned. `old` is what it says that it replaced, which the wrapper hands to
+/// `put_old_itimerspec32` as it is, when there was no error and there is an `otmr`.
 ///
 /// # Safety
 ///
-/// `new` and `old` are arguments that the verifier knows to point to a `struct itimerspec64`.
+/// It is this function's context. Its result lies behind the four arguments, of which the verifier knows that the last two
+/// point to a `struct itimerspec64`.
 #[inline(always)]
-pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
+pub(crate) unsafe fn used_and_old(ctx: &FExitContext) {
     let Some(slot) = current() else { return };
     // SAFETY: said by the caller.
-    let used = words(unsafe { &*(new as *const Itimerspec64) });
+    let used = words(unsafe { &*ctx.arg::<*const Itimerspec64>(2) });
     if !is_as_read(slot, used) && !is_first(slot) {
         return;
     }
     let event = &mut slot.event;
     event.utmr_used = bytemuck::cast(used);
-    if ret == 0 {
+    if ctx.arg::<i32>(4) == 0 {
         // SAFETY: said by the caller.
-        event.old = unsafe { *(old as *const Itimerspec64) };
+        event.old = unsafe { *ctx.arg::<*const Itimerspec64>(3) };
+        event.flags |= flag::USED | flag::OLD;
+    } else {
+        event.flags |= flag::USED;
     }
-    event.flags |= if ret == 0 { flag::USED | flag::OLD } else { flag::USED };
 }

@@ -74,7 +74,7 @@ fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Register
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
-    event.flags = registers.entry_path | caller | read_new_setting(event, registers.utmr);
+    event.flags = flag::RETURNED | registers.entry_path | caller | read_new_setting(event, registers.utmr);
     Some(registers.pt_regs)
 }
 

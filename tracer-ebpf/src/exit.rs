@@ -40,7 +40,6 @@ fn finish(event: &mut RawEvent, ret: i64) {
     if ret != 0 || event.flags & (USUAL | flag::HOST_IDS) != USUAL {
         return finish_other(event, ret);
     }
-    event.flags |= flag::RETURNED;
     submit_short(event, returned(ret));
 }
 
@@ -52,7 +51,6 @@ fn finish_other(event: &mut RawEvent, ret: i64) {
     if !is_complete(event, ret) {
         return count(Counter::LostInFlight);
     }
-    event.flags |= flag::RETURNED;
     submit(event, returned(ret));
 }
 

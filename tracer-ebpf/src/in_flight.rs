@@ -196,7 +196,7 @@ pub(crate) fn drop_current() {
 #[inline(never)]
 #[unsafe(link_section = ".text")]
 fn report_lost_result(earlier: &mut RawEvent) {
-    earlier.flags |= flag::RESULT_LOST;
+    earlier.flags = earlier.flags & !flag::RETURNED | flag::RESULT_LOST;
     if submit(earlier, None) {
         count(Counter::LostResult);
     }

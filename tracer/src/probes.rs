@@ -136,6 +136,7 @@ impl Probes {
         calls.sort_by_key(|call| call.entry_ns);
         let threads = Threads::below(Path::new("/"));
         for call in &mut calls {
+            call.flags &= !flag::RETURNED;
             // A call that returned while the probes came off was not lost, and must not be taken for one that was; nor one of a
             // thread that cannot be looked at from here.
             if any_lost && call.tid != 0 && !threads.may_be_inside(call.pid, call.tid) {
