@@ -116,7 +116,7 @@ impl<'a, S: Seam> Drain<'a, S> {
     pub fn new(ring: Ring, watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(form.always_tells_host_ids());
         watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
         Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }
     }
@@ -222,16 +222,15 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
             let Some(record) = self.ring.map.next() else { break };
             left -= 1;
-            if record.len() != size_of::<RawEvent>() {
+            // A copy, so that the kernel can use the room while the line is made.
+            let Some(raw) = RawEvent::from_record(&record) else {
                 let event = self.decoder.event(&record)?;
                 drop(record);
                 if let Some(event) = event.filter(|event| event.ended_ns() >= self.since_ns) {
                     self.print_of_life(event)?;
                 }
                 continue;
-            }
-            // A copy, so that the kernel can use the room while the line is made.
-            let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
+            };
             drop(record);
             if self.watch.takes(&raw) {
                 continue;

@@ -10,6 +10,7 @@ mod command;
 pub mod describe;
 mod drain;
 mod form;
+mod ids;
 mod inside;
 mod json;
 mod kernel_types;
@@ -46,6 +47,7 @@ use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Ended, Rest, Wanted};
 use crate::form::Form;
+use crate::ids::{Ids, Reported};
 use crate::life::Life;
 use crate::outcome::{Outcome, SeesNothing};
 use crate::own_call::{NoCall, OwnCall};
@@ -60,8 +62,11 @@ use crate::watch::Watch;
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     let (tracing, traced) = match &cli.job {
         Some(Job::Describe(description)) => return print(&description.text()),
-        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Form::lateness(job), seam)),
-        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), form, seam))),
+        Some(Job::Lateness(job)) => {
+            let wanted = Wanted::for_lateness();
+            (&job.tracing, run(&job.tracing, wanted, Reported::OfTracer, Form::lateness(job), seam))
+        }
+        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), cli.ids(), form, seam))),
     };
     match traced {
         Ok(outcome) => {
@@ -72,7 +77,7 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result<Outcome> {
+fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
@@ -83,16 +88,23 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
-    let own_interval = own_call.as_ref().map(OwnCall::interval);
-    let Facts { comm_at, task_pid_at, one_door, .. } = facts;
-    let known = Known { comm_at, task_pid_at, own_interval, tells_doors: !one_door, life: life.as_ref() };
+    let ids = Ids::prepare(Path::new("/"), reported)?;
+    let known = Known {
+        comm_at: facts.comm_at,
+        task_pid_at: facts.task_pid_at,
+        own_interval: own_call.as_ref().map(OwnCall::interval),
+        tells_doors: !facts.one_door,
+        life: life.as_ref(),
+        ids: &ids,
+        task_pt_regs: preflight::has_task_pt_regs(&facts),
+    };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let load = || Probes::load(object, &filter, tracing.buffer, known, seam.globals());
     let seeing = attach_seeing(load, &seam, life.as_ref(), tracing.attach, &facts, own_call, &signals)?;
     let Seeing { mut probes, ring, watch, mode } = seeing;
     if signals.stop_requested() {
         probes.detach()?;
-        return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, Vec::new()));
+        return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, 0, Vec::new()));
     }
     let mut drain = Drain::new(ring, watch, sink, form, wanted, seam);
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
@@ -104,10 +116,10 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     drain.look_back(&signals, ended)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let losses = probes.losses()?;
+    let (losses, unknown) = probes.losses()?;
     let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
     let blind = drain.blind(&mut losses);
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished, blind);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }

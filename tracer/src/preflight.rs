@@ -40,6 +40,8 @@ const PREEMPT_MODEL: &str = "sys/kernel/debug/sched/preempt";
 
 /// From this value on, Debian's kernels give perf events to `CAP_SYS_ADMIN` alone; others take it for 2.
 const PARANOID_OF_DEBIAN: i32 = 3;
+/// `bpf_task_pt_regs` came with this version.
+const MIN_TASK_REGS_KERNEL: (u32, u32) = (5, 15);
 
 // Of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -175,6 +177,19 @@ pub enum Refusal {
         /// Structure and member.
         member: String,
     },
+    /// No type information, in a pid namespace or for the ids of one.
+    #[error(
+        "this kernel has no BTF in /sys/kernel/btf/vmlinux, which ids of a pid namespace need; trace from the initial one, by --output pretty or json"
+    )]
+    IdsNeedBtf,
+    /// The kernel has ids otherwise than is known.
+    #[error(
+        "the kernel does not describe {member} as it is known, which ids of a pid namespace need; trace from the initial one, by --output pretty or json, and report this kernel"
+    )]
+    NoIds {
+        /// Structure and member.
+        member: String,
+    },
     /// Trampolines do not work.
     #[error("fentry does not work here: {reason}")]
     NoFentry {
@@ -204,11 +219,11 @@ impl Refusal {
             Self::KernelTooOld { .. } => 11,
             Self::Unprivileged { .. } | Self::UserNamespace | Self::BpfRefused { .. } | Self::Memlock { .. } | Self::NoKprobe { .. } => 12,
             Self::LockedDown => 13,
-            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::FollowNeedsBtf { .. } => 14,
+            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::FollowNeedsBtf { .. } | Self::IdsNeedBtf => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
             Self::FentryUnsafe { .. } => 18,
-            Self::NoMember { .. } => 19,
+            Self::NoMember { .. } | Self::NoIds { .. } => 19,
         }
     }
 }
@@ -269,6 +284,11 @@ fn in_a_task(btf: &[u8], release: &str) -> [Option<u32>; 2] {
     // The programs read it in words.
     let comm_at = answers[0].filter(|at| has_helper && at.is_multiple_of(8));
     [comm_at, answers[1]]
+}
+
+/// Whether programs can get at the registers of the task that they interrupt.
+pub fn has_task_pt_regs(facts: &Facts) -> bool {
+    facts.has_btf && version(&facts.release).is_some_and(|version| version >= MIN_TASK_REGS_KERNEL)
 }
 
 /// Judges the facts: what the user can change least comes first.

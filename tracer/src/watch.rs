@@ -146,8 +146,8 @@ impl Watch {
 
     /// Whether a record of a call is of our own, which is nobody's to report. Also learns from those of others.
     pub fn takes(&mut self, raw: &RawEvent) -> bool {
-        let Some(own) = &self.own else { return self.tid == Some(raw.tid) };
-        if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.tid) {
+        let Some(own) = &self.own else { return self.tid == Some(raw.host_tid) };
+        if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.host_tid) {
             if raw.ret == 0 && raw.flags & flag::RETURNED != 0 {
                 self.sight.saw(raw.entry_ns);
             }
@@ -157,7 +157,7 @@ impl Watch {
             return false;
         }
         if own.is_whole(raw) {
-            self.tid = Some(raw.tid);
+            self.tid = Some(raw.host_tid);
             self.seen_ns = raw.entry_ns;
             self.sight.saw_own(raw.entry_ns);
             if let Some(asked) = &mut self.asked {

@@ -231,8 +231,12 @@ impl Lateness {
 
 /// What is to be said where the whole is not whole.
 fn doubt(summary: &Summary) -> Option<String> {
-    let lost = summary.lost.total();
-    (lost > 0).then(|| format!("{lost} events were lost: timers may have fired, or been set, without being counted here."))
+    let lost = summary.lost.total() + summary.unknown;
+    let lost = (lost > 0).then(|| format!("{lost} events were lost"));
+    let blind = (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned());
+    let doubts: Vec<String> = lost.into_iter().chain(blind).collect();
+    let doubts = doubts.join(", and ");
+    (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
 }
 
 fn write_json(line: &mut Vec<u8>, value: &impl serde::Serialize) {
