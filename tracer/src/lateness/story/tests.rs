@@ -95,6 +95,8 @@ fn wakeup(ns: u64, by: By) -> Wakeup {
         ret: None,
         errno: None,
         ticks: None,
+        host_pid: None,
+        host_tid: None,
     }
 }
 
