@@ -81,8 +81,13 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
-    let known =
-        Known { comm_at: facts.comm_at, task_pid_at: facts.task_pid_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
+    let known = Known {
+        comm_at: facts.comm_at,
+        task_pid_at: facts.task_pid_at,
+        follow: preflight::follow_by(&facts),
+        teacher: own_call.as_ref().map(OwnCall::tid),
+        life: life.as_ref(),
+    };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let (mut probes, ring) = Probes::load(object, &filter, tracing.buffer, known, seam.globals())?;
     let mode = attach(&mut probes, &seam, life.as_ref(), tracing.attach, &facts)?;

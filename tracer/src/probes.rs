@@ -14,7 +14,7 @@ use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
 use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::inside::Threads;
@@ -53,6 +53,8 @@ pub struct Known<'a> {
     pub comm_at: Option<u32>,
     /// Where a task has its id, if that is known; a followed command needs it.
     pub task_pid_at: Option<u32>,
+    /// What follows a command here.
+    pub follow: Places,
     /// The thread whose first call will be by `int 0x80`, if there is one.
     pub teacher: Option<u32>,
     /// What a timer's life needs, if it is asked for.
@@ -63,7 +65,8 @@ pub struct Known<'a> {
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
-    follows: bool,
+    /// Programs that follow a command, if there is one.
+    follow: Places,
     /// Programs of a timer's life that are attached.
     life: Vec<(&'static str, &'static str)>,
     attached: Option<Attached>,
@@ -82,19 +85,20 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes = Self { ebpf, follows: filter.command.is_some(), life: Vec::new(), attached: None };
+        let follow = if filter.command.is_some() { known.follow } else { &[] };
+        let probes = Self { ebpf, follow, life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut tracepoints = vec![EXIT_PROGRAM];
+        let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        tracepoints.extend(life.map(|_| life::EXIT_PROGRAM));
-        tracepoints.extend(mode.follow().iter().filter(|_| self.follows));
+        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(self.follow);
         let programs = [self.life.as_slice(), programs].concat();
-        let attached = Attached::attach(&mut self.ebpf, mode, &tracepoints, &programs)?;
+        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -164,7 +168,7 @@ impl Probes {
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, if self.follows { attached.missed_forks(&mut self.ebpf)? } else { 0 })
+                (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
         };
