@@ -92,6 +92,7 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     let known = Known {
         comm_at: facts.comm_at,
         task_pid_at: facts.task_pid_at,
+        follow: preflight::follow_by(&facts),
         own_interval: own_call.as_ref().map(OwnCall::interval),
         tells_doors: !facts.one_door,
         life: life.as_ref(),

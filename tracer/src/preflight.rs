@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use thiserror::Error;
 
+use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
 use crate::cli::Tracing;
 use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
@@ -31,6 +32,10 @@ const MIN_TASK_KERNEL: (u32, u32) = (5, 11);
 
 /// From this version on, what BPF takes counts towards the control group's memory, before that towards `RLIMIT_MEMLOCK`.
 const NO_MEMLOCK_KERNEL: (u32, u32) = (5, 11);
+
+/// From 7.0 on, programs on raw tracepoints can be preempted, and are then passed over for another thread on that CPU. A version
+/// earlier, to be safe.
+const PREEMPTED_TRACEPOINT_KERNEL: (u32, u32) = (6, 19);
 
 /// What the initial user namespace is called (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_USERS: &str = "user:[4026531837]";
@@ -363,6 +368,15 @@ pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
     })
 }
 
+/// What follows a command here: of the two, what loses nothing, if it can be had.
+pub fn follow_by(facts: &Facts) -> Places {
+    if tracepoints_lose(facts) && check_kprobe(Path::new("/")).is_ok() { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
+}
+
+fn tracepoints_lose(facts: &Facts) -> bool {
+    facts.preempts != Some(false) && version(&facts.release).is_some_and(|version| version >= PREEMPTED_TRACEPOINT_KERNEL)
+}
+
 fn kprobe_refused(facts: &Facts, errno: Errno, paranoid: Option<i32>) -> Refusal {
     let may_all = facts.capabilities & (1 << CAP_SYS_ADMIN) != 0;
     let reason = match paranoid {
@@ -652,6 +666,17 @@ mod tests {
         assert!(told(CAP_PERFMON, "0", Some(2)).contains("security module"));
         assert!(told(CAP_SYS_ADMIN, "0", Some(4)).contains("security module"));
         assert!(told(CAP_SYS_ADMIN, "0", None).contains("security module"));
+    }
+
+    #[test]
+    fn tracepoints_lose_where_they_are_preempted() {
+        let lose = |release: &str, model: &str| {
+            let root = machine(release, ALL);
+            put(root.path(), "sys/kernel/debug/sched/preempt", model);
+            tracepoints_lose(&Facts::gather(root.path()).unwrap())
+        };
+        assert!(lose("7.3.1", "(full) lazy\n") && lose("7.3.1", "full (lazy)\n"));
+        assert!(!lose("6.18.5", "(full) lazy\n") && !lose("7.3.1", "(none) full lazy\n"));
     }
 
     #[test]

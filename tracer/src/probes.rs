@@ -15,7 +15,7 @@ use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
@@ -64,6 +64,8 @@ pub struct Known<'a> {
     pub comm_at: Option<u32>,
     /// Where a task has its id, if that is known; a followed command needs it.
     pub task_pid_at: Option<u32>,
+    /// What follows a command here.
+    pub follow: Places,
     /// The interval by which the tracer's own calls are known, if it makes any.
     pub own_interval: Option<OldTimespec32>,
     /// The ways into the kernel can be told apart.
@@ -80,7 +82,8 @@ pub struct Known<'a> {
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
-    follows: bool,
+    /// Programs that follow a command, if there is one.
+    follow: Places,
     /// Calls are filtered in the kernel.
     filters: bool,
     /// Programs of a timer's life that are attached.
@@ -101,20 +104,20 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let (follows, filters) = (filter.command.is_some(), filter.is_any());
-        let probes = Self { ebpf, follows, filters, life: Vec::new(), attached: None };
+        let follow = if filter.command.is_some() { known.follow } else { &[] };
+        let probes = Self { ebpf, follow, filters: filter.is_any(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut tracepoints = vec![EXIT_PROGRAM];
+        let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        tracepoints.extend(life.map(|_| life::EXIT_PROGRAM));
-        tracepoints.extend(mode.follow().iter().filter(|_| self.follows));
+        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(self.follow);
         let programs = [self.life.as_slice(), programs].concat();
-        let attached = Attached::attach(&mut self.ebpf, mode, &tracepoints, &programs)?;
+        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -175,7 +178,7 @@ impl Probes {
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, if self.follows { attached.missed_forks(&mut self.ebpf)? } else { 0 })
+                (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
         };
