@@ -36,6 +36,8 @@ fn wakeup(ns: u64, by: By, ticks: Option<u64>) -> Wakeup {
         ret,
         errno: None,
         ticks: ticks.map(Some),
+        host_pid: None,
+        host_tid: None,
     }
 }
 
