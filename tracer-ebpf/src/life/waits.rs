@@ -21,8 +21,10 @@ const ECANCELED: i64 = -125;
 const EFAULT: i64 = -14;
 /// `EPOLLIN` of `include/uapi/linux/eventpoll.h`.
 const EPOLLIN: u64 = 1;
-/// What a request of a ring to read is polled for until it can be done: `EPOLLIN`, `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM`
-/// (`io_arm_poll_handler`, `io_uring/poll.c`).
+/// `EPOLLHUP` of the same, which every call that waits asks for beside what it is asked for.
+const EPOLLHUP: u64 = 0x10;
+/// What a request of a ring to read is polled for until it can be done, in whatever call the thread is in by then: `EPOLLIN`,
+/// `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM` (`io_arm_poll_handler`, `io_uring/poll.c`).
 const TO_READ: u64 = 0x1 | 0x2 | 0x8 | 0x40;
 /// `ITER_UBUF` and `ITER_IOVEC` of `include/linux/uio.h`, since 6.4 and so on all kernels that read timers by iterator (6.10).
 const ITER_UBUF: u8 = 0;
@@ -245,12 +247,11 @@ pub(crate) fn poll_returns_of(file: u64, wait: usize, events: u32) {
 #[inline(always)]
 fn polled(timer: Timer, (asked, waits): (u64, bool), events: u32) {
     let is_ready = u64::from(events) & asked & EPOLLIN != 0;
-    if !is_ready && !waits {
+    // Of a ring's read it is the read that is told.
+    if !is_ready && !waits || asked & (TO_READ | EPOLLHUP) == TO_READ {
         return;
     }
     match by() {
-        // The read will be told, or is not done.
-        Some(By::IoUring) if asked & TO_READ == TO_READ => {}
         // When it is ready the kernel tells so without a poll.
         Some(By::IoUring) if !is_ready => count(Counter::LostInFlight),
         Some(by) if is_ready && by as u32 >= By::Poll as u32 => {
