@@ -359,6 +359,50 @@ fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: i
     assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
 }
 
+/// A line of each kind with a key too many, or without one of its nulls.
+#[rstest]
+#[case::call(r#"{"event":"timerfd_settime","#, r#"{"event":"timerfd_settime","cookie":1,"#)]
+#[case::call_under_test(r#"{"event":"timerfd_settime32","#, r#"{"event":"timerfd_settime32","cookie":1,"#)]
+#[case::expiry(r#"{"event":"expiry","#, r#"{"event":"expiry","inline":false,"#)]
+#[case::cancel(r#"{"event":"cancel","#, r#"{"event":"cancel","clockid":0,"#)]
+#[case::wakeup(r#"{"event":"wakeup","#, r#"{"event":"wakeup","late_ns":5,"#)]
+#[case::release(r#"{"event":"release","#, r#"{"event":"release","ret":0,"#)]
+#[case::null_left_out(r#""timer":null,"#, "")]
+fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case] to: &str) {
+    let lived = good();
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    let mut oracle = Oracle::new(config);
+    oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+    let mut altered = 0;
+    for event in &lived.events {
+        let mut line = event.line();
+        if altered == 0 && line.contains(from) {
+            (line, altered) = (line.replacen(from, to, 1), 1);
+        }
+        oracle.line(line.as_bytes());
+    }
+    assert_eq!(altered, 1, "there is such a line");
+    let reported = lived.events.len() as u64;
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0 });
+    let findings = oracle.finish();
+    assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
+}
+
+/// Of a process that is kept on one CPU, whatever happens in its own calls is there.
+#[rstest]
+#[case::call(|event: &mut Event| if let Event::Call(call) = event { call.cpu ^= 1 })]
+#[case::call_under_test(|event: &mut Event| if let Event::Main(call) = event { call.cpu ^= 1 })]
+#[case::wakeup(|event: &mut Event| if let Event::Wakeup(wakeup) = event { wakeup.cpu ^= 1 })]
+#[case::release(|event: &mut Event| if let Event::Release(release) = event { release.cpu ^= 1 })]
+fn another_cpu_than_a_thread_is_kept_on_is_seen(#[case] alter: fn(&mut Event)) {
+    let mut lived = live(&lives::plan(5, 2, 60), 3);
+    assert_eq!(judge(&lived).mismatches(), 0, "{}", words(&judge(&lived)));
+    lived.events.iter_mut().for_each(alter);
+    let findings = judge(&lived);
+    let named = findings.first.iter().flat_map(|finding| &finding.differences).all(|difference| difference.field == "cpu");
+    assert!(findings.count(Kind::Field) > 0 && named, "{}", words(&findings));
+}
+
 /// The plans of the generator have what the faults above need, and more.
 #[test]
 fn lives_have_everything_in_them() {

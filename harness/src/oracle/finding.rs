@@ -53,6 +53,8 @@ pub enum Kind {
     WorkloadLied,
     /// A line that is neither an event nor a summary.
     Unparseable,
+    /// A line of JSON that lacks a key, or has one that is not documented, or a value of another type.
+    Undocumented,
     /// The summary is missing, not last, or contradicts the events.
     Summary,
 }
@@ -73,6 +75,7 @@ impl Kind {
             Self::Model => "the kernel's answer is not what its sources say",
             Self::WorkloadLied => "the workload did not do what the plan asks for",
             Self::Unparseable => "line is neither an event nor a summary",
+            Self::Undocumented => "line is not as documented",
             Self::Summary => "the summary is not right",
         }
     }

@@ -2,6 +2,7 @@
 //! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
 
 mod coming;
+mod forms;
 mod limits;
 mod stand;
 
@@ -80,6 +81,7 @@ fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
         Scenario::Killed => coming::two(seed),
         Scenario::SmallBuffer => limits::flood(seed),
         Scenario::OtherProcess => limits::two_processes(seed),
+        Scenario::InForm(_) => forms::plans(seed),
     }
 }
 
@@ -94,6 +96,7 @@ pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u6
         Scenario::Killed => coming::killed(stand, plans),
         Scenario::SmallBuffer => limits::small_buffer(stand, plans),
         Scenario::OtherProcess => limits::other_process(stand, plans),
+        Scenario::InForm(form) => forms::read_back(stand, plans, form),
     }?;
     if outcome.lost > 0 && outcome.note.is_empty() {
         outcome.note = format!("{} lost, each counted", outcome.lost);
