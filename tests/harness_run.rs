@@ -174,12 +174,7 @@ fn calls_go_to_standard_error(built: Built) {
 #[case::another_descriptor(&["--fd", "-1", "--comm", "i386"], &[], &[])]
 #[case::another_kind(&["--abi", "x86_64"], &[], &[])]
 #[case::events(&["--events", "timerfd_create,release"], &["timerfd_create", "release"], &[3])]
-fn filters_and_events_are_those_of_the_tracer(
-    built: Built,
-    #[case] options: &[&str],
-    #[case] events: &[&str],
-    #[case] results: &[i64],
-) {
+fn filters_and_events_are_those_of_the_tracer(built: Built, #[case] options: &[&str], #[case] events: &[&str], #[case] results: &[i64]) {
     let (program, lines) = (built.compile("i386", I386, &["-m32"]), built.path("events"));
     let mut command = run();
     command.args("--trace --output json --trace-output".split(' ')).arg(&lines).args(options).arg("--").arg(program).assert().code(7);

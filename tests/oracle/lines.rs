@@ -10,7 +10,7 @@ use super::*;
 #[case::cut_short(br#"{"event":"timerfd_settime32","entry_ns":1"#, Kind::Unparseable)]
 #[case::not_utf8(b"{\"event\":\"timerfd_settime32\",\"comm\":\"\xff\"}", Kind::Unparseable)]
 #[case::a_second_summary(
-    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unfinished":0}"#,
+    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unfinished":0,"blind":[]}"#,
     Kind::Summary
 )]
 fn a_line_of_another_kind_is_seen(#[case] line: &[u8], #[case] kind: Kind) {
@@ -50,7 +50,8 @@ fn assert_undocumented(plan: &Plan, alter: impl Fn(&str) -> Option<String>, is_r
 #[case::null_instead_of_no_key(r#","ret":0}"#, r#","ret":0,"errno":null}"#)]
 #[case::false_instead_of_no_key(r#","toctou":false"#, r#","toctou":false,"result_lost":false"#)]
 #[case::within_a_structure(r#""it_interval":{"#, r#""it_interval":{"tv_usec":1,"#)]
-#[case::in_the_summary(r#""unfinished":0}"#, r#""unfinished":0,"dropped":0}"#)]
+#[case::in_the_summary(r#""unfinished":0,"#, r#""unfinished":0,"dropped":0,"#)]
+#[case::list_left_out(r#","blind":[]"#, "")]
 #[case::in_the_losses(r#""lost":{"#, r#""lost":{"other":0,"#)]
 fn a_line_that_is_not_as_documented_is_seen(#[case] from: &str, #[case] to: &str) {
     let alter = |line: &str| line.contains(from).then(|| line.replacen(from, to, 1));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
-use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
 use settime32_harness::generate::lives;
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
@@ -24,7 +24,7 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0 });
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0, blind: Vec::new() });
     oracle.finish()
 }
 
@@ -359,6 +359,35 @@ fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: i
     assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
 }
 
+/// The same of whole lives.
+#[test]
+fn only_events_of_a_blind_time_may_be_missing() {
+    let whole = good();
+    let is_call = |event: &Event| matches!(event, Event::Call(_) | Event::Main(_));
+    let at: Vec<usize> = (0..whole.events.len()).filter(|at| is_call(&whole.events[*at])).collect();
+    let ns = |at: usize| match &whole.events[at] {
+        Event::Call(call) => call.entry_ns,
+        Event::Main(call) => call.entry_ns,
+        _ => unreachable!("they are calls"),
+    };
+    let missing = at[at.len() / 2];
+    let judge_with_blind = |from_ns: u64, to_ns: u64| {
+        let mut lived = whole.clone();
+        lived.events.remove(missing);
+        let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() });
+        oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+        lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
+        let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
+        let reported = lived.events.len() as u64;
+        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind });
+        oracle.finish()
+    };
+    let findings = judge_with_blind(ns(missing) - 5_000, ns(missing) + 5_000);
+    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+    let findings = judge_with_blind(1, 2);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+}
+
 /// A line of each kind with a key too many, or without one of its nulls.
 #[rstest]
 #[case::call(r#"{"event":"timerfd_settime","#, r#"{"event":"timerfd_settime","cookie":1,"#)]
@@ -383,7 +412,7 @@ fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case
     }
     assert_eq!(altered, 1, "there is such a line");
     let reported = lived.events.len() as u64;
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0 });
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind: Vec::new() });
     let findings = oracle.finish();
     assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
 }

@@ -150,12 +150,7 @@ impl PlaceArgs {
             memory_mib: self.memory,
             setup: Setup { attach: self.attach, buffer: self.buffer, ..self.guest.setup() },
             timeout: self.timeout,
-            trace: self.trace.then(|| Trace {
-                output: self.output,
-                color: self.color,
-                words: self.traced.words(),
-                to: self.trace_output,
-            }),
+            trace: self.trace.then(|| Trace { output: self.output, color: self.color, words: self.traced.words(), to: self.trace_output }),
             ..RunOptions::default()
         }
     }

@@ -53,7 +53,14 @@ pub(super) fn assemble(genes: impl Iterator<Item = Gene>, calls: usize, mix: &Mi
 fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix: &Mix) {
     let [set_clock, reopen, wait, forks, pin] = [mix.set_clock, mix.reopen, mix.wait, mix.fork, mix.pin].map(u32::from);
     let nothing = (1 << 16) - set_clock - reopen - wait - forks - pin;
-    let shares = [(nothing, Side::Nothing), (pin, Side::Pin), (set_clock, Side::SetClock), (reopen, Side::Reopen), (wait, Side::Wait), (forks, Side::Fork)];
+    let shares = [
+        (nothing, Side::Nothing),
+        (pin, Side::Pin),
+        (set_clock, Side::SetClock),
+        (reopen, Side::Reopen),
+        (wait, Side::Wait),
+        (forks, Side::Fork),
+    ];
     match pick(gene.side, &shares) {
         Side::Nothing => {}
         Side::SetClock => body.push(Step::SetClock),

@@ -59,7 +59,13 @@ mod tests {
 
     #[test]
     fn only_what_a_line_says_counts() {
-        let summary = Summary { event: SUMMARY_EVENT.into(), reported: 7, lost: Lost { buffer: 1, ..Lost::default() }, unfinished: 0 };
+        let summary = Summary {
+            event: SUMMARY_EVENT.into(),
+            reported: 7,
+            lost: Lost { buffer: 1, ..Lost::default() },
+            unfinished: 0,
+            blind: Vec::new(),
+        };
         let value = serde_json::to_value(&summary).unwrap();
         assert_eq!(faults(&value.to_string()).unwrap(), "", "keys in another order");
         assert_eq!(faults(&serde_json::to_string_pretty(&summary).unwrap()).unwrap(), "", "blanks");

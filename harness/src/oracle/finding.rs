@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use settime32_abi::output::{Lost, Summary};
 
 use super::facts::Facts;
+use crate::model::Bounds;
 
 /// One field that is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -236,4 +237,10 @@ impl Findings {
 /// nobody can count the calls of processes that were not followed.
 pub(super) fn excused(lost: &Lost) -> Option<u64> {
     (lost.follow == 0).then_some(lost.buffer + lost.in_flight)
+}
+
+/// Whether something that happened at some time in these bounds may have happened while the tracer says that it was blind.
+pub(super) fn was_blind(summary: Option<&Summary>, when: Bounds) -> bool {
+    let nanos = |ns| i64::try_from(ns).unwrap_or(i64::MAX);
+    summary.is_some_and(|summary| summary.blind.iter().any(|span| nanos(span.from_ns) <= when.high && when.low <= nanos(span.to_ns)))
 }

@@ -6,7 +6,8 @@
 //!   `utmr`, and descriptor numbers as far as they must be equal, different or given;
 //! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
 //!   model's, and that `otmr` is written as far as the kernel gets, and no further;
-//! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
+//! * that every call has exactly one event, in order within its thread (but for those that the tracer counted as lost, and those
+//!   of a time when it says that it was blind), with every field equal to the journal:
 //!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
 //!   the entry path where the event names one or must, and the CPU, which is that of the entry where the thread is kept on
 //!   one, or else one that exists;
@@ -57,7 +58,7 @@ use contract::Contract;
 pub use facts::{Example, FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};
-use replay::{Replay, Report};
+use replay::{Missing, Replay, Report};
 pub use seen::Fields;
 use seen::{Names, Seen};
 
@@ -146,6 +147,7 @@ impl Oracle {
             findings: Findings::default(),
             limit: config.max_findings,
             missing: Vec::new(),
+            missing_when: Vec::new(),
             partial: config.partial,
             results_lost: 0,
             unfinished: 0,
@@ -258,7 +260,8 @@ impl Oracle {
         if self.report.findings.summary.is_some() {
             self.report.note(Place::default(), Kind::Summary, "it came twice".to_owned());
         }
-        self.report.findings.lost = summary.lost.total();
+        // A span in which it was blind is one loss at least, of nobody knows how many calls.
+        self.report.findings.lost = summary.lost.total() + summary.blind.len() as u64;
         self.report.findings.summary = Some(summary);
     }
 
@@ -404,28 +407,31 @@ impl Oracle {
         }
     }
 
-    /// Calls without an event are a loss that was counted, or else a silent one, which is a mismatch. More losses than
-    /// calls without an event are a count that is not right.
+    /// Calls without an event are a loss that was counted, or one that nobody can count while the tracer says that it was blind, or
+    /// else a silent one, which is a mismatch. More losses than calls without an event are a count that is not right.
     fn judge_missing(&mut self) {
         let missing = self.report.findings.missing;
-        let excused = self.report.findings.summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
+        let summary = self.report.findings.summary.clone();
+        let excused = summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
         if let Some(counted) = excused.filter(|counted| *counted > missing && !self.config.partial && !self.config.loses_lines) {
             let difference =
                 Difference { field: "lost", expected: format!("{missing}, the calls without an event"), found: counted.to_string() };
             let finding = Finding { place: Place::default(), kind: Kind::Summary, differences: vec![difference], note: String::new() };
             self.report.add(Place::default(), Kind::Summary, finding);
         }
-        let Some(excused) = excused.filter(|excused| *excused < missing) else { return };
-        let places = core::mem::take(&mut self.report.missing);
-        let unnamed = missing - places.len() as u64;
-        for (place, what) in places {
+        let is_silent = |when| !finding::was_blind(summary.as_ref(), when);
+        let silent = self.report.missing_when.iter().filter(|(when, _)| is_silent(*when)).map(|(_, count)| count).sum();
+        let Some(excused) = excused.filter(|excused| *excused < silent) else { return };
+        let mut named = core::mem::take(&mut self.report.missing);
+        named.retain(|missing| is_silent(missing.when));
+        self.report.findings.count_only(Kind::Missing, silent - named.len() as u64);
+        for Missing { place, what, .. } in named {
             let note = match what.is_empty() {
-                true => format!("{missing} calls have no event, and the tracer counted {excused} as lost"),
-                false => format!("of {what}; {missing} have none, and the tracer counted {excused} as lost"),
+                true => format!("{silent} calls have no event, and the tracer counted {excused} as lost"),
+                false => format!("of {what}; {silent} have none, and the tracer counted {excused} as lost"),
             };
             self.report.note(place, Kind::Missing, note);
         }
-        self.report.findings.count_only(Kind::Missing, unnamed);
     }
 }
 

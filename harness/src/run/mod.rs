@@ -212,5 +212,10 @@ fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
     let tracer = [&tracer, "--output", output, "--color", color, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
-    tracer.into_iter().chain(buffer).chain(trace.words.iter().cloned()).chain(["--".into(), own_program("/init"), "command".into(), uid]).collect()
+    tracer
+        .into_iter()
+        .chain(buffer)
+        .chain(trace.words.iter().cloned())
+        .chain(["--".into(), own_program("/init"), "command".into(), uid])
+        .collect()
 }

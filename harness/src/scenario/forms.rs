@@ -2,6 +2,7 @@
 //! tracer's is.
 
 use serde_json::Value;
+use settime32_abi::frame::Exit;
 use settime32_abi::plan::{Call, Clock, Plan, Step};
 
 use super::Outcome;
@@ -57,6 +58,8 @@ pub(super) fn read_back(mut stand: Stand<'_>, plans: Vec<Plan>, form: Format) ->
     let unread = findings.count(Kind::Unparseable);
     let mut outcome = Outcome::nothing();
     outcome.add(findings, false);
+    // Lost, blind, or worse; the last words are compared in the form of the oracle.
+    outcome.must_come_about(ran.exit == Some(Exit::Code(0)), "the tracer does not say that it saw everything");
     outcome.must(unread == 0, "lines of the form could not be read");
     if form == Format::Tracee {
         let odd = ran.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).find(|line| !is_of_this_host(line, &done));

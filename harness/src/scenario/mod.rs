@@ -39,12 +39,13 @@ impl Outcome {
         Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new() }
     }
 
-    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked.
+    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked; and so does having been blind.
     fn add(&mut self, findings: Findings, lossy: bool) {
         self.checked += findings.checked;
         self.mismatches += findings.mismatches();
         self.lost += findings.lost;
-        let lost = !lossy && findings.lost > 0;
+        let was_blind = findings.summary.as_ref().is_some_and(|summary| !summary.blind.is_empty());
+        let lost = was_blind || !lossy && findings.lost > 0;
         if findings.mismatches() > 0 {
             self.verdict = Verdict::Violation;
         } else if (lost || findings.checked == 0) && self.verdict == Verdict::Pass {

@@ -90,7 +90,8 @@ pub fn live_from(plan: &Plan, seed: u64, later_ns: i64) -> Lived {
     let lateness = (0..97).map(|at| if at % 5 == 0 { rng.random_range(0..400_000) } else { rng.random_range(0..9_000) }).collect();
     let kernel = Kernel::new(later_ns + rng.random_range(2_000_000_000..90_000_000_000), lateness);
     let pid = 300 + (seed % 1000) as u32;
-    let process = Process { pid, slots: [(-1, Behind::Nothing); SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true, cpu: CPU_UNKNOWN };
+    let process =
+        Process { pid, slots: [(-1, Behind::Nothing); SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true, cpu: CPU_UNKNOWN };
     let (next_pid, next_fd, next_posix, journal) = (pid + 1, 3, 0, empty_journal(pid));
     let mut machine = Machine { plan, kernel, rng, process, next_pid, next_fd, next_posix, journal };
     machine.journal.header.start = machine.clocks();
@@ -157,7 +158,16 @@ impl Machine<'_> {
 
     fn keep(&mut self, step: usize, what: u32, before_ns: i64, moment: Moment) {
         let pid = self.process.pid;
-        self.journal.moments.push(Moment { step: step as u32, what, before_ns, after_ns: self.kernel.now, pid, tid: pid, cpu: self.process.cpu, ..moment });
+        self.journal.moments.push(Moment {
+            step: step as u32,
+            what,
+            before_ns,
+            after_ns: self.kernel.now,
+            pid,
+            tid: pid,
+            cpu: self.process.cpu,
+            ..moment
+        });
     }
 
     fn fork(&mut self, step: usize, inner: usize, _ending: Ending) {

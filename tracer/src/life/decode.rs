@@ -39,6 +39,31 @@ impl Event {
     }
 }
 
+impl Event {
+    /// When it ended, by `CLOCK_MONOTONIC`; a call that was not seen to return may have at any time.
+    pub fn ended_ns(&self) -> u64 {
+        match self {
+            Self::Call(call) => call.exit_ns.unwrap_or(u64::MAX - 1),
+            Self::Expiry(expiry) => expiry.ns,
+            Self::Cancel(cancel) => cancel.ns,
+            Self::Wakeup(wakeup) => wakeup.ns,
+            Self::Release(release) => release.ns,
+        }
+    }
+}
+
+/// The thread, by the kernel's id, whose doing a record tells of; `None` for what the kernel does by itself.
+pub fn tid_of(record: &[u8]) -> Option<u32> {
+    let ids = match record.len() {
+        len if len == size_of::<RawCall>() => bytemuck::pod_read_unaligned::<RawCall>(record).ids,
+        len if len == size_of::<RawArming>() => bytemuck::pod_read_unaligned::<RawArming>(record).ids,
+        len if len == size_of::<RawWakeup>() => bytemuck::pod_read_unaligned::<RawWakeup>(record).ids,
+        len if len == size_of::<RawRelease>() => bytemuck::pod_read_unaligned::<RawRelease>(record).ids,
+        _ => return None,
+    };
+    Some(ids as u32)
+}
+
 /// A record that is of no known length: the two halves of the tracer are not of one build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {len} bytes from the eBPF program is of no kind that is known; build the tracer again")]

@@ -15,7 +15,7 @@ use memchr::memmem;
 use settime32_abi::life::Kind;
 
 pub use self::armed::Armed;
-pub use self::decode::{Decoder, Event};
+pub use self::decode::{Decoder, Event, tid_of};
 pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
 pub use self::layout::Offsets;
 pub use self::rest::{Rest, rest};

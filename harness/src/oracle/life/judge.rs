@@ -12,6 +12,7 @@ use super::call::{self, Made};
 use super::compare::Compare;
 use super::line::Event;
 use super::{Config, Difference, Done, Kind, Verdicts, expiry, is_told};
+use crate::model::Bounds;
 use crate::oracle::workload::comm_of;
 
 /// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree, nanoseconds.
@@ -152,10 +153,17 @@ impl<'a> Judge<'a> {
         self.out.add(step, kind, differences, note);
     }
 
-    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String) {
+    /// No event tells of something that happened at some time in these bounds.
+    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String, when: Bounds) {
         let step = at.and_then(|at| self.step(at));
-        self.out.missing.push((step, what));
+        self.out.missing.push((step, what, when));
         self.out.incomplete.extend(timer);
+    }
+
+    /// When a moment was.
+    fn span_of(&self, at: usize) -> Bounds {
+        let moment = self.moment(at);
+        Bounds::new(moment.before_ns, moment.after_ns)
     }
 
     /// Each thread's events come in the order in which they were.
@@ -220,7 +228,8 @@ impl<'a> Judge<'a> {
             return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         let timer = self.done.story.told[at].timer;
-        self.missing(Some(at), timer, format!("the call {}", call::name(moment)));
+        let when = Bounds::new(moment.before_ns, moment.after_ns);
+        self.missing(Some(at), timer, format!("the call {}", call::name(moment)), when);
     }
 
     fn call(&mut self, at: usize, call: Call<'_>) {
@@ -306,7 +315,7 @@ impl<'a> Judge<'a> {
                         self.wakeup(at, wakeup);
                         self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
                     }
-                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned()),
+                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at)),
                 }
             }
             for wakeup in found {
@@ -355,7 +364,7 @@ impl<'a> Judge<'a> {
         for at in 0..self.done.journal.moments.len() {
             for (timer, again) in self.done.story.told[at].canceled.clone() {
                 if !again && !told.contains(&(at, timer)) {
-                    self.missing(Some(at), Some(timer), "a cancel".to_owned());
+                    self.missing(Some(at), Some(timer), "a cancel".to_owned(), self.span_of(at));
                 }
             }
         }
@@ -398,7 +407,10 @@ impl<'a> Judge<'a> {
                         let release = strangers.remove(place);
                         self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
                     }
-                    None => self.missing(at, Some(timer), "a release".to_owned()),
+                    None => {
+                        let window = self.release_window(timer);
+                        self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
+                    }
                 },
             }
         }
