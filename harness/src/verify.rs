@@ -12,8 +12,10 @@ use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel, Say};
 use crate::oracle::{self, Oracle};
+use crate::output;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
+use crate::run::Format;
 use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions};
 use crate::warm;
@@ -84,6 +86,8 @@ pub struct Setup {
     pub time: GuestTime,
     /// What the tracer is asked to tell.
     pub tells: Tells,
+    /// In which form.
+    pub form: Format,
 }
 
 /// Kernel of runs that name none.
@@ -110,6 +114,7 @@ impl Default for Setup {
             wrong: None,
             time: GuestTime::Host,
             tells: Tells::Calls,
+            form: Format::Json,
         }
     }
 }
@@ -198,6 +203,9 @@ fn trace_plans(
 
 /// Scenarios, each with tracers of its own.
 fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, report: &mut Report) -> Result<(), Failure> {
+    if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
+        programs.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec())?;
+    }
     for (index, scenario) in options.work.scenarios() {
         watch.say(&format!("playing {}", report.cases[index].name));
         let outcome = scenario::play(scenario, programs, &options.setup, options.seed)?;
@@ -297,7 +305,7 @@ impl Setup {
     /// A tracer and its arguments.
     pub(crate) fn tracer_command(&self, tracer: &[impl AsRef<str>]) -> Vec<String> {
         let mut command: Vec<String> = tracer.iter().map(|word| word.as_ref().to_owned()).collect();
-        command.extend(["--output", "json"].map(str::to_owned));
+        command.extend(["--output", self.form.as_str(), "--color", "never"].map(str::to_owned));
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if self.tells == Tells::Lives {
@@ -311,7 +319,7 @@ impl Setup {
 }
 
 fn say_to_stderr(text: &str) {
-    eprintln!("settime32-harness: {text}");
+    output::say(text);
 }
 
 /// Generates in a thread of its own, ahead of the guest.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
-use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
 use settime32_harness::generate::lives;
 use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
@@ -367,6 +367,79 @@ fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: i
     lived.journal.moments.iter_mut().filter(|moment| moment.what == of).for_each(fault);
     let findings = judge(&lived);
     assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
+}
+
+/// The same of whole lives.
+#[test]
+fn only_events_of_a_blind_time_may_be_missing() {
+    let whole = good();
+    let is_call = |event: &Event| matches!(event, Event::Call(_) | Event::Main(_));
+    let at: Vec<usize> = (0..whole.events.len()).filter(|at| is_call(&whole.events[*at])).collect();
+    let ns = |at: usize| match &whole.events[at] {
+        Event::Call(call) => call.entry_ns,
+        Event::Main(call) => call.entry_ns,
+        _ => unreachable!("they are calls"),
+    };
+    let missing = at[at.len() / 2];
+    let judge_with_blind = |from_ns: u64, to_ns: u64| {
+        let mut lived = whole.clone();
+        lived.events.remove(missing);
+        let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() });
+        oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+        lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
+        let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
+        let reported = lived.events.len() as u64;
+        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind });
+        oracle.finish()
+    };
+    let findings = judge_with_blind(ns(missing) - 5_000, ns(missing) + 5_000);
+    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+    let findings = judge_with_blind(1, 2);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+}
+
+/// A line of each kind with a key too many, or without one of its nulls.
+#[rstest]
+#[case::call(r#"{"event":"timerfd_settime","#, r#"{"event":"timerfd_settime","cookie":1,"#)]
+#[case::call_under_test(r#"{"event":"timerfd_settime32","#, r#"{"event":"timerfd_settime32","cookie":1,"#)]
+#[case::expiry(r#"{"event":"expiry","#, r#"{"event":"expiry","inline":false,"#)]
+#[case::cancel(r#"{"event":"cancel","#, r#"{"event":"cancel","clockid":0,"#)]
+#[case::wakeup(r#"{"event":"wakeup","#, r#"{"event":"wakeup","late_ns":5,"#)]
+#[case::release(r#"{"event":"release","#, r#"{"event":"release","ret":0,"#)]
+#[case::null_left_out(r#""timer":null,"#, "")]
+fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case] to: &str) {
+    let lived = good();
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    let mut oracle = Oracle::new(config);
+    oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+    let mut altered = 0;
+    for event in &lived.events {
+        let mut line = event.line();
+        if altered == 0 && line.contains(from) {
+            (line, altered) = (line.replacen(from, to, 1), 1);
+        }
+        oracle.line(line.as_bytes());
+    }
+    assert_eq!(altered, 1, "there is such a line");
+    let reported = lived.events.len() as u64;
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind: Vec::new() });
+    let findings = oracle.finish();
+    assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
+}
+
+/// Of a process that is kept on one CPU, whatever happens in its own calls is there.
+#[rstest]
+#[case::call(|event: &mut Event| if let Event::Call(call) = event { call.cpu ^= 1 })]
+#[case::call_under_test(|event: &mut Event| if let Event::Main(call) = event { call.cpu ^= 1 })]
+#[case::wakeup(|event: &mut Event| if let Event::Wakeup(wakeup) = event { wakeup.cpu ^= 1 })]
+#[case::release(|event: &mut Event| if let Event::Release(release) = event { release.cpu ^= 1 })]
+fn another_cpu_than_a_thread_is_kept_on_is_seen(#[case] alter: fn(&mut Event)) {
+    let mut lived = live(&lives::plan(5, 2, 60), 3);
+    assert_eq!(judge(&lived).mismatches(), 0, "{}", words(&judge(&lived)));
+    lived.events.iter_mut().for_each(alter);
+    let findings = judge(&lived);
+    let named = findings.first.iter().flat_map(|finding| &finding.differences).all(|difference| difference.field == "cpu");
+    assert!(findings.count(Kind::Field) > 0 && named, "{}", words(&findings));
 }
 
 /// The plans of the generator have what the faults above need, and more.

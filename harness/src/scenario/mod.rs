@@ -2,6 +2,7 @@
 //! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
 
 mod coming;
+mod forms;
 mod limits;
 mod stand;
 
@@ -38,12 +39,13 @@ impl Outcome {
         Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new() }
     }
 
-    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked.
+    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked; and so does having been blind.
     fn add(&mut self, findings: Findings, lossy: bool) {
         self.checked += findings.checked;
         self.mismatches += findings.mismatches();
         self.lost += findings.lost;
-        let lost = !lossy && findings.lost > 0;
+        let was_blind = findings.summary.as_ref().is_some_and(|summary| !summary.blind.is_empty());
+        let lost = was_blind || !lossy && findings.lost > 0;
         if findings.mismatches() > 0 {
             self.verdict = Verdict::Violation;
         } else if (lost || findings.checked == 0) && self.verdict == Verdict::Pass {
@@ -80,6 +82,7 @@ fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
         Scenario::Killed => coming::two(seed),
         Scenario::SmallBuffer => limits::flood(seed),
         Scenario::OtherProcess => limits::two_processes(seed),
+        Scenario::InForm(_) => forms::plans(seed),
     }
 }
 
@@ -94,6 +97,7 @@ pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u6
         Scenario::Killed => coming::killed(stand, plans),
         Scenario::SmallBuffer => limits::small_buffer(stand, plans),
         Scenario::OtherProcess => limits::other_process(stand, plans),
+        Scenario::InForm(form) => forms::read_back(stand, plans, form),
     }?;
     if outcome.lost > 0 && outcome.note.is_empty() {
         outcome.note = format!("{} lost, each counted", outcome.lost);

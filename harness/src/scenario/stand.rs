@@ -2,12 +2,15 @@
 
 use settime32_abi::frame::Exit;
 use settime32_abi::journal::Journal;
+use settime32_abi::output::{SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::compare::{self, definition::Definition};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
+use crate::run::Format;
 use crate::session::{kernel_cannot, says_ready};
 use crate::verify::Setup;
 
@@ -55,9 +58,13 @@ impl<'a> Stand<'a> {
         self.tracer_of(&Setup { buffer: Some(size.into()), ..self.setup.clone() }, &[])
     }
 
+    /// The same with output in another form than the oracle's.
+    pub(super) fn tracer_in_form(&mut self, form: Format) -> Result<Tracer, Failure> {
+        self.tracer_of(&Setup { form, ..self.setup.clone() }, &[])
+    }
+
     fn tracer_of(&mut self, setup: &Setup, more: &[&str]) -> Result<Tracer, Failure> {
-        let program = self.programs.vm().program(TRACER_PATH);
-        let command = setup.tracer_command(&[&program]);
+        let command = setup.tracer_command(&setup.tracer_program(self.programs.vm()));
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
@@ -129,6 +136,19 @@ impl<'a> Stand<'a> {
             oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
         }
         ran.stdout.split_inclusive(|byte| *byte == b'\n').for_each(|line| oracle.line(line.strip_suffix(b"\n").unwrap_or(line)));
+        oracle.finish()
+    }
+
+    /// The same of output in another form, which is read as the definition says.
+    pub(super) fn judge_by<'b>(&self, definition: &Definition, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran) -> Findings {
+        // A result that was lost may have a line, or none.
+        let config = Config { of_others: true, loses_lines: true, ..self.setup.oracle_config(self.programs.vm()) };
+        let mut oracle = Oracle::new(config);
+        for (index, done) in plans.into_iter().enumerate() {
+            oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
+        }
+        let lost = compare::read(definition, &ran.stdout, ran, &mut oracle);
+        oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported: oracle.received(), lost, unfinished: 0, blind: Vec::new() });
         oracle.finish()
     }
 

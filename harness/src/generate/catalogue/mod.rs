@@ -4,6 +4,7 @@
 //! A plan is a pure function of the seed: which cases of a situation come up is fixed, the times around them are drawn.
 
 mod clocks;
+mod cpus;
 mod entry;
 mod fds;
 mod pointers;
@@ -14,6 +15,7 @@ mod values;
 
 use settime32_abi::plan::Plan;
 
+use crate::run::Format;
 use crate::work::CALLS_PER_PLAN;
 use script::Script;
 
@@ -74,6 +76,8 @@ pub enum Scenario {
     SmallBuffer,
     /// With a filter by process, while another calls.
     OtherProcess,
+    /// With output in this form, which is not the oracle's.
+    InForm(Format),
 }
 
 impl Case {
@@ -185,6 +189,8 @@ pub const CASES: &[Case] = &[
         memory: Memory::Raced,
         ..case("threads/toctou-race", "another thread rewrites the new setting all the time", threads::toctou_race)
     },
+    case("cpus/pinned", "a thread that is kept on one CPU, and then on another", cpus::pinned),
+    case("cpus/moved", "calls that return on another CPU than they entered on", cpus::moved),
     case("threads/ends-after-call", "a child exits, is killed, or executes another program right after a call", threads::ends_after),
     case("threads/killed-inside-call", "a child is killed while the kernel waits for its memory", threads::killed_inside),
     case("silence/refused-by-seccomp", "calls that a seccomp filter answers", silence::refused_by_seccomp),
@@ -203,6 +209,8 @@ pub const CASES: &[Case] = &[
     crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
     scenario("volume/small-buffer", "a ring buffer too small for what comes: every loss is counted", Scenario::SmallBuffer),
     scenario("silence/other-process", "another process, while only one is asked for", Scenario::OtherProcess),
+    scenario("forms/pretty", "the form for people, read back", Scenario::InForm(Format::Pretty)),
+    scenario("forms/tracee", "Tracee's form, read back", Scenario::InForm(Format::Tracee)),
     scenario("restart/under-load", "the tracer starts and stops while calls are made", Scenario::UnderLoad),
     scenario("restart/two-tracers", "two tracers at once, either of them exact", Scenario::TwoTracers),
     scenario("restart/terminated", "the tracer is told to end, and leaves nothing behind", Scenario::Terminated),

@@ -173,7 +173,8 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
             let arming = &armings[need.arming];
             let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
             let what = format!("the expiry behind this, of the timer that step {step} armed and of which {others} others were told");
-            judge.missing(Some(need.moment), Some(arming.timer), what);
+            let when = Bounds::new(judge.moment(arming.by).before_ns, judge.moment(need.moment).after_ns);
+            judge.missing(Some(need.moment), Some(arming.timer), what, when);
         }
     }
 }

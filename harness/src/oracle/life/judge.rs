@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use settime32_abi::errno;
-use settime32_abi::journal::{Moment, what};
+use settime32_abi::journal::{CPU_UNKNOWN, Moment, what};
 use settime32_abi::life::{By, Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::output::CallEvent;
 use settime32_abi::plan::{Act, Ending, Means, Step};
@@ -12,6 +12,7 @@ use super::call::{self, Made};
 use super::compare::Compare;
 use super::line::Event;
 use super::{Config, Difference, Done, Kind, Verdicts, expiry, is_told};
+use crate::model::Bounds;
 use crate::oracle::workload::comm_of;
 
 /// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree, nanoseconds.
@@ -152,10 +153,17 @@ impl<'a> Judge<'a> {
         self.out.add(step, kind, differences, note);
     }
 
-    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String) {
+    /// No event tells of something that happened at some time in these bounds.
+    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String, when: Bounds) {
         let step = at.and_then(|at| self.step(at));
-        self.out.missing.push((step, what));
+        self.out.missing.push((step, what, when));
         self.out.incomplete.extend(timer);
+    }
+
+    /// When a moment was.
+    fn span_of(&self, at: usize) -> Bounds {
+        let moment = self.moment(at);
+        Bounds::new(moment.before_ns, moment.after_ns)
     }
 
     /// Each thread's events come in the order in which they were.
@@ -220,7 +228,8 @@ impl<'a> Judge<'a> {
             return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         let timer = self.done.story.told[at].timer;
-        self.missing(Some(at), timer, format!("the call {}", call::name(moment)));
+        let when = Bounds::new(moment.before_ns, moment.after_ns);
+        self.missing(Some(at), timer, format!("the call {}", call::name(moment)), when);
     }
 
     fn call(&mut self, at: usize, call: Call<'_>) {
@@ -306,7 +315,7 @@ impl<'a> Judge<'a> {
                         self.wakeup(at, wakeup);
                         self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
                     }
-                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned()),
+                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at)),
                 }
             }
             for wakeup in found {
@@ -322,7 +331,7 @@ impl<'a> Judge<'a> {
         compare.equal("pid", moment.pid, found.pid);
         compare.equal("tid", moment.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.must("cpu", found.cpu < self.config.cpus, format!("below {}", self.config.cpus), found.cpu);
+        compare.cpu(moment.cpu, self.config.cpus, found.cpu);
         let read = moment.what == what::READ;
         compare.equal("by", self.means(moment), found.by);
         compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
@@ -360,7 +369,7 @@ impl<'a> Judge<'a> {
         for at in 0..self.done.journal.moments.len() {
             for (timer, again) in self.done.story.told[at].canceled.clone() {
                 if !again && !told.contains(&(at, timer)) {
-                    self.missing(Some(at), Some(timer), "a cancel".to_owned());
+                    self.missing(Some(at), Some(timer), "a cancel".to_owned(), self.span_of(at));
                 }
             }
         }
@@ -403,7 +412,10 @@ impl<'a> Judge<'a> {
                         let release = strangers.remove(place);
                         self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
                     }
-                    None => self.missing(at, Some(timer), "a release".to_owned()),
+                    None => {
+                        let window = self.release_window(timer);
+                        self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
+                    }
                 },
             }
         }
@@ -442,7 +454,9 @@ impl<'a> Judge<'a> {
         if !executed {
             compare.equal("comm", self.comm, &*release.comm);
         }
-        compare.must("cpu", release.cpu < self.config.cpus, format!("below {}", self.config.cpus), release.cpu);
+        // A child's steps may have put it elsewhere.
+        let known = at.map(|at| self.moment(at)).filter(|moment| moment.what != what::CHILD).map_or(CPU_UNKNOWN, |moment| moment.cpu);
+        compare.cpu(known, self.config.cpus, release.cpu);
         if !compare.0.is_empty() {
             self.add(at, Kind::Field, compare.0, "release");
         }

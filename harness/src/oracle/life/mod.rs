@@ -42,9 +42,10 @@ use settime32_abi::life::TimerId;
 use settime32_abi::plan::Plan;
 
 use super::finding::Kind;
-use super::replay::Report;
+use super::replay::{Missing, Report};
 use super::workload::comm_of;
 use super::{Config, Difference, Finding, Place};
+use crate::model::Bounds;
 use crate::model::life::{Story, follow};
 pub(super) use line::Event;
 
@@ -74,8 +75,8 @@ pub(super) struct Lives {
 #[derive(Debug, Default)]
 struct Verdicts {
     findings: Vec<(Option<usize>, Kind, Vec<Difference>, String)>,
-    /// Steps with an event that never came, and what it is.
-    missing: Vec<(Option<usize>, String)>,
+    /// Steps with an event that never came, what it is, and when it was.
+    missing: Vec<(Option<usize>, String, Bounds)>,
     /// Timers whose story lacks an event.
     incomplete: HashSet<usize>,
     ids: HashMap<TimerId, usize>,
@@ -167,8 +168,8 @@ fn tell(done: &Done, verdicts: Verdicts, report: &mut Report) {
     for (step, kind, differences, note) in verdicts.findings {
         report.add(place(step), kind, Finding { place: place(step), kind, differences, note });
     }
-    for (step, what) in verdicts.missing {
-        report.missing_event(place(step), what);
+    for (step, what, when) in verdicts.missing {
+        report.missing_event(Missing { place: place(step), what, when });
     }
     let whole = (done.story.timers.len() - verdicts.incomplete.len()) as u64;
     report.findings.checked += whole;
