@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use crate::interpret::Failure;
 use crate::journal::Journal;
-use crate::{enter, field, life};
 use crate::process::NOTHING;
+use crate::{enter, field, life};
 use anyhow::{Context, Result, bail};
 use settime32_abi::journal::Header;
 use settime32_abi::plan::{Plan, Process};

@@ -2,6 +2,7 @@
 //! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
 
 mod coming;
+mod field;
 mod limits;
 mod stand;
 
@@ -55,9 +56,21 @@ impl Outcome {
     /// Something that must be so whatever the events say.
     fn must(&mut self, right: bool, otherwise: &str) {
         if !right {
-            (self.verdict, self.note) = (Verdict::Violation, otherwise.into());
+            self.verdict = Verdict::Violation;
             self.mismatches += 1;
+            self.say(otherwise);
         }
+    }
+
+    /// Something to say besides, whatever the verdict.
+    fn say(&mut self, what: &str) {
+        let separator = if self.note.is_empty() { "" } else { "; " };
+        self.note.push_str(&format!("{separator}{what}"));
+    }
+
+    /// So many facts were compared that are no calls under test.
+    fn saw(&mut self, facts: usize) {
+        self.checked += facts as u64;
     }
 
     /// The situation did not come about, so that nothing is said of it.
@@ -80,6 +93,7 @@ fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
         Scenario::Killed => coming::two(seed),
         Scenario::SmallBuffer => limits::flood(seed),
         Scenario::OtherProcess => limits::two_processes(seed),
+        Scenario::Field(field) => field::plans(field, seed),
     }
 }
 
@@ -94,6 +108,7 @@ pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u6
         Scenario::Killed => coming::killed(stand, plans),
         Scenario::SmallBuffer => limits::small_buffer(stand, plans),
         Scenario::OtherProcess => limits::other_process(stand, plans),
+        Scenario::Field(field) => field::play(field, stand, plans),
     }?;
     if outcome.lost > 0 && outcome.note.is_empty() {
         outcome.note = format!("{} lost, each counted", outcome.lost);

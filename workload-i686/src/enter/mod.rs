@@ -21,6 +21,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stdout, execv, fork, pipe};
 
+use crate::field;
+
 /// What is asked for; the same as the options.
 #[derive(Debug, Default)]
 struct Options {
@@ -28,6 +30,8 @@ struct Options {
     privileges: privileges::Privileges,
     /// Standard output: a file, or `closed` for a pipe that nobody reads.
     stdout: Option<String>,
+    /// A file that is waited for before the program is executed.
+    hold: Option<String>,
     /// The name of the program, bytes in hexadecimal.
     name: Option<Vec<u8>>,
 }
@@ -50,6 +54,7 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
             "--caps" => options.privileges.caps = Some(value()?),
             "--memlock" => options.privileges.memlock = Some(value()?.parse()?),
             "--stdout" => options.stdout = Some(value()?),
+            "--hold" => options.hold = Some(value()?),
             "--name" => options.name = Some(bytes(&value()?)?),
             _ => bail!("failed to use the option {word}"),
         }
@@ -107,6 +112,7 @@ impl Options {
             Some(name) => linked(&command[0], name)?,
             None => command[0].clone(),
         };
+        self.hold.iter().for_each(|path| field::wait_for(path));
         self.privileges.take()?;
         let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         execv(&CString::new(program.as_bytes())?, &words).with_context(|| format!("failed to execute {}", program.display()))

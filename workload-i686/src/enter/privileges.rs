@@ -1,8 +1,8 @@
 //! Another user, with these capabilities and no others.
 
 use anyhow::{Context, Result};
-use nix::libc;
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::prctl::set_keepcaps;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -10,7 +10,8 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use crate::process::{CAPABILITY_VERSION, Capabilities, checked, machine};
 
 /// Capabilities by name (`include/uapi/linux/capability.h`).
-const NAMES: [(&str, u32); 6] = [("net_admin", 12), ("sys_ptrace", 19), ("sys_admin", 21), ("sys_resource", 24), ("perfmon", 38), ("bpf", 39)];
+const NAMES: [(&str, u32); 6] =
+    [("net_admin", 12), ("sys_ptrace", 19), ("sys_admin", 21), ("sys_resource", 24), ("perfmon", 38), ("bpf", 39)];
 
 /// `PR_CAP_AMBIENT` and `PR_CAP_AMBIENT_RAISE` of `include/uapi/linux/prctl.h`.
 const AMBIENT: i32 = 47;
@@ -29,7 +30,8 @@ pub(super) struct Privileges {
 impl Privileges {
     pub(super) fn take(&self) -> Result<()> {
         if let Some(bytes) = self.memlock {
-            setrlimit(Resource::RLIMIT_MEMLOCK, bytes as libc::rlim_t as _, bytes as libc::rlim_t as _).context("failed to limit locked memory")?;
+            setrlimit(Resource::RLIMIT_MEMLOCK, bytes as libc::rlim_t as _, bytes as libc::rlim_t as _)
+                .context("failed to limit locked memory")?;
         }
         let Some(uid) = self.uid else { return Ok(()) };
         set_keepcaps(true).context("failed to keep capabilities")?;
@@ -38,7 +40,8 @@ impl Privileges {
         setresgid(gid, gid, gid).context("failed to change the group")?;
         let uid = Uid::from_raw(uid);
         setresuid(uid, uid, uid).context("failed to change the user")?;
-        let numbers = self.caps.as_deref().unwrap_or("").split(',').filter(|name| !name.is_empty()).map(number).collect::<Result<Vec<_>>>()?;
+        let numbers =
+            self.caps.as_deref().unwrap_or("").split(',').filter(|name| !name.is_empty()).map(number).collect::<Result<Vec<_>>>()?;
         set_capabilities(&numbers)
     }
 }

@@ -60,7 +60,8 @@ impl Spaces {
 
 fn join(pid: i32) -> Result<()> {
     // SAFETY: the arguments are plain numbers.
-    let target = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).with_context(|| format!("failed to open process {pid}"))?;
+    let target =
+        Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).with_context(|| format!("failed to open process {pid}"))?;
     // SAFETY: the descriptor was made just now.
     let target = unsafe { OwnedFd::from_raw_fd(target as i32) };
     let spaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::from_bits_retain(NEW_TIME);

@@ -1,6 +1,8 @@
 //! Timers that are made, set, read and closed, one after the other.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use settime32_abi::plan::Clock;
 
 use super::timer::{Timer, me, monotonic_ns};
@@ -41,17 +43,20 @@ pub(super) fn churn(told: &mut Told, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// One periodic timer that is read so many times; says how late its latest reading was by its own clock.
+/// One periodic timer of so many nanoseconds that is read until the file that is named is there; says how late its latest
+/// reading was by its own clock, from when the first expiry that it told of was due.
 pub(super) fn metronome(told: &mut Told, arguments: &[String]) -> Result<()> {
-    let (readings, period_ns) = (number::<u64>(arguments, 0)?, number::<i64>(arguments, 1)?);
+    let period_ns = number::<i64>(arguments, 0)?;
+    let end = Path::new(arguments.get(1).context("failed to find the file that ends it")?);
     let timer = Timer::new(Clock::Monotonic)?;
     let start_ns = monotonic_ns()?;
     timer.arm(period_ns, period_ns)?;
     told.say(&format!("started {}", me()))?;
     let (mut ticks, mut latest_ns) = (0, 0);
-    for _ in 0..readings {
-        ticks += timer.read()?;
-        latest_ns = latest_ns.max(monotonic_ns()? - start_ns - ticks as i64 * period_ns);
+    while !end.exists() {
+        let due_ns = start_ns + (ticks + 1) * period_ns;
+        ticks += timer.read()? as i64;
+        latest_ns = latest_ns.max(monotonic_ns()? - due_ns);
     }
     told.say(&format!("metronome {} ticks={ticks} latest={latest_ns}", me()))
 }

@@ -70,7 +70,8 @@ pub fn main(words: Vec<OsString>) -> Result<()> {
     act(&mut told, arguments).with_context(|| format!("failed in the situation {name}"))
 }
 
-fn wait_for(path: &str) {
+/// Waits until a file is there.
+pub(crate) fn wait_for(path: &str) {
     while !Path::new(path).exists() {
         thread::sleep(LOOK);
     }

@@ -3,8 +3,8 @@
 use std::ptr::{null, null_mut};
 
 use anyhow::{Context, Result, ensure};
-use nix::libc::{self, c_long};
 use nix::errno::Errno;
+use nix::libc::{self, c_long};
 use settime32_abi::plan::Clock;
 
 use super::Told;
