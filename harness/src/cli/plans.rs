@@ -146,3 +146,16 @@ fn plan_in(path: &Path, bytes: &[u8]) -> Result<Plan, UsageError> {
         _ => Plan::decode(bytes).map_err(|source| UsageError::Plan { path: path.into(), source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_all_of_its_cases_and_no_other() {
+        let words: Vec<&str> = cases_and_groups().collect();
+        assert!(words.contains(&"field/") && words.contains(&"field/short") && !words.contains(&"field"));
+        assert!(is_named("field/", "field/short") && is_named("field/short", "field/short"));
+        assert!(!is_named("field/", "fds/each-kind") && !is_named("field/short", "field/short-not"));
+    }
+}

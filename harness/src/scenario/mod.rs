@@ -31,12 +31,14 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What there is to say besides; may be empty.
     pub note: String,
+    /// All that was said to be wrong, of which the note has the first.
+    pub wrong: Vec<String>,
 }
 
 impl Outcome {
     /// An outcome of nothing yet, to which what tracers wrote is added.
     fn nothing() -> Self {
-        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new() }
+        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new(), wrong: Vec::new() }
     }
 
     /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked.
@@ -58,7 +60,10 @@ impl Outcome {
         if !right {
             self.verdict = Verdict::Violation;
             self.mismatches += 1;
-            self.say(otherwise);
+            if self.wrong.is_empty() {
+                self.say(otherwise);
+            }
+            self.wrong.push(otherwise.to_owned());
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use settime32_abi::frame::Exit;
 use settime32_abi::journal::Journal;
-use settime32_abi::output::{CALL_EVENT, CallEvent};
+use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
 use crate::boot::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
@@ -163,7 +163,7 @@ impl<'a> Stand<'a> {
         self.setup.oracle_config(self.programs.vm())
     }
 
-    /// Compares as well, with what is to be known of the workload, and each event put into the terms of the journals before.
+    /// Compares as well, with what is to be known of the workload, and each line put into the terms of the journals before.
     pub(super) fn judge_by<'b>(
         &self,
         config: Config,
@@ -173,14 +173,22 @@ impl<'a> Stand<'a> {
     ) -> Findings {
         let mut oracle = oracle(config, plans);
         for line in lines(ran) {
-            let Some(mut event) = serde_json::from_slice::<Value>(line).ok().filter(|event| event["event"] == CALL_EVENT) else {
+            let Ok(mut told) = serde_json::from_slice::<Value>(line) else {
                 oracle.line(line);
                 continue;
             };
-            translate(&mut event);
-            match CallEvent::deserialize(event) {
-                Ok(event) => oracle.event(&event),
-                Err(error) => oracle.unparseable(line, &error.to_string()),
+            translate(&mut told);
+            let event = told["event"].clone();
+            let taken = match event.as_str() {
+                Some(CALL_EVENT) => CallEvent::deserialize(told).map(|event| oracle.event(&event)),
+                Some(SUMMARY_EVENT) => Summary::deserialize(told).map(|summary| oracle.summary(summary)),
+                _ => {
+                    oracle.line(line);
+                    continue;
+                }
+            };
+            if let Err(error) = taken {
+                oracle.unparseable(line, &error.to_string());
             }
         }
         oracle.finish()

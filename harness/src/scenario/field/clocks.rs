@@ -29,7 +29,7 @@ pub(super) fn time_namespace(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
     let lateness = stand.lateness(&[]);
     for (offset, around) in [(OFFSETS_S[0], false), (OFFSETS_S[1], false), (OFFSETS_S[0], true), (OFFSETS_S[1], true)] {
-        let file = stand.path("said");
+        let file = stand.file("said")?;
         let (enter, program) = (["--time", offset], stand.field(&["--to", &file, "absolute", "50"]));
         let command = if around { program } else { stand.enter(&enter, &program) };
         let tracer = stand.following(lateness.clone(), &command);
@@ -65,7 +65,7 @@ fn in_time(outcome: &mut Outcome, which: &str, firing: &Value, said: &Said) {
 pub(super) fn clock_set(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
     for (kind, is_set_off) in [("past", true), ("not-past", false), ("back", false), ("periodic", true)] {
-        let file = stand.path("said");
+        let file = stand.file("said")?;
         let command = stand.field(&["--to", &file, "clock-step", kind]);
         let ran = stand.run_words(&stand.following(stand.lateness(&[]), &command))?;
         let said = Said::last(&stand.text(&file)?, "stepped");
@@ -93,7 +93,7 @@ pub(super) fn clock_set(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
 /// Ticks are those of the kernel, and were no expiries.
 pub(super) fn set_ticks(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    let file = stand.path("said");
+    let file = stand.file("said")?;
     let command = stand.field64(&["--to", &file, "set-ticks", "7"]);
     let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
     let said = Said::last(&stand.text(&file)?, "set-ticks");

@@ -86,11 +86,11 @@ fn of_a_process(stand: &mut Stand<'_>, outcome: &mut Outcome, [wanted, unwanted]
     for program in [inside, outside] {
         stand.programs.wait(program)?;
     }
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
     let done = stand.journal(wanted)?;
     judge(stand, outcome, "inside, for a process", &[done], &ran);
-    stand.programs.signal(holder, SIGKILL);
+    stand.signals(holder, SIGKILL);
     usual_ids(stand)
 }
 
@@ -98,12 +98,15 @@ fn of_a_process(stand: &mut Stand<'_>, outcome: &mut Outcome, [wanted, unwanted]
 fn of_a_stranger(stand: &mut Stand<'_>, outcome: &mut Outcome, plan: Plan) -> Result<(), Failure> {
     let tracer = stand.attached(&stand.enter(&PID, &stand.calls(&[])))?;
     let done = stand.run(plan)?;
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
     let lines = Lines::of(&ran);
     let named = lines.named(CALL_EVENT).filter(|event| !event["pid"].is_null() || !event["tid"].is_null()).count();
     outcome.must(named == 0, &format!("{named} events name a process by an id that it has not where the tracer is"));
     let by_host = |event: &mut Value| {
+        if event["event"] != CALL_EVENT {
+            return;
+        }
         for (own, host) in [("pid", "host_pid"), ("tid", "host_tid")] {
             event[own] = event[host].clone();
         }
@@ -167,7 +170,7 @@ pub(super) fn ids_large(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
     for program in programs {
         stand.programs.wait(program)?;
     }
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
     let done = files.into_iter().map(|file| stand.journal(file)).collect::<Result<Vec<_>, _>>()?;
     let distance = done[1].journal.header.pid.abs_diff(done[0].journal.header.pid);
@@ -198,9 +201,9 @@ pub(super) fn container(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
         stand.situation(&stand.enter(&join, &stand.enter(&["--last-pid", LARGE_IDS[1]], &as_user)))?;
         done.push(stand.journal(file)?);
     }
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
-    stand.programs.signal(holder, SIGKILL);
+    stand.signals(holder, SIGKILL);
     let inside = done.iter().all(|done| done.journal.header.pid > 400_000);
     outcome.must_come_about(inside, "ids did not become large");
     // Events are in the host's time, the journal is in the namespace's.
@@ -234,7 +237,7 @@ pub(super) fn names(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     outcome.must_come_about(said.len() > 2, "the program did not say its names");
     let called: Vec<(i64, String)> = said.iter().map(|said| (said.number("tid"), name_of(said.text("comm")))).collect();
     for (tracer, filter) in tracers.into_iter().zip(filters) {
-        stand.programs.signal(tracer, SIGINT);
+        stand.signals(tracer, SIGINT);
         let ran = stand.programs.wait(tracer)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let lines = Lines::of(&ran);

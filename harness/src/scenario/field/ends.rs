@@ -31,7 +31,7 @@ pub(super) fn reader_gone(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outc
         outcome.must(ended, &format!("{form}: it runs on although nobody reads"));
         outcome.saw(1);
         for left in [tracer, waiter] {
-            stand.programs.signal(left, SIGKILL);
+            stand.signals(left, SIGKILL);
             stand.programs.wait(left)?;
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn attach_midst(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let tracer = stand.attached(&stand.lateness(&more))?;
         // As long as that takes, the timer is seen.
         stand.situation(&stand.field(&["rest", "1000"]))?;
-        stand.programs.signal(tracer, SIGINT);
+        stand.signals(tracer, SIGINT);
         ran.push((which, stand.programs.wait(tracer)?));
     }
     stand.make(&end, Vec::new())?;

@@ -135,6 +135,20 @@ impl Stand<'_> {
         format!("{FOLDER}/{name}-{}-{}", self.programs.started(), self.files)
     }
 
+    /// An empty file.
+    pub(super) fn file(&mut self, name: &str) -> Result<String, Failure> {
+        let path = self.path(name);
+        self.make(&path, Vec::new())?;
+        Ok(path)
+    }
+
+    /// Sends a signal to a program that has not ended.
+    pub(super) fn signals(&mut self, id: u32, signal: i32) {
+        if self.programs.ran(id).exit.is_none() {
+            self.programs.signal(id, signal);
+        }
+    }
+
     /// Makes a file that anybody may write to.
     pub(super) fn make(&mut self, path: &str, content: Vec<u8>) -> Result<(), Failure> {
         self.programs.put(path, 0o666, content)

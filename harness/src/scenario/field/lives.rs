@@ -48,7 +48,7 @@ fn events_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, events: &str, f
     stand.make(&go, Vec::new())?;
     let did = stand.programs.wait(program)?;
     outcome.must_come_about(code(&did) == 0, &tail(&did));
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
     let lines = Lines::of(&ran);
     for event in ["timerfd_create", "expiry", "wakeup", "release"].into_iter().filter(|event| events == "all" || events.contains(event)) {
@@ -67,7 +67,7 @@ fn events_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, events: &str, f
 }
 
 fn lateness_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, value_ns: &str) -> Result<(), Failure> {
-    let file = stand.path("said");
+    let file = stand.file("said")?;
     let command = stand.field(&["--to", &file, "short", &TIMERS.to_string(), value_ns]);
     let ran = stand.run_words(&stand.following(stand.lateness(&[]), &command))?;
     let lines = Lines::of(&ran);
@@ -97,7 +97,7 @@ pub(super) fn churn(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let after = stand.memory_kib(tracer)?;
     stand.make(&end, Vec::new())?;
     stand.programs.wait(program)?;
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     stand.programs.wait(tracer)?;
     outcome.must_come_about(before > 0, "the tracer's memory is not known");
     outcome.must(after <= before + GROWTH_KIB, &format!("memory grew from {before} to {after} KiB with timers that were closed"));
@@ -110,7 +110,7 @@ fn creations(stand: &mut Stand<'_>, outcome: &mut Outcome) -> Result<(), Failure
     let tracer = stand.tracer_with("4K", &["--events", "all"]);
     let tracer = stand.attached(&tracer)?;
     stand.situation(&stand.field(&["churn", "10000"]))?;
-    stand.programs.signal(tracer, SIGINT);
+    stand.signals(tracer, SIGINT);
     let lines = Lines::of(&stand.programs.wait(tracer)?);
     let timers: Vec<i64> = lines.numbers("timerfd_create", "timer");
     let distinct: BTreeSet<&i64> = timers.iter().collect();
@@ -123,7 +123,7 @@ fn creations(stand: &mut Stand<'_>, outcome: &mut Outcome) -> Result<(), Failure
 /// Two pieces of four bytes: the kernel's ticks, or none.
 pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    let file = stand.path("said");
+    let file = stand.file("said")?;
     let command = stand.field(&["--to", &file, "readv"]);
     let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
     let said = Said::last(&stand.text(&file)?, "readv");
@@ -140,7 +140,7 @@ pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
 pub(super) fn uring(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
     for kind in ["plain", "sqpoll", "poll"] {
-        let file = stand.path("said");
+        let file = stand.file("said")?;
         let command = stand.field(&["--to", &file, "uring", kind]);
         let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
         let text = stand.text(&file)?;
@@ -166,7 +166,7 @@ pub(super) fn uring(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
 /// In the order of the calls, each by its name.
 pub(super) fn waits_by_name(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    let file = stand.path("said");
+    let file = stand.file("said")?;
     let command = stand.field(&["--to", &file, "waits"]);
     let ran = stand.run_words(&stand.following(stand.calls(&["--events", "wakeup"]), &command))?;
     let text = stand.text(&file)?;

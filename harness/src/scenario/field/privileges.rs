@@ -31,7 +31,7 @@ pub(super) fn privileges(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     let tracer = stand.start(&stand.enter(&enough, &stand.calls(&[])));
     if stand.is_ready(tracer)? {
         let done = stand.run(next())?;
-        stand.programs.signal(tracer, SIGINT);
+        stand.signals(tracer, SIGINT);
         let ran = stand.programs.wait(tracer)?;
         outcome.add(stand.judge([&done], &ran, false), true);
     } else {
