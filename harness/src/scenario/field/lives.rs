@@ -129,9 +129,9 @@ pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let said = Said::last(&stand.text(&file)?, "readv");
     outcome.must_come_about(said.number("got") == 8, "the program read nothing");
     let lines = Lines::of(&ran);
-    let ticks: Vec<_> = lines.named("wakeup").map(|wakeup| wakeup["ticks"].as_i64()).collect();
-    outcome
-        .must(ticks == [Some(said.number("ticks"))] || ticks == [None], &format!("ticks are {ticks:?} and not {}", said.number("ticks")));
+    let ticks: Vec<_> = lines.named("wakeup").map(|wakeup| wakeup["ticks"].clone()).collect();
+    let right = ticks.len() == 1 && (ticks[0].is_null() || ticks[0] == said.number("ticks"));
+    outcome.must(right, &format!("ticks are {ticks:?} and not {}", said.number("ticks")));
     outcome.saw(ticks.len());
     Ok(outcome)
 }
@@ -155,7 +155,7 @@ pub(super) fn uring(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         // The program itself reads what a poll request told it of.
         let by_ring = told.iter().filter(|(by, _)| by.contains("uring")).count();
         let which = format!("{kind}: wake-ups {told:?}, {} lost", lines.lost());
-        outcome.must(by_ring == 1 || lines.lost() > 0, &which);
+        outcome.must(by_ring > 0 || lines.lost() > 0, &which);
         outcome.must(told.iter().all(|(_, ticks)| ticks.is_none_or(|ticks| ticks == 1)), &which);
         outcome.must(lines.named("expiry").count() == 1, &format!("{kind}: not one expiry"));
         outcome.saw(1);
