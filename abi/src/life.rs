@@ -6,8 +6,9 @@
 
 use alloc::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+pub use crate::moment::By;
 use crate::output::Abi;
 use crate::timespec::Itimerspec64;
 
@@ -177,20 +178,6 @@ pub struct Cancel {
     pub timer: TimerId,
 }
 
-/// In which call a thread was told of a timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum By {
-    /// `read` and its like, of the timer itself.
-    Read,
-    /// The `epoll_wait` family.
-    EpollWait,
-    /// `poll`, `ppoll`.
-    Poll,
-    /// `select`, `pselect6`.
-    Select,
-}
-
 /// A thread's call returns because this timer fired, or was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wakeup {
@@ -211,19 +198,21 @@ pub struct Wakeup {
     pub timer: TimerId,
     /// The call.
     pub by: By,
-    /// When the read began, `CLOCK_MONOTONIC`; only there with `read`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry_ns: Option<u64>,
-    /// Result of the read: 8, or `-ECANCELED`; only there with `read`.
+    /// When the read began, `CLOCK_MONOTONIC`; only there with a read of the timer itself. Null when it began before the tracer was
+    /// there to see it.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    pub entry_ns: Option<Option<u64>>,
+    /// Result of the read: 8; fewer when the rest of the reader's memory was not writable; `-ECANCELED`, or `-EFAULT`. Only there
+    /// with a read of the timer itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<Cow<'static, str>>,
-    /// Expiries since the last read, as the kernel has just written them to the reader's memory; only there with a `read`
-    /// that succeeded and whose memory could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticks: Option<u64>,
+    /// Expiries since the last read, as the kernel has just written them to the reader's memory; null where that could not be read.
+    /// Only there when `ret` is not negative.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    pub ticks: Option<Option<u64>>,
 }
 
 /// The last descriptor of a timer was closed (`timerfd_release`, `fs/timerfd.c`).
@@ -243,6 +232,11 @@ pub struct Release {
     pub cpu: u32,
     /// The timer.
     pub timer: TimerId,
+}
+
+/// A key that is there, be it with null.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

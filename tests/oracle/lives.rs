@@ -24,7 +24,7 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0 });
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0, blind: Vec::new() });
     oracle.finish()
 }
 

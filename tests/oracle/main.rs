@@ -16,7 +16,7 @@ mod workload;
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::journal::{ENTRY_VDSO, Record};
-use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
+use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Lost, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 use settime32_harness::generate::{self, catalogue};
@@ -352,16 +352,20 @@ fn a_result_that_was_lost_and_counted_is_no_mismatch() {
     assert_eq!(Verdict::of(&findings, 300, Provoked::default()), Verdict::Inconclusive);
 }
 
-#[test]
-fn a_process_that_was_not_followed_is_inconclusive() {
+/// Of a process that was not followed, or while the tracer was blind.
+#[rstest]
+#[case::not_followed(|summary: &mut Summary| summary.lost.follow = 1)]
+#[case::blind(|summary: &mut Summary| summary.blind.push(Blind { from_ns: 1, to_ns: 2, reason: "kprobes are switched off".into() }))]
+fn calls_that_nobody_can_count_are_inconclusive(#[case] alter: fn(&mut Summary)) {
     let mut run = simulated(&dense_plan(1), 4);
     let main = run.journal.header.pid;
     run.events.retain(|event| event.pid == main);
     let mut oracle = oracle();
     run.events.iter().for_each(|event| oracle.event(event));
     oracle.plan_done(0, run.plan, run.journal);
-    let summary = summary_of(&run.events, 0);
-    oracle.summary(Summary { lost: Lost { follow: 1, ..summary.lost }, ..summary });
+    let mut summary = summary_of(&run.events, 0);
+    alter(&mut summary);
+    oracle.summary(summary);
     let findings = oracle.finish();
     assert!(findings.missing > 0 && findings.mismatches() == 0, "{}", words(&findings));
     assert_eq!(Verdict::of(&findings, 1, Provoked::default()), Verdict::Inconclusive);

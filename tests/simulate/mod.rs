@@ -305,7 +305,8 @@ pub fn event_with(
 
 /// The last line of a tracer that printed these events and lost `buffer` others.
 pub fn summary_of<'a>(events: impl IntoIterator<Item = &'a CallEvent<'static>>, buffer: u64) -> Summary {
-    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost: Lost { buffer, ..Lost::default() }, unfinished: 0 };
+    let lost = Lost { buffer, ..Lost::default() };
+    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost, unfinished: 0, blind: Vec::new() };
     for event in events {
         summary.reported += 1;
         summary.lost.result += u64::from(event.result_lost);

@@ -8,6 +8,7 @@ use settime32_abi::event::{Counter, RawEvent, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
 use crate::comm;
+use crate::entry_path;
 use crate::filter;
 use crate::maps::{claim, count, report_lost_result};
 use crate::registers::Registers;
@@ -15,12 +16,12 @@ use crate::registers::Registers;
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
 const USER_CS: u16 = 0x33;
 
-/// Takes the call in, when it is wanted. `registers` reads those that the wrapper was given; `None` when they cannot
+/// Takes the call in, when it is wanted or the tracer's own. `registers` reads those that the wrapper was given; `None` when they cannot
 /// be read.
 #[inline(always)]
-pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
+pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
     let ids = bpf_get_current_pid_tgid();
-    if filter::any() && !filter::wants(ids) {
+    if filter::any() && !filter::wants(ids) && !entry_path::is_own(ids, &registers) {
         return;
     }
     let Some(event) = claim(ids as u32) else { return count(Counter::LostInFlight) };

@@ -30,9 +30,8 @@ use crate::registers::Registers;
 #[kprobe]
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
     let Some(pt_regs) = ctx.arg(0) else { return 0 };
-    if !entry_path::learn(pt_regs) {
-        entry::enter(|| Registers::copied(pt_regs));
-    }
+    entry_path::learn(pt_regs);
+    entry::enter(|| Registers::copied(pt_regs));
     0
 }
 

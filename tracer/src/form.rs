@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use settime32_abi::event::RawEvent;
-use settime32_abi::life::TimerId;
 use settime32_abi::output::Summary;
 
 use crate::call_event::Seen;
 use crate::cli::{self, Cli, Format};
 use crate::json;
 use crate::lateness::Lateness;
-use crate::life::Event;
+use crate::life::{Armed, Event};
 use crate::palette::Palette;
 use crate::pretty::Pretty;
 use crate::seam::Seam;
@@ -53,14 +52,15 @@ impl Form {
         }
     }
 
-    /// Appends the line of one call; the timer that it came to and its clock, where those are known.
-    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
+    /// Appends the line of one call, and what it set, where that is known.
+    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, armed: Option<Armed>) {
+        let timer = armed.map(|armed| (armed.timer, armed.clockid));
         match self {
             Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
             Self::Tracee(tracee) => tracee.write_line(line, raw),
             Self::Lateness(lateness) => {
-                if let Some((timer, _)) = timer {
-                    lateness.call(line, raw, timer);
+                if let Some(armed) = armed {
+                    lateness.call(line, raw, armed.timer);
                 }
             }
             Self::Json => {
@@ -75,11 +75,11 @@ impl Form {
     /// Appends the line of another event.
     pub fn write_of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match self {
-            Self::Pretty(pretty) => pretty.write_of_life(line, event),
-            Self::Json => json::write_of_life(line, event),
+            Self::Pretty(pretty) if event.is_printed() => pretty.write_of_life(line, event),
+            Self::Json if event.is_printed() => json::write_of_life(line, event),
             Self::Lateness(lateness) => lateness.of_life(line, event),
-            // The command line refuses other events with it.
-            Self::Tracee(_) => {}
+            // The command line refuses other events with Tracee's.
+            Self::Pretty(_) | Self::Json | Self::Tracee(_) => {}
         }
     }
 

@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
 use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
+use settime32_abi::timespec::OldTimespec32;
 
 use crate::attach::{Attached, EXIT_PROGRAM, Mode};
 use crate::buffer_size::BufferSize;
@@ -52,8 +53,10 @@ pub struct Ring {
 pub struct Known<'a> {
     /// Where a task has its name, if that is known.
     pub comm_at: Option<u32>,
-    /// The thread whose first call will be by `int 0x80`, if there is one.
-    pub teacher: Option<u32>,
+    /// The interval by which the tracer's own calls are known, if it makes any.
+    pub own_interval: Option<OldTimespec32>,
+    /// The ways into the kernel can be told apart.
+    pub tells_doors: bool,
     /// What a timer's life needs, if it is asked for.
     pub life: Option<&'a Life>,
 }
@@ -192,7 +195,9 @@ fn entries_of<V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(u32, V)>> {
 
 /// Makes the maps and patches the switches that the programs' filters read.
 fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
-    let (comm_at, teacher) = (known.comm_at.unwrap_or(0), known.teacher.unwrap_or(0));
+    let comm_at = known.comm_at.unwrap_or(0);
+    let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } = known.own_interval.unwrap_or_default();
+    let tells_doors = u32::from(known.tells_doors && known.own_interval.is_some());
     let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
@@ -213,7 +218,9 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
         .override_global("COMM_AT", &comm_at, true)
-        .override_global("TEACHER", &teacher, true)
+        .override_global("TELLS_DOORS", &tells_doors, true)
+        .override_global("OWN_SECONDS", &own_seconds, true)
+        .override_global("OWN_NANOSECONDS", &own_nanos, true)
         .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
         .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
         .map_max_entries("EVENTS", size.bytes())
@@ -226,7 +233,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
     }
     if known.life.is_some() {
         loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
-        loader.map_max_entries("WATCHED", if any == 1 { life::MAX_WATCHED } else { 1 });
+        loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
     loader.load(object).context("failed to load the eBPF program")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use settime32_abi::output::{Lost, Summary};
+use settime32_abi::output::Summary;
 
 use super::facts::Facts;
 
@@ -230,7 +230,8 @@ impl Findings {
 }
 
 /// How many calls may be without an event: those that the tracer could not keep at all. `None` is any number, since
-/// nobody can count the calls of processes that were not followed.
-pub(super) fn excused(lost: &Lost) -> Option<u64> {
-    (lost.follow == 0).then_some(lost.buffer + lost.in_flight)
+/// nobody can count the calls of processes that were not followed, or those that were made while the tracer was blind.
+pub(super) fn excused(summary: &Summary) -> Option<u64> {
+    let Summary { lost, blind, .. } = summary;
+    (lost.follow == 0 && blind.is_empty()).then_some(lost.buffer + lost.in_flight)
 }

@@ -248,7 +248,8 @@ impl Oracle {
         if self.report.findings.summary.is_some() {
             self.report.note(Place::default(), Kind::Summary, "it came twice".to_owned());
         }
-        self.report.findings.lost = summary.lost.total();
+        // A span in which it was blind is one loss at least, of nobody knows how many calls.
+        self.report.findings.lost = summary.lost.total() + summary.blind.len() as u64;
         self.report.findings.summary = Some(summary);
     }
 
@@ -394,7 +395,7 @@ impl Oracle {
     /// calls without an event are a count that is not right.
     fn judge_missing(&mut self) {
         let missing = self.report.findings.missing;
-        let excused = self.report.findings.summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
+        let excused = self.report.findings.summary.as_ref().map_or(Some(0), finding::excused);
         if let Some(counted) = excused.filter(|counted| *counted > missing && !self.config.partial && !self.config.loses_lines) {
             let difference =
                 Difference { field: "lost", expected: format!("{missing}, the calls without an event"), found: counted.to_string() };

@@ -30,6 +30,8 @@ const INPUTS_AHEAD: usize = 16;
 /// In the tracer's last line of each run that was carried out, and in no other.
 const OUTCOME: &str = " events reported, ";
 const NOTHING_LOST: &str = " events reported, 0 lost";
+/// The same, where it saw nothing for a while.
+const BLIND: &str = "; blind for ";
 
 /// What the tracer writes.
 pub(super) struct Traced {
@@ -69,7 +71,9 @@ impl Traced {
         let said = String::from_utf8_lossy(&self.said);
         to_stderr(&self.partial);
         match said.lines().rfind(|line| line.contains(OUTCOME)) {
-            Some(outcome) if self.file.is_some() && !outcome.contains(NOTHING_LOST) => to_stderr(format!("{outcome}\n").as_bytes()),
+            Some(outcome) if self.file.is_some() && (!outcome.contains(NOTHING_LOST) || outcome.contains(BLIND)) => {
+                to_stderr(format!("{outcome}\n").as_bytes())
+            }
             Some(_) => {}
             None => {
                 kernel_cannot(status, &said)?;

@@ -77,7 +77,7 @@ impl Lateness {
     /// Another event.
     pub fn of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match event {
-            Event::Call(call) => {
+            Event::Call(call, _) => {
                 let (Some(timer), Some(setting), Some(exit_ns)) = (call.timer, call.utmr_used, call.exit_ns) else {
                     return;
                 };
@@ -91,6 +91,7 @@ impl Lateness {
             Event::Release(release) => {
                 self.tell(line, release.timer, Story::released);
             }
+            Event::ClockSet { .. } | Event::TicksSet { .. } => {}
         }
     }
 

@@ -197,10 +197,10 @@ impl Story {
     /// A thread was told of it. Only the first one was woken by the expiry: who polls is told, and reads then.
     pub fn woke(&mut self, wakeup: &Wakeup) {
         let (pid, comm) = self.owner();
-        if let Some(more) = wakeup.ticks.and_then(|ticks| ticks.checked_sub(1)).filter(|more| *more > 0) {
+        if let Some(more) = wakeup.ticks.flatten().and_then(|ticks| ticks.checked_sub(1)).filter(|more| *more > 0) {
             self.told.push(Told::Overrun(pid, comm, more));
         }
-        let began_before = |last: &Firing| wakeup.entry_ns.is_some_and(|entry_ns| entry_ns < last.handler_ns);
+        let began_before = |last: &Firing| wakeup.entry_ns.flatten().is_some_and(|entry_ns| entry_ns < last.handler_ns);
         let is_of_unread = self.unread.is_some() && self.last.as_ref().is_some_and(began_before);
         if !is_of_unread {
             self.finish_unread();
@@ -214,7 +214,7 @@ impl Story {
             firing.by = Some(wakeup.by);
         }
         if firing.ticks.is_none() {
-            firing.ticks = wakeup.ticks;
+            firing.ticks = wakeup.ticks.flatten();
         }
     }
 

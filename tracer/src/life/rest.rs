@@ -37,7 +37,7 @@ pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[(u32, Inside)]) -> R
     calls.sort_by_key(|call| call.entry_ns);
     for call in &mut calls {
         let nr = Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
-        if !is_inside_any(root, (call.ids >> 32) as u32, call.ids as u32, &[nr]) {
+        if !is_inside_any(root, (call.who.ids >> 32) as u32, call.who.ids as u32, &[nr]) {
             call.flags |= call_flag::RESULT_LOST;
         }
     }

@@ -74,6 +74,10 @@ impl Seam for Spoiled {
         line.extend_from_slice(&right);
     }
 
+    fn watches(&self) -> bool {
+        false
+    }
+
     fn tells(&mut self, event: &mut Event) -> bool {
         match event {
             Event::Call(call) => self.user_side.related(call),
