@@ -191,7 +191,9 @@ impl Report {
         self.cases[index].played(&outcome);
         self.captured += outcome.checked;
         self.mismatches += outcome.mismatches;
-        self.findings.extend(outcome.findings.iter().map(|finding| format!("{}: {finding}", self.cases[index].name)));
+        let name = self.cases[index].name;
+        self.findings.extend(outcome.wrong.iter().map(|wrong| format!("{name}: {wrong}")));
+        self.findings.extend(outcome.findings.iter().map(|finding| format!("{name}: {finding}")));
     }
 
     /// Takes down what the guest's console showed.
