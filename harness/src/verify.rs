@@ -11,7 +11,7 @@ use crate::boot::{
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel, Say};
-use crate::oracle::{self, Oracle};
+use crate::oracle::{self, EventSet, Oracle};
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
 use crate::scenario;
@@ -84,6 +84,10 @@ pub struct Setup {
     pub time: GuestTime,
     /// What the tracer is asked to tell.
     pub tells: Tells,
+    /// Of whole lives, which events.
+    pub events: EventSet,
+    /// The tracer is asked for threads of the workload's name alone.
+    pub by_name: bool,
 }
 
 /// Kernel of runs that name none.
@@ -110,6 +114,8 @@ impl Default for Setup {
             wrong: None,
             time: GuestTime::Host,
             tells: Tells::Calls,
+            events: EventSet::all(),
+            by_name: false,
         }
     }
 }
@@ -291,7 +297,8 @@ impl Setup {
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
-        oracle::Config { cpus, comm, entry_path_needed, lives, untraced, ..oracle::Config::default() }
+        let events = self.events.clone();
+        oracle::Config { cpus, comm, entry_path_needed, lives, events, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
@@ -301,7 +308,10 @@ impl Setup {
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if self.tells == Tells::Lives {
-            command.extend(["--events", "all"].map(str::to_owned));
+            command.extend(["--events".into(), self.events.to_argument()]);
+        }
+        if self.by_name {
+            command.extend(["--comm", WORKLOAD_COMM].map(str::to_owned));
         }
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);

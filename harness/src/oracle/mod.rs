@@ -30,6 +30,7 @@
 //! Memory is bounded by the plans that are not settled: an event is compared and forgotten.
 
 mod align;
+mod events;
 mod expected;
 mod facts;
 mod finding;
@@ -49,6 +50,7 @@ use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::Plan;
 
 use align::Recent;
+pub use events::EventSet;
 pub use facts::{Example, FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};
@@ -71,8 +73,10 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than there are calls without an
     /// event.
     pub loses_lines: bool,
-    /// The plans are of whole lives, and the tracer was asked for everything; see [`life`].
+    /// The plans are of whole lives; see [`life`].
     pub lives: bool,
+    /// What it was asked for, where the plans are of whole lives.
+    pub events: EventSet,
     /// No tracer ran: only the journal is compared.
     pub untraced: bool,
     /// Findings that are kept; the others are only counted.
@@ -95,6 +99,7 @@ impl Default for Config {
             of_others: false,
             loses_lines: false,
             lives: false,
+            events: EventSet::all(),
             untraced: false,
             max_findings: 100,
             partial: false,
