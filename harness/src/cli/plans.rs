@@ -8,6 +8,7 @@ use settime32_abi::plan::Plan;
 
 use super::{ALL_KERNELS, Attaches, Job, RunArgs, UsageError, fresh_seed};
 use crate::generate::catalogue::CASES;
+use crate::oracle::EventSet;
 use crate::regression::Regression;
 use crate::work::{CALLS_PER_PLAN, Tells, Work};
 
@@ -49,6 +50,12 @@ pub struct LivesArgs {
     /// Only this plan of the run; --timers is then the number of timers in it.
     #[arg(long, requires = "seed")]
     plan: Option<u64>,
+    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`.
+    #[arg(long, value_name = "EVENTS", default_value = "all", conflicts_with = "no_tracer")]
+    events: EventSet,
+    /// Have the tracer report threads of the workload's name only (--comm), which must make no difference.
+    #[arg(long, conflicts_with = "no_tracer")]
+    by_name: bool,
     /// Start no tracer: compare only what the kernel answers with what its sources say.
     #[arg(long)]
     no_tracer: bool,
@@ -112,8 +119,11 @@ impl LivesArgs {
         let timers = self.timers;
         let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
-        if self.no_tracer {
-            job.cells.iter_mut().for_each(|cell| cell.setup.tells = Tells::Nothing);
+        for setup in job.cells.iter_mut().map(|cell| &mut cell.setup) {
+            (setup.events, setup.by_name) = (self.events.clone(), self.by_name);
+            if self.no_tracer {
+                setup.tells = Tells::Nothing;
+            }
         }
         job
     }

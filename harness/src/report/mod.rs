@@ -399,6 +399,12 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
     if setup.tells == Tells::Nothing {
         command += " --no-tracer";
     }
+    if setup.events != defaults.events {
+        command += &format!(" --events {}", setup.events.to_argument());
+    }
+    if setup.by_name {
+        command += " --by-name";
+    }
     if let Some(buffer) = &setup.buffer {
         command += &format!(" --buffer {buffer}");
     }
