@@ -12,6 +12,7 @@ mod drain;
 mod form;
 mod inside;
 mod json;
+mod kernel_clock;
 mod kernel_types;
 mod lateness;
 mod life;
@@ -78,8 +79,8 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     // Before anything is loaded: copies of a small process, which inherit nothing.
-    let own_call = own_call()?;
     let mut command = GatedCommand::spawn(&tracing.command)?;
+    let own_call = own_call()?;
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
@@ -146,11 +147,16 @@ fn attach_seeing(
     let mut blind = Vec::new();
     let mut failed = None;
     for mode in modes(asked, facts) {
+        if let (Mode::Fentry, Some(reason)) = (mode, preflight::fentry_loses(facts)) {
+            say(&format!("calls may be lost, and counted: {reason}"));
+        }
         let (mut probes, mut ring) = load()?;
         if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
-            // The last one's reason is what there is to say, unless another way could be attached.
             say_unless_asked(asked, &format!("{mode} cannot be used: {error:#}"));
-            failed = Some(error);
+            // By kprobe the reason is the kernel's, not that of a way to attach.
+            if mode == Mode::Kprobe || failed.is_none() {
+                failed = Some(error);
+            }
             continue;
         }
         let mut watch = Watch::new(own_call.take(), mode, life.is_some());
@@ -180,16 +186,10 @@ fn say_unless_asked(asked: Attach, message: &str) {
 
 /// The ways to attach that are worth a try, in this order.
 fn modes(asked: Attach, facts: &Facts) -> Vec<Mode> {
-    let loses = preflight::fentry_loses(facts);
     match asked {
         Attach::Kprobe => vec![Mode::Kprobe],
-        Attach::Fentry => {
-            if let Some(reason) = loses {
-                say(&format!("calls may be lost, and counted: {reason}"));
-            }
-            vec![Mode::Fentry]
-        }
-        Attach::Auto => match (preflight::check_fentry(facts), loses) {
+        Attach::Fentry => vec![Mode::Fentry],
+        Attach::Auto => match (preflight::check_fentry(facts), preflight::fentry_loses(facts)) {
             (Err(refusal), _) => {
                 say(&format!("using kprobe, since {refusal}"));
                 vec![Mode::Kprobe]
