@@ -68,7 +68,7 @@ impl Form {
             Self::Tracee(tracee) => tracee.write_line(line, raw),
             Self::Lateness(lateness) => {
                 if let Some(armed) = armed {
-                    lateness.call(line, raw, armed.timer);
+                    lateness.call(line, raw, &armed);
                 }
             }
             Self::Json { host_ids } => {
@@ -99,7 +99,7 @@ impl Form {
         match self {
             Self::Pretty(_) | Self::Tracee(_) => {}
             Self::Json { .. } => json::write_summary(line, summary),
-            Self::Lateness(lateness) => lateness.finish(line),
+            Self::Lateness(lateness) => lateness.finish(line, summary),
         }
     }
 
