@@ -9,7 +9,7 @@ use alloc::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::moment::By;
-use crate::output::Abi;
+use crate::output::{Abi, nullable_id};
 use crate::timespec::Itimerspec64;
 
 /// A timer of `timerfd_create`, as long as the kernel has it: a number that is given by the tracer, from 1, and never used again.
@@ -82,9 +82,11 @@ pub struct RelatedCall {
     pub entry_ns: u64,
     /// `CLOCK_MONOTONIC` at return, nanoseconds; null while there was none.
     pub exit_ns: Option<u64>,
-    /// Process id (thread group id) in the initial pid namespace.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id in the tracer's pid namespace. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread at entry.
     pub comm: Cow<'static, str>,
@@ -133,6 +135,12 @@ pub struct RelatedCall {
     /// The kernel skipped the return probe of this call; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result_lost: bool,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
 }
 
 /// A timer expired, and the kernel's handler runs (`timerfd_tmrproc`, `timerfd_alarmproc`), or a call that armed it
@@ -186,9 +194,11 @@ pub struct Wakeup {
     /// `CLOCK_MONOTONIC` when the waiter ran and had been told, nanoseconds: at the return of the timer's own `read`
     /// (`timerfd_read`), or when `timerfd_poll` had said in the waiter's call that the timer is readable.
     pub ns: u64,
-    /// Process id (thread group id) in the initial pid namespace.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id in the tracer's pid namespace. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread.
     pub comm: Cow<'static, str>,
@@ -213,6 +223,12 @@ pub struct Wakeup {
     /// Only there when `ret` is not negative.
     #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     pub ticks: Option<Option<u64>>,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
 }
 
 /// The last descriptor of a timer was closed (`timerfd_release`, `fs/timerfd.c`).
@@ -222,9 +238,12 @@ pub struct Release {
     pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ns: u64,
-    /// Process id of who closed it; the kernel does it as that thread returns, or exits.
+    /// Process id of who closed it, in the tracer's pid namespace; the kernel does it as that thread returns, or exits. 0 stands
+    /// for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id.
+    /// Thread id. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread.
     pub comm: Cow<'static, str>,
@@ -232,6 +251,12 @@ pub struct Release {
     pub cpu: u32,
     /// The timer.
     pub timer: TimerId,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
 }
 
 /// A key that is there, be it with null.

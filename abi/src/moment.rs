@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::{COMM_LEN, RawEvent};
+use crate::event::{COMM_LEN, RawEvent, SHORT_LEN};
 use crate::timespec::Itimerspec64;
 
 /// Which related call, and by which of the kernel's wrappers it came.
@@ -119,7 +119,7 @@ impl Timer {
 pub struct Who {
     /// Thread id in the lower half, thread group id in the upper one (`bpf_get_current_pid_tgid`): of the initial pid namespace.
     pub ids: u64,
-    /// The same in the tracer's own pid namespace, where that is another one; 0 for what has none there.
+    /// Those that are reported, mostly of the tracer's own pid namespace; 0 where the thread has none there.
     pub own_ids: u64,
     /// Its name, NUL-padded.
     pub comm: [u8; COMM_LEN],
@@ -397,6 +397,8 @@ impl By {
 pub struct Inside {
     /// `CLOCK_MONOTONIC` at entry, nanoseconds.
     pub entry_ns: u64,
+    /// As in [`Who::own_ids`].
+    pub own_ids: u64,
     /// Address of the `struct file`; 0 when there is none.
     pub file: u64,
     /// The file's timer, as far as it is known at entry to be one.
@@ -460,7 +462,7 @@ const _: () = {
     ];
     let mut at = 0;
     while at < lengths.len() {
-        assert!(lengths[at].is_multiple_of(8) && lengths[at] != size_of::<RawEvent>());
+        assert!(lengths[at].is_multiple_of(8) && lengths[at] != size_of::<RawEvent>() && lengths[at] != SHORT_LEN);
         at += 1;
     }
 };

@@ -24,7 +24,7 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0 });
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unknown: 0, unfinished: 0 });
     oracle.finish()
 }
 
@@ -289,8 +289,8 @@ fn cut(call: &mut RelatedCall) {
 #[case::expiry_lost(Kind::Missing, lost_expiry)]
 #[case::expiry_after_the_end(Kind::Stale, fires_after_its_end)]
 #[case::wrong_ticks(Kind::Field, |lived: &mut Lived| {
-    let found = wakeup(lived, |wakeup| wakeup.ticks.is_some_and(|ticks| ticks > 1));
-    found.ticks = Some(1);
+    let found = wakeup(lived, |wakeup| wakeup.ticks.flatten().is_some_and(|ticks| ticks > 1));
+    found.ticks = Some(Some(1));
 })]
 #[case::wakeup_missing(Kind::Missing, |lived: &mut Lived| remove(lived, |event| matches!(event, Event::Wakeup(wakeup) if wakeup.by == By::EpollWait)))]
 #[case::wakeup_of_another_thread(Kind::Field, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.by == By::Select).tid += 1)]
@@ -369,7 +369,7 @@ fn lives_have_everything_in_them() {
     let count = |wanted: fn(&Event) -> bool| lived.events.iter().filter(|event| wanted(event)).count();
     assert!(count(|event| matches!(event, Event::Cancel(_))) > 3);
     assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ret == Some(-125))) > 0);
-    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks > Some(1))) > 10);
+    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks.flatten() > Some(1))) > 10);
     assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
     let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
     assert!(waits.count() > 5);

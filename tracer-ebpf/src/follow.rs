@@ -10,6 +10,7 @@ use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::TracePointContext;
 use settime32_abi::event::Counter;
 
+use crate::ids;
 use crate::maps::count;
 
 /// 1 when a command is followed.
@@ -24,6 +25,10 @@ static FORK_CHILD_PID_AT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static EXEC_OLD_PID_AT: Global<u32> = Global::new(0);
 
+/// The command's first process, where user space knows its id only in the tracer's pid namespace; 0 where it is in [`FOLLOWED`].
+#[unsafe(no_mangle)]
+static COMMAND_PID: Global<u32> = Global::new(0);
+
 /// Thread ids of the command; user space puts the first one in and sets the size.
 #[map]
 static FOLLOWED: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
@@ -33,9 +38,24 @@ pub(crate) fn enabled() -> bool {
     FOLLOW.load() != 0
 }
 
+/// Whether the current thread, whose id this is, belongs to the command.
 #[inline(always)]
 pub(crate) fn is_followed(tid: u32) -> bool {
-    FOLLOWED.get_ptr(tid).is_some()
+    FOLLOWED.get_ptr(tid).is_some() || (COMMAND_PID.load() != 0 && is_first(tid))
+}
+
+/// The command's first process is met by its id in the tracer's namespace.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn is_first(tid: u32) -> bool {
+    if (ids::of_tracer(bpf_get_current_pid_tgid()) >> 32) as u32 != COMMAND_PID.load() {
+        return false;
+    }
+    if FOLLOWED.insert(tid, 0, 0).is_err() {
+        count(Counter::LostFollow);
+    }
+    true
 }
 
 /// A followed thread made another. The kernel tells before it lets the new one run (`kernel_clone`,

@@ -7,7 +7,7 @@
 //!
 //! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so that
 //! `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
 mod comm;
@@ -17,6 +17,8 @@ mod entry_path;
 mod exit;
 mod filter;
 mod follow;
+mod ids;
+mod in_flight;
 mod life;
 mod maps;
 mod registers;

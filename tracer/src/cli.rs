@@ -16,6 +16,7 @@ pub use self::lateness::{Lateness, Per, Report};
 pub use self::tracing::{Attach, Comm, Filter, Tracing};
 use crate::choice::Choice;
 use crate::describe::Description;
+use crate::ids::Reported;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -64,6 +65,11 @@ pub struct Cli {
     /// becomes of a timer, whose kernel object is told by a number that survives dup, fork and passing.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "EVENT", default_value = "timerfd_settime32")]
     pub events: Vec<Asked>,
+
+    /// Print the ids of the initial pid namespace, too, which are the host's. Without this, they are printed beside those of the
+    /// tracer's own namespace only where they differ.
+    #[arg(long)]
+    pub host_ids: bool,
 
     /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
@@ -149,6 +155,11 @@ impl Cli {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Ok(self)
+    }
+
+    /// Which ids are reported: Tracee's events have those of the namespace that a process is in.
+    pub fn ids(&self) -> Reported {
+        if self.output == Format::Tracee { Reported::Innermost } else { Reported::OfTracer }
     }
 
     /// What is asked for beside the call itself.

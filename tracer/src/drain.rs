@@ -110,7 +110,8 @@ impl<S: Seam> Drain<S> {
     /// Prints what is wanted.
     pub fn new(ring: Ring, sink: Sink<File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
-        Self { ring: ring.map, sink, form, wanted, decoder: Decoder::default(), reported: 0, collect, seam }
+        let decoder = Decoder::new(form.always_tells_host_ids());
+        Self { ring: ring.map, sink, form, wanted, decoder, reported: 0, collect, seam }
     }
 
     /// Events printed so far.
@@ -184,14 +185,13 @@ impl<S: Seam> Drain<S> {
         while left > 0 && self.reported < self.wanted.limit {
             let Some(record) = self.ring.next() else { break };
             left -= 1;
-            if record.len() != size_of::<RawEvent>() {
+            // A copy, so that the kernel can use the room while the line is made.
+            let Some(raw) = RawEvent::from_record(&record) else {
                 let event = self.decoder.event(&record)?;
                 drop(record);
                 event.map_or(Ok(false), |event| self.print_of_life(event))?;
                 continue;
-            }
-            // A copy, so that the kernel can use the room while the line is made.
-            let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
+            };
             drop(record);
             self.print(&raw, self.is_chosen(&raw).then_some(Seen::Whole))?;
         }

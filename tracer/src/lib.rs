@@ -10,6 +10,7 @@ mod command;
 pub mod describe;
 mod drain;
 mod form;
+mod ids;
 mod inside;
 mod json;
 mod kernel_types;
@@ -42,6 +43,7 @@ use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Rest, Wanted};
 use crate::form::Form;
+use crate::ids::{Ids, Reported};
 use crate::life::Life;
 use crate::outcome::Outcome;
 use crate::own_call::OwnCall;
@@ -55,8 +57,11 @@ use crate::sink::Sink;
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     let (tracing, traced) = match &cli.job {
         Some(Job::Describe(description)) => return print(&description.text()),
-        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Form::lateness(job), seam)),
-        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), form, seam))),
+        Some(Job::Lateness(job)) => {
+            let wanted = Wanted::for_lateness();
+            (&job.tracing, run(&job.tracing, wanted, Reported::OfTracer, Form::lateness(job), seam))
+        }
+        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), cli.ids(), form, seam))),
     };
     match traced {
         Ok(outcome) => {
@@ -70,7 +75,7 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result<Outcome> {
+fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
@@ -79,7 +84,14 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
-    let known = Known { comm_at: facts.comm_at, teacher: own_call.as_ref().map(OwnCall::tid), life: life.as_ref() };
+    let ids = Ids::prepare(Path::new("/"), reported)?;
+    let known = Known {
+        comm_at: facts.comm_at,
+        teacher: own_call.as_ref().map(OwnCall::tid),
+        life: life.as_ref(),
+        ids: &ids,
+        task_pt_regs: preflight::has_task_pt_regs(&facts),
+    };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let (mut probes, ring) = Probes::load(object, &filter, tracing.buffer, known, seam.globals())?;
     let mode = attach(&mut probes, &seam, life.as_ref(), tracing.attach, &facts)?;
@@ -96,9 +108,9 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let losses = probes.losses()?;
+    let (losses, unknown) = probes.losses()?;
     let losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }

@@ -26,8 +26,8 @@ pub struct Outcome {
 
 impl Outcome {
     /// Puts the counts together.
-    pub fn new(ended: Ended, reported: u64, lost: Lost, unfinished: u64) -> Self {
-        Self { ended, summary: Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unfinished } }
+    pub fn new(ended: Ended, reported: u64, lost: Lost, unknown: u64, unfinished: u64) -> Self {
+        Self { ended, summary: Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unknown, unfinished } }
     }
 
     /// Losses come before the command's own code, unless that is asked for: a run that missed calls must not look
@@ -35,7 +35,7 @@ impl Outcome {
     pub const fn exit_code(&self, commands: bool) -> u8 {
         match self.ended {
             Ended::Command(code) if commands => code,
-            _ if self.summary.lost.total() > 0 => LOST,
+            _ if self.summary.lost.total() > 0 || self.summary.unknown > 0 => LOST,
             Ended::Command(code) => code,
             Ended::Signal | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
         }
@@ -49,14 +49,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { reported, lost, unfinished, .. } = &self.summary;
+        let Summary { reported, lost, unknown, unfinished, .. } = &self.summary;
         if self.ended == Ended::ReaderGone {
             write!(f, "standard output was closed by its reader; ")?;
         }
         write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total())?;
-        if lost.total() == 0 {
-            return Ok(());
-        }
         let kinds = [
             (lost.buffer, "found the buffer full (give a larger --buffer)"),
             (lost.in_flight, "found too many calls in flight, or a program busy"),
@@ -68,7 +65,13 @@ impl fmt::Display for Outcome {
             write!(f, "{separator}{count} {words}")?;
             separator = ", ";
         }
-        write!(f, ")")
+        if lost.total() > 0 {
+            write!(f, ")")?;
+        }
+        if *unknown > 0 {
+            write!(f, "; {unknown} calls at most, or new processes, were passed over while a program was busy, of whomever")?;
+        }
+        Ok(())
     }
 }
 
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn losses_outrank_the_commands_own_code() {
-        let outcome = |ended, lost| Outcome::new(ended, 7, lost, 1);
+        let outcome = |ended, lost| Outcome::new(ended, 7, lost, 0, 1);
         assert_eq!(outcome(Ended::Command(5), Lost::default()).exit_code(false), 5);
         assert_eq!(outcome(Ended::Signal, Lost::default()).exit_code(false), 0);
         for lost in [
@@ -104,15 +107,20 @@ mod tests {
             assert_eq!(outcome(Ended::Command(5), lost).exit_code(true), 5, "{lost:?}");
             assert_eq!(outcome(Ended::Signal, lost).exit_code(true), 3, "{lost:?}");
         }
+        assert_eq!(Outcome::new(Ended::Command(5), 7, Lost::default(), 1, 0).exit_code(false), 3);
     }
 
     #[test]
     fn the_last_line_counts_everything() {
-        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 1).to_string(), "7 events reported, 0 lost, 1 unfinished");
+        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 0, 1).to_string(), "7 events reported, 0 lost, 1 unfinished");
         let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
         assert_eq!(
-            Outcome::new(Ended::Signal, 7, lost, 0).to_string(),
+            Outcome::new(Ended::Signal, 7, lost, 0, 0).to_string(),
             "7 events reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 without their result)"
+        );
+        assert_eq!(
+            Outcome::new(Ended::Signal, 7, Lost::default(), 4, 0).to_string(),
+            "7 events reported, 0 lost, 0 unfinished; 4 calls at most, or new processes, were passed over while a program was busy, of whomever"
         );
     }
 

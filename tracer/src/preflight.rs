@@ -25,6 +25,9 @@ const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
 /// `bpf_get_current_task_btf` came with this version.
 const MIN_TASK_KERNEL: (u32, u32) = (5, 11);
 
+/// `bpf_task_pt_regs` came with this version.
+const MIN_TASK_REGS_KERNEL: (u32, u32) = (5, 15);
+
 // Of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -105,6 +108,19 @@ pub enum Refusal {
         /// Structure and member.
         member: String,
     },
+    /// No type information, in a pid namespace or for the ids of one.
+    #[error(
+        "this kernel has no BTF in /sys/kernel/btf/vmlinux, which ids of a pid namespace need; trace from the initial one, by --output pretty or json"
+    )]
+    IdsNeedBtf,
+    /// The kernel has ids otherwise than is known.
+    #[error(
+        "the kernel does not describe {member} as it is known, which ids of a pid namespace need; trace from the initial one, by --output pretty or json, and report this kernel"
+    )]
+    NoIds {
+        /// Structure and member.
+        member: String,
+    },
     /// Trampolines do not work.
     #[error("fentry does not work here: {reason}")]
     NoFentry {
@@ -134,11 +150,11 @@ impl Refusal {
             Self::KernelTooOld { .. } => 11,
             Self::Unprivileged { .. } => 12,
             Self::LockedDown => 13,
-            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } => 14,
+            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::IdsNeedBtf => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
             Self::FentryUnsafe { .. } => 18,
-            Self::NoMember { .. } => 19,
+            Self::NoMember { .. } | Self::NoIds { .. } => 19,
         }
     }
 }
@@ -177,6 +193,11 @@ fn comm_at(btf: &[u8], release: &str) -> Option<u32> {
     let at = has_helper.then(|| kernel_types::member_offset(btf, "task_struct", "comm"))??;
     // The programs read it in words.
     at.is_multiple_of(8).then_some(at)
+}
+
+/// Whether programs can get at the registers of the task that they interrupt.
+pub fn has_task_pt_regs(facts: &Facts) -> bool {
+    facts.has_btf && version(&facts.release).is_some_and(|version| version >= MIN_TASK_REGS_KERNEL)
 }
 
 /// Judges the facts: what the user can change least comes first.

@@ -53,6 +53,7 @@ impl Pretty {
         if let Some(timer) = call.timer {
             self.write_timer(line, timer);
         }
+        self.write_host_ids(line, call.host_pid.zip(call.host_tid));
     }
 
     fn write_outcome(&self, line: &mut Vec<u8>, call: &RelatedCall) {
@@ -98,6 +99,7 @@ impl Pretty {
         self.write_told(line, over, style, |line| line.extend_from_slice(words.as_bytes()));
         put(line, format_args!("woken, in {}", wakeup.by.as_str()));
         self.write_timer(line, wakeup.timer);
+        self.write_host_ids(line, wakeup.host_pid.zip(wakeup.host_tid));
     }
 
     fn write_release(&self, line: &mut Vec<u8>, release: &Release) {
@@ -105,6 +107,7 @@ impl Pretty {
         self.write_told(line, over, self.palette().quiet, |_| {});
         line.extend_from_slice(b"closed");
         self.write_timer(line, release.timer);
+        self.write_host_ids(line, release.host_pid.zip(release.host_tid));
     }
 }
 

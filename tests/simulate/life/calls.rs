@@ -189,7 +189,22 @@ impl Machine<'_> {
     fn wakeup(&mut self, timer: usize, by: By) -> Wakeup {
         let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
         let (comm, cpu) = (COMM.into(), CPUS - 1);
-        Wakeup { event: "wakeup".into(), ns, pid, tid: pid, comm, cpu, timer, by, entry_ns: None, ret: None, errno: None, ticks: None }
+        Wakeup {
+            event: "wakeup".into(),
+            ns,
+            pid,
+            tid: pid,
+            comm,
+            cpu,
+            timer,
+            by,
+            entry_ns: None,
+            ret: None,
+            errno: None,
+            ticks: None,
+            host_pid: None,
+            host_tid: None,
+        }
     }
 
     fn read(&mut self, step: usize, slot: u8, blocking: bool) {

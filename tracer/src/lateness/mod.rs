@@ -30,7 +30,7 @@ use self::owner::{Owner, Owners};
 use self::rows::Rows;
 use self::stories::Stories;
 use self::story::{Story, Turn};
-use crate::call_event::{comm, has};
+use crate::call_event::{comm, has, host_ids};
 use crate::cli::{Per, Report};
 use crate::json;
 use crate::life::{Armed, Event};
@@ -92,7 +92,7 @@ impl Lateness {
     pub fn call(&mut self, line: &mut Vec<u8>, raw: &RawEvent, armed: &Armed) {
         let times = has(raw, flag::USED).then(|| Itimerspec64::from(raw.utmr_used));
         let setting = Setting { entry_ns: raw.entry_ns, times, flags: raw.settime_flags };
-        let owner = self.owners.of(raw.pid, &comm(&raw.comm));
+        let owner = self.owners.of(raw.pid, host_ids(raw, false).map(|(pid, _)| pid), &comm(&raw.comm));
         self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
     }
 
@@ -101,7 +101,7 @@ impl Lateness {
         match event {
             Event::Call(call, Some(armed)) => {
                 let setting = Setting { entry_ns: call.entry_ns, times: call.utmr_used, flags: call.flags.unwrap_or(0) };
-                let owner = self.owners.of(call.pid, &call.comm);
+                let owner = self.owners.of(call.pid, call.host_pid, &call.comm);
                 self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
             }
             // It set none.
@@ -109,7 +109,7 @@ impl Lateness {
             Event::Expiry(expiry) => self.happens(line, expiry.timer, expiry.ns, |story| story.expired(expiry)),
             Event::Cancel(cancel) => self.happens(line, cancel.timer, cancel.ns, Story::cancelled),
             Event::Wakeup(wakeup) => {
-                let owner = self.owners.of(wakeup.pid, &wakeup.comm);
+                let owner = self.owners.of(wakeup.pid, wakeup.host_pid, &wakeup.comm);
                 self.happens(line, wakeup.timer, wakeup.ns, |story| story.woke(wakeup, &owner));
             }
             Event::Release(release) => {
@@ -231,8 +231,10 @@ impl Lateness {
 
 /// What is to be said where the whole is not whole.
 fn doubt(summary: &Summary) -> Option<String> {
-    let lost = summary.lost.total();
-    (lost > 0).then(|| format!("{lost} events were lost: timers may have fired, or been set, without being counted here."))
+    let (lost, unknown) = (summary.lost.total(), summary.unknown);
+    let more = if unknown > 0 { format!(", and {unknown} more may have been") } else { String::new() };
+    let is_whole = lost == 0 && unknown == 0;
+    (!is_whole).then(|| format!("{lost} events were lost{more}: timers may have fired, or been set, without being counted here."))
 }
 
 fn write_json(line: &mut Vec<u8>, value: &impl serde::Serialize) {

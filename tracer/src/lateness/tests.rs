@@ -28,7 +28,8 @@ impl Machine {
         comm[..name.len()].copy_from_slice(name);
         let second = OldTimespec32 { tv_sec: 1, tv_nsec: 0 };
         let utmr_used = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: second };
-        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() };
+        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() }
+            .with_host_ids();
         let expires_ns = AHEAD + due_ns;
         self.lateness.call(&mut self.text, &raw, &Armed { ns, timer, clockid: 0, expires_ns, clock_offset_ns: AHEAD, suspended_ns: 0 });
     }
@@ -57,12 +58,12 @@ impl Machine {
 
     fn close(&mut self, timer: TimerId, ns: u64) {
         let (event, comm) = ("release".into(), "prog".into());
-        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer }));
+        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer, host_pid: None, host_tid: None }));
     }
 
     fn end(mut self, lost: u64) -> String {
         let lost = Lost { buffer: lost, ..Lost::default() };
-        self.lateness.finish(&mut self.text, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 0 });
+        self.lateness.finish(&mut self.text, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0 });
         String::from_utf8(self.text).unwrap()
     }
 
@@ -114,6 +115,8 @@ fn a_timer_that_was_armed_before_is_of_who_is_told_of_it() {
         ret: Some(8),
         errno: None,
         ticks: Some(Some(3)),
+        host_pid: None,
+        host_tid: None,
     };
     machine.happens(&Event::Wakeup(wakeup));
     machine.fire(2, 2000, 1900, 0);

@@ -86,15 +86,15 @@ pub struct Decoder {
     /// By thread: what its `timerfd_settime32` set, told before the call's own record.
     armed: Recent<u32, RawArming>,
     ignored: HashSet<u32>,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new() }
-    }
+    always_tells_host_ids: bool,
 }
 
 impl Decoder {
+    /// Of nothing yet. Ids of the initial pid namespace are told where they differ from those that are reported, or always.
+    pub fn new(always_tells_host_ids: bool) -> Self {
+        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new(), always_tells_host_ids }
+    }
+
     /// Tells nothing more of what this thread does (its id in the initial pid namespace).
     pub fn ignore(&mut self, tid: u32) {
         self.ignored.insert(tid);
@@ -130,7 +130,7 @@ impl Decoder {
 
     /// What a call of `timerfd_settime32` set, and what the kernel made of it.
     pub fn armed_of(&mut self, raw: &RawEvent) -> Option<Armed> {
-        let arming = self.armed.remove(raw.tid)?;
+        let arming = self.armed.remove(raw.host_tid)?;
         // One whose call was lost is not that of the thread's next call.
         let is_its_own = (raw.entry_ns..=raw.exit_ns).contains(&arming.moment.ns);
         is_its_own.then(|| self.armed(arming.moment, &arming.due))
@@ -153,6 +153,14 @@ impl Decoder {
         Event::Call(call, armed)
     }
 
+    /// Process and thread id of the initial pid namespace, where they are told.
+    const fn host_ids(&self, who: &Who) -> (Option<u32>, Option<u32>) {
+        if who.ids == who.own_ids && !self.always_tells_host_ids {
+            return (None, None);
+        }
+        (Some((who.ids >> 32) as u32), Some(who.ids as u32))
+    }
+
     fn armed(&mut self, moment: Moment, due: &Due) -> Armed {
         Armed {
             ns: moment.ns,
@@ -170,6 +178,7 @@ impl Decoder {
         let timer = (!raw.timer.is_none()).then(|| self.timers.number(raw.timer));
         let returned = has(call_flag::RETURNED);
         let arguments = Arguments::of(call, raw.args);
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         RelatedCall {
             event: Cow::Borrowed(kind_of(call).as_str()),
             entry_ns: raw.entry_ns,
@@ -193,6 +202,8 @@ impl Decoder {
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: is_inside,
             result_lost: has(call_flag::RESULT_LOST),
+            host_pid,
+            host_tid,
         }
     }
 
@@ -220,6 +231,7 @@ impl Decoder {
     fn wakeup(&mut self, raw: &RawWakeup) -> Option<Wakeup> {
         let has = |bit| raw.flags & bit != 0;
         let is_read = has(wakeup_flag::READ);
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         Some(Wakeup {
             event: Cow::Borrowed("wakeup"),
             ns: raw.moment.ns,
@@ -233,12 +245,15 @@ impl Decoder {
             ret: is_read.then_some(raw.ret),
             errno: if is_read { result_errno(raw.ret).map(errno_name) } else { None },
             ticks: (is_read && raw.ret >= 0).then(|| has(wakeup_flag::TICKS).then_some(raw.ticks)),
+            host_pid,
+            host_tid,
         })
     }
 
     fn released(&mut self, raw: &RawRelease) -> Option<Event> {
         let timer = self.timers.released(raw.moment.timer);
         let raw = self.heard(raw, |raw| raw.who.ids)?;
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         Some(Event::Release(Release {
             event: Cow::Borrowed("release"),
             ns: raw.moment.ns,
@@ -247,6 +262,8 @@ impl Decoder {
             comm: text(&raw.who),
             cpu: raw.head.cpu,
             timer,
+            host_pid,
+            host_tid,
         }))
     }
 }
@@ -264,12 +281,13 @@ fn read<R: Pod>(record: &[u8]) -> Result<R, UnknownRecord> {
     bytemuck::try_pod_read_unaligned(record).map_err(|_| UnknownRecord { len: record.len() })
 }
 
+/// 0 for none, which is printed as null.
 const fn pid(who: &Who) -> u32 {
-    (who.ids >> 32) as u32
+    (who.own_ids >> 32) as u32
 }
 
 const fn tid(who: &Who) -> u32 {
-    who.ids as u32
+    who.own_ids as u32
 }
 
 fn text(who: &Who) -> Cow<'static, str> {

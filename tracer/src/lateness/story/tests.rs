@@ -27,7 +27,7 @@ fn lines(story: &mut Story) -> Vec<Line> {
 }
 
 fn owner(pid: u32, comm: &str) -> Rc<Owner> {
-    Rc::new(Owner { pid, comm: comm.into() })
+    Rc::new(Owner { pid, host_pid: None, comm: comm.into() })
 }
 
 /// A call in a test, by numbers of `CLOCK_MONOTONIC`.
@@ -95,6 +95,8 @@ fn wakeup(ns: u64, by: By) -> Wakeup {
         ret: None,
         errno: None,
         ticks: None,
+        host_pid: None,
+        host_tid: None,
     }
 }
 
