@@ -100,7 +100,7 @@ mod tests {
 
     fn summary() -> Value {
         let lost = Lost { buffer: u64::MAX, ..Lost::default() };
-        parsed(|line| json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 1 }))
+        parsed(|line| json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 1 }))
     }
 
     /// Calls that have every key between them.
