@@ -182,6 +182,11 @@ impl Lateness {
             self.tell(line, story);
         }
         self.decide(line, Some(self.now_ns));
+        self.fold();
+    }
+
+    /// Makes room for rows.
+    fn fold(&mut self) {
         if self.rows.are_too_many() {
             let alive: HashSet<_> = self.stories.iter().map(|story| self.rows.key(story.timer(), story.owner().as_ref())).collect();
             self.rows.fold(&alive);
@@ -191,6 +196,7 @@ impl Lateness {
     /// The rest of a story that has ended.
     fn tell(&mut self, line: &mut Vec<u8>, mut story: Story) {
         self.count(line, story.timer(), story.take_tales());
+        self.fold();
     }
 
     fn count(&mut self, line: &mut Vec<u8>, timer: TimerId, tales: Vec<(Option<Rc<Owner>>, Turn)>) {
