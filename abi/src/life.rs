@@ -6,9 +6,10 @@
 
 use alloc::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::output::Abi;
+pub use crate::moment::By;
+use crate::output::{Abi, nullable_id};
 use crate::timespec::Itimerspec64;
 
 /// A timer of `timerfd_create`, as long as the kernel has it: a number that is given by the tracer, from 1, and never used again.
@@ -81,9 +82,11 @@ pub struct RelatedCall {
     pub entry_ns: u64,
     /// `CLOCK_MONOTONIC` at return, nanoseconds; null while there was none.
     pub exit_ns: Option<u64>,
-    /// Process id (thread group id) in the initial pid namespace.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id in the tracer's pid namespace. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread at entry.
     pub comm: Cow<'static, str>,
@@ -132,6 +135,12 @@ pub struct RelatedCall {
     /// The kernel skipped the return probe of this call; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result_lost: bool,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
 }
 
 /// A timer expired, and the kernel's handler runs (`timerfd_tmrproc`, `timerfd_alarmproc`), or a call that armed it
@@ -177,20 +186,6 @@ pub struct Cancel {
     pub timer: TimerId,
 }
 
-/// In which call a thread was told of a timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum By {
-    /// `read` and its like, of the timer itself.
-    Read,
-    /// The `epoll_wait` family.
-    EpollWait,
-    /// `poll`, `ppoll`.
-    Poll,
-    /// `select`, `pselect6`.
-    Select,
-}
-
 /// A thread's call returns because this timer fired, or was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wakeup {
@@ -199,9 +194,11 @@ pub struct Wakeup {
     /// `CLOCK_MONOTONIC` when the waiter ran and had been told, nanoseconds: at the return of the timer's own `read`
     /// (`timerfd_read`), or when `timerfd_poll` had said in the waiter's call that the timer is readable.
     pub ns: u64,
-    /// Process id (thread group id) in the initial pid namespace.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id in the tracer's pid namespace. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread.
     pub comm: Cow<'static, str>,
@@ -211,19 +208,27 @@ pub struct Wakeup {
     pub timer: TimerId,
     /// The call.
     pub by: By,
-    /// When the read began, `CLOCK_MONOTONIC`; only there with `read`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry_ns: Option<u64>,
-    /// Result of the read: 8, or `-ECANCELED`; only there with `read`.
+    /// When the read began, `CLOCK_MONOTONIC`; only there with a read of the timer itself. Null when it began before the tracer was
+    /// there to see it.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    pub entry_ns: Option<Option<u64>>,
+    /// Result of the read: 8; fewer when the rest of the reader's memory was not writable; `-ECANCELED`, or `-EFAULT`. Only there
+    /// with a read of the timer itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<Cow<'static, str>>,
-    /// Expiries since the last read, as the kernel has just written them to the reader's memory; only there with a `read`
-    /// that succeeded and whose memory could be read.
+    /// Expiries since the last read, as the kernel has just written them to the reader's memory; null where that could not be read.
+    /// Only there when `ret` is not negative.
+    #[serde(default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
+    pub ticks: Option<Option<u64>>,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticks: Option<u64>,
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
 }
 
 /// The last descriptor of a timer was closed (`timerfd_release`, `fs/timerfd.c`).
@@ -233,9 +238,12 @@ pub struct Release {
     pub event: Cow<'static, str>,
     /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ns: u64,
-    /// Process id of who closed it; the kernel does it as that thread returns, or exits.
+    /// Process id of who closed it, in the tracer's pid namespace; the kernel does it as that thread returns, or exits. 0 stands
+    /// for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id.
+    /// Thread id. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread.
     pub comm: Cow<'static, str>,
@@ -243,6 +251,17 @@ pub struct Release {
     pub cpu: u32,
     /// The timer.
     pub timer: TimerId,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
+}
+
+/// A key that is there, be it with null.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]

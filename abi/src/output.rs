@@ -75,9 +75,11 @@ pub struct CallEvent<'a> {
     pub entry_ns: u64,
     /// `CLOCK_MONOTONIC` at return, nanoseconds; null while there was none.
     pub exit_ns: Option<u64>,
-    /// Process id (thread group id) in the initial pid namespace.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    #[serde(with = "nullable_id")]
     pub pid: u32,
-    /// Thread id in the initial pid namespace.
+    /// Thread id in the tracer's pid namespace. 0 as above.
+    #[serde(with = "nullable_id")]
     pub tid: u32,
     /// Name of the thread at entry; bytes that are not UTF-8 are replaced by U+FFFD.
     pub comm: Cow<'a, str>,
@@ -127,6 +129,12 @@ pub struct CallEvent<'a> {
     /// The kernel skipped the return probe of this call; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result_lost: bool,
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
+    /// Thread id in the initial pid namespace; there with `host_pid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_tid: Option<u32>,
     /// The timer, as in [`life`](crate::life); only there when other events were asked for as well, and when the call came to a
     /// timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +147,20 @@ pub struct CallEvent<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// Ids of processes and threads, of which null is written as 0 in memory: the kernel gives 0 to nobody.
+pub(crate) mod nullable_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's with passes a reference")]
+    pub(crate) fn serialize<S: Serializer>(id: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(*id).filter(|id| *id != 0).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(0))
+    }
 }
 
 impl CallEvent<'_> {
@@ -171,6 +193,8 @@ impl CallEvent<'_> {
             errno: self.errno.map(owned),
             unfinished: self.unfinished,
             result_lost: self.result_lost,
+            host_pid: self.host_pid,
+            host_tid: self.host_tid,
             timer: self.timer,
             clockid: self.clockid,
         }
@@ -216,6 +240,9 @@ pub struct Summary {
     pub reported: u64,
     /// What could not be reported.
     pub lost: Lost,
+    /// What the kernel passed over, of which nobody knows whether a filter would have let it through: so many calls, or new
+    /// processes of a traced command, are missing at most beside those that are lost.
+    pub unknown: u64,
     /// Calls still inside the kernel when tracing ended, each printed with `unfinished`.
     pub unfinished: u64,
     /// When nothing could be seen although the probes were attached. How many calls were missed then, nobody can say.
@@ -270,6 +297,8 @@ mod tests {
             old_truncated: false,
             otmr_written: None,
             otmr_written_errno: None,
+            host_pid: None,
+            host_tid: None,
             timer: None,
             clockid: None,
             ret: Some(-22),
@@ -330,13 +359,18 @@ mod tests {
 
     #[test]
     fn a_summary_reads_as_documented() {
-        let blind = vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }];
-        let lost = Lost { buffer: 1, ..Lost::default() };
-        let summary = Summary { event: SUMMARY_EVENT.to_string(), reported: 7, lost, unfinished: 2, blind };
+        let summary = Summary {
+            event: SUMMARY_EVENT.to_string(),
+            reported: 7,
+            lost: Lost { buffer: 1, ..Lost::default() },
+            unknown: 3,
+            unfinished: 2,
+            blind: vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }],
+        };
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
             concat!(
-                r#"{"event":"summary","reported":7,"lost":{"buffer":1,"in_flight":0,"result":0,"follow":0},"unfinished":2,"#,
+                r#"{"event":"summary","reported":7,"lost":{"buffer":1,"in_flight":0,"result":0,"follow":0},"unknown":3,"unfinished":2,"#,
                 r#""blind":[{"from_ns":3,"to_ns":4,"reason":"kprobes are switched off"}]}"#
             )
         );

@@ -221,7 +221,8 @@ impl Session {
             self.oracle.line(&line);
         }
         let so_far = self.oracle.so_far();
-        let expected = if so_far.lost > 0 { [0, TRACER_LOST] } else { [0, 0] };
+        let unknown = so_far.summary.as_ref().map_or(0, |summary| summary.unknown);
+        let expected = if so_far.lost > 0 || unknown > 0 { [0, TRACER_LOST] } else { [0, 0] };
         if so_far.summary.is_none() || !expected.map(Exit::Code).map(Some).contains(&self.tracer_exit) {
             self.fail_if_tracer_ended("it stopped")?;
         }

@@ -24,7 +24,14 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unfinished: 0, blind: Vec::new() });
+    oracle.summary(Summary {
+        event: SUMMARY_EVENT.to_owned(),
+        reported: reported(lines),
+        lost,
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    });
     oracle.finish()
 }
 
@@ -169,7 +176,7 @@ fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry)
 fn read_expiry(lived: &Lived) -> usize {
     expiry_at(lived, |at, expiry| {
         let next = lived.events[at + 1..].iter().find(|event| id_of(event) == Some(expiry.timer));
-        matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(1))
+        matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(Some(1)))
             && lived.events[..at].iter().filter(|event| matches!(event, Event::Expiry(other) if other.timer == expiry.timer)).count() == 0
     })
 }
@@ -237,7 +244,10 @@ fn shifted_due(lived: &mut Lived) {
 /// The first expiry of a periodic timer is told as due a period later, as if the one before had been lost.
 fn due_a_period_later(lived: &mut Lived) {
     let read_once = |expiry: &settime32_abi::life::Expiry, lived: &Lived| {
-        lived.events.iter().any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(1)))
+        lived
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.timer == expiry.timer && wakeup.ticks == Some(Some(1))))
     };
     let periodic = |timer: TimerId, lived: &Lived| {
         lived.events.iter().find_map(|event| match event {
@@ -286,8 +296,8 @@ fn cut(call: &mut RelatedCall) {
 #[case::expiry_lost(Kind::Missing, lost_expiry)]
 #[case::expiry_after_the_end(Kind::Stale, fires_after_its_end)]
 #[case::wrong_ticks(Kind::Field, |lived: &mut Lived| {
-    let found = wakeup(lived, |wakeup| wakeup.ticks.is_some_and(|ticks| ticks > 1));
-    found.ticks = Some(1);
+    let found = wakeup(lived, |wakeup| wakeup.ticks.flatten().is_some_and(|ticks| ticks > 1));
+    found.ticks = Some(Some(1));
 })]
 #[case::wakeup_missing(Kind::Missing, |lived: &mut Lived| remove(lived, |event| matches!(event, Event::Wakeup(wakeup) if wakeup.by == By::EpollWait)))]
 #[case::wakeup_of_another_thread(Kind::Field, |lived: &mut Lived| wakeup(lived, |wakeup| wakeup.by == By::Select).tid += 1)]
@@ -439,7 +449,7 @@ fn lives_have_everything_in_them() {
     let count = |wanted: fn(&Event) -> bool| lived.events.iter().filter(|event| wanted(event)).count();
     assert!(count(|event| matches!(event, Event::Cancel(_))) > 3);
     assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ret == Some(-125))) > 0);
-    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks > Some(1))) > 10);
+    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks.flatten() > Some(1))) > 10);
     assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
     let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
     assert!(waits.count() > 5);

@@ -334,13 +334,15 @@ pub fn event_with(
         errno: (record.ret < 0).then(|| errno::name(-record.ret).unwrap().into()),
         unfinished: false,
         result_lost: false,
+        host_pid: None,
+        host_tid: None,
     }
 }
 
 /// The last line of a tracer that printed these events and lost `buffer` others.
 pub fn summary_of<'a>(events: impl IntoIterator<Item = &'a CallEvent<'static>>, buffer: u64) -> Summary {
     let lost = Lost { buffer, ..Lost::default() };
-    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost, unfinished: 0, blind: Vec::new() };
+    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
     for event in events {
         summary.reported += 1;
         summary.lost.result += u64::from(event.result_lost);

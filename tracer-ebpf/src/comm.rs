@@ -28,6 +28,23 @@ pub(crate) fn read(comm: &mut Words) {
     }
 }
 
+/// The same name with NULs behind its first one: where a name was set over a longer one, kernels before 5.17 leave the end of
+/// that there.
+#[inline(always)]
+pub(crate) fn ended(name: Words) -> Words {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let mut has_ended = false;
+    name.map(|word| {
+        // The lowest bit that is set is in the first byte that is 0.
+        let nuls = word.wrapping_sub(ONES) & !word & TOPS;
+        let before = (nuls & nuls.wrapping_neg()).wrapping_sub(1);
+        let kept = if has_ended { 0 } else { word & before };
+        has_ended |= nuls != 0;
+        kept
+    })
+}
+
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]

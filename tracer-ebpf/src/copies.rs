@@ -3,43 +3,48 @@
 //! `timerfd_settime32` is passed over.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::event::{Slot, flag};
 use settime32_abi::timespec::Itimerspec64;
 
-use crate::maps::{current_slot, report_lost_result};
+use crate::in_flight::{current, forget_stale};
+use crate::registers::is_in_settime32;
 
 /// `do_timerfd_settime` is entered with `new`, which `get_old_itimerspec32` has just filled.
 #[inline(always)]
 pub(crate) fn used(new: usize) {
-    let Some(event) = first_in_flight() else { return };
+    let Some(slot) = current() else { return };
+    if !is_first(slot) {
+        return;
+    }
     if let Some(used) = copy(new) {
-        event.utmr_used = used.cut();
-        event.flags |= flag::USED;
+        slot.event.utmr_used = used.cut();
+        slot.event.flags |= flag::USED;
     }
 }
 
 /// `put_old_itimerspec32` is entered with `its`.
 #[inline(always)]
 pub(crate) fn old(its: usize) {
-    let Some(event) = current_slot().filter(|event| event.flags & flag::IN_FLIGHT != 0) else { return };
+    let Some(slot) = current() else { return };
+    if slot.event.flags & (flag::USED | flag::OLD) != flag::USED || !is_in_settime32(slot) {
+        return;
+    }
     if let Some(old) = copy(its) {
-        event.old = old;
-        event.flags |= flag::OLD;
+        slot.event.old = old;
+        slot.event.flags |= flag::OLD;
     }
 }
 
-/// The call of this thread that is in flight and comes here for the first time. One that was here before returned
-/// unseen, and the kernel passed over the entry of the one that is here now, which must not be taken for it.
+/// Whether the thread is in the call that is in flight, and comes here for the first time. One that was here before returned
+/// unseen, and the kernel passed over the entry of the one that is here now, which must not be taken for it; one that is in
+/// another system call has returned unseen, too.
 #[inline(always)]
-fn first_in_flight() -> Option<&'static mut RawEvent> {
-    let event = current_slot()?;
-    match event.flags & (flag::IN_FLIGHT | flag::USED) {
-        flag::IN_FLIGHT => return Some(event),
-        // With both. One that is not in flight was not wanted.
-        flags if flags & flag::IN_FLIGHT != 0 => report_lost_result(event),
-        _ => {}
+fn is_first(slot: &Slot) -> bool {
+    if slot.event.flags & flag::USED == 0 && is_in_settime32(slot) {
+        return true;
     }
-    None
+    forget_stale();
+    false
 }
 
 #[inline(always)]
@@ -56,7 +61,11 @@ fn copy(from: usize) -> Option<Itimerspec64> {
 /// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
 #[inline(always)]
 pub(crate) unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
-    let Some(event) = first_in_flight() else { return };
+    let Some(slot) = current() else { return };
+    if !is_first(slot) {
+        return;
+    }
+    let event = &mut slot.event;
     // SAFETY: said by the caller.
     event.utmr_used = unsafe { &*(new as *const Itimerspec64) }.cut();
     if ret == 0 {

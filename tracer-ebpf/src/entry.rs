@@ -2,16 +2,21 @@
 
 use core::mem::MaybeUninit;
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
 use settime32_abi::event::{Counter, RawEvent, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
-use crate::comm;
-use crate::entry_path;
-use crate::filter;
-use crate::maps::{claim, count, report_lost_result};
+use crate::in_flight::{claim, drop_current, forget_stale};
+use crate::maps::count;
 use crate::registers::Registers;
+use crate::{comm, entry_path, filter, ids};
+
+/// 1 when every call is wanted, those ids are reported that the kernel's helper gives, and the kernel has a helper for a task's
+/// registers. With one look at it, a program is spared a look at each.
+#[unsafe(no_mangle)]
+static IS_PLAIN: Global<u32> = Global::new(0);
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
 const USER_CS: u16 = 0x33;
@@ -20,28 +25,57 @@ const USER_CS: u16 = 0x33;
 /// be read.
 #[inline(always)]
 pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
-    let ids = bpf_get_current_pid_tgid();
-    if filter::any() && !filter::wants(ids) && !entry_path::is_own(ids, &registers) {
+    let host = bpf_get_current_pid_tgid();
+    if IS_PLAIN.load() == 0 && !is_wanted(host) && !entry_path::is_own(host, &registers) {
         return;
     }
-    let Some(event) = claim(ids as u32) else { return count(Counter::LostInFlight) };
-    report_lost_result(event);
+    let Some(slot) = claim(host) else { return count(Counter::LostInFlight) };
+    let event = &mut slot.event;
     // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
-    // own copies tell stays what the thread's last call left there, and counts only with its flag. Helpers come first, so
+    // own copies tell stays what the last call left there, and counts only with its flag. Helpers come first, so
     // that registers need not be put by while they run.
-    event.set_ids(ids);
+    event.set_ids(host);
     comm::read(event.comm_words());
     // SAFETY: the helper only reads the CPU's number.
     event.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
     // SAFETY: the helper only reads the clock.
     event.entry_ns = unsafe { bpf_ktime_get_ns() };
-    let Some(registers) = registers() else { return count(Counter::LostInFlight) };
+    let Some(registers) = registers() else {
+        drop_current();
+        return count(Counter::LostInFlight);
+    };
     event.ufd = registers.ufd;
     event.settime_flags = registers.settime_flags;
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
-    event.flags = flag::IN_FLIGHT | registers.entry_path | caller | read_new_setting(event, registers.utmr);
+    event.flags = registers.entry_path | caller | read_new_setting(event, registers.utmr);
+    // Asked again, and the ids as well, so that neither has to be put by.
+    if IS_PLAIN.load() == 0 {
+        slot.pt_regs = registers.pt_regs as u64;
+        take_ids(&mut slot.event);
+    }
+}
+
+/// Before it is asked whether the call is wanted, what the thread has in flight is forgotten: it must not take in what is told of
+/// one that is not.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn is_wanted(host: u64) -> bool {
+    forget_stale();
+    !filter::any() || filter::wants(host)
+}
+
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn take_ids(event: &mut RawEvent) {
+    if ids::differ() {
+        event.set_ids(ids::own());
+        event.set_host_ids(bpf_get_current_pid_tgid());
+        event.flags |= flag::HOST_IDS;
+    }
 }
 
 /// Reads `*utmr`, without faulting a page in: what is not resident gives an error, and the kernel's own copy

@@ -1,9 +1,13 @@
 //! A call returns: its result, and the whole handed to user space.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use settime32_abi::event::{Counter, RawEvent, flag};
+use core::mem::MaybeUninit;
 
-use crate::maps::{Returned, count, current_shared_slot, current_slot, current_tid, own_slot, release, report_lost_result, submit};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use settime32_abi::event::{Counter, RawEvent, flag};
+use settime32_abi::timespec::ITIMERSPEC32_SIZE;
+
+use crate::in_flight::{current_beside, drop_current, forget_stale, free, may_be_beside, own_place};
+use crate::maps::{Returned, count, submit, submit_short};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
@@ -12,59 +16,85 @@ const EFAULT: i64 = -14;
 /// counted at its entry.
 #[inline(always)]
 pub(crate) fn leave(ret: i64) {
-    match own_slot(current_tid()) {
-        Some(event) => finish(event, ret),
-        None => leave_shared(ret),
+    if let Some(slot) = own_place() {
+        finish(&mut slot.event, ret);
+        free(slot);
+    } else if may_be_beside() {
+        leave_beside(ret);
     }
 }
 
-/// Apart, since only room of this kind has to be given back.
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
-fn leave_shared(ret: i64) {
-    let Some(event) = current_shared_slot() else { return };
-    finish(event, ret);
-    release(current_tid());
+fn leave_beside(ret: i64) {
+    if let Some(slot) = current_beside() {
+        finish_other(&mut slot.event, ret);
+        drop_current();
+    }
 }
 
 #[inline(always)]
 fn finish(event: &mut RawEvent, ret: i64) {
-    let flags = event.flags;
-    // The usual case first, by one look at the flags.
-    let usual = flag::IN_FLIGHT | flag::USED | flag::OLD;
-    if ret != 0 || flags & usual != usual {
-        if flags & flag::IN_FLIGHT == 0 {
-            return;
-        }
-        if !is_complete(event, flags, ret) {
-            event.flags = flags & !flag::IN_FLIGHT;
-            return count(Counter::LostInFlight);
-        }
+    const USUAL: u32 = flag::USED | flag::OLD;
+    if ret != 0 || event.flags & (USUAL | flag::HOST_IDS) != USUAL {
+        return finish_other(event, ret);
     }
-    // The one is set and the other is not.
-    event.flags = flags ^ (flag::IN_FLIGHT | flag::RETURNED);
+    event.flags |= flag::RETURNED;
+    submit_short(event, returned(ret));
+}
+
+/// Apart, as all that is not the usual case.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn finish_other(event: &mut RawEvent, ret: i64) {
+    if !is_complete(event, ret) {
+        return count(Counter::LostInFlight);
+    }
+    event.flags |= flag::RETURNED;
+    submit(event, returned(ret));
+}
+
+#[inline(always)]
+fn returned(ret: i64) -> Option<Returned> {
     // SAFETY: the helper only reads the clock.
-    let exit_ns = unsafe { bpf_ktime_get_ns() };
-    submit(event, Some(Returned { exit_ns, ret }));
+    Some(Returned { exit_ns: unsafe { bpf_ktime_get_ns() }, ret })
 }
 
 /// A thread is about to be gone: a call of it that is still in flight returned unseen, since a thread does not exit inside
 /// of one, and no later call of it will tell.
 #[inline(always)]
 pub(crate) fn thread_exits() {
-    if let Some(event) = current_slot().filter(|event| event.flags & flag::IN_FLIGHT != 0) {
-        report_lost_result(event);
-        release(current_tid());
-    }
+    forget_stale();
 }
 
 /// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy
 /// with another call on the same CPU. An event that lacks a fact must not look as if there had been none.
 #[inline(always)]
-fn is_complete(event: &RawEvent, flags: u32, ret: i64) -> bool {
-    // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
-    let used = flags & flag::USED != 0 || ret == EFAULT;
-    let old = flags & flag::OLD != 0 || ret != 0 || event.otmr == 0;
-    used && old
+fn is_complete(event: &RawEvent, ret: i64) -> bool {
+    let has = |bit: u32| event.flags & bit != 0;
+    let old = has(flag::OLD) || event.otmr == 0;
+    match (ret, has(flag::USED)) {
+        // Nothing but the writing of the old setting fails like this once the new one was copied.
+        (EFAULT, true) | (0, true) => old,
+        (_, true) => true,
+        // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
+        (EFAULT, false) => !is_readable(event),
+        (_, false) => false,
+    }
+}
+
+/// Whether the new setting could be read at entry or can be now, and so by the kernel in between. Where another thread takes
+/// the memory away or puts it there meanwhile, a call whose facts are all known may be taken for one that lacks some.
+#[inline(always)]
+fn is_readable(event: &RawEvent) -> bool {
+    const BOTH: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
+    if event.utmr == 0 {
+        return false;
+    }
+    let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
+    // SAFETY: the destination is as long as said, and the helper checks the source.
+    let mut read = || unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) };
+    event.flags & BOTH == BOTH || read() == 0
 }

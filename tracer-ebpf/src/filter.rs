@@ -8,9 +8,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use settime32_abi::event::COMM_LEN;
 
-use crate::{comm, follow};
+use crate::{comm, follow, ids};
 
-/// 1 when any of the others is. With one look at it, a tracer without filters is spared a look at each.
+/// 1 when any of the others is.
 #[unsafe(no_mangle)]
 static FILTER_ANY: Global<u32> = Global::new(0);
 
@@ -22,7 +22,7 @@ static FILTER_PIDS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static FILTER_COMMS: Global<u32> = Global::new(0);
 
-/// Wanted thread group ids; user space sets the size.
+/// Wanted thread group ids, in the tracer's pid namespace; user space sets the size.
 #[map]
 static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
 
@@ -36,22 +36,27 @@ pub(crate) fn any() -> bool {
     FILTER_ANY.load() != 0
 }
 
-/// Whether calls of this thread are wanted; `ids` are what `bpf_get_current_pid_tgid` gives.
+/// Whether calls of the current thread are wanted; `host` is what `bpf_get_current_pid_tgid` gives.
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
-pub(crate) fn wants(ids: u64) -> bool {
-    wants_thread((ids >> 32) as u32, ids as u32) && wants_comm()
+pub(crate) fn wants(host: u64) -> bool {
+    wants_thread(host) && wants_comm()
 }
 
 #[inline(always)]
-fn wants_thread(pid: u32, tid: u32) -> bool {
+fn wants_thread(host: u64) -> bool {
     let by_pid = FILTER_PIDS.load() != 0;
     let by_command = follow::enabled();
     if !by_pid && !by_command {
         return true;
     }
-    (by_pid && PIDS.get_ptr(pid).is_some()) || (by_command && follow::is_followed(tid))
+    (by_pid && is_wanted(host)) || (by_command && follow::is_followed(host as u32))
+}
+
+#[inline(always)]
+fn is_wanted(host: u64) -> bool {
+    PIDS.get_ptr((ids::of_tracer(host) >> 32) as u32).is_some()
 }
 
 #[inline(always)]
@@ -61,5 +66,5 @@ fn wants_comm() -> bool {
     }
     let mut name = [0_u64; COMM_LEN / size_of::<u64>()];
     comm::read(&mut name);
-    COMMS.get_ptr(bytemuck::cast::<_, [u8; COMM_LEN]>(name)).is_some()
+    COMMS.get_ptr(bytemuck::cast::<_, [u8; COMM_LEN]>(comm::ended(name))).is_some()
 }

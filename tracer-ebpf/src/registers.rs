@@ -2,13 +2,23 @@
 
 use core::mem::offset_of;
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use settime32_abi::NR_TIMERFD_SETTIME32;
+use settime32_abi::event::Slot;
 
 use crate::entry_path;
+
+/// 1 when the kernel has a helper that gives a task's registers (5.15).
+#[unsafe(no_mangle)]
+static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);
 
 /// The arguments as the wrapper takes them, and the caller's code segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
+    /// Where they lie, which is remembered where [`HAS_TASK_PT_REGS`] is 0.
+    pub pt_regs: usize,
     pub ufd: i32,
     pub settime_flags: i32,
     pub utmr: u32,
@@ -49,13 +59,38 @@ const _: () = assert!(SAVED_AT + offset_of!(Saved, cx) == 88);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, si) == 104);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, cs) == 136);
 
+/// Where `orig_ax` lies in `struct pt_regs`.
+const ORIG_AX_AT: usize = SAVED_AT + offset_of!(Saved, orig_ax);
+const _: () = assert!(ORIG_AX_AT == 120);
+
+/// Whether the current thread, which is in a function of timers by one system call or another, is in this one. No other that
+/// comes to those functions has its number in any table.
+#[inline(always)]
+pub(crate) fn is_in_settime32(slot: &Slot) -> bool {
+    if HAS_TASK_PT_REGS.load() == 0 {
+        return was_settime32(slot.pt_regs);
+    }
+    // SAFETY: it is the current task's own, which the verifier lets one follow.
+    let orig_ax = unsafe { ((bpf_task_pt_regs(bpf_get_current_task_btf()) as usize + ORIG_AX_AT) as *const u64).read_volatile() };
+    orig_ax as u32 == NR_TIMERFD_SETTIME32
+}
+
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn was_settime32(pt_regs: u64) -> bool {
+    // SAFETY: a source that cannot be read gives an error.
+    let orig_ax = unsafe { bpf_probe_read_kernel((pt_regs as usize + ORIG_AX_AT) as *const u64) };
+    orig_ax.is_ok_and(|orig_ax| orig_ax as u32 == NR_TIMERFD_SETTIME32)
+}
+
 impl Registers {
     /// Copies them from the kernel's address `pt_regs`; `None` when they cannot be read.
     #[inline(always)]
     pub(crate) fn copied(pt_regs: usize) -> Option<Self> {
         // SAFETY: a source that cannot be read gives an error.
         let copy = unsafe { bpf_probe_read_kernel((pt_regs - PT_REGS_AT) as *const SavedAndReturn) }.ok()?;
-        Some(Self::of(&copy.saved, entry_path::of(copy.returns_to)))
+        Some(Self::of(pt_regs, &copy.saved, entry_path::of(copy.returns_to)))
     }
 
     /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be followed, but not to what
@@ -67,14 +102,15 @@ impl Registers {
     #[inline(always)]
     pub(crate) unsafe fn followed(pt_regs: usize) -> Self {
         // SAFETY: said by the caller.
-        Self::of(unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
+        Self::of(pt_regs, unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
     }
 
     /// As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`): the upper halves
     /// stay what a 64-bit caller left there, and do not count.
     #[inline(always)]
-    fn of(saved: &Saved, entry_path: u32) -> Self {
+    fn of(pt_regs: usize, saved: &Saved, entry_path: u32) -> Self {
         Self {
+            pt_regs,
             ufd: saved.bx as i32,
             settime_flags: saved.cx as i32,
             utmr: saved.dx as u32,

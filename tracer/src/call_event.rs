@@ -72,6 +72,18 @@ pub fn otmr_written(raw: &RawEvent) -> Option<OldItimerspec32> {
     old(raw).filter(|_| has(raw, flag::RETURNED) && raw.ret == 0).map(|old| old.cut())
 }
 
+/// An id that is there.
+pub fn id(id: u32) -> Option<u32> {
+    (id != 0).then_some(id)
+}
+
+/// Process and thread id in the initial pid namespace, where they are to be told: when they are `asked` for or not the ones that
+/// are reported.
+pub fn host_ids(raw: &RawEvent, asked: bool) -> Option<(u32, u32)> {
+    let host = (raw.host_pid, raw.host_tid);
+    (asked || host != (raw.pid, raw.tid)).then_some(host)
+}
+
 /// A thread's name without its padding.
 pub fn comm(comm: &[u8; COMM_LEN]) -> Cow<'_, str> {
     let len = comm.iter().position(|byte| *byte == 0).unwrap_or(COMM_LEN);
@@ -120,6 +132,8 @@ pub mod examples {
             exit_ns: 1500,
             pid: 123,
             tid: 124,
+            host_pid: 123,
+            host_tid: 124,
             cpu: 1,
             flags: flag::RETURNED | UTMR_READ | flag::USED | flag::OLD,
             ufd: 3,
@@ -145,6 +159,7 @@ pub mod reference {
 
     /// The event. Borrows the name from `raw`.
     pub fn call_event(raw: &RawEvent, seen: Seen) -> CallEvent<'_> {
+        let host_ids = host_ids(raw, false);
         let returned = has(raw, flag::RETURNED);
         CallEvent {
             event: Cow::Borrowed(CALL_EVENT),
@@ -168,6 +183,8 @@ pub mod reference {
             old_truncated: old_truncated(raw),
             otmr_written: otmr_written(raw),
             otmr_written_errno: None,
+            host_pid: host_ids.map(|(pid, _)| pid),
+            host_tid: host_ids.map(|(_, tid)| tid),
             timer: None,
             clockid: None,
             ret: returned.then_some(raw.ret),
@@ -188,6 +205,7 @@ pub mod reference {
 
 #[cfg(test)]
 mod tests {
+    use settime32_abi::event::SHORT_LEN;
     use settime32_abi::output::Abi;
     use settime32_abi::timespec::{OldTimespec32, Timespec64};
 
@@ -280,6 +298,30 @@ mod tests {
         assert_eq!((event.old, event.otmr_written), (Some(examples::OLD.into()), None));
         let raw = RawEvent { flags: raw.flags & !flag::RETURNED, ret: 0, ..raw };
         assert_eq!(call_event(&raw, Seen::Entry).otmr_written, None);
+    }
+
+    #[test]
+    fn ids_of_the_host_are_told_where_they_are_others() {
+        let ids = |raw: &RawEvent| {
+            let text = json(raw, Seen::Whole);
+            text[text.find(r#""pid""#).unwrap()..text.find(r#","comm""#).unwrap()].to_owned() + &text[text.find(r#""ret""#).unwrap()..]
+        };
+        let there = RawEvent { host_pid: 500, host_tid: 501, ..examples::success() };
+        assert_eq!(ids(&there), r#""pid":123,"tid":124"ret":0,"host_pid":500,"host_tid":501}"#);
+        assert_eq!(ids(&RawEvent { pid: 0, tid: 0, ..there }), r#""pid":null,"tid":null"ret":0,"host_pid":500,"host_tid":501}"#);
+        assert_eq!(ids(&examples::success()), r#""pid":123,"tid":124"ret":0}"#);
+        assert_eq!((host_ids(&examples::success(), false), host_ids(&examples::success(), true)), (None, Some((123, 124))));
+    }
+
+    /// Where the ids that are reported are the host's, records end before these.
+    #[test]
+    fn a_short_record_has_one_pair_of_ids() {
+        let raw = examples::success();
+        let whole = bytemuck::bytes_of(&raw);
+        assert_eq!(RawEvent::from_record(&whole[..SHORT_LEN]), Some(raw));
+        let there = RawEvent { pid: 0, tid: 0, ..raw };
+        assert_eq!(RawEvent::from_record(bytemuck::bytes_of(&there)), Some(there));
+        assert_eq!(RawEvent::from_record(&whole[..SHORT_LEN - 8]), None);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Choice {
         let is_any = self == &Self::default();
         match event {
             _ if is_any => true,
-            Event::Call(call) => {
+            Event::Call(call, _) => {
                 let armed =
                     if call.flags.unwrap_or(0) & ABSTIME == 0 { call.utmr_used.and_then(|used| length(used.it_value)) } else { None };
                 (self.fds.is_empty() || call.ufd.is_some_and(|ufd| self.fds.contains(&ufd)))
@@ -55,7 +55,7 @@ impl Choice {
                     && self.armed_shorter.is_none_or(|limit| armed.is_some_and(|time| time < limit))
             }
             Event::Wakeup(wakeup) => Self { failed: false, ..self.clone() } == Self::default() && wakeup.errno.is_some(),
-            Event::Expiry(_) | Event::Cancel(_) | Event::Release(_) => false,
+            _ => false,
         }
     }
 }

@@ -16,6 +16,7 @@ pub use self::lateness::{Lateness, Per, Report};
 pub use self::tracing::{Attach, Comm, Filter, Tracing};
 use crate::choice::Choice;
 use crate::describe::Description;
+use crate::ids::Reported;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -25,9 +26,9 @@ Exit codes:
   3    calls were lost, or the probes saw nothing for a while; the last line on standard error says how many, and when
   10   this binary holds no eBPF program
   11   the kernel is too old
-  12   privileges are missing
+  12   privileges are missing: capabilities, or a setting, a limit or a filter that stands before them
   13   the kernel is locked down
-  14   the kernel has no BTF (with --attach fentry or --events)
+  14   the kernel has no BTF (with --attach fentry, --events or COMMAND)
   15   the kernel has no i386 entry of timerfd_settime32, or it is switched off
   16   standard output is closed, full or stuck: not all was written
   17   fentry does not work here (with --attach fentry)
@@ -66,6 +67,11 @@ pub struct Cli {
     /// becomes of a timer, whose kernel object is told by a number that survives dup, fork and passing.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "EVENT", default_value = "timerfd_settime32")]
     pub events: Vec<Asked>,
+
+    /// Print the ids of the initial pid namespace, too, which are the host's. Without this, they are printed beside those of the
+    /// tracer's own namespace only where they differ.
+    #[arg(long)]
+    pub host_ids: bool,
 
     /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
@@ -156,6 +162,11 @@ impl Cli {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Ok(self)
+    }
+
+    /// Which ids are reported: Tracee's events have those of the namespace that a process is in.
+    pub fn ids(&self) -> Reported {
+        if self.output == Format::Tracee { Reported::Innermost } else { Reported::OfTracer }
     }
 
     /// What is asked for beside the call itself.

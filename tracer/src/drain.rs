@@ -116,7 +116,9 @@ impl<'a, S: Seam> Drain<'a, S> {
     pub fn new(ring: Ring, watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
-        Self { ring, watch, sink, form, wanted, decoder: Decoder::default(), reported: 0, since_ns, collect, seam }
+        let mut decoder = Decoder::new(form.always_tells_host_ids());
+        watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
+        Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }
     }
 
     /// Events printed so far.
@@ -192,7 +194,7 @@ impl<'a, S: Seam> Drain<'a, S> {
         }
         for raw in &life.calls {
             let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
-            let event = Event::Call(self.decoder.call(raw, !was_lost));
+            let Some(event) = self.decoder.call_inside(raw) else { continue };
             let is_printed = self.print_of_life(event)?;
             rest.results_lost += u64::from(was_lost);
             rest.unfinished += u64::from(!was_lost && is_printed);
@@ -220,17 +222,15 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
             let Some(record) = self.ring.map.next() else { break };
             left -= 1;
-            if record.len() != size_of::<RawEvent>() {
-                let is_own = self.watch.tid().is_some_and(|tid| life::tid_of(&record) == Some(tid));
-                let event = if is_own { None } else { self.decoder.event(&record)? };
+            // A copy, so that the kernel can use the room while the line is made.
+            let Some(raw) = RawEvent::from_record(&record) else {
+                let event = self.decoder.event(&record)?;
                 drop(record);
                 if let Some(event) = event.filter(|event| event.ended_ns() >= self.since_ns) {
                     self.print_of_life(event)?;
                 }
                 continue;
-            }
-            // A copy, so that the kernel can use the room while the line is made.
-            let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
+            };
             drop(record);
             if self.watch.takes(&raw) {
                 continue;
@@ -247,14 +247,18 @@ impl<'a, S: Seam> Drain<'a, S> {
 
     /// Prints a call that is chosen, in forms that have words for it.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
-        let timer = self.decoder.timer_of(raw);
+        let armed = self.decoder.armed_of(raw);
         let Some(seen) = chosen.filter(|_| self.form.tells(raw)) else { return Ok(()) };
         self.reported += 1;
-        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, timer))
+        self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, armed))
     }
 
     /// Prints another event that is wanted; whether it was.
     fn print_of_life(&mut self, mut event: Event) -> Result<bool, SinkError> {
+        if !event.is_printed() {
+            self.sink.append(|line| self.form.write_of_life(line, &event))?;
+            return Ok(false);
+        }
         let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
         if is_wanted && self.seam.tells(&mut event) {
             self.reported += 1;

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use settime32_abi::event::RawEvent;
-use settime32_abi::life::TimerId;
 use settime32_abi::output::Summary;
 
 use crate::call_event::Seen;
 use crate::cli::{self, Cli, Format};
 use crate::json;
 use crate::lateness::Lateness;
-use crate::life::Event;
+use crate::life::{Armed, Event};
 use crate::palette::Palette;
 use crate::pretty::Pretty;
 use crate::seam::Seam;
@@ -23,7 +22,10 @@ pub enum Form {
     /// For people.
     Pretty(Pretty),
     /// This project's own, which has every fact.
-    Json,
+    Json {
+        /// The host's ids are there always.
+        host_ids: bool,
+    },
     /// Tracee's.
     Tracee(Tracee),
     /// No events, but what they say of timers.
@@ -34,8 +36,8 @@ impl Form {
     /// The one that was asked for.
     pub fn chosen(cli: &Cli) -> Result<Self> {
         Ok(match cli.output {
-            Format::Pretty => Self::Pretty(Pretty::new(Palette::chosen(cli.color))),
-            Format::Json => Self::Json,
+            Format::Pretty => Self::Pretty(Pretty::new(Palette::chosen(cli.color), cli.host_ids)),
+            Format::Json => Self::Json { host_ids: cli.host_ids },
             Format::Tracee => Self::Tracee(Tracee::new().context("failed to read the clocks")?),
         })
     }
@@ -48,23 +50,32 @@ impl Form {
     /// Whether it has words for a call. What it has none for is not printed; the last line on standard error counts it.
     pub fn tells(&self, raw: &RawEvent) -> bool {
         match self {
-            Self::Pretty(_) | Self::Json | Self::Lateness(_) => true,
+            Self::Pretty(_) | Self::Json { .. } | Self::Lateness(_) => true,
             Self::Tracee(_) => Tracee::tells(raw),
         }
     }
 
-    /// Appends the line of one call; the timer that it came to and its clock, where those are known.
-    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
+    /// Whether ids of the initial pid namespace are told also where they are those that are reported.
+    pub const fn always_tells_host_ids(&self) -> bool {
+        matches!(self, Self::Json { host_ids: true })
+    }
+
+    /// Appends the line of one call, and what it set, where that is known.
+    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, armed: Option<Armed>) {
+        let timer = armed.map(|armed| (armed.timer, armed.clockid));
         match self {
             Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
             Self::Tracee(tracee) => tracee.write_line(line, raw),
             Self::Lateness(lateness) => {
-                if let Some((timer, _)) = timer {
-                    lateness.call(line, raw, timer);
+                if let Some(armed) = armed {
+                    lateness.call(line, raw, &armed);
                 }
             }
-            Self::Json => {
+            Self::Json { host_ids } => {
                 seam.write_json(line, raw, seen);
+                if *host_ids {
+                    json::add_host_ids(line, raw);
+                }
                 if let Some(timer) = timer {
                     json::add_timer(line, timer);
                 }
@@ -75,11 +86,11 @@ impl Form {
     /// Appends the line of another event.
     pub fn write_of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match self {
-            Self::Pretty(pretty) => pretty.write_of_life(line, event),
-            Self::Json => json::write_of_life(line, event),
+            Self::Pretty(pretty) if event.is_printed() => pretty.write_of_life(line, event),
+            Self::Json { .. } if event.is_printed() => json::write_of_life(line, event),
             Self::Lateness(lateness) => lateness.of_life(line, event),
-            // The command line refuses other events with it.
-            Self::Tracee(_) => {}
+            // The command line refuses other events with Tracee's.
+            Self::Pretty(_) | Self::Json { .. } | Self::Tracee(_) => {}
         }
     }
 
@@ -87,8 +98,8 @@ impl Form {
     pub fn write_summary(&mut self, line: &mut Vec<u8>, summary: &Summary) {
         match self {
             Self::Pretty(_) | Self::Tracee(_) => {}
-            Self::Json => json::write_summary(line, summary),
-            Self::Lateness(lateness) => lateness.finish(line),
+            Self::Json { .. } => json::write_summary(line, summary),
+            Self::Lateness(lateness) => lateness.finish(line, summary),
         }
     }
 

@@ -10,7 +10,8 @@ use settime32_abi::output::{EntryPath, Halves, Summary};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
-    Seen, comm, entry_path, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
+    Seen, comm, entry_path, errno_name, has, host_ids, id, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry,
+    utmr_entry_err, utmr_used,
 };
 use crate::life::Event;
 
@@ -19,8 +20,8 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     let returned = has(raw, flag::RETURNED);
     number(line, br#"{"event":"timerfd_settime32","entry_ns":"#, raw.entry_ns);
     number_or_null(line, br#","exit_ns":"#, returned.then_some(raw.exit_ns));
-    number(line, br#","pid":"#, raw.pid);
-    number(line, br#","tid":"#, raw.tid);
+    number_or_null(line, br#","pid":"#, id(raw.pid));
+    number_or_null(line, br#","tid":"#, id(raw.tid));
     line.extend_from_slice(br#","comm":"#);
     string(line, &comm(&raw.comm));
     number(line, br#","cpu":"#, raw.cpu);
@@ -43,7 +44,22 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     }
     line.extend_from_slice(if seen == Seen::Entry { br#","unfinished":true"# } else { b"" });
     line.extend_from_slice(if has(raw, flag::RESULT_LOST) { br#","result_lost":true"# } else { b"" });
+    if let Some(ids) = host_ids(raw, false) {
+        write_host_ids(line, ids);
+    }
     line.extend_from_slice(b"}\n");
+}
+
+/// Puts the ids of the initial pid namespace behind all that is on the line of a call, where they are not there anyway.
+pub fn add_host_ids(line: &mut Vec<u8>, raw: &RawEvent) {
+    if host_ids(raw, false).is_none() {
+        add(line, |line| write_host_ids(line, (raw.host_pid, raw.host_tid)));
+    }
+}
+
+fn write_host_ids(line: &mut Vec<u8>, (pid, tid): (u32, u32)) {
+    number(line, br#","host_pid":"#, pid);
+    number(line, br#","host_tid":"#, tid);
 }
 
 /// Appends the last line.
@@ -55,9 +71,15 @@ pub fn write_summary(line: &mut Vec<u8>, summary: &Summary) {
 
 /// Puts the timer and its clock behind all that is on the line of a call.
 pub fn add_timer(line: &mut Vec<u8>, (timer, clockid): (TimerId, i32)) {
+    add(line, |line| {
+        number(line, br#","timer":"#, timer);
+        number(line, br#","clockid":"#, clockid);
+    });
+}
+
+fn add(line: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     line.truncate(line.len() - b"}\n".len());
-    number(line, br#","timer":"#, timer);
-    number(line, br#","clockid":"#, clockid);
+    write(line);
     line.extend_from_slice(b"}\n");
 }
 
@@ -153,6 +175,7 @@ pub fn string(line: &mut Vec<u8>, text: &str) {
 mod tests {
     use proptest::prelude::*;
     use settime32_abi::event::COMM_LEN;
+    use settime32_abi::output::CallEvent;
 
     use super::*;
     use crate::call_event::examples;
@@ -171,6 +194,11 @@ mod tests {
         prop::collection::vec(letter, COMM_LEN).prop_map(|letters| letters.try_into().unwrap())
     }
 
+    /// Those that are reported, and the host's: often the same, or none but the host's.
+    fn ids() -> impl Strategy<Value = ((u32, u32), (u32, u32))> {
+        prop_oneof![any::<(u32, u32)>().prop_map(|ids| (ids, ids)), (Just((0, 0)), any::<(u32, u32)>()), any::<((u32, u32), (u32, u32))>(),]
+    }
+
     fn errors() -> impl Strategy<Value = i16> {
         prop_oneof![Just(0), -200..0_i16]
     }
@@ -187,7 +215,8 @@ mod tests {
 
     prop_compose! {
         fn events()(
-            (entry_ns, exit_ns, pid, tid, cpu) in any::<(u64, u64, u32, u32, u16)>(),
+            (entry_ns, exit_ns, cpu) in any::<(u64, u64, u16)>(),
+            ((pid, tid), (host_pid, host_tid)) in ids(),
             ret in prop_oneof![Just(0), -5000..10_i64, any::<i64>()],
             flags in 0..flag::END,
             (ufd, settime_flags) in any::<(i32, i32)>(),
@@ -204,7 +233,7 @@ mod tests {
             used.it_interval = if same & 1 == 0 { utmr_entry.it_interval } else { used.it_interval };
             used.it_value = if same & 2 == 0 { utmr_entry.it_value } else { used.it_value };
             RawEvent {
-                entry_ns, exit_ns, ret, pid, tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry,
+                entry_ns, exit_ns, ret, pid, tid, host_pid, host_tid, cpu, flags, ufd, settime_flags, utmr, otmr, utmr_entry,
                 utmr_used: used, old: bytemuck::cast(old), utmr_entry_err, comm,
             }
         }
@@ -223,6 +252,25 @@ mod tests {
             let line = line(&raw, if whole { Seen::Whole } else { Seen::Entry });
             let complaints = schema::complaints(&serde_json::from_str(&line).unwrap());
             prop_assert!(complaints.is_empty(), "{complaints:?} about {line}");
+        }
+    }
+
+    #[test]
+    fn ids_of_the_host_are_added_once() {
+        let raw = examples::success();
+        for raw in [raw, RawEvent { host_pid: 500, ..raw }] {
+            let mut line = line(&raw, Seen::Whole).into_bytes();
+            add_host_ids(&mut line, &raw);
+            add_timer(&mut line, (7, 1));
+            let event = CallEvent {
+                host_pid: Some(raw.host_pid),
+                host_tid: Some(raw.host_tid),
+                timer: Some(7),
+                clockid: Some(1),
+                ..call_event(&raw, Seen::Whole)
+            };
+            assert_eq!(String::from_utf8(line).unwrap(), serde_json::to_string(&event).unwrap() + "\n");
+            assert!(schema::complaints(&serde_json::to_value(&event).unwrap()).is_empty());
         }
     }
 

@@ -10,6 +10,7 @@ mod command;
 pub mod describe;
 mod drain;
 mod form;
+mod ids;
 mod inside;
 mod json;
 mod kernel_types;
@@ -27,11 +28,10 @@ pub mod seam;
 mod sight;
 mod signals;
 mod sink;
-mod suspended;
 mod switches;
 mod symbol;
 mod tracee;
-mod tracepoint;
+mod trial;
 mod watch;
 mod words;
 
@@ -47,6 +47,7 @@ use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Ended, Rest, Wanted};
 use crate::form::Form;
+use crate::ids::{Ids, Reported};
 use crate::life::Life;
 use crate::outcome::{Outcome, SeesNothing};
 use crate::own_call::{NoCall, OwnCall};
@@ -61,8 +62,11 @@ use crate::watch::Watch;
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     let (tracing, traced) = match &cli.job {
         Some(Job::Describe(description)) => return print(&description.text()),
-        Some(Job::Lateness(job)) => (&job.tracing, run(&job.tracing, Wanted::for_lateness(), Form::lateness(job), seam)),
-        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), form, seam))),
+        Some(Job::Lateness(job)) => {
+            let wanted = Wanted::for_lateness();
+            (&job.tracing, run(&job.tracing, wanted, Reported::OfTracer, Form::lateness(job), seam))
+        }
+        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), cli.ids(), form, seam))),
     };
     match traced {
         Ok(outcome) => {
@@ -73,25 +77,35 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result<Outcome> {
+fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: impl Seam) -> Result<Outcome> {
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
+    preflight::check_run(&facts, tracing)?;
     // Before anything is loaded: copies of a small process, which inherit nothing.
     let own_call = own_call()?;
     let mut command = GatedCommand::spawn(&tracing.command)?;
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
-    let own_interval = own_call.as_ref().map(OwnCall::interval);
-    let known = Known { comm_at: facts.comm_at, own_interval, tells_doors: !facts.one_door, life: life.as_ref() };
+    let ids = Ids::prepare(Path::new("/"), reported)?;
+    let known = Known {
+        comm_at: facts.comm_at,
+        task_pid_at: facts.task_pid_at,
+        follow: preflight::follow_by(&facts),
+        own_interval: own_call.as_ref().map(OwnCall::interval),
+        tells_doors: !facts.one_door,
+        life: life.as_ref(),
+        ids: &ids,
+        task_pt_regs: preflight::has_task_pt_regs(&facts),
+    };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let load = || Probes::load(object, &filter, tracing.buffer, known, seam.globals());
     let seeing = attach_seeing(load, &seam, life.as_ref(), tracing.attach, &facts, own_call, &signals)?;
     let Seeing { mut probes, ring, watch, mode } = seeing;
     if signals.stop_requested() {
         probes.detach()?;
-        return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, Vec::new()));
+        return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, 0, Vec::new()));
     }
     let mut drain = Drain::new(ring, watch, sink, form, wanted, seam);
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
@@ -103,10 +117,10 @@ fn run(tracing: &Tracing, wanted: Wanted, form: Form, seam: impl Seam) -> Result
     drain.look_back(&signals, ended)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let losses = probes.losses()?;
+    let (losses, unknown) = probes.losses()?;
     let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
     let blind = drain.blind(&mut losses);
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, rest.unfinished, blind);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }
@@ -145,7 +159,7 @@ fn attach_seeing(
 ) -> Result<Seeing> {
     let mut blind = Vec::new();
     let mut failed = None;
-    for mode in modes(asked, facts) {
+    for mode in modes(asked, facts)? {
         let (mut probes, mut ring) = load()?;
         if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
             // The last one's reason is what there is to say, unless another way could be attached.
@@ -179,37 +193,46 @@ fn say_unless_asked(asked: Attach, message: &str) {
 }
 
 /// The ways to attach that are worth a try, in this order.
-fn modes(asked: Attach, facts: &Facts) -> Vec<Mode> {
+fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
     let loses = preflight::fentry_loses(facts);
-    match asked {
-        Attach::Kprobe => vec![Mode::Kprobe],
-        Attach::Fentry => {
-            if let Some(reason) = loses {
-                say(&format!("calls may be lost, and counted: {reason}"));
-            }
+    let may_lose = |reason: &str| say(&format!("calls may be lost, and counted: {reason}"));
+    if asked == Attach::Kprobe {
+        return Ok(vec![Mode::Kprobe]);
+    }
+    if asked == Attach::Fentry {
+        loses.into_iter().for_each(may_lose);
+        return Ok(vec![Mode::Fentry]);
+    }
+    Ok(match (preflight::check_fentry(facts), preflight::check_kprobe(Path::new("/")), loses) {
+        (Err(no_fentry), Err(no_kprobe), _) => return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string())),
+        (Err(no_fentry), Ok(()), _) => {
+            say(&format!("using kprobe, since {no_fentry}"));
+            vec![Mode::Kprobe]
+        }
+        (Ok(()), Ok(()), Some(reason)) => {
+            say(&format!("using kprobe, since {reason}"));
+            vec![Mode::Kprobe, Mode::Fentry]
+        }
+        (Ok(()), Err(no_kprobe), loses) => {
+            say(&format!("using fentry, since {no_kprobe}"));
+            loses.into_iter().for_each(may_lose);
             vec![Mode::Fentry]
         }
-        Attach::Auto => match (preflight::check_fentry(facts), loses) {
-            (Err(refusal), _) => {
-                say(&format!("using kprobe, since {refusal}"));
-                vec![Mode::Kprobe]
-            }
-            (Ok(()), Some(reason)) => {
-                say(&format!("using kprobe, since {reason}"));
-                vec![Mode::Kprobe, Mode::Fentry]
-            }
-            (Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],
-        },
-    }
+        (Ok(()), Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],
+    })
 }
 
 fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, mode: Mode, facts: &Facts) -> Result<()> {
     let programs = seam.programs(mode);
     match mode {
         Mode::Kprobe => probes.attach(mode, life, &programs),
-        Mode::Fentry => preflight::check_fentry(facts)
-            .and_then(|()| probes.attach(mode, life, &programs).map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") }))
-            .context("failed to attach by fentry (--attach kprobe does without)"),
+        Mode::Fentry => {
+            preflight::check_fentry(facts)?;
+            let attached = probes.attach(mode, life, &programs);
+            let refusal =
+                |source: anyhow::Error| source.downcast().unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") });
+            Ok(attached.map_err(refusal)?)
+        }
     }
 }
 

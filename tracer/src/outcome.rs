@@ -44,8 +44,8 @@ pub struct Outcome {
 
 impl Outcome {
     /// Puts the counts together.
-    pub fn new(ended: Ended, reported: u64, lost: Lost, unfinished: u64, blind: Vec<Blind>) -> Self {
-        let summary = Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unfinished, blind };
+    pub fn new(ended: Ended, reported: u64, lost: Lost, unknown: u64, unfinished: u64, blind: Vec<Blind>) -> Self {
+        let summary = Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unknown, unfinished, blind };
         Self { ended, is_read: ended != Ended::ReaderGone, summary }
     }
 
@@ -54,7 +54,7 @@ impl Outcome {
     pub fn exit_code(&self, commands: bool) -> u8 {
         match self.ended {
             Ended::Command(code) if commands => code,
-            _ if self.summary.lost.total() > 0 || !self.summary.blind.is_empty() => LOST,
+            _ if self.summary.lost.total() > 0 || self.summary.unknown > 0 || !self.summary.blind.is_empty() => LOST,
             Ended::Command(code) => code,
             Ended::Signal | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
         }
@@ -63,12 +63,15 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { reported, lost, unfinished, blind, .. } = &self.summary;
+        let Summary { reported, lost, unknown, unfinished, blind, .. } = &self.summary;
         if !self.is_read {
             write!(f, "standard output was closed by its reader; ")?;
         }
         write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total())?;
         write_losses(f, lost)?;
+        if *unknown > 0 {
+            write!(f, "; {unknown} calls at most, or new processes, were passed over while a program was busy, of whomever")?;
+        }
         blind.iter().try_for_each(|blind| write_blind(f, blind))
     }
 }
@@ -125,7 +128,7 @@ mod tests {
 
     #[test]
     fn losses_outrank_the_commands_own_code() {
-        let outcome = |ended, lost| Outcome::new(ended, 7, lost, 1, Vec::new());
+        let outcome = |ended, lost| Outcome::new(ended, 7, lost, 0, 1, Vec::new());
         assert_eq!(outcome(Ended::Command(5), Lost::default()).exit_code(false), 5);
         assert_eq!(outcome(Ended::Signal, Lost::default()).exit_code(false), 0);
         for lost in [
@@ -138,20 +141,26 @@ mod tests {
             assert_eq!(outcome(Ended::Command(5), lost).exit_code(true), 5, "{lost:?}");
             assert_eq!(outcome(Ended::Signal, lost).exit_code(true), 3, "{lost:?}");
         }
-        let blind = Outcome::new(Ended::Command(5), 7, Lost::default(), 0, vec![blind()]);
+        let blind = Outcome::new(Ended::Command(5), 7, Lost::default(), 0, 0, vec![blind()]);
         assert_eq!([blind.exit_code(false), blind.exit_code(true)], [3, 5]);
+        assert_eq!(Outcome::new(Ended::Command(5), 7, Lost::default(), 1, 0, Vec::new()).exit_code(false), 3);
     }
 
     #[test]
     fn the_last_line_counts_everything() {
-        assert_eq!(Outcome::new(Ended::Signal, 7, Lost::default(), 1, Vec::new()).to_string(), "7 events reported, 0 lost, 1 unfinished");
+        let text = |lost, unknown, unfinished, blind| Outcome::new(Ended::Signal, 7, lost, unknown, unfinished, blind).to_string();
+        assert_eq!(text(Lost::default(), 0, 1, Vec::new()), "7 events reported, 0 lost, 1 unfinished");
         let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
         assert_eq!(
-            Outcome::new(Ended::Signal, 7, lost, 0, Vec::new()).to_string(),
+            text(lost, 0, 0, Vec::new()),
             "7 events reported, 5 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 3 without their result)"
         );
         assert_eq!(
-            Outcome::new(Ended::Signal, 7, Lost::default(), 0, vec![blind()]).to_string(),
+            text(Lost::default(), 4, 0, Vec::new()),
+            "7 events reported, 0 lost, 0 unfinished; 4 calls at most, or new processes, were passed over while a program was busy, of whomever"
+        );
+        assert_eq!(
+            text(Lost::default(), 0, 0, vec![blind()]),
             "7 events reported, 0 lost, 0 unfinished; blind for 1.250 s, from 1.000 to 2.250: kprobes are switched off"
         );
     }

@@ -11,7 +11,9 @@ use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;
 
-use crate::call_event::{Seen, comm, errno_name, has, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used};
+use crate::call_event::{
+    Seen, comm, errno_name, has, host_ids, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used,
+};
 use crate::json::number;
 use crate::palette::Palette;
 use crate::words::{self, ABSTIME, Asks};
@@ -31,12 +33,14 @@ const WORDS_WIDTH: usize = 26;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pretty {
     palette: Palette,
+    /// The host's ids are there always.
+    host_ids: bool,
 }
 
 impl Pretty {
     /// In these colours.
-    pub const fn new(palette: Palette) -> Self {
-        Self { palette }
+    pub const fn new(palette: Palette, host_ids: bool) -> Self {
+        Self { palette, host_ids }
     }
 
     /// Appends the line of one call; the timer that it came to and its clock, where those are known.
@@ -55,7 +59,18 @@ impl Pretty {
         if let Some((timer, _)) = timer {
             self.write_timer(line, timer);
         }
+        self.write_host_ids(line, host_ids(raw, self.host_ids));
         line.push(b'\n');
+    }
+
+    /// Process and thread id in the initial pid namespace, where they are told.
+    pub fn write_host_ids(&self, line: &mut Vec<u8>, ids: Option<(u32, u32)>) {
+        let Some((pid, tid)) = ids else { return };
+        line.extend_from_slice(b"  ");
+        paint(line, self.palette.quiet, |line| {
+            number(line, b"host pid ", pid);
+            number(line, b" tid ", tid);
+        });
     }
 
     /// The columns that any event of a thread begins with; gives by how much the name is too long for its own.
@@ -199,10 +214,10 @@ fn pad(line: &mut Vec<u8>, width: usize, column: usize) {
     line.resize(line.len() + blanks, b' ');
 }
 
-/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`).
+/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`); a dash for none.
 fn to_the_right(line: &mut Vec<u8>, id: u32) {
     let mut digits = itoa::Buffer::new();
-    let digits = digits.format(id);
+    let digits = if id == 0 { "-" } else { digits.format(id) };
     line.resize(line.len() + ID_WIDTH.saturating_sub(digits.len()), b' ');
     line.extend_from_slice(digits.as_bytes());
 }
@@ -312,7 +327,7 @@ mod tests {
 
     fn coloured(raw: &RawEvent, seen: Seen) -> String {
         let mut line = Vec::new();
-        Pretty::new(Palette::coloured()).write_line(&mut line, raw, seen, None);
+        Pretty::new(Palette::coloured(), false).write_line(&mut line, raw, seen, None);
         String::from_utf8(line).unwrap()
     }
 
@@ -342,6 +357,22 @@ mod tests {
                 "[pid     123 tid     124] i386   prog            +1.5 s every 20 ms         timerfd_settime32(3, 0, {new}, {old}) = 0\n"
             )
         );
+    }
+
+    #[test]
+    fn ids_of_the_host_stand_at_the_end() {
+        let end = |pretty: Pretty, raw: &RawEvent| {
+            let mut line = Vec::new();
+            pretty.write_line(&mut line, raw, Seen::Whole, Some((7, 1)));
+            let line = String::from_utf8(line).unwrap();
+            (line[..25].to_owned(), line[line.rfind(") = ").unwrap()..].to_owned())
+        };
+        let here = "[pid     123 tid     124]".to_owned();
+        assert_eq!(end(Pretty::default(), &sound()), (here.clone(), ") = 0  timer 7\n".to_owned()));
+        let told = ") = 0  timer 7  host pid 123 tid 124\n".to_owned();
+        assert_eq!(end(Pretty { host_ids: true, ..Pretty::default() }, &sound()), (here, told.clone()));
+        let nowhere = RawEvent { pid: 0, tid: 0, ..sound() };
+        assert_eq!(end(Pretty::default(), &nowhere), ("[pid       - tid       -]".to_owned(), told));
     }
 
     #[test]

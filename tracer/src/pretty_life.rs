@@ -1,6 +1,6 @@
 //! The other events for people, in the columns that calls have.
 
-use settime32_abi::life::{By, Cancel, Expiry, RelatedCall, Release, Wakeup};
+use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, Wakeup};
 use settime32_abi::output::Abi;
 
 use crate::call_event::result_errno;
@@ -25,11 +25,12 @@ impl Pretty {
     /// Appends the line of another event.
     pub fn write_of_life(&self, line: &mut Vec<u8>, event: &Event) {
         match event {
-            Event::Call(call) => self.write_related(line, call),
+            Event::Call(call, _) => self.write_related(line, call),
             Event::Expiry(expiry) => self.write_expiry(line, expiry),
             Event::Cancel(cancel) => self.write_cancel(line, cancel),
             Event::Wakeup(wakeup) => self.write_wakeup(line, wakeup),
             Event::Release(release) => self.write_release(line, release),
+            Event::ClockSet { .. } | Event::TicksSet { .. } => return,
         }
         line.push(b'\n');
     }
@@ -52,6 +53,7 @@ impl Pretty {
         if let Some(timer) = call.timer {
             self.write_timer(line, timer);
         }
+        self.write_host_ids(line, call.host_pid.zip(call.host_tid));
     }
 
     fn write_outcome(&self, line: &mut Vec<u8>, call: &RelatedCall) {
@@ -88,21 +90,16 @@ impl Pretty {
 
     fn write_wakeup(&self, line: &mut Vec<u8>, wakeup: &Wakeup) {
         let over = self.write_who(line, wakeup.pid, wakeup.tid, "", &wakeup.comm);
-        let by = match wakeup.by {
-            By::Read => "read",
-            By::EpollWait => "epoll_wait",
-            By::Poll => "poll",
-            By::Select => "select",
-        };
-        let (style, words) = match (wakeup.ticks, &wakeup.errno) {
+        let (style, words) = match (wakeup.ticks.flatten(), &wakeup.errno) {
             (_, Some(errno)) => (self.palette().failed, errno.to_string()),
             (Some(1), None) => (self.palette().quiet, "1 expiry".to_owned()),
             (Some(ticks), None) => (self.palette().odd, format!("{ticks} expiries, overrun")),
             (None, None) => (self.palette().quiet, String::new()),
         };
         self.write_told(line, over, style, |line| line.extend_from_slice(words.as_bytes()));
-        put(line, format_args!("woken, in {by}"));
+        put(line, format_args!("woken, in {}", wakeup.by.as_str()));
         self.write_timer(line, wakeup.timer);
+        self.write_host_ids(line, wakeup.host_pid.zip(wakeup.host_tid));
     }
 
     fn write_release(&self, line: &mut Vec<u8>, release: &Release) {
@@ -110,6 +107,7 @@ impl Pretty {
         self.write_told(line, over, self.palette().quiet, |_| {});
         line.extend_from_slice(b"closed");
         self.write_timer(line, release.timer);
+        self.write_host_ids(line, release.host_pid.zip(release.host_tid));
     }
 }
 

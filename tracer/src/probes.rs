@@ -1,35 +1,44 @@
 //! The eBPF object: loaded, attached, detached, and read once it is detached. No map is touched by a system call
 //! while probes are attached: the kernel skips probes on a CPU that is inside one (`bpf_disable_instrumentation`).
 
-use std::num::NonZero;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader, Pod, VerifierLogLevel};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use bytemuck::Zeroable;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, flag};
+use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, Slot, flag};
 use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
-use crate::inside::may_be_inside;
+use crate::ids::Ids;
+use crate::inside::Threads;
 use crate::life::{self, Life};
-use crate::preflight::Refusal;
-use crate::tracepoint;
+use crate::preflight::{self, Refusal};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
 
 /// Most threads of a followed command at one time.
 const MAX_FOLLOWED: u32 = 32_768;
 
-/// A [`RawEvent`] in words, which aya takes for plain data.
-type RawWords = [u64; size_of::<RawEvent>() / 8];
+/// `BPF_MAP_LOOKUP_ELEM` of `include/uapi/linux/bpf.h`.
+const MAP_LOOKUP_ELEM: libc::c_int = 1;
+
+/// What it takes, of `union bpf_attr`.
+#[repr(C, align(8))]
+struct Lookup {
+    map: RawFd,
+    key: *const u32,
+    value: *mut Slot,
+    flags: u64,
+}
 
 /// The program that the build script put into this binary.
 pub fn embedded_object() -> Result<&'static [u8], Refusal> {
@@ -53,19 +62,30 @@ pub struct Ring {
 pub struct Known<'a> {
     /// Where a task has its name, if that is known.
     pub comm_at: Option<u32>,
+    /// Where a task has its id, if that is known; a followed command needs it.
+    pub task_pid_at: Option<u32>,
+    /// What follows a command here.
+    pub follow: Places,
     /// The interval by which the tracer's own calls are known, if it makes any.
     pub own_interval: Option<OldTimespec32>,
     /// The ways into the kernel can be told apart.
     pub tells_doors: bool,
     /// What a timer's life needs, if it is asked for.
     pub life: Option<&'a Life>,
+    /// Which ids are reported.
+    pub ids: &'a Ids,
+    /// Programs can get at a task's registers.
+    pub task_pt_regs: bool,
 }
 
 /// The loaded object with what of it is attached.
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
-    follows: bool,
+    /// Programs that follow a command, if there is one.
+    follow: Places,
+    /// Calls are filtered in the kernel.
+    filters: bool,
     /// Programs of a timer's life that are attached.
     life: Vec<(&'static str, &'static str)>,
     attached: Option<Attached>,
@@ -82,23 +102,22 @@ impl Probes {
         globals: &[(&'static str, u32)],
     ) -> Result<(Self, Ring)> {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
-        fill_filters(&mut ebpf, filter)?;
+        fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes = Self { ebpf, follows: filter.command.is_some(), life: Vec::new(), attached: None };
+        let follow = if filter.command.is_some() { known.follow } else { &[] };
+        let probes = Self { ebpf, follow, filters: filter.is_any(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut at_exit = vec![EXIT_PROGRAM];
+        let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        at_exit.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(self.follow);
         let programs = [self.life.as_slice(), programs].concat();
-        let mut attached = Attached::attach(&mut self.ebpf, mode, &at_exit, &programs)?;
-        if self.follows {
-            attached.follow(&mut self.ebpf)?;
-        }
+        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -112,41 +131,33 @@ impl Probes {
     /// [`flag::RESULT_LOST`], as far as one can tell.
     pub fn in_flight(&mut self) -> Result<Vec<RawEvent>> {
         let missed = self.attached.as_ref().map_or(Ok(0), |attached| attached.missed_returns(&mut self.ebpf))?;
-        let any_lost = missed > 0 || self.losses()?.result > 0;
-        let mut calls = self.slots()?;
-        calls.extend(self.last_calls("THREADS")?);
-        calls.extend(self.last_calls("OVERFLOW")?);
-        calls.retain(|call| call.flags & flag::IN_FLIGHT != 0);
+        let any_lost = missed > 0 || self.losses()?.0.result > 0;
+        let beside = entries_of::<u64, [u64; size_of::<Slot>() / 8]>(&self.ebpf, "BESIDE")?;
+        let mut slots = self.slots()?;
+        slots.extend(beside.into_iter().map(|(_, words)| bytemuck::cast::<_, Slot>(words)));
+        let mut calls: Vec<RawEvent> = slots.iter().filter(|slot| slot.owner != 0).map(|slot| slot.event.with_host_ids()).collect();
         calls.sort_by_key(|call| call.entry_ns);
         // A call that returned while the probes came off was not lost, and must not be taken for one that was.
+        let threads = Threads::below(Path::new("/"));
         for call in calls.iter_mut().filter(|_| any_lost) {
-            if !may_be_inside(Path::new("/"), call.pid, call.tid) {
+            let (pid, tid) = if threads.is_initial { (call.host_pid, call.host_tid) } else { (call.pid, call.tid) };
+            if !threads.may_be_inside(pid, tid) {
                 call.flags |= flag::RESULT_LOST;
             }
         }
         Ok(calls)
     }
 
-    /// The array's calls in flight; its entries are mapped, since there are too many to ask for one by one.
-    fn slots(&self) -> Result<Vec<RawEvent>> {
-        let Some(Map::Array(map)) = self.ebpf.map("SLOTS") else { return Err(anyhow!("the eBPF object has no array SLOTS")) };
-        let len = SLOTS as usize * size_of::<RawEvent>();
-        let bytes = NonZero::new(len).context("the array SLOTS is empty")?;
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
-        // SAFETY: a new mapping, which replaces none.
-        let mapped =
-            unsafe { mmap(None, bytes, ProtFlags::PROT_READ, flags, map.fd().as_fd(), 0) }.context("failed to map the calls in SLOTS")?;
-        // SAFETY: the mapping is as long as said and ends further down. Nobody writes to it: the probes are detached.
-        let slots: &[RawEvent] = bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(mapped.as_ptr().cast::<u8>(), len) });
-        let calls = slots.iter().filter(|call| call.flags & flag::IN_FLIGHT != 0).copied().collect();
-        // SAFETY: the mapping was made above, and nothing refers to it any more.
-        unsafe { munmap(mapped, len) }.context("failed to unmap the calls in SLOTS")?;
-        Ok(calls)
-    }
-
-    fn last_calls(&self, name: &str) -> Result<Vec<RawEvent>> {
-        let calls = entries_of::<RawWords>(&self.ebpf, name)?;
-        Ok(calls.into_iter().map(|(_tid, words)| bytemuck::cast(words)).collect())
+    /// The places of calls, which are one value to the kernel.
+    fn slots(&self) -> Result<Vec<Slot>> {
+        let Some(Map::Array(map)) = self.ebpf.map(".bss.slots") else { return Err(anyhow!("the eBPF object has no calls in .bss.slots")) };
+        let mut slots = vec![Slot::zeroed(); SLOTS as usize];
+        let key = 0_u32;
+        let lookup = Lookup { map: map.fd().as_fd().as_raw_fd(), key: &raw const key, value: slots.as_mut_ptr(), flags: 0 };
+        // SAFETY: the kernel writes one value of the map, which is as long as the places.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const lookup, size_of::<Lookup>()) };
+        Errno::result(result).context("failed to read the calls in flight")?;
+        Ok(slots)
     }
 
     /// What threads are doing with timers that was not seen to end, if a timer's life is traced.
@@ -154,62 +165,60 @@ impl Probes {
         if self.life.is_empty() {
             return Ok(life::Rest::default());
         }
-        let calls = entries_of::<[u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
+        let calls = entries_of::<u32, [u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
         let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
-        let inside = entries_of::<[u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
-        let inside: Vec<(u32, Inside)> = inside.into_iter().map(|(tid, words)| (tid, bytemuck::cast(words))).collect();
-        Ok(life::rest(Path::new("/"), calls, &inside))
+        let inside = entries_of::<u32, [u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
+        let inside: Vec<Inside> = inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
+        Ok(life::rest(Threads::below(Path::new("/")), calls, &inside))
     }
 
-    /// What could not be reported.
-    pub fn losses(&mut self) -> Result<Lost> {
+    /// What could not be reported; and what the kernel passed over of which nobody knows whether it was wanted, at most.
+    pub fn losses(&mut self) -> Result<(Lost, u64)> {
         let of_timers = self.life.iter().map(|(name, _)| *name).filter(|name| !life::OF_OTHERS.contains(name));
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, attached.missed_forks(&mut self.ebpf)?)
+                (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
         };
+        // The kernel counts alike what any process does.
+        let (missed, unknown) = if self.filters { (0, missed + forks_missed) } else { (missed, 0) };
         let map = self.ebpf.map("LOSSES").context("the eBPF object has no map LOSSES")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         let sum = |counter: Counter| -> Result<u64> {
             let values = map.get(&(counter as u32), 0).context("failed to read the counts of losses")?;
             Ok(values.iter().sum())
         };
-        Ok(Lost {
+        let lost = Lost {
             buffer: sum(Counter::LostBuffer)?,
             in_flight: sum(Counter::LostInFlight)? + missed,
             result: sum(Counter::LostResult)?,
-            follow: sum(Counter::LostFollow)? + forks_missed,
-        })
+            follow: sum(Counter::LostFollow)?,
+        };
+        Ok((lost, unknown))
     }
 }
 
-/// What is in a map by thread id.
-fn entries_of<V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(u32, V)>> {
+/// What is in a map by thread.
+fn entries_of<K: Pod, V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(K, V)>> {
     let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
-    let map: HashMap<_, u32, V> = HashMap::try_from(map)?;
+    let map: HashMap<_, K, V> = HashMap::try_from(map)?;
     map.iter().collect::<Result<_, _>>().with_context(|| format!("failed to read what is in {name}"))
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.
 fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
-    let comm_at = known.comm_at.unwrap_or(0);
+    let [comm_at, task_pid_at] = [known.comm_at, known.task_pid_at].map(Option::unwrap_or_default);
     let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } = known.own_interval.unwrap_or_default();
     let tells_doors = u32::from(known.tells_doors && known.own_interval.is_some());
-    let root = Path::new("/");
+    let task_pt_regs = u32::from(known.task_pt_regs);
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
     let follow = u32::from(filter.command.is_some());
-    let any = by_pid | by_comm | follow;
-    let (child_pid_at, old_pid_at) = match filter.command {
-        Some(_) => (
-            tracepoint::field_offset(root, "sched", "sched_process_fork", "child_pid")?,
-            tracepoint::field_offset(root, "sched", "sched_process_exec", "old_pid")?,
-        ),
-        None => (0, 0),
-    };
+    let any = u32::from(filter.is_any());
+    let is_plain = u32::from(any == 0 && known.ids.variables.is_empty() && known.task_pt_regs);
+    let command_pid = filter.command.filter(|_| known.ids.elsewhere).unwrap_or(0);
     let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -221,21 +230,33 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         .override_global("TELLS_DOORS", &tells_doors, true)
         .override_global("OWN_SECONDS", &own_seconds, true)
         .override_global("OWN_NANOSECONDS", &own_nanos, true)
-        .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
-        .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
+        .override_global("TASK_PID_AT", &task_pid_at, true)
+        .override_global("IS_PLAIN", &is_plain, true)
+        .override_global("HAS_TASK_PT_REGS", &task_pt_regs, true)
+        .override_global("COMMAND_PID", &command_pid, true)
         .map_max_entries("EVENTS", size.bytes())
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
         .map_max_entries("FOLLOWED", if filter.command.is_some() { MAX_FOLLOWED } else { 1 });
     let offsets = known.life.map_or(&[][..], |life| &life.offsets);
-    for (name, value) in globals.iter().chain(offsets) {
+    for (name, value) in globals.iter().chain(offsets).chain(&known.ids.variables) {
         loader.override_global(name, value, true);
     }
     if known.life.is_some() {
         loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
-        loader.map_max_entries("WATCHED", if any == 1 { life::MAX_WATCHED } else { 1 });
+        loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
-    loader.load(object).context("failed to load the eBPF program")
+    raise_memlock();
+    let loaded = loader.load(object).context("failed to load the eBPF program");
+    loaded.map_err(preflight::explained)
+}
+
+/// Before 5.11, what maps take counts towards this limit. aya does away with it where that is allowed.
+fn raise_memlock() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        // Where it fails, there may be room enough.
+        _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard);
+    }
 }
 
 /// A loader that does not know the kernel's types, which this object does not need. aya parses all of them as soon
@@ -260,8 +281,10 @@ fn entries(len: usize) -> Result<u32> {
     u32::try_from(len.max(1)).context("too many filters")
 }
 
-fn fill_filters(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
-    for (name, keys) in [("PIDS", &filter.pids), ("FOLLOWED", &filter.command.into_iter().collect())] {
+fn fill_filters(ebpf: &mut Ebpf, filter: &Filter, ids: &Ids) -> Result<()> {
+    // Elsewhere the programs find the command's first process themselves.
+    let first = filter.command.filter(|_| !ids.elsewhere);
+    for (name, keys) in [("PIDS", &filter.pids), ("FOLLOWED", &first.into_iter().collect())] {
         let map = ebpf.map_mut(name).with_context(|| format!("the eBPF object has no map {name}"))?;
         let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
         for key in keys {

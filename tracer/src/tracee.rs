@@ -4,10 +4,11 @@
 //! `argsNum`; more of them, or `metadata`, by which consumers know a finding of a signature, would be another event.
 //!
 //! Facts that Tracee knows and this tracer does not have the value that Go gives them when nobody sets them: 0, `""`, `{}`
-//! or `null`. Three would be misread that way. `userId`, since 0 is root: it is the kernel's own "no user", 4294967295.
-//! `processId` and `threadId`, in the thread's own pid namespace, by which consumers tell processes apart: they are those of
-//! the host, as they are for everything outside of containers. And `returnValue`, since 0 is success: a call whose return
-//! was not seen is not printed, as Tracee prints none, and is counted where every form counts it, on standard error.
+//! or `null`. Two would be misread that way. `userId`, since 0 is root: it is the kernel's own "no user", 4294967295. And
+//! `returnValue`, since 0 is success: a call whose return was not seen is not printed, as Tracee prints none, and is counted
+//! where every form counts it, on standard error.
+//!
+//! `processId` and `threadId` are those of the pid namespace that the thread is in, wherever the tracer is.
 
 use nix::time::{ClockId, clock_gettime};
 use settime32_abi::event::{RawEvent, flag};
@@ -44,8 +45,8 @@ impl Tracee {
         number(line, br#","threadStartTime":0,"processorId":"#, raw.cpu);
         number(line, br#","processId":"#, raw.pid);
         number(line, br#","cgroupId":0,"threadId":"#, raw.tid);
-        number(line, br#","parentProcessId":0,"hostProcessId":"#, raw.pid);
-        number(line, br#","hostThreadId":"#, raw.tid);
+        number(line, br#","parentProcessId":0,"hostProcessId":"#, raw.host_pid);
+        number(line, br#","hostThreadId":"#, raw.host_tid);
         line.extend_from_slice(br#","hostParentProcessId":0,"userId":4294967295,"mountNamespace":0,"pidNamespace":0,"processName":"#);
         string(line, &comm(&raw.comm));
         line.extend_from_slice(br#","executable":{"path":""},"hostName":"","containerId":"","container":{},"kubernetes":{},"#);
@@ -160,7 +161,10 @@ mod tests {
     /// Values at the edges of their types.
     fn edges() -> RawEvent {
         RawEvent {
-            pid: 4_194_303,
+            pid: 7,
+            tid: 8,
+            host_pid: 4_194_302,
+            host_tid: 4_194_303,
             cpu: 8191,
             flags: flag::RETURNED | flag::CALLER_64BIT,
             ufd: i32::MIN,
@@ -193,6 +197,7 @@ mod tests {
         let event: Event = serde_json::from_str(&line(&edges())).unwrap();
         let numbers: Vec<_> = event.args.iter().map(Argument::number).collect();
         assert_eq!(numbers, [i32::MIN.into(), -1, u32::MAX.into(), 0]);
+        assert_eq!((event.process_id, event.thread_id, event.host_process_id, event.host_thread_id), (7, 8, 4_194_302, 4_194_303));
         assert_eq!((event.process_name.as_str(), event.return_value, event.user_id), ("a\"\u{1b}\u{fffd}€", -22, 4_294_967_295));
         assert!(event.context_flags.is_compat);
     }

@@ -54,6 +54,8 @@ pub struct Watch {
     /// Events of a timer's life come by kprobe, though calls do not.
     kprobes_besides: bool,
     asked: Option<Asked>,
+    /// When it last looked for an answer.
+    looked: Instant,
     next: Instant,
     /// When the last one that was seen entered.
     seen_ns: u64,
@@ -70,6 +72,7 @@ impl Watch {
             switches: Switches::open(Path::new("/"), mode, besides),
             kprobes_besides: besides && mode == Mode::Fentry,
             asked: None,
+            looked: Instant::now(),
             next: Instant::now(),
             seen_ns: 0,
             sight: Sight::default(),
@@ -122,12 +125,17 @@ impl Watch {
         } else {
             self.sight.is_untouched();
         }
+        let paused = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
         let (Some(asked), Some(own)) = (&mut self.asked, &mut self.own) else { return };
+        // Whoever was stopped itself, or stuck in a write, says nothing of how long its child takes.
+        if paused > 2 * EVERY {
+            asked.at += paused;
+        }
         match own.answer() {
             Ok(Some(0)) if asked.is_seen => self.asked = None,
             Ok(Some(0)) => asked.answered_ns = Some(now_ns()),
             Ok(None) if asked.at.elapsed() < MAX_CALL => {}
-            Ok(_) | Err(_) => self.cannot_look_any_more(),
+            _ => self.cannot_look_any_more(),
         }
     }
 
@@ -138,8 +146,8 @@ impl Watch {
 
     /// Whether a record of a call is of our own, which is nobody's to report. Also learns from those of others.
     pub fn takes(&mut self, raw: &RawEvent) -> bool {
-        let Some(own) = &self.own else { return self.tid == Some(raw.tid) };
-        if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.tid) {
+        let Some(own) = &self.own else { return self.tid == Some(raw.host_tid) };
+        if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.host_tid) {
             if raw.ret == 0 && raw.flags & flag::RETURNED != 0 {
                 self.sight.saw(raw.entry_ns);
             }
@@ -149,7 +157,7 @@ impl Watch {
             return false;
         }
         if own.is_whole(raw) {
-            self.tid = Some(raw.tid);
+            self.tid = Some(raw.host_tid);
             self.seen_ns = raw.entry_ns;
             self.sight.saw_own(raw.entry_ns);
             if let Some(asked) = &mut self.asked {

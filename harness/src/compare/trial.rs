@@ -282,7 +282,8 @@ impl<'a> Trial<'a> {
     /// The summary that the oracle wants, of what the tracer itself says that it lost.
     fn finish(mut self) -> Findings {
         let reported = self.oracle.received();
-        self.oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unfinished: 0, blind: Vec::new() });
+        let nothing = Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        self.oracle.summary(nothing);
         self.oracle.finish()
     }
 }

@@ -421,7 +421,9 @@ impl Oracle {
         }
         let is_silent = |when| !finding::was_blind(summary.as_ref(), when);
         let silent = self.report.missing_when.iter().filter(|(when, _)| is_silent(*when)).map(|(_, count)| count).sum();
-        let Some(excused) = excused.filter(|excused| *excused < silent) else { return };
+        // What may have been a wanted call explains one, and demands none.
+        let unknown = summary.as_ref().map_or(0, |summary| summary.unknown);
+        let Some(excused) = excused.map(|excused| excused + unknown).filter(|excused| *excused < silent) else { return };
         let mut named = core::mem::take(&mut self.report.missing);
         named.retain(|missing| is_silent(missing.when));
         self.report.findings.count_only(Kind::Missing, silent - named.len() as u64);

@@ -57,6 +57,8 @@ impl Reading {
             old_truncated: false,
             otmr_written: None,
             otmr_written_errno: None,
+            host_pid: None,
+            host_tid: None,
             timer: None,
             clockid: None,
             ret: None,

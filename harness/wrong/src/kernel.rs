@@ -9,7 +9,10 @@ use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
 use crate::registers::Registers;
-use crate::{copies, entry, entry_path, exit, maps, tracers};
+use crate::{copies, entry, entry_path, exit, in_flight, tracers};
+
+/// A flag of a call that is not to be reported.
+pub(crate) const DROPPED: u32 = flag::END;
 
 /// Which wrong tracer, from 1 in the order of the list; 0 is none.
 #[unsafe(no_mangle)]
@@ -35,7 +38,7 @@ fn tid() -> u32 {
 /// The current thread's call, if it is in one that is wanted.
 #[inline(always)]
 fn in_flight() -> Option<&'static mut RawEvent> {
-    maps::current_slot().filter(|event| event.flags & flag::IN_FLIGHT != 0)
+    in_flight::current().map(|slot| &mut slot.event)
 }
 
 /// The entry, by kprobe.
@@ -69,6 +72,9 @@ pub fn thread_exits() {
 fn spoil_entry(pt_regs: usize) {
     if let Some(event) = in_flight() {
         tracers::entered(WRONG.load(), event, pt_regs);
+        if event.flags & DROPPED != 0 {
+            in_flight::drop_current();
+        }
     }
 }
 
@@ -102,8 +108,9 @@ pub unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
 /// The return.
 #[inline(always)]
 pub fn leave(ret: i64) {
-    let ret = in_flight().map_or(ret, |event| tracers::leaving(WRONG.load(), event, ret));
-    exit::leave(ret);
+    let Some(event) = in_flight() else { return };
+    let ret = tracers::leaving(WRONG.load(), event, ret);
+    if event.flags & DROPPED != 0 { in_flight::drop_current() } else { exit::leave(ret) }
 }
 
 /// The entry of another system call.

@@ -3,7 +3,7 @@
 //!
 //! The kernel's half is compiled for BPF only, around the modules of the shipped object, which know nothing of it; the
 //! other half for the program `settime32-wrong-tracer`. The harness takes the list.
-#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 pub mod kernel;
@@ -32,6 +32,12 @@ mod filter;
 #[path = "../../../tracer-ebpf/src/follow.rs"]
 #[expect(dead_code, reason = "wrong tracers follow no command")]
 mod follow;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/ids.rs"]
+mod ids;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/in_flight.rs"]
+mod in_flight;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/maps.rs"]
 mod maps;

@@ -190,7 +190,22 @@ impl Machine<'_> {
     fn wakeup(&mut self, timer: usize, by: By) -> Wakeup {
         let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
         let (comm, cpu) = (COMM.into(), self.cpu(CPUS - 1));
-        Wakeup { event: "wakeup".into(), ns, pid, tid: pid, comm, cpu, timer, by, entry_ns: None, ret: None, errno: None, ticks: None }
+        Wakeup {
+            event: "wakeup".into(),
+            ns,
+            pid,
+            tid: pid,
+            comm,
+            cpu,
+            timer,
+            by,
+            entry_ns: None,
+            ret: None,
+            errno: None,
+            ticks: None,
+            host_pid: None,
+            host_tid: None,
+        }
     }
 
     fn read(&mut self, step: usize, slot: u8, blocking: bool) {
@@ -208,8 +223,8 @@ impl Machine<'_> {
         self.spend(300, 900);
         if ret == 8 || ret == -errno::ECANCELED {
             let errno = (ret < 0).then(|| errno::name(-ret).unwrap().into());
-            let ticks = (ret == 8).then_some(ticks);
-            let wakeup = Wakeup { entry_ns: Some(entry_ns), ret: Some(ret.into()), errno, ticks, ..self.wakeup(timer, By::Read) };
+            let ticks = (ret == 8).then_some(Some(ticks));
+            let wakeup = Wakeup { entry_ns: Some(Some(entry_ns)), ret: Some(ret.into()), errno, ticks, ..self.wakeup(timer, By::Read) };
             self.kernel.events.push(Event::Wakeup(wakeup));
         } else {
             assert!(ret == -EAGAIN || ret == 0);

@@ -201,7 +201,8 @@ impl Machine<'_> {
         let Behind::Timer(timer) = behind else { return };
         if self.kernel.close(timer) {
             let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
-            let release = Release { event: "release".into(), ns, pid, tid: pid, comm: COMM.into(), cpu: self.cpu(1), timer };
+            let (event, comm, cpu) = ("release".into(), COMM.into(), self.cpu(1));
+            let release = Release { event, ns, pid, tid: pid, comm, cpu, timer, host_pid: None, host_tid: None };
             self.kernel.events.push(Event::Release(release));
         }
     }
@@ -288,6 +289,8 @@ fn blank(name: &'static str) -> RelatedCall {
         errno: None,
         unfinished: false,
         result_lost: false,
+        host_pid: None,
+        host_tid: None,
     }
 }
 

@@ -1,16 +1,15 @@
 //! Related calls: taken in as they enter, filled on the way, reported as they return.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
-use settime32_abi::moment::{Call, Function, Moment, RawArming, RawCall, call_flag};
+use settime32_abi::moment::{Call, Function, Inside, Moment, RawArming, RawCall, Record, Timer, call_flag};
 use settime32_abi::timespec::Itimerspec64;
 
 use super::layout::at;
-use super::output::{name, output};
+use super::output::{head, now_ns, output, who};
 use super::{inside, timer};
 use crate::filter;
 use crate::maps::{count, current_tid};
@@ -51,15 +50,12 @@ pub(crate) fn enter(call: Call, pt_regs: Option<usize>) {
     let saved = pt_regs.and_then(|pt_regs| at::<Saved>(pt_regs + SAVED_AT));
     let Some(saved) = saved else { return count(Counter::LostInFlight) };
     let mut raw = RawCall::zeroed();
-    raw.ids = ids;
+    raw.head = head(Record::Call);
+    raw.who = who();
     raw.call = call as u32;
     raw.args = arguments(&saved, is_i386(call));
     raw.flags = if saved[12] as u16 == USER_CS { call_flag::CALLER_64BIT } else { 0 };
-    raw.comm = name();
-    // SAFETY: the helper only reads the CPU's number.
-    raw.cpu = unsafe { bpf_get_smp_processor_id() };
-    // SAFETY: the helper only reads the clock.
-    raw.entry_ns = unsafe { bpf_ktime_get_ns() };
+    raw.entry_ns = now_ns();
     if CALLS.insert(ids as u32, raw, 0).is_err() {
         count(Counter::LostInFlight);
     }
@@ -73,8 +69,12 @@ pub(crate) fn leave(ret: i64) {
         count(Counter::LostInFlight);
         return remove();
     }
-    // SAFETY: the helper only reads the clock.
-    call.exit_ns = unsafe { bpf_ktime_get_ns() };
+    if creates(call) && ret < 0 {
+        // One for which there was no descriptor.
+        timer::forget(call.timer);
+        call.timer = Timer::NONE;
+    }
+    call.exit_ns = now_ns();
     call.ret = ret;
     call.flags |= call_flag::RETURNED;
     output(call);
@@ -87,13 +87,18 @@ pub(crate) fn leave(ret: i64) {
 fn is_complete(call: &RawCall, ret: i64) -> bool {
     let has = |bit: u32| call.flags & bit != 0;
     let is = |of: Call| call.call == of as u32;
-    if is(Call::CreateX64) || is(Call::CreateI386) {
-        return ret < 0 || call.timer != 0;
+    if creates(call) {
+        return ret < 0 || !call.timer.is_none();
     }
     let sets = is(Call::PosixSettime32);
     let used = has(call_flag::USED) || !sets;
     let old = has(call_flag::OLD) || !(is(Call::PosixGettime32) || sets && call.args[3] != 0);
     ret != 0 || used && old
+}
+
+#[inline(always)]
+fn creates(call: &RawCall) -> bool {
+    call.call == Call::CreateX64 as u32 || call.call == Call::CreateI386 as u32
 }
 
 /// A thread is in one call at a time, and exits from none: one that is there returned unseen.
@@ -126,13 +131,16 @@ fn current_of(one: Call, other: Call) -> Option<&'static mut RawCall> {
     current().filter(|call| call.call == one as u32 || call.call == other as u32)
 }
 
-/// `do_timerfd_settime(ufd, flags, new, old)` is entered; `new` is what was copied.
+/// `do_timerfd_settime(ufd, flags, new, old)` is entered; `new` is what was copied. The timer is told from others before it can fire.
 #[inline(always)]
 pub(crate) fn settime_enters(ufd: i32, new: usize, old: usize) {
-    if !is_wanted() {
+    let is_wanted = is_wanted();
+    if !is_wanted && !timer::must_learn() {
         return;
     }
-    inside::enter(Function::Settime, timer::file_at(ufd), 0, ufd);
+    let file = timer::file_at(ufd);
+    let timer = if is_wanted { timer::meet(timer::of_any_file(file)) } else { Timer::NONE };
+    inside::enter(Function::Settime, Inside { file, timer, value: is_wanted.into(), fd: ufd, ..Inside::zeroed() });
     if let Some(call) = current_of(Call::SettimeX64, Call::SettimeI386) {
         if let Some(used) = at(new) {
             call.used = used;
@@ -146,17 +154,25 @@ pub(crate) fn settime_enters(ufd: i32, new: usize, old: usize) {
 #[inline(always)]
 pub(crate) fn settime_returns(ret: i32) {
     let Some(inside) = inside::leave(Function::Settime) else { return };
-    let timer = if ret == 0 || ret == ECANCELED { timer_found(inside.fd, inside.file) } else { 0 };
+    let has_set = ret == 0 || ret == ECANCELED;
+    if inside.value == 0 {
+        if has_set && timer::file_at(inside.fd) == inside.file {
+            timer::of_file(inside.file);
+        }
+        return;
+    }
+    let timer = if has_set { timer_found(&inside) } else { Timer::NONE };
+    let (ns, due) = (now_ns(), timer::due(timer));
     if let Some(call) = current_of(Call::SettimeX64, Call::SettimeI386) {
-        found(call, timer);
+        if due.is_known != 0 {
+            (call.timer, call.due, call.armed_ns) = (timer, due, ns);
+        }
         if ret == 0 {
             keep_old(call, call.filled as usize);
         }
-    } else if timer != 0 {
-        // SAFETY: the helper only reads the clock.
-        let ns = unsafe { bpf_ktime_get_ns() };
+    } else if due.is_known != 0 {
         let ids = bpf_get_current_pid_tgid();
-        output(&RawArming { moment: Moment { ns, timer }, ids, clockid: timer::clockid(timer), zero: 0 });
+        output(&RawArming { head: head(Record::Arming), moment: Moment { ns, timer }, ids, due });
     }
 }
 
@@ -164,24 +180,36 @@ pub(crate) fn settime_returns(ret: i32) {
 #[inline(always)]
 pub(crate) fn gettime_enters(ufd: i32, t: usize) {
     if is_wanted() {
-        inside::enter(Function::Gettime, timer::file_at(ufd), t as u64, ufd);
+        let file = timer::file_at(ufd);
+        let timer = timer::meet(timer::of_any_file(file));
+        inside::enter(Function::Gettime, Inside { file, timer, value: t as u64, fd: ufd, ..Inside::zeroed() });
     }
 }
 
 /// It returns, and has filled `t` if it could.
 #[inline(always)]
 pub(crate) fn gettime_returns(ret: i32) {
-    let Some(inside) = inside::leave(Function::Gettime) else { return };
-    let Some(call) = current().filter(|_| ret == 0) else { return };
-    found(call, timer_found(inside.fd, inside.file));
+    let Some(inside) = inside::leave(Function::Gettime).filter(|_| ret == 0) else { return };
+    let timer = timer_found(&inside);
+    let Some(call) = current() else { return };
+    found(call, timer);
     keep_old(call, inside.value as usize);
 }
 
-/// `fd_install(fd, file)` is entered: within `timerfd_create`, the file is that of the new timer.
+/// A file is about to be made that has a name, operations, and something of its own, which for timers is the new
+/// `struct timerfd_ctx`.
 #[inline(always)]
-pub(crate) fn installs(file: u64) {
+pub(crate) fn makes(name: usize, operations: u64, private: u64) {
+    if at::<[u8; 8]>(name) != Some(*b"[timerfd") {
+        return;
+    }
+    timer::learn(operations);
+    if !is_wanted() {
+        return timer::made_unwanted(private);
+    }
+    let timer = timer::made(private);
     if let Some(call) = current_of(Call::CreateX64, Call::CreateI386) {
-        found(call, timer::of_file(file));
+        found(call, timer);
     }
 }
 
@@ -217,26 +245,21 @@ pub(crate) fn is_wanted() -> bool {
     !filter::any() || filter::wants(bpf_get_current_pid_tgid())
 }
 
-/// The timer that a descriptor led to before and leads to still; 0 when it is not certain.
+/// The timer that a descriptor led to before and leads to still, where the function has said that it is one's; none when it is not
+/// certain.
 #[inline(always)]
-fn timer_found(fd: i32, file_before: u64) -> u64 {
-    let file = timer::file_at(fd);
-    if file != file_before {
-        return 0;
+fn timer_found(inside: &Inside) -> Timer {
+    if timer::file_at(inside.fd) != inside.file {
+        return Timer::NONE;
     }
-    let timer = timer::of_file(file);
-    if timer != 0 {
-        timer::watch(timer);
-    }
-    timer
+    if inside.timer.is_none() { timer::meet(timer::of_file(inside.file)) } else { inside.timer }
 }
 
 #[inline(always)]
-fn found(call: &mut RawCall, timer: u64) {
-    if timer != 0 {
-        timer::watch(timer);
+fn found(call: &mut RawCall, timer: Timer) {
+    if !timer.is_none() {
         call.timer = timer;
-        call.clockid = timer::clockid(timer);
+        call.due.clockid = timer::clockid(timer);
     }
 }
 

@@ -1,12 +1,13 @@
 //! What each thread is doing with a timer, kept from a function's entry to its return. A thread is in one of these functions at
 //! a time; one that is found in there at its next entry returned unseen, which is counted.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use settime32_abi::event::Counter;
 use settime32_abi::moment::{Function, Inside};
 
+use super::output::now_ns;
+use crate::ids;
 use crate::maps::{count, current_tid};
 
 /// By thread id; user space sets the size.
@@ -15,14 +16,12 @@ static INSIDE: HashMap<u32, Inside> = HashMap::with_max_entries(1, 0);
 
 /// The current thread enters.
 #[inline(always)]
-pub(crate) fn enter(function: Function, file: u64, value: u64, fd: i32) {
+pub(crate) fn enter(function: Function, inside: Inside) {
     let tid = current_tid();
     if INSIDE.get_ptr(tid).is_some() {
         count(Counter::LostInFlight);
     }
-    // SAFETY: the helper only reads the clock.
-    let entry_ns = unsafe { bpf_ktime_get_ns() };
-    let inside = Inside { entry_ns, file, value, fd, function: function as u32 };
+    let inside = Inside { entry_ns: now_ns(), own_ids: ids::own(), function: function as u32, ..inside };
     if INSIDE.insert(tid, inside, 0).is_err() {
         count(Counter::LostInFlight);
     }

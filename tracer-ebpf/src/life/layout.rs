@@ -33,11 +33,13 @@ macro_rules! offsets {
 offsets! {
     FILES_AT: "task_struct.files",
     STACK_AT: "task_struct.stack",
+    FLAGS_AT: "task_struct.flags",
     STATUS_AT: "task_struct.thread_info.status",
     FDT_AT: "files_struct.fdt",
     MAX_FDS_AT: "fdtable.max_fds",
     FD_AT: "fdtable.fd",
     PRIVATE_DATA_AT: "file.private_data",
+    F_OP_AT: "file.f_op",
     TIMER_AT: "timerfd_ctx.t",
     WQH_AT: "timerfd_ctx.wqh",
     CLOCKID_AT: "timerfd_ctx.clockid",
@@ -49,8 +51,11 @@ offsets! {
     OFFSET_AT: "hrtimer_clock_base.offset",
     BASE_SIZE: "the end of hrtimer_clock_base",
     POLL_KEY_AT: "poll_table_struct._key",
+    POLL_QPROC_AT: "poll_table_struct._qproc",
+    KI_COMPLETE_AT: "kiocb.ki_complete",
     ITER_TYPE_AT: "iov_iter.iter_type",
     UBUF_AT: "iov_iter.ubuf",
+    IOV_OFFSET_AT: "iov_iter.iov_offset",
 }
 
 /// A member's value, of a structure of the kernel; `None` when it cannot be read.

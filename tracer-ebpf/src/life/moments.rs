@@ -2,23 +2,26 @@
 
 use core::ptr::read_volatile;
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
-use settime32_abi::moment::{Function, Moment, RawCancel, RawExpiry, RawRelease};
+use settime32_abi::moment::{Function, Inside, Moment, RawCancel, RawClockSet, RawExpiry, RawRelease, RawTicksSet, Record, Timer};
 
-use super::layout::{Member, member};
-use super::output::{name, output};
+use super::calls::is_wanted;
+use super::layout::Member;
+use super::output::{head, moment, now_ns, output, who};
 use super::{inside, timer};
 use crate::maps::{count, current_tid};
 
-/// `CLOCK_REALTIME_ALARM` and `CLOCK_BOOTTIME_ALARM`.
-const ALARMS: [i32; 2] = [8, 9];
-/// `HRTIMER_BASE_BOOTTIME`, and the bit that tells soft bases from hard ones (`include/linux/hrtimer_defs.h`).
-const BOOTTIME: u32 = 2;
-const SOFT: u32 = 4;
+/// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`.
+const SET_TICKS: u32 = 0x4008_5400;
+
+/// 1 where a call that arms a timer for a time that has passed fires it itself (kernels since 7.2).
+#[unsafe(no_mangle)]
+static FIRES_INLINE: Global<u32> = Global::new(0);
 
 /// The wait queue that the handler that runs on this CPU is about to wake, and the thread that it runs in, or that it interrupted:
 /// where interrupts are threads, others may come in between.
@@ -28,15 +31,16 @@ static HANDLED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 /// `timerfd_tmrproc` or `timerfd_alarmproc` is entered with the timer or alarm that lies in the `struct timerfd_ctx`.
 #[inline(always)]
 pub(crate) fn handler(inner: usize) {
-    let timer = inner.wrapping_sub(Member::TIMER_AT.at()) as u64;
-    if !timer::is_watched(timer) {
-        return;
-    }
+    let address = inner.wrapping_sub(Member::TIMER_AT.at()) as u64;
+    // Of any timer, so that none is taken for one that a call has fired.
     if let Some(handled) = HANDLED.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
-        unsafe { *handled = [timer.wrapping_add(Member::WQH_AT.at() as u64), current_tid().into()] };
+        unsafe { *handled = [address.wrapping_add(Member::WQH_AT.at() as u64), current_tid().into()] };
     }
-    expired(timer, false);
+    let timer = timer::watched(address);
+    if !timer.is_none() {
+        expired(timer, false);
+    }
 }
 
 /// `__wake_up_locked_key(wq_head, …)` is entered, which every firing and every cancellation comes to (`fs/timerfd.c`).
@@ -53,78 +57,77 @@ pub(crate) fn wakes(wq_head: u64) {
         }
     }
     let Some(inside) = inside::current() else { return };
-    let timer = wq_head.wrapping_sub(Member::WQH_AT.at() as u64);
+    let address = wq_head.wrapping_sub(Member::WQH_AT.at() as u64);
+    let fires = [Function::Settime, Function::Gettime, Function::Read].map(|function| function as u32);
     if inside.function == Function::ClockWasSet as u32 {
-        if timer::is_watched(timer) {
-            output(&RawCancel { moment: moment(timer), cpu: cpu().into() });
+        let timer = timer::watched(address);
+        if !timer.is_none() {
+            output(&RawCancel { head: head(Record::Cancel), moment: moment(timer) });
         }
-    } else if inside.function != Function::Poll as u32 && timer::of_file(inside.file) == timer {
-        expired(timer, true);
+    } else if FIRES_INLINE.load() != 0 && fires.contains(&inside.function) && timer::of_file(inside.file) == address {
+        let timer = timer::watched(address);
+        if !timer.is_none() {
+            expired(timer, true);
+        }
     }
 }
 
 /// `timerfd_clock_was_set` is entered, which cancels timers.
 #[inline(always)]
 pub(crate) fn clock_was_set_enters() {
-    inside::enter(Function::ClockWasSet, 0, 0, 0);
+    inside::enter(Function::ClockWasSet, Inside::zeroed());
 }
 
 /// It returns.
 #[inline(always)]
 pub(crate) fn clock_was_set_returns() {
     _ = inside::leave(Function::ClockWasSet);
+    output(&RawClockSet { head: head(Record::ClockSet), ns: now_ns() });
+}
+
+/// `timerfd_ioctl(file, cmd, arg)` is entered.
+#[inline(always)]
+pub(crate) fn ioctl_enters(file: u64, command: u32) {
+    if command != SET_TICKS {
+        return;
+    }
+    let address = timer::of_file(file);
+    let timer = if is_wanted() { timer::meet(address) } else { timer::known(address) };
+    if !timer.is_none() {
+        inside::enter(Function::Ioctl, Inside { file, timer, ..Inside::zeroed() });
+    }
+}
+
+/// It returns.
+#[inline(always)]
+pub(crate) fn ioctl_returns(ret: i64) {
+    if let Some(inside) = inside::leave(Function::Ioctl).filter(|_| ret == 0) {
+        output(&RawTicksSet { head: head(Record::TicksSet), moment: moment(inside.timer), ids: bpf_get_current_pid_tgid() });
+    }
 }
 
 /// `timerfd_release(inode, file)` is entered. A handler may still run until it returns.
 #[inline(always)]
-pub(crate) fn released(file: u64) {
-    let timer = timer::of_file(file);
-    if timer == 0 || !timer::is_watched(timer) {
-        return;
+pub(crate) fn release_enters(file: u64) {
+    let timer = timer::watched(timer::of_file(file));
+    if !timer.is_none() {
+        inside::enter(Function::Release, Inside { file, timer, ..Inside::zeroed() });
     }
-    let comm = name();
-    output(&RawRelease { moment: moment(timer), ids: bpf_get_current_pid_tgid(), comm, cpu: cpu().into() });
+}
+
+/// It returns: nothing more comes of that timer.
+#[inline(always)]
+pub(crate) fn release_returns() {
+    let Some(Inside { entry_ns: ns, timer, .. }) = inside::leave(Function::Release) else { return };
+    output(&RawRelease { head: head(Record::Release), moment: Moment { ns, timer }, who: who() });
     timer::forget(timer);
 }
 
 #[inline(always)]
-fn expired(timer: u64, is_inline: bool) {
-    match times(timer) {
-        Some((clockid, expires_ns, clock_offset_ns, suspended_ns)) => {
-            let (moment, cpu, is_inline) = (moment(timer), cpu(), is_inline.into());
-            output(&RawExpiry { moment, expires_ns, clock_offset_ns, suspended_ns, clockid, cpu, is_inline });
-        }
-        None => count(Counter::LostInFlight),
+fn expired(timer: Timer, is_inline: bool) {
+    let due = timer::due(timer);
+    if due.is_known == 0 {
+        return count(Counter::LostInFlight);
     }
-}
-
-/// The timer's clock, when it was due, and what its clock and `CLOCK_BOOTTIME` are ahead of `CLOCK_MONOTONIC`: from the same
-/// base that the kernel compared with.
-#[inline(always)]
-fn times(timer: u64) -> Option<(i32, i64, i64, u64)> {
-    let inner = timer as usize + Member::TIMER_AT.at();
-    let clockid: i32 = member(timer as usize, Member::CLOCKID_AT)?;
-    let (expires_ns, hrtimer) = if ALARMS.contains(&clockid) {
-        (member(inner, Member::ALARM_EXPIRES_AT)?, inner + Member::ALARM_TIMER_AT.at())
-    } else {
-        (member(inner, Member::SOFTEXPIRES_AT)?, inner)
-    };
-    let base: usize = member(hrtimer, Member::BASE_AT)?;
-    let index: u32 = member(base, Member::INDEX_AT)?;
-    let size = Member::BASE_SIZE.at();
-    let first = base.wrapping_sub(size.wrapping_mul((index & 7) as usize));
-    let boottime = first.wrapping_add(size.wrapping_mul((index & SOFT | BOOTTIME) as usize));
-    Some((clockid, expires_ns, member(base, Member::OFFSET_AT)?, member(boottime, Member::OFFSET_AT)?))
-}
-
-#[inline(always)]
-fn moment(timer: u64) -> Moment {
-    // SAFETY: the helper only reads the clock.
-    Moment { ns: unsafe { bpf_ktime_get_ns() }, timer }
-}
-
-#[inline(always)]
-fn cpu() -> u32 {
-    // SAFETY: the helper only reads the CPU's number.
-    unsafe { bpf_get_smp_processor_id() }
+    output(&RawExpiry { head: head(Record::Expiry), moment: moment(timer), due, is_inline: is_inline.into() });
 }

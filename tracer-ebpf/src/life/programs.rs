@@ -72,8 +72,16 @@ after!(life_do_settime_out, life_do_settime_out_f, 4, (ret: i32), calls::settime
 before!(life_do_gettime, life_do_gettime_f, (ufd: 0 as i32, t: 1 as usize), calls::gettime_enters(ufd, t));
 after!(life_do_gettime_out, life_do_gettime_out_f, 2, (ret: i32), calls::gettime_returns(ret));
 before!(
-    /// On `fd_install`.
-    life_install, life_install_f, (file: 1 as u64), calls::installs(file)
+    /// On `anon_inode_getfd(name, fops, priv, flags)` and its like.
+    life_make_fd, life_make_fd_f, (name: 0 as usize, operations: 1 as u64, private: 2 as u64), calls::makes(name, operations, private)
+);
+before!(
+    /// On `anon_inode_getfile`.
+    life_make_file, life_make_file_f, (name: 0 as usize, operations: 1 as u64, private: 2 as u64), calls::makes(name, operations, private)
+);
+before!(
+    /// On `anon_inode_getfile_fmode`.
+    life_make_file_fmode, life_make_file_fmode_f, (name: 0 as usize, operations: 1 as u64, private: 2 as u64), calls::makes(name, operations, private)
 );
 before!(life_get_old, life_get_old_f, (its: 0 as usize), calls::get_old_enters(its));
 after!(life_get_old_out, life_get_old_out_f, 2, (ret: i32), calls::get_old_returns(ret));
@@ -99,14 +107,56 @@ before!(
 );
 before!(life_clock_was_set, life_clock_was_set_f, (), moments::clock_was_set_enters());
 after!(life_clock_was_set_out, life_clock_was_set_out_f, 0, (_ret: i32), moments::clock_was_set_returns());
-before!(life_release, life_release_f, (file: 1 as u64), moments::released(file));
+before!(life_ioctl, life_ioctl_f, (file: 0 as u64, command: 1 as u32), moments::ioctl_enters(file, command));
+after!(life_ioctl_out, life_ioctl_out_f, 3, (ret: i64), moments::ioctl_returns(ret));
+before!(life_release, life_release_f, (file: 1 as u64), moments::release_enters(file));
+after!(life_release_out, life_release_out_f, 2, (_ret: i32), moments::release_returns());
 
 before!(life_read, life_read_f, (file: 0 as u64, buffer: 1 as u64), waits::read_enters(file, buffer));
-after!(life_read_out, life_read_out_f, 4, (ret: i64), waits::read_returns(ret));
 before!(life_read_iter, life_read_iter_f, (iocb: 0 as usize, to: 1 as usize), waits::read_iter_enters(iocb, to));
-after!(life_read_iter_out, life_read_iter_out_f, 2, (ret: i64), waits::read_returns(ret));
-before!(life_poll, life_poll_f, (file: 0 as u64, wait: 1 as usize), waits::poll_enters(file, wait));
-after!(life_poll_out, life_poll_out_f, 2, (events: u32), waits::poll_returns(events));
+
+/// On the return of either.
+#[kretprobe]
+pub fn life_read_out(ctx: RetProbeContext) -> u32 {
+    waits::read_returns(ctx.ret());
+    0
+}
+
+/// On the return of `timerfd_read(file, buf, count, ppos)`.
+#[fexit]
+pub fn life_read_out_f(ctx: FExitContext) -> i32 {
+    waits::read_returns_of(ctx.arg(0), ctx.arg(1), ctx.arg(4));
+    0
+}
+
+/// On the return of `timerfd_read_iter(iocb, to)`.
+#[fexit]
+pub fn life_read_iter_out_f(ctx: FExitContext) -> i32 {
+    waits::read_iter_returns_of(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+/// On `timerfd_poll`.
+#[kprobe]
+pub fn life_poll(ctx: ProbeContext) -> u32 {
+    let (Some(file), Some(wait)) = (ctx.arg(0), ctx.arg(1)) else { return 0 };
+    waits::poll_enters(file, wait);
+    0
+}
+
+/// On its return.
+#[kretprobe]
+pub fn life_poll_out(ctx: RetProbeContext) -> u32 {
+    waits::poll_returns(ctx.ret());
+    0
+}
+
+/// Instead of both, since all that it takes is known then.
+#[fexit]
+pub fn life_poll_out_f(ctx: FExitContext) -> i32 {
+    waits::poll_returns_of(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
 
 /// On `sched_process_exit`.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]

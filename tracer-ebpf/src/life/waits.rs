@@ -1,108 +1,318 @@
 //! Threads that are told of a timer: by its own read, or by a poll of it within a call that waits.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
+use aya_ebpf::{Global, helpers};
 use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
-use settime32_abi::moment::{Function, Moment, RawWakeup, wakeup_flag};
+use settime32_abi::moment::{By, Function, Inside, RawWakeup, Record, Timer, pieces, wakeup_flag};
 
 use super::calls::is_wanted;
 use super::layout::{Member, at, member};
-use super::output::{name, output};
+use super::output::{head, moment, output, who};
 use super::{inside, timer};
 use crate::maps::count;
 
-/// What a read gives that had something to give: the 8 bytes of a count.
+/// What a read gives that had something to give: the 8 bytes of a count, or as many as the reader's memory took.
 const COUNT_LEN: i64 = 8;
-/// `-ECANCELED`.
+/// `-ECANCELED`, and `-EFAULT` of a reader whose memory took nothing: both have been told of the timer.
 const ECANCELED: i64 = -125;
+const EFAULT: i64 = -14;
 /// `EPOLLIN` of `include/uapi/linux/eventpoll.h`.
 const EPOLLIN: u64 = 1;
+/// `EPOLLHUP` of the same, which every call that waits asks for beside what it is asked for.
+const EPOLLHUP: u64 = 0x10;
+/// What a request of a ring to read is polled for until it can be done, in whatever call the thread is in by then: `EPOLLIN`,
+/// `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM` (`io_arm_poll_handler`, `io_uring/poll.c`).
+const TO_READ: u64 = 0x1 | 0x2 | 0x8 | 0x40;
 /// `ITER_UBUF` and `ITER_IOVEC` of `include/linux/uio.h`, since 6.4 and so on all kernels that read timers by iterator (6.10).
 const ITER_UBUF: u8 = 0;
 const ITER_IOVEC: u8 = 1;
+/// `io_submit` of the x32 ABI.
+const SUBMIT_X32: u32 = 1 << 30 | 544;
+
+/// 1 when wake-ups are asked for; otherwise reads and polls are only looked at for the timers that they come to.
+#[unsafe(no_mangle)]
+static WAKEUPS: Global<u32> = Global::new(0);
 
 /// `timerfd_read(file, buf, …)` is entered.
 #[inline(always)]
 pub(crate) fn read_enters(file: u64, buffer: u64) {
-    if is_wanted() {
-        inside::enter(Function::Read, file, buffer, 0);
-    }
+    enter(Inside { file, value: buffer, pieces: pieces::ONE, ..Inside::zeroed() });
 }
 
 /// `timerfd_read_iter(iocb, to)` is entered.
 #[inline(always)]
 pub(crate) fn read_iter_enters(iocb: usize, to: usize) {
-    // `ki_filp` is the first member of `struct kiocb`.
-    match at(iocb) {
-        Some(file) => read_enters(file, buffer_of(to).unwrap_or(0)),
-        None => count(Counter::LostInFlight),
+    let Some(file) = file_of(iocb) else { return count(Counter::LostInFlight) };
+    let (value, skipped, pieces) = memory(to).unwrap_or((0, 0, pieces::UNKNOWN));
+    enter(Inside { file, value, skipped, pieces, is_request: is_request(iocb).into(), ..Inside::zeroed() });
+}
+
+#[inline(always)]
+fn enter(inside: Inside) {
+    let timer = of_reader(inside.file);
+    if !timer.is_none() {
+        inside::enter(Function::Read, Inside { timer, ..inside });
     }
 }
 
-/// The reader's memory, where it is one piece of it, or the first of several.
+/// `ki_filp` is the first member of `struct kiocb`.
 #[inline(always)]
-fn buffer_of(iter: usize) -> Option<u64> {
-    let first: u64 = member(iter, Member::UBUF_AT)?;
-    match member::<u8>(iter, Member::ITER_TYPE_AT)? {
-        ITER_UBUF => Some(first),
-        // `iov_base` is the first member of `struct iovec`.
-        ITER_IOVEC => at(first as usize),
+fn file_of(iocb: usize) -> Option<u64> {
+    at(iocb)
+}
+
+/// Whether a read says later that it is done (`is_sync_kiocb`, `include/linux/fs.h`).
+#[inline(always)]
+fn is_request(iocb: usize) -> bool {
+    member::<u64>(iocb, Member::KI_COMPLETE_AT).unwrap_or(0) != 0
+}
+
+/// The reader's memory: where it is told, how much of it is filled already, and how it is told.
+#[inline(always)]
+fn memory(iter: usize) -> Option<(u64, u64, u32)> {
+    let pieces = match member::<u8>(iter, Member::ITER_TYPE_AT)? {
+        ITER_UBUF => pieces::ONE,
+        ITER_IOVEC => pieces::SEVERAL,
+        _ => return None,
+    };
+    Some((member(iter, Member::UBUF_AT)?, member(iter, Member::IOV_OFFSET_AT)?, pieces))
+}
+
+/// The timer of a file that somebody reads or polls who is wanted, or whom the kernel has do it for somebody.
+#[inline(always)]
+fn of_reader(file: u64) -> Timer {
+    let address = timer::of_file(file);
+    if is_wanted() {
+        timer::meet(address)
+    } else if worker().is_some() {
+        timer::known(address)
+    } else {
+        Timer::NONE
+    }
+}
+
+/// Either of them returns, by a return probe, that knows nothing of a read whose begin was not seen.
+#[inline(always)]
+pub(crate) fn read_returns(ret: i64) {
+    if let Some(inside) = inside::leave(Function::Read) {
+        read(&inside, ret);
+    }
+}
+
+/// `timerfd_read(file, buf, …)` returns.
+#[inline(always)]
+pub(crate) fn read_returns_of(file: u64, buffer: u64, ret: i64) {
+    let unseen = Inside { file, value: buffer, pieces: pieces::ONE, ..Inside::zeroed() };
+    returns(unseen, ret);
+}
+
+/// `timerfd_read_iter(iocb, to)` returns.
+#[inline(always)]
+pub(crate) fn read_iter_returns_of(iocb: usize, ret: i64) {
+    let unseen = Inside { file: file_of(iocb).unwrap_or(0), is_request: is_request(iocb).into(), ..Inside::zeroed() };
+    returns(unseen, ret);
+}
+
+#[inline(always)]
+fn returns(unseen: Inside, ret: i64) {
+    match inside::leave(Function::Read) {
+        Some(inside) => read(&inside, ret),
+        None => {
+            let timer = of_reader(unseen.file);
+            if !timer.is_none() {
+                read(&Inside { timer, ..unseen }, ret);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn read(inside: &Inside, ret: i64) {
+    let is_told = (1..=COUNT_LEN).contains(&ret) || ret == ECANCELED || ret == EFAULT;
+    if WAKEUPS.load() == 0 || !is_told {
+        return;
+    }
+    let Some(by) = read_by(inside.is_request != 0) else { return count(Counter::LostInFlight) };
+    let mut told = told(inside.timer, by);
+    told.entry_ns = inside.entry_ns;
+    told.ret = ret;
+    told.flags = wakeup_flag::READ;
+    if ret == COUNT_LEN
+        && let Some(ticks) = ticks(inside)
+    {
+        told.ticks = ticks;
+        told.flags |= wakeup_flag::TICKS;
+    }
+    output(&told);
+}
+
+/// In which call a thread reads. What is asked of a ring may be done in any call that the thread is in by then; `io_submit` asks in
+/// a way of its own, that has no name here.
+#[inline(always)]
+fn read_by(is_request: bool) -> Option<By> {
+    match by() {
+        _ if is_request && matches!(system_call(), Some((209 | SUBMIT_X32, false) | (248, true))) => None,
+        _ if is_request => Some(By::IoUring),
+        Some(by @ (By::Read | By::Readv | By::Preadv | By::Preadv2 | By::IoUring)) => Some(by),
         _ => None,
     }
 }
 
-/// Either of them returns.
+/// What the kernel has just written to the reader's memory.
 #[inline(always)]
-pub(crate) fn read_returns(ret: i64) {
-    let Some(inside) = inside::leave(Function::Read).filter(|_| ret == COUNT_LEN || ret == ECANCELED) else { return };
-    let mut told = told(inside.file);
-    told.entry_ns = inside.entry_ns;
-    told.ret = ret;
-    told.flags = wakeup_flag::READ;
-    if ret == COUNT_LEN && inside.value != 0 {
+fn ticks(inside: &Inside) -> Option<u64> {
+    match inside.pieces {
         // SAFETY: a source that cannot be read gives an error.
-        if let Ok(ticks) = unsafe { bpf_probe_read_user(inside.value as *const u64) } {
-            told.ticks = ticks;
-            told.flags |= wakeup_flag::TICKS;
+        pieces::ONE => unsafe { helpers::bpf_probe_read_user(inside.value.wrapping_add(inside.skipped) as *const u64) }.ok(),
+        pieces::SEVERAL => gather(inside.value, inside.skipped),
+        _ => None,
+    }
+}
+
+/// The same out of several pieces.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn gather_into(iovec: u64, mut skipped: u64, ticks: &mut u64) -> u32 {
+    /// Pieces that are looked at: a reader with more of next to nothing is not told its ticks.
+    const PIECES: u64 = 16;
+    const WHOLE: u64 = size_of::<u64>() as u64;
+    let mut taken = 0;
+    for piece in 0..PIECES {
+        // `iov_base` and `iov_len` of `struct iovec`.
+        let Some([base, len]) = at::<[u64; 2]>(iovec.wrapping_add(piece * 16) as usize) else { return 0 };
+        let (from, size) = (base.wrapping_add(skipped), len.wrapping_sub(skipped).min(WHOLE));
+        skipped = 0;
+        let mut word = 0_u64;
+        // SAFETY: it writes the length that it is given, which is at most that of the word.
+        if unsafe { bpf_probe_read_user((&raw mut word).cast(), size as u32, from as *const c_void) } != 0 {
+            return 0;
+        }
+        // What is beyond the eighth byte is shifted out.
+        *ticks |= word << (taken * 8);
+        taken += size;
+        if taken >= WHOLE {
+            return 1;
         }
     }
-    output(&told);
+    0
 }
 
-/// `timerfd_poll(file, wait)` is entered; `wait` says which events are asked for, as callers set it before each poll.
+#[inline(always)]
+fn gather(iovec: u64, skipped: u64) -> Option<u64> {
+    let mut ticks = 0;
+    (gather_into(iovec, skipped, &mut ticks) != 0).then_some(ticks)
+}
+
+/// `timerfd_poll(file, wait)` is entered.
 #[inline(always)]
 pub(crate) fn poll_enters(file: u64, wait: usize) {
-    if is_wanted() {
-        let asked: u32 = if wait == 0 { u32::MAX } else { member(wait, Member::POLL_KEY_AT).unwrap_or(u32::MAX) };
-        inside::enter(Function::Poll, file, asked.into(), 0);
+    let timer = of_reader(file);
+    if !timer.is_none() && WAKEUPS.load() != 0 {
+        let (asked, waits) = asked(wait);
+        inside::enter(Function::Poll, Inside { file, timer, value: asked, skipped: waits.into(), ..Inside::zeroed() });
     }
 }
 
-/// It returns the events that there are.
+/// Which events a poll asks for, as callers set it before each poll, and whether it is to be told later.
+#[inline(always)]
+fn asked(wait: usize) -> (u64, bool) {
+    if wait == 0 {
+        return (EPOLLIN, false);
+    }
+    let asked: u32 = member(wait, Member::POLL_KEY_AT).unwrap_or(EPOLLIN as u32);
+    (asked.into(), member::<u64>(wait, Member::POLL_QPROC_AT).unwrap_or(0) != 0)
+}
+
+/// It returns the events that there are, by a return probe.
 #[inline(always)]
 pub(crate) fn poll_returns(events: u32) {
-    let Some(inside) = inside::leave(Function::Poll) else { return };
-    if u64::from(events) & inside.value & EPOLLIN == 0 {
-        return;
+    if let Some(inside) = inside::leave(Function::Poll) {
+        polled(inside.timer, (inside.value, inside.skipped != 0), events);
     }
-    let Some((nr, is_i386)) = system_call() else { return count(Counter::LostInFlight) };
-    let mut told = told(inside.file);
-    told.nr = nr;
-    told.flags = if is_i386 { wakeup_flag::I386 } else { 0 };
-    output(&told);
+}
+
+/// `timerfd_poll(file, wait)` returns.
+#[inline(always)]
+pub(crate) fn poll_returns_of(file: u64, wait: usize, events: u32) {
+    let timer = of_reader(file);
+    if !timer.is_none() && WAKEUPS.load() != 0 {
+        polled(timer, asked(wait), events);
+    }
 }
 
 #[inline(always)]
-fn told(file: u64) -> RawWakeup {
+fn polled(timer: Timer, (asked, waits): (u64, bool), events: u32) {
+    let is_ready = u64::from(events) & asked & EPOLLIN != 0;
+    // Of a ring's read it is the read that is told.
+    if !is_ready && !waits || asked & (TO_READ | EPOLLHUP) == TO_READ {
+        return;
+    }
+    match by() {
+        // When it is ready the kernel tells so without a poll.
+        Some(By::IoUring) if !is_ready => count(Counter::LostInFlight),
+        Some(by) if is_ready && by as u32 >= By::Poll as u32 => {
+            output(&told(timer, by));
+        }
+        _ if is_ready && !wakes_nobody() => count(Counter::LostInFlight),
+        _ => {}
+    }
+}
+
+/// In `epoll_ctl`, a poll wakes nobody.
+#[inline(always)]
+fn wakes_nobody() -> bool {
+    matches!(system_call(), Some((233, false) | (255, true)))
+}
+
+#[inline(always)]
+fn told(timer: Timer, by: By) -> RawWakeup {
     let mut told = RawWakeup::zeroed();
-    // SAFETY: the helper only reads the clock.
-    told.moment = Moment { ns: unsafe { bpf_ktime_get_ns() }, timer: timer::of_file(file) };
-    told.ids = bpf_get_current_pid_tgid();
-    told.comm = name();
-    // SAFETY: the helper only reads the CPU's number.
-    told.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    told.head = head(Record::Wakeup);
+    told.moment = moment(timer);
+    told.who = who();
+    told.by = by as u32;
     told
+}
+
+/// By what the current thread is told.
+#[inline(always)]
+fn by() -> Option<By> {
+    match worker() {
+        Some(Worker::OfRing) => Some(By::IoUring),
+        Some(Worker::Other) => None,
+        None => {
+            let (nr, is_i386) = system_call()?;
+            By::of(nr, is_i386)
+        }
+    }
+}
+
+/// A thread of the kernel's own, that does what others ask for.
+enum Worker {
+    OfRing,
+    Other,
+}
+
+/// What the current thread is, if it is one.
+#[inline(always)]
+fn worker() -> Option<Worker> {
+    /// `PF_IO_WORKER`, and `PF_KTHREAD` of `include/linux/sched.h`.
+    const IO_WORKER: u32 = 0x10;
+    const KTHREAD: u32 = 0x20_0000;
+    // SAFETY: the helper gives the current task's address.
+    let flags: u32 = member(unsafe { bpf_get_current_task() } as usize, Member::FLAGS_AT).unwrap_or(0);
+    if flags & IO_WORKER != 0 {
+        Some(Worker::OfRing)
+    } else if flags & KTHREAD != 0 {
+        // Before 5.12, the thread that looks at a ring is an ordinary one of the kernel's.
+        Some(if who().comm.starts_with(b"io_uring-sq") { Worker::OfRing } else { Worker::Other })
+    } else {
+        None
+    }
 }
 
 /// The call that the current thread is in, and whether it came by the i386 table (`TS_COMPAT`).

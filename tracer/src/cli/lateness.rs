@@ -6,9 +6,9 @@ use super::Tracing;
 
 /// How late timers fire and who waits for them runs, in a table while it goes on and with percentiles at the end.
 ///
-/// Late is counted from when a timer was due: the time that was asked for, or that time after the call, and its multiples. Timers
-/// that were due before they were armed, that were cancelled, or slept through (alarms after a suspend), are counted apart.
-/// A timer that fires before its time is an anomaly, which the kernel rules out.
+/// Late is counted from when a timer was due, as the kernel holds it. Timers that were due before they were armed, that were
+/// cancelled, or that came due while the machine slept or by setting their clock, are counted apart. A timer that fires before its
+/// time is an anomaly, which the kernel rules out. Of what is not known, since events were lost, nothing is told but that.
 #[derive(Clone, Debug, Args)]
 pub struct Lateness {
     /// What is told apart.
@@ -40,7 +40,7 @@ pub enum Per {
 pub enum Report {
     /// A table; on a terminal it is there from the start.
     Table,
-    /// A JSON object a line for each firing, then one for each row of the table.
+    /// A JSON object a line for each firing, then one for each row of the table, and the summary.
     Json,
     /// A page with the table and a plot, whole in one file.
     Html,

@@ -14,7 +14,7 @@ use crate::buffer_size::BufferSize;
 /// Options of everything that traces.
 #[derive(Clone, Debug, Args)]
 pub struct Tracing {
-    /// Report the calls of this process only; can be given more than once.
+    /// Report the calls of this process only, by its id in the tracer's own pid namespace; can be given more than once.
     #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)), help_heading = FILTERS)]
     pub pids: Vec<u32>,
 
@@ -59,12 +59,19 @@ pub enum Attach {
 /// Which calls the kernel side is to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Process ids; empty lets every process through, unless a command is followed.
+    /// Process ids, in the tracer's pid namespace; empty lets every process through, unless a command is followed.
     pub pids: Vec<u32>,
     /// Thread names; empty lets every name through.
     pub comms: Vec<Comm>,
     /// The first process of a followed command.
     pub command: Option<u32>,
+}
+
+impl Filter {
+    /// Whether not all calls are wanted.
+    pub fn is_any(&self) -> bool {
+        self != &Self::default()
+    }
 }
 
 impl Tracing {

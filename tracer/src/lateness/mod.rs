@@ -1,47 +1,63 @@
 //! How late timers fire, told from events: each timer's story, what is counted of it, and the forms in which it is told.
 
+mod arming;
+mod clock;
+mod firing;
+mod histogram;
+mod owner;
 mod page;
 mod plot;
 mod row;
+mod rows;
+mod stories;
 mod story;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{HashSet, VecDeque};
 use std::io::{IsTerminal, stdout};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::life::{Kind, TimerId};
-use settime32_abi::timespec::{Itimerspec64, Timespec64};
+use settime32_abi::output::Summary;
+use settime32_abi::timespec::Itimerspec64;
 
-use self::row::Row;
-use self::story::{Arming, Story, Told};
+use self::arming::Setting;
+use self::clock::Settings;
+use self::firing::Firing;
+use self::owner::{Owner, Owners};
+use self::rows::Rows;
+use self::stories::Stories;
+use self::story::{Story, Turn};
 use crate::call_event::{comm, has};
 use crate::cli::{Per, Report};
-use crate::life::Event;
-use crate::suspended::suspended_ns;
-use crate::words::ABSTIME;
+use crate::json;
+use crate::life::{Armed, Event};
 
 /// What it needs to see beside the call itself.
 pub const KINDS: [Kind; 4] = [Kind::TimerfdSettime, Kind::Expiry, Kind::Wakeup, Kind::Release];
 
-/// The kernel armed the timer all the same (`timerfd_setup`, `fs/timerfd.c`).
-const ECANCELED: i64 = -125;
 /// How often a table on a terminal is drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
+/// Firings that wait for whether their clock was set, at most.
+const MOST_UNDECIDED: usize = 4096;
 
 /// The stories of all timers, and what is told of them.
 #[derive(Debug)]
 pub struct Lateness {
-    per: Per,
     report: Report,
-    stories: BTreeMap<TimerId, Story>,
-    rows: BTreeMap<Key, Row>,
+    stories: Stories,
+    rows: Rows,
+    owners: Owners,
+    /// When clocks were set.
+    settings: Settings,
+    /// Firings of which it is not certain yet whether they came of that.
+    undecided: VecDeque<Box<Firing>>,
+    /// The latest time that any event had.
+    now_ns: u64,
     live: Option<Live>,
 }
-
-/// What a row is for. A process is known by its id and the name of the thread that armed.
-type Key = (u64, String);
 
 /// A table that is drawn over the one before.
 #[derive(Debug)]
@@ -55,7 +71,16 @@ impl Lateness {
     pub fn new(per: Per, report: Report) -> Self {
         let is_live = report == Report::Table && stdout().is_terminal();
         let live = is_live.then(|| Live { drawn: Instant::now(), lines: 0 });
-        Self { per, report, stories: BTreeMap::new(), rows: BTreeMap::new(), live }
+        Self {
+            report,
+            stories: Stories::default(),
+            rows: Rows::new(per),
+            owners: Owners::default(),
+            settings: Settings::default(),
+            undecided: VecDeque::new(),
+            now_ns: 0,
+            live,
+        }
     }
 
     /// How long it may sleep before there is something to draw.
@@ -63,34 +88,39 @@ impl Lateness {
         self.live.as_ref().map(|_| REDRAW)
     }
 
-    /// A call of `timerfd_settime32` that came to a timer.
-    pub fn call(&mut self, line: &mut Vec<u8>, raw: &RawEvent, timer: TimerId) {
-        if !has(raw, flag::RETURNED) || !has(raw, flag::USED) || !(raw.ret == 0 || raw.ret == ECANCELED) {
-            return;
-        }
-        let setting = Itimerspec64::from(raw.utmr_used);
-        let name = comm(&raw.comm);
-        let arming = arming((raw.entry_ns, raw.exit_ns), setting, raw.settime_flags, (raw.pid, &name));
-        self.tell(line, timer, |story| story.armed(arming));
+    /// A call of `timerfd_settime32` that set a timer, whatever became of it then.
+    pub fn call(&mut self, line: &mut Vec<u8>, raw: &RawEvent, armed: &Armed) {
+        let times = has(raw, flag::USED).then(|| Itimerspec64::from(raw.utmr_used));
+        let setting = Setting { entry_ns: raw.entry_ns, times, flags: raw.settime_flags };
+        let owner = self.owners.of(raw.pid, &comm(&raw.comm));
+        self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
     }
 
     /// Another event.
     pub fn of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match event {
-            Event::Call(call) => {
-                let (Some(timer), Some(setting), Some(exit_ns)) = (call.timer, call.utmr_used, call.exit_ns) else {
-                    return;
-                };
-                let times = (call.entry_ns, exit_ns);
-                let arming = arming(times, setting, call.flags.unwrap_or(0), (call.pid, &call.comm));
-                self.tell(line, timer, |story| story.armed(arming));
+            Event::Call(call, Some(armed)) => {
+                let setting = Setting { entry_ns: call.entry_ns, times: call.utmr_used, flags: call.flags.unwrap_or(0) };
+                let owner = self.owners.of(call.pid, &call.comm);
+                self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
             }
-            Event::Expiry(expiry) => self.tell(line, expiry.timer, |story| story.expired(expiry)),
-            Event::Cancel(cancel) => self.tell(line, cancel.timer, Story::cancelled),
-            Event::Wakeup(wakeup) => self.tell(line, wakeup.timer, |story| story.woke(wakeup)),
+            // It set none.
+            Event::Call(_, None) => {}
+            Event::Expiry(expiry) => self.happens(line, expiry.timer, expiry.ns, |story| story.expired(expiry)),
+            Event::Cancel(cancel) => self.happens(line, cancel.timer, cancel.ns, Story::cancelled),
+            Event::Wakeup(wakeup) => {
+                let owner = self.owners.of(wakeup.pid, &wakeup.comm);
+                self.happens(line, wakeup.timer, wakeup.ns, |story| story.woke(wakeup, &owner));
+            }
             Event::Release(release) => {
-                self.tell(line, release.timer, Story::released);
+                self.stories.close(release.timer, release.ns);
+                self.advance(line, release.ns);
             }
+            Event::ClockSet { ns } => {
+                self.settings.add(*ns);
+                self.advance(line, *ns);
+            }
+            Event::TicksSet { ns, timer } => self.happens(line, *timer, *ns, Story::ticks_set),
         }
     }
 
@@ -100,7 +130,7 @@ impl Lateness {
         if live.drawn.elapsed() < REDRAW {
             return;
         }
-        let text = table::text(self.per, &self.rows);
+        let text = table::text(&self.rows);
         // Up to where the table before began, and what is below is cleared.
         if live.lines > 0 {
             line.extend_from_slice(format!("\x1b[{}F\x1b[J", live.lines).as_bytes());
@@ -111,67 +141,109 @@ impl Lateness {
     }
 
     /// Appends the end: what was still pending, and the whole.
-    pub fn finish(&mut self, line: &mut Vec<u8>) {
-        let timers: Vec<TimerId> = self.stories.keys().copied().collect();
-        for timer in timers {
-            self.tell(line, timer, Story::ended);
+    pub fn finish(&mut self, line: &mut Vec<u8>, summary: &Summary) {
+        for story in self.stories.end() {
+            self.tell(line, story);
+        }
+        self.decide(line, None);
+        let doubt = doubt(summary);
+        if doubt.is_some() {
+            self.rows.doubt();
         }
         match self.report {
             Report::Table => {
                 if let Some(live) = self.live.as_ref().filter(|live| live.lines > 0) {
                     line.extend_from_slice(format!("\x1b[{}F\x1b[J", live.lines).as_bytes());
                 }
-                line.extend_from_slice(table::text(self.per, &self.rows).as_bytes());
+                line.extend_from_slice(table::text(&self.rows).as_bytes());
+                doubt.iter().for_each(|doubt| line.extend_from_slice(format!("{doubt}\n").as_bytes()));
             }
             Report::Json => {
-                for (key, row) in &self.rows {
-                    json(line, &row.summary(self.per, key));
+                self.rows.iter().for_each(|(key, row)| write_json(line, &row.summary(key)));
+                json::write_summary(line, summary);
+            }
+            Report::Html => line.extend_from_slice(page::text(&self.rows, doubt.as_deref()).as_bytes()),
+        }
+    }
+
+    /// Something happens to a timer.
+    fn happens(&mut self, line: &mut Vec<u8>, timer: TimerId, ns: u64, what: impl FnOnce(&mut Story)) {
+        let story = self.stories.of(timer);
+        what(story);
+        let tales = story.take_tales();
+        self.count(line, timer, tales);
+        self.advance(line, ns);
+    }
+
+    /// Time goes on: stories end, and what it was about clocks comes out.
+    fn advance(&mut self, line: &mut Vec<u8>, ns: u64) {
+        self.now_ns = self.now_ns.max(ns);
+        for story in self.stories.over(self.now_ns) {
+            self.tell(line, story);
+        }
+        self.decide(line, Some(self.now_ns));
+        if self.rows.are_too_many() {
+            let alive: HashSet<_> = self.stories.iter().map(|story| self.rows.key(story.timer(), story.owner().as_ref())).collect();
+            self.rows.fold(&alive);
+        }
+    }
+
+    /// The rest of a story that has ended.
+    fn tell(&mut self, line: &mut Vec<u8>, mut story: Story) {
+        self.count(line, story.timer(), story.take_tales());
+    }
+
+    fn count(&mut self, line: &mut Vec<u8>, timer: TimerId, tales: Vec<(Option<Rc<Owner>>, Turn)>) {
+        for (owner, turn) in tales {
+            match turn {
+                Turn::Fired(firing) => {
+                    if let Some(firing) = self.count_firing(line, firing, Some(self.now_ns)) {
+                        self.undecided.push_back(firing);
+                    }
                 }
+                turn => self.rows.change(timer, owner.as_ref(), |row| row.count(&turn)),
             }
-            Report::Html => line.extend_from_slice(page::text(self.per, &self.rows).as_bytes()),
         }
     }
 
-    fn tell(&mut self, line: &mut Vec<u8>, timer: TimerId, happens: impl FnOnce(&mut Story)) {
-        let story = self.stories.entry(timer).or_insert_with(|| Story::new(timer));
-        happens(story);
-        for told in story.take_told() {
-            if let (Report::Json, Told::Firing(firing)) = (self.report, &told) {
-                json(line, firing);
+    /// Looks again at those that were not certain; by now, or at the end.
+    fn decide(&mut self, line: &mut Vec<u8>, now_ns: Option<u64>) {
+        while let Some(firing) = self.undecided.pop_front() {
+            let now_ns = now_ns.filter(|_| self.undecided.len() < MOST_UNDECIDED);
+            if let Some(firing) = self.count_firing(line, firing, now_ns) {
+                self.undecided.push_front(firing);
+                return;
             }
-            let (pid, name) = told.owner();
-            let key = match self.per {
-                Per::Timer => (timer, name.to_owned()),
-                Per::Process => (pid.into(), name.to_owned()),
-                Per::All => (0, String::new()),
-            };
-            self.rows.entry(key).or_default().count(&told);
         }
     }
-}
 
-fn arming((entry_ns, exit_ns): (u64, u64), setting: Itimerspec64, flags: i32, (pid, comm): (u32, &str)) -> Arming {
-    Arming {
-        entry_ns,
-        exit_ns,
-        pid,
-        comm: comm.to_owned(),
-        is_absolute: flags & ABSTIME != 0,
-        value_ns: nanos(setting.it_value),
-        interval_ns: nanos(setting.it_interval),
-        suspended_ns: suspended_ns(),
-        fired: 0,
-        first: None,
+    /// Counts a firing and tells of it; gives it back when it is not certain whether it came of setting its clock.
+    fn count_firing(&mut self, line: &mut Vec<u8>, firing: Box<Firing>, now_ns: Option<u64>) -> Option<Box<Firing>> {
+        let Some(cause) = self.settings.cause(firing.expires_ns, firing.clock, firing.before, now_ns) else { return Some(firing) };
+        let told = firing.line(cause);
+        if self.report == Report::Json {
+            write_json(line, &told);
+        }
+        self.rows.change(firing.timer, firing.owner.as_ref(), |row| row.count_firing(&told, cause, firing.is_of_lost));
+        None
     }
 }
 
-/// As the kernel does it: what is beyond its range is the end of it (`timespec64_to_ktime`, `include/linux/ktime.h`).
-fn nanos(time: Timespec64) -> i64 {
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+/// What is to be said where the whole is not whole.
+fn doubt(summary: &Summary) -> Option<String> {
+    let lost = summary.lost.total() + summary.unknown;
+    let lost = (lost > 0).then(|| format!("{lost} events were lost"));
+    let blind = (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned());
+    let doubts: Vec<String> = lost.into_iter().chain(blind).collect();
+    let doubts = doubts.join(", and ");
+    (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
 }
 
-fn json(line: &mut Vec<u8>, value: &impl serde::Serialize) {
+fn write_json(line: &mut Vec<u8>, value: &impl serde::Serialize) {
     // Plain data into memory: there is nothing that could fail.
     _ = serde_json::to_writer(&mut *line, value);
     line.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,10 @@
 //! The table and a plot as a page that is whole by itself.
 
-use std::collections::BTreeMap;
-
 use maud::{DOCTYPE, PreEscaped, html};
 
-use super::row::Row;
-use super::table::{COLUMNS, cells, first_column, label};
-use super::{Key, plot};
-use crate::cli::Per;
+use super::plot;
+use super::rows::Rows;
+use super::table::{cells, header, label};
 
 const STYLE: &str = "\
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1b1b1b; }
@@ -18,10 +15,10 @@ th:first-child, td:first-child { text-align: left; }
 .table { overflow-x: auto; }
 svg { max-width: 100%; height: auto; }";
 
-/// The page.
-pub fn text(per: Per, rows: &BTreeMap<Key, Row>) -> String {
-    let early: u64 = rows.values().map(|row| row.early).sum();
-    let firings: u64 = rows.values().map(|row| row.firings).sum();
+/// The page; `doubt` says where the whole is not whole.
+pub fn text(rows: &Rows, doubt: Option<&str>) -> String {
+    let early: u64 = rows.iter().map(|(_, row)| row.early).sum();
+    let firings: u64 = rows.iter().map(|(_, row)| row.firings).sum();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,6 +31,9 @@ pub fn text(per: Per, rows: &BTreeMap<Key, Row>) -> String {
             body {
                 h1 { "How late timers fire" }
                 p { (firings) " firings, as settime32-tracer saw them." }
+                @if let Some(doubt) = doubt {
+                    p.early { (doubt) }
+                }
                 @if early > 0 {
                     p.early { (early) " fired before their time, which the kernel rules out: please report it." }
                 } @else {
@@ -45,17 +45,18 @@ pub fn text(per: Per, rows: &BTreeMap<Key, Row>) -> String {
                 }
                 div.table {
                     table {
-                        thead { tr { th { (first_column(per)) } @for column in COLUMNS { th { (column) } } } }
+                        thead { tr { @for column in header(rows) { th { (column) } } } }
                         tbody {
-                            @for (key, row) in rows {
-                                tr { td { (label(per, key)) } @for cell in cells(row) { td { (cell) } } }
+                            @for (key, row) in rows.iter() {
+                                tr { td { (label(key, row)) } @for cell in cells(rows, row) { td { (cell) } } }
                             }
                         }
                     }
                 }
                 p {
                     "Late is counted from when a timer was due: the kernel's handler, and the first thread that was told. Timers that were due \
-                     before they were armed (past) or that the machine slept through (slept) are counted, and not in the times."
+                     before they were armed (past), or that came due while the machine slept (slept) or by setting their clock (clock set) are \
+                     counted, and not in the times."
                 }
             }
         }

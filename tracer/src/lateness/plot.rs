@@ -1,12 +1,10 @@
 //! How late, against how many: the share of firings that were later than a time, as a curve for handlers and one for waiters.
 
-use std::collections::BTreeMap;
-
-use hdrhistogram::Histogram;
 use plotters::prelude::*;
 
-use super::Key;
+use super::histogram::Histogram;
 use super::row::Row;
+use super::rows::Rows;
 use crate::words;
 
 const SIZE: (u32, u32) = (900, 420);
@@ -14,15 +12,14 @@ const SIZE: (u32, u32) = (900, 420);
 const LEAST_NS: f64 = 100.0;
 
 /// The plot as SVG; `None` when nothing fired.
-pub fn svg(rows: &BTreeMap<Key, Row>) -> Option<String> {
-    let sum = |of: fn(&Row) -> &Histogram<u64>| {
-        let mut sum = Histogram::<u64>::new(3).expect("the number of digits is one that it takes");
-        // Both grow, so that there is room for each other's values.
-        rows.values().for_each(|row| sum += of(row));
+pub fn svg(rows: &Rows) -> Option<String> {
+    let sum = |of: fn(&Row) -> &Histogram| {
+        let mut sum = Histogram::default();
+        rows.iter().for_each(|(_, row)| sum.add(of(row)));
         sum
     };
     let (handler, waiter) = (sum(|row| &row.handler), sum(|row| &row.waiter));
-    if handler.is_empty() {
+    if handler.count() == 0 {
         return None;
     }
     let mut text = String::new();
@@ -31,9 +28,9 @@ pub fn svg(rows: &BTreeMap<Key, Row>) -> Option<String> {
     Some(text)
 }
 
-fn draw(text: &mut String, handler: &Histogram<u64>, waiter: &Histogram<u64>) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(text: &mut String, handler: &Histogram, waiter: &Histogram) -> Result<(), Box<dyn std::error::Error>> {
     let most_ns = (handler.max().max(waiter.max()) as f64 * 1.5).max(LEAST_NS * 10.0);
-    let least_share = (0.5 / handler.len() as f64).min(0.01);
+    let least_share = (0.5 / handler.count() as f64).min(0.01);
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
@@ -58,14 +55,14 @@ fn draw(text: &mut String, handler: &Histogram<u64>, waiter: &Histogram<u64>) ->
 }
 
 /// Points from the left: which share is later.
-fn curve(histogram: &Histogram<u64>, least_share: f64) -> Vec<(f64, f64)> {
-    let total = histogram.len() as f64;
+fn curve(histogram: &Histogram, least_share: f64) -> Vec<(f64, f64)> {
+    let total = histogram.count() as f64;
     let mut points = vec![(LEAST_NS, 1.0)];
     let mut seen = 0;
-    for value in histogram.iter_recorded() {
-        seen += value.count_since_last_iteration();
+    for (value, count) in histogram.iter() {
+        seen += count;
         let share = 1.0 - seen as f64 / total;
-        points.push(((value.value_iterated_to() as f64).max(LEAST_NS), share.max(least_share)));
+        points.push(((value as f64).max(LEAST_NS), share.max(least_share)));
     }
     points
 }

@@ -1,26 +1,29 @@
 //! What is counted of some timers.
 
-use hdrhistogram::Histogram;
+use std::rc::Rc;
+
 use serde::Serialize;
 
-use super::Key;
-use super::story::{Firing, Told};
-use crate::cli::Per;
-
-/// Digits of each value that a histogram keeps.
-const DIGITS: u8 = 3;
+use super::clock::Cause;
+use super::firing::Line;
+use super::histogram::{Histogram, Percentiles};
+use super::owner::Owner;
+use super::rows::Key;
+use super::story::Turn;
 
 /// Counts and histograms.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Row {
+    /// Whose timers they are, or were first.
+    pub owner: Option<Rc<Owner>>,
     /// Settings that armed.
     pub armings: u64,
     /// Expiries.
     pub firings: u64,
     /// How late the kernel's handler ran, nanoseconds.
-    pub handler: Histogram<u64>,
+    pub handler: Histogram,
     /// How late a thread that waited had been told, nanoseconds.
-    pub waiter: Histogram<u64>,
+    pub waiter: Histogram,
     /// Expiries beyond the first that a read told of.
     pub overruns: u64,
     /// Settings that were replaced before they fired.
@@ -31,65 +34,110 @@ pub struct Row {
     pub cancelled: u64,
     /// Expiries that were due before the timer was armed; not in the histograms.
     pub past: u64,
-    /// Expiries that the machine slept through; not in the histograms.
+    /// Expiries that came due while the machine slept; not in the histograms.
     pub slept: u64,
+    /// Expiries that came due by setting the clock; not in the histograms.
+    pub clock_set: u64,
     /// Expiries before their time.
     pub early: u64,
-}
-
-impl Default for Row {
-    fn default() -> Self {
-        let empty = || Histogram::new(DIGITS).expect("the number of digits is one that it takes");
-        Self {
-            armings: 0,
-            firings: 0,
-            handler: empty(),
-            waiter: empty(),
-            overruns: 0,
-            rearmed: 0,
-            disarmed: 0,
-            cancelled: 0,
-            past: 0,
-            slept: 0,
-            early: 0,
-        }
-    }
+    /// Expiries of which it is not known why they were late, which are not in the histograms, and settings of which nobody knows what
+    /// became.
+    pub unknown: u64,
+    /// Of `rearmed`, and of `disarmed`, those that were due: with expiries lost, they may have fired.
+    due_rearmed: u64,
+    due_disarmed: u64,
 }
 
 impl Row {
-    /// Counts something.
-    pub fn count(&mut self, told: &Told) {
-        match told {
-            Told::Armed(..) => self.armings += 1,
-            Told::Firing(firing) => self.count_firing(firing),
-            Told::Overrun(_, _, more) => self.overruns += more,
-            Told::Rearmed(..) => self.rearmed += 1,
-            Told::Disarmed(..) => self.disarmed += 1,
-            Told::Cancelled(..) => self.cancelled += 1,
+    /// Counts something that is no firing.
+    pub fn count(&mut self, turn: &Turn) {
+        match turn {
+            Turn::Armed => self.armings += 1,
+            Turn::Fired(_) => {}
+            Turn::Overrun(more) => self.overruns += more,
+            Turn::Rearmed { was_due } => {
+                self.rearmed += 1;
+                self.due_rearmed += u64::from(*was_due);
+            }
+            Turn::Disarmed { was_due } => {
+                self.disarmed += 1;
+                self.due_disarmed += u64::from(*was_due);
+            }
+            Turn::Unknown => self.unknown += 1,
+            Turn::Cancelled => self.cancelled += 1,
         }
     }
 
-    fn count_firing(&mut self, firing: &Firing) {
+    /// Counts a firing; whether its arming should have been seen, and was not.
+    pub fn count_firing(&mut self, line: &Line, cause: Cause, is_of_lost: bool) {
         self.firings += 1;
-        if firing.is_early {
+        if line.is_early {
             self.early += 1;
-        } else if firing.was_past {
+        } else if line.was_past == Some(true) {
             self.past += 1;
-        } else if firing.slept_ns > 0 {
-            self.slept += 1;
         } else {
-            record(&mut self.handler, firing.handler_late_ns);
-            firing.waiter_late_ns.into_iter().for_each(|late_ns| record(&mut self.waiter, late_ns));
+            match cause {
+                Cause::Slept(_) => self.slept += 1,
+                Cause::Set(_) => self.clock_set += 1,
+                Cause::None if !is_of_lost => {
+                    self.handler.record(line.handler_late_ns.max(0).unsigned_abs());
+                    line.waiter_late_ns.into_iter().for_each(|late_ns| self.waiter.record(late_ns.max(0).unsigned_abs()));
+                }
+                Cause::None | Cause::Unknown => self.unknown += 1,
+            }
         }
     }
 
-    /// The row for machines.
-    pub fn summary(&self, per: Per, (id, comm): &Key) -> Summary {
+    /// Events were lost: what should have fired may have.
+    pub fn doubt(&mut self) {
+        let (rearmed, disarmed) = (std::mem::take(&mut self.due_rearmed), std::mem::take(&mut self.due_disarmed));
+        self.rearmed -= rearmed;
+        self.disarmed -= disarmed;
+        self.unknown += rearmed + disarmed;
+    }
+
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        self.handler.add(&other.handler);
+        self.waiter.add(&other.waiter);
+        for (sum, more) in [
+            (&mut self.armings, other.armings),
+            (&mut self.firings, other.firings),
+            (&mut self.overruns, other.overruns),
+            (&mut self.rearmed, other.rearmed),
+            (&mut self.disarmed, other.disarmed),
+            (&mut self.cancelled, other.cancelled),
+            (&mut self.past, other.past),
+            (&mut self.slept, other.slept),
+            (&mut self.clock_set, other.clock_set),
+            (&mut self.early, other.early),
+            (&mut self.unknown, other.unknown),
+            (&mut self.due_rearmed, other.due_rearmed),
+            (&mut self.due_disarmed, other.due_disarmed),
+        ] {
+            *sum += more;
+        }
+    }
+
+    /// What its histograms take of memory.
+    pub const fn size(&self) -> usize {
+        self.handler.size() + self.waiter.size()
+    }
+
+    /// The row for machines; `key` is `None` for what was folded into one.
+    pub fn summary(&self, key: Option<&Key>) -> Summary {
+        let name = |owner: &Option<Rc<Owner>>| owner.as_ref().map(|owner| owner.comm.clone());
+        let (timer, pid, comm) = match key {
+            Some(Key::Timer(timer)) => (Some(*timer), None, Some(name(&self.owner))),
+            Some(Key::Process(owner)) => (None, Some(owner.as_ref().map(|owner| owner.pid)), Some(name(owner))),
+            Some(Key::All) | None => (None, None, None),
+        };
         Summary {
             event: "lateness",
-            timer: (per == Per::Timer).then_some(*id),
-            pid: (per == Per::Process).then_some(*id),
-            comm: (per != Per::All).then(|| comm.clone()),
+            timer,
+            pid,
+            comm,
+            others: key.is_none(),
             armings: self.armings,
             firings: self.firings,
             handler: Percentiles::of(&self.handler),
@@ -100,14 +148,11 @@ impl Row {
             cancelled: self.cancelled,
             past: self.past,
             slept: self.slept,
+            clock_set: self.clock_set,
             early: self.early,
+            unknown: self.unknown,
         }
     }
-}
-
-/// The histogram grows with what it is given, and has room for any 64 bits.
-fn record(histogram: &mut Histogram<u64>, ns: i64) {
-    histogram.record(ns.max(0).unsigned_abs()).expect("a histogram that grows has room for any 63 bits");
 }
 
 /// A row, as an object.
@@ -117,9 +162,11 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     timer: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u64>,
+    pid: Option<Option<u32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    comm: Option<String>,
+    comm: Option<Option<Box<str>>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    others: bool,
     armings: u64,
     firings: u64,
     handler: Option<Percentiles>,
@@ -130,43 +177,7 @@ pub struct Summary {
     cancelled: u64,
     past: u64,
     slept: u64,
+    clock_set: u64,
     early: u64,
-}
-
-/// Of a histogram that is not empty; nanoseconds, to three digits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// Values in it.
-    pub count: u64,
-    /// The least.
-    pub min_ns: u64,
-    /// The mean.
-    pub mean_ns: f64,
-    /// The median.
-    pub p50_ns: u64,
-    /// Nine tenths are not later.
-    pub p90_ns: u64,
-    /// 99 of 100 are not later.
-    pub p99_ns: u64,
-    /// 999 of 1,000 are not later.
-    pub p999_ns: u64,
-    /// The greatest.
-    pub max_ns: u64,
-}
-
-impl Percentiles {
-    /// `None` when there is nothing in it.
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        (!histogram.is_empty()).then(|| Self {
-            count: histogram.len(),
-            min_ns: histogram.min(),
-            mean_ns: histogram.mean(),
-            p50_ns: at(0.5),
-            p90_ns: at(0.9),
-            p99_ns: at(0.99),
-            p999_ns: at(0.999),
-            max_ns: histogram.max(),
-        })
-    }
+    unknown: u64,
 }

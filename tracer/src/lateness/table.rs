@@ -1,18 +1,17 @@
 //! Rows as a table for people.
 
-use std::collections::BTreeMap;
-
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use hdrhistogram::Histogram;
 
-use super::Key;
-use super::row::{Percentiles, Row};
+use super::histogram::{Histogram, Percentiles};
+use super::owner::Owner;
+use super::row::Row;
+use super::rows::{Key, Rows};
 use crate::cli::Per;
 use crate::pretty::write_name;
 use crate::words;
 
-/// The columns behind the first, whose cells are [`cells`].
-pub const COLUMNS: [&str; 14] = [
+/// The columns behind the first.
+const COLUMNS: [&str; 15] = [
     "armed",
     "fired",
     "handler p50",
@@ -27,22 +26,18 @@ pub const COLUMNS: [&str; 14] = [
     "cancelled",
     "past",
     "slept",
+    "clock set",
 ];
+/// What there is a column for only where it is not 0: neither should happen.
+const RARE: [(&str, fn(&Row) -> u64); 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unknown)];
 
 /// The table, each line with its end.
-pub fn text(per: Per, rows: &BTreeMap<Key, Row>) -> String {
+pub fn text(rows: &Rows) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    let any_early = rows.values().any(|row| row.early > 0);
-    let mut header = vec![first_column(per)];
-    header.extend(COLUMNS);
-    header.extend(any_early.then_some("EARLY"));
-    table.set_header(header);
-    for (key, row) in rows {
-        let mut line = vec![label(per, key)];
-        line.extend(cells(row));
-        line.extend(any_early.then(|| row.early.to_string()));
-        table.add_row(line);
+    table.set_header(header(rows));
+    for (key, row) in rows.iter() {
+        table.add_row([label(key, row)].into_iter().chain(cells(rows, row)));
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -50,39 +45,52 @@ pub fn text(per: Per, rows: &BTreeMap<Key, Row>) -> String {
     format!("{table}\n")
 }
 
-/// What the rows are for.
-pub const fn first_column(per: Per) -> &'static str {
-    match per {
+/// The first line.
+pub fn header(rows: &Rows) -> Vec<&'static str> {
+    let first = match rows.per() {
         Per::Timer => "timer",
         Per::Process => "process",
         Per::All => "",
-    }
+    };
+    let mut header = vec![first];
+    header.extend(COLUMNS);
+    header.extend(rare(rows).map(|(name, _)| name));
+    header
+}
+
+/// Those of [`RARE`] that there are.
+fn rare(rows: &Rows) -> impl Iterator<Item = (&'static str, fn(&Row) -> u64)> {
+    RARE.into_iter().filter(|(_, of)| rows.iter().any(|(_, row)| of(row) > 0))
 }
 
 /// What a row is for.
-pub fn label(per: Per, (id, comm): &Key) -> String {
-    match per {
-        Per::Timer | Per::Process => {
-            let mut name = Vec::new();
-            write_name(&mut name, comm);
-            format!("{id} {}", String::from_utf8_lossy(&name))
-        }
-        Per::All => "all".to_owned(),
+pub fn label(key: Option<&Key>, row: &Row) -> String {
+    let name = |owner: Option<&Owner>| {
+        let mut name = Vec::new();
+        write_name(&mut name, owner.map_or("?", |owner| &owner.comm));
+        String::from_utf8_lossy(&name).into_owned()
+    };
+    match key {
+        Some(Key::Timer(timer)) => format!("{timer} {}", name(row.owner.as_deref())),
+        Some(Key::Process(Some(owner))) => format!("{} {}", owner.pid, name(Some(owner))),
+        Some(Key::Process(None)) => "?".to_owned(),
+        Some(Key::All) => "all".to_owned(),
+        None => "others".to_owned(),
     }
 }
 
-/// A row's cells.
-pub fn cells(row: &Row) -> [String; 14] {
-    let [handler, waiter] = [times(&row.handler), times(&row.waiter)];
-    let [h50, h99, hmax] = handler;
-    let [w50, w99, wmax] = waiter;
+/// A row's cells behind the first.
+pub fn cells(rows: &Rows, row: &Row) -> Vec<String> {
     let [armed, fired] = [row.armings, row.firings].map(|count| count.to_string());
-    let counts = [row.overruns, row.rearmed, row.disarmed, row.cancelled, row.past, row.slept].map(|count| count.to_string());
-    let [overruns, rearmed, disarmed, cancelled, past, slept] = counts;
-    [armed, fired, h50, h99, hmax, w50, w99, wmax, overruns, rearmed, disarmed, cancelled, past, slept]
+    let counts = [row.overruns, row.rearmed, row.disarmed, row.cancelled, row.past, row.slept, row.clock_set];
+    let mut cells = vec![armed, fired];
+    cells.extend([times(&row.handler), times(&row.waiter)].into_iter().flatten());
+    cells.extend(counts.map(|count| count.to_string()));
+    cells.extend(rare(rows).map(|(_, of)| of(row).to_string()));
+    cells
 }
 
-fn times(histogram: &Histogram<u64>) -> [String; 3] {
+fn times(histogram: &Histogram) -> [String; 3] {
     let Some(percentiles) = Percentiles::of(histogram) else { return [const { String::new() }; 3] };
     [percentiles.p50_ns, percentiles.p99_ns, percentiles.max_ns].map(words::rounded_ns)
 }

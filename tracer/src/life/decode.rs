@@ -1,22 +1,33 @@
 //! From the records of a timer's life to the documented events.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use settime32_abi::event::{COMM_LEN, RawEvent};
+use bytemuck::Pod;
+use serde::Serialize as _;
+use settime32_abi::event::RawEvent;
 use settime32_abi::life::{By, Cancel, Expiry, Kind, RelatedCall, Release, TimerId, Wakeup};
-use settime32_abi::moment::{Call, RawArming, RawCall, RawCancel, RawExpiry, RawRelease, RawWakeup, call_flag, wakeup_flag};
+use settime32_abi::moment::{
+    Call, Due, Moment, RawArming, RawCall, RawCancel, RawClockSet, RawExpiry, RawRelease, RawTicksSet, RawWakeup, Record, Who, call_flag,
+    wakeup_flag,
+};
 use settime32_abi::output::Abi;
 
+use super::Armed;
+use super::recent::Recent;
 use super::timers::Timers;
 use crate::call_event::{comm, errno_name, result_errno};
+
+/// Calls whose record follows that of what they set, at one time.
+const MAX_ARMED: usize = 8192;
 
 /// An event beside a call of `timerfd_settime32`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// A related call.
-    Call(RelatedCall),
+    /// A related call, and what the kernel made of it where it set a timer.
+    #[serde(serialize_with = "call_alone")]
+    Call(RelatedCall, Option<Armed>),
     /// A timer expired.
     Expiry(Expiry),
     /// A timer was cancelled.
@@ -25,46 +36,54 @@ pub enum Event {
     Wakeup(Wakeup),
     /// A timer is gone.
     Release(Release),
+    /// A clock was set, and all timers were told: for who tells how late timers fire, and not printed.
+    ClockSet {
+        /// `CLOCK_MONOTONIC` when they had been, nanoseconds.
+        ns: u64,
+    },
+    /// Expiries that were none were put there by `TFD_IOC_SET_TICKS`: likewise.
+    TicksSet {
+        /// `CLOCK_MONOTONIC` when they had been, nanoseconds.
+        ns: u64,
+        /// The timer.
+        timer: TimerId,
+    },
+}
+
+fn call_alone<S: serde::Serializer>(call: &RelatedCall, _armed: &Option<Armed>, to: S) -> Result<S::Ok, S::Error> {
+    call.serialize(to)
 }
 
 impl Event {
     /// What it must have been asked for as.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Call(call) => Kind::ALL.into_iter().find(|kind| kind.as_str() == call.event).unwrap_or(Kind::TimerfdCreate),
-            Self::Expiry(_) | Self::Cancel(_) => Kind::Expiry,
+            Self::Call(call, _) => Kind::ALL.into_iter().find(|kind| kind.as_str() == call.event).unwrap_or(Kind::TimerfdCreate),
+            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => Kind::Expiry,
             Self::Wakeup(_) => Kind::Wakeup,
             Self::Release(_) => Kind::Release,
         }
     }
-}
 
-impl Event {
     /// When it ended, by `CLOCK_MONOTONIC`; a call that was not seen to return may have at any time.
     pub fn ended_ns(&self) -> u64 {
         match self {
-            Self::Call(call) => call.exit_ns.unwrap_or(u64::MAX - 1),
+            Self::Call(call, _) => call.exit_ns.unwrap_or(u64::MAX - 1),
             Self::Expiry(expiry) => expiry.ns,
             Self::Cancel(cancel) => cancel.ns,
             Self::Wakeup(wakeup) => wakeup.ns,
             Self::Release(release) => release.ns,
+            Self::ClockSet { ns } | Self::TicksSet { ns, .. } => *ns,
         }
+    }
+
+    /// Whether it is one of those that are documented.
+    pub const fn is_printed(&self) -> bool {
+        !matches!(self, Self::ClockSet { .. } | Self::TicksSet { .. })
     }
 }
 
-/// The thread, by the kernel's id, whose doing a record tells of; `None` for what the kernel does by itself.
-pub fn tid_of(record: &[u8]) -> Option<u32> {
-    let ids = match record.len() {
-        len if len == size_of::<RawCall>() => bytemuck::pod_read_unaligned::<RawCall>(record).ids,
-        len if len == size_of::<RawArming>() => bytemuck::pod_read_unaligned::<RawArming>(record).ids,
-        len if len == size_of::<RawWakeup>() => bytemuck::pod_read_unaligned::<RawWakeup>(record).ids,
-        len if len == size_of::<RawRelease>() => bytemuck::pod_read_unaligned::<RawRelease>(record).ids,
-        _ => return None,
-    };
-    Some(ids as u32)
-}
-
-/// A record that is of no known length: the two halves of the tracer are not of one build.
+/// A record that is none: the two halves of the tracer are not of one build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {len} bytes from the eBPF program is of no kind that is known; build the tracer again")]
 pub struct UnknownRecord {
@@ -73,65 +92,117 @@ pub struct UnknownRecord {
 }
 
 /// What is known from earlier records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     timers: Timers,
-    /// By thread: the timer that its `timerfd_settime32` came to, told before the call's own record.
-    armed: HashMap<u32, RawArming>,
+    /// By thread: what its `timerfd_settime32` set, told before the call's own record.
+    armed: Recent<u32, RawArming>,
+    ignored: HashSet<u32>,
+    always_tells_host_ids: bool,
 }
 
 impl Decoder {
+    /// Of nothing yet. Ids of the initial pid namespace are told where they differ from those that are reported, or always.
+    pub fn new(always_tells_host_ids: bool) -> Self {
+        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new(), always_tells_host_ids }
+    }
+
+    /// Tells nothing more of what this thread does (its id in the initial pid namespace).
+    pub fn ignore(&mut self, tid: u32) {
+        self.ignored.insert(tid);
+    }
+
     /// The event that a record tells of; `None` when it is only to be kept in mind, or is none that counts.
     pub fn event(&mut self, record: &[u8]) -> Result<Option<Event>, UnknownRecord> {
-        let read = |len: usize| record.len() == len;
-        Ok(if read(size_of::<RawCall>()) {
-            Some(Event::Call(self.call(&bytemuck::pod_read_unaligned(record), false)))
-        } else if read(size_of::<RawExpiry>()) {
-            Some(Event::Expiry(self.expiry(&bytemuck::pod_read_unaligned(record))))
-        } else if read(size_of::<RawWakeup>()) {
-            self.wakeup(&bytemuck::pod_read_unaligned(record)).map(Event::Wakeup)
-        } else if read(size_of::<RawRelease>()) {
-            Some(Event::Release(self.release(&bytemuck::pod_read_unaligned(record))))
-        } else if read(size_of::<RawCancel>()) {
-            Some(Event::Cancel(self.cancel(&bytemuck::pod_read_unaligned(record))))
-        } else if read(size_of::<RawArming>()) {
-            let arming: RawArming = bytemuck::pod_read_unaligned(record);
-            // Its number is given in the order in which timers are seen.
-            self.timers.by_descriptor(arming.moment.timer);
-            self.armed.insert(arming.ids as u32, arming);
-            None
-        } else {
-            return Err(UnknownRecord { len: record.len() });
+        let unknown = UnknownRecord { len: record.len() };
+        let kind = record.first_chunk().map(|word| u32::from_ne_bytes(*word));
+        Ok(match kind {
+            Some(CALL) => self.heard(&read::<RawCall>(record)?, |raw| raw.who.ids).map(|raw| self.call_of(&raw)),
+            Some(EXPIRY) => Some(Event::Expiry(self.expiry(&read(record)?))),
+            Some(WAKEUP) => match self.heard(&read::<RawWakeup>(record)?, |raw| raw.who.ids) {
+                Some(raw) => Some(Event::Wakeup(self.wakeup(&raw).ok_or(unknown)?)),
+                None => None,
+            },
+            Some(RELEASE) => self.released(&read(record)?),
+            Some(CANCEL) => Some(Event::Cancel(self.cancel(&read(record)?))),
+            Some(CLOCK_SET) => Some(Event::ClockSet { ns: read::<RawClockSet>(record)?.ns }),
+            Some(TICKS_SET) => {
+                let raw = self.heard(&read::<RawTicksSet>(record)?, |raw| raw.ids);
+                raw.map(|raw| Event::TicksSet { ns: raw.moment.ns, timer: self.timers.number(raw.moment.timer) })
+            }
+            Some(ARMING) => {
+                if let Some(arming) = self.heard(&read::<RawArming>(record)?, |raw| raw.ids) {
+                    self.armed.insert(arming.ids as u32, arming);
+                }
+                None
+            }
+            _ => return Err(unknown),
         })
     }
 
-    /// The timer that a call of `timerfd_settime32` came to, and its clock.
-    pub fn timer_of(&mut self, raw: &RawEvent) -> Option<(TimerId, i32)> {
-        let arming = self.armed.remove(&raw.tid)?;
+    /// What a call of `timerfd_settime32` set, and what the kernel made of it.
+    pub fn armed_of(&mut self, raw: &RawEvent) -> Option<Armed> {
+        let arming = self.armed.remove(raw.host_tid)?;
         // One whose call was lost is not that of the thread's next call.
         let is_its_own = (raw.entry_ns..=raw.exit_ns).contains(&arming.moment.ns);
-        is_its_own.then(|| (self.timers.by_descriptor(arming.moment.timer), arming.clockid))
+        is_its_own.then(|| self.armed(arming.moment, &arming.due))
     }
 
-    /// A related call; `is_inside` when it had not returned when tracing ended.
-    pub fn call(&mut self, raw: &RawCall, is_inside: bool) -> RelatedCall {
+    /// A related call that had not returned when tracing ended, as far as was seen.
+    pub fn call_inside(&mut self, raw: &RawCall) -> Option<Event> {
+        let is_inside = raw.flags & call_flag::RESULT_LOST == 0;
+        self.heard(raw, |raw| raw.who.ids).map(|raw| Event::Call(self.call(&raw, is_inside), None))
+    }
+
+    /// A record, unless it is of a thread of which nothing is to be told.
+    fn heard<R: Copy>(&self, raw: &R, ids: impl Fn(&R) -> u64) -> Option<R> {
+        (self.ignored.is_empty() || !self.ignored.contains(&(ids(raw) as u32))).then_some(*raw)
+    }
+
+    fn call_of(&mut self, raw: &RawCall) -> Event {
+        let call = self.call(raw, false);
+        let armed = (raw.armed_ns != 0).then(|| self.armed(Moment { ns: raw.armed_ns, timer: raw.timer }, &raw.due));
+        Event::Call(call, armed)
+    }
+
+    /// Process and thread id of the initial pid namespace, where they are told.
+    const fn host_ids(&self, who: &Who) -> (Option<u32>, Option<u32>) {
+        if who.ids == who.own_ids && !self.always_tells_host_ids {
+            return (None, None);
+        }
+        (Some((who.ids >> 32) as u32), Some(who.ids as u32))
+    }
+
+    fn armed(&mut self, moment: Moment, due: &Due) -> Armed {
+        Armed {
+            ns: moment.ns,
+            timer: self.timers.number(moment.timer),
+            clockid: due.clockid,
+            expires_ns: due.expires_ns,
+            clock_offset_ns: due.clock_offset_ns,
+            suspended_ns: due.suspended_ns,
+        }
+    }
+
+    fn call(&mut self, raw: &RawCall, is_inside: bool) -> RelatedCall {
         let call = Call::ALL.get(raw.call as usize).copied().unwrap_or(Call::CreateX64);
         let has = |bit| raw.flags & bit != 0;
-        let timer = (raw.timer != 0).then(|| self.timers.by_descriptor(raw.timer));
+        let timer = (!raw.timer.is_none()).then(|| self.timers.number(raw.timer));
         let returned = has(call_flag::RETURNED);
         let arguments = Arguments::of(call, raw.args);
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         RelatedCall {
             event: Cow::Borrowed(kind_of(call).as_str()),
             entry_ns: raw.entry_ns,
             exit_ns: returned.then_some(raw.exit_ns),
-            pid: pid(raw.ids),
-            tid: raw.ids as u32,
-            comm: text(&raw.comm),
-            cpu: raw.cpu,
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
+            comm: text(&raw.who),
+            cpu: raw.head.cpu,
             abi: if has(call_flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
             nr: call.nr(),
             timer,
-            clockid: arguments.clockid.or(timer.map(|_| raw.clockid)),
+            clockid: arguments.clockid.or(timer.map(|_| raw.due.clockid)),
             ufd: arguments.ufd,
             timer_id: arguments.timer_id,
             flags: arguments.flags,
@@ -143,69 +214,96 @@ impl Decoder {
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: is_inside,
             result_lost: has(call_flag::RESULT_LOST),
+            host_pid,
+            host_tid,
         }
     }
 
     fn expiry(&mut self, raw: &RawExpiry) -> Expiry {
-        let now_ns = raw.moment.ns.cast_signed().wrapping_add(raw.clock_offset_ns);
+        let now_ns = raw.moment.ns.cast_signed().wrapping_add(raw.due.clock_offset_ns);
         Expiry {
             event: Cow::Borrowed("expiry"),
             ns: raw.moment.ns,
-            cpu: raw.cpu,
-            timer: self.timers.by_address(raw.moment.timer),
-            clockid: raw.clockid,
-            expires_ns: raw.expires_ns,
-            clock_offset_ns: raw.clock_offset_ns,
-            late_ns: now_ns.saturating_sub(raw.expires_ns),
-            suspended_ns: raw.suspended_ns,
+            cpu: raw.head.cpu,
+            timer: self.timers.number(raw.moment.timer),
+            clockid: raw.due.clockid,
+            expires_ns: raw.due.expires_ns,
+            clock_offset_ns: raw.due.clock_offset_ns,
+            late_ns: now_ns.saturating_sub(raw.due.expires_ns),
+            suspended_ns: raw.due.suspended_ns,
             inline: raw.is_inline != 0,
         }
     }
 
     fn cancel(&mut self, raw: &RawCancel) -> Cancel {
-        let timer = self.timers.by_address(raw.moment.timer);
-        Cancel { event: Cow::Borrowed("cancel"), ns: raw.moment.ns, cpu: raw.cpu as u32, timer }
+        let timer = self.timers.number(raw.moment.timer);
+        Cancel { event: Cow::Borrowed("cancel"), ns: raw.moment.ns, cpu: raw.head.cpu, timer }
     }
 
     fn wakeup(&mut self, raw: &RawWakeup) -> Option<Wakeup> {
         let has = |bit| raw.flags & bit != 0;
         let is_read = has(wakeup_flag::READ);
-        let by = if is_read { By::Read } else { by(raw.nr, has(wakeup_flag::I386))? };
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         Some(Wakeup {
             event: Cow::Borrowed("wakeup"),
             ns: raw.moment.ns,
-            pid: pid(raw.ids),
-            tid: raw.ids as u32,
-            comm: text(&raw.comm),
-            cpu: raw.cpu.into(),
-            timer: self.timers.by_descriptor(raw.moment.timer),
-            by,
-            entry_ns: is_read.then_some(raw.entry_ns),
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
+            comm: text(&raw.who),
+            cpu: raw.head.cpu,
+            timer: self.timers.number(raw.moment.timer),
+            by: *By::ALL.get(raw.by as usize)?,
+            entry_ns: is_read.then(|| (raw.entry_ns != 0).then_some(raw.entry_ns)),
             ret: is_read.then_some(raw.ret),
             errno: if is_read { result_errno(raw.ret).map(errno_name) } else { None },
-            ticks: has(wakeup_flag::TICKS).then_some(raw.ticks),
+            ticks: (is_read && raw.ret >= 0).then(|| has(wakeup_flag::TICKS).then_some(raw.ticks)),
+            host_pid,
+            host_tid,
         })
     }
 
-    fn release(&mut self, raw: &RawRelease) -> Release {
-        Release {
+    fn released(&mut self, raw: &RawRelease) -> Option<Event> {
+        let timer = self.timers.released(raw.moment.timer);
+        let raw = self.heard(raw, |raw| raw.who.ids)?;
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
+        Some(Event::Release(Release {
             event: Cow::Borrowed("release"),
             ns: raw.moment.ns,
-            pid: pid(raw.ids),
-            tid: raw.ids as u32,
-            comm: text(&raw.comm),
-            cpu: raw.cpu as u32,
-            timer: self.timers.released(raw.moment.timer),
-        }
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
+            comm: text(&raw.who),
+            cpu: raw.head.cpu,
+            timer,
+            host_pid,
+            host_tid,
+        }))
     }
 }
 
-fn pid(ids: u64) -> u32 {
-    (ids >> 32) as u32
+const CALL: u32 = Record::Call as u32;
+const ARMING: u32 = Record::Arming as u32;
+const EXPIRY: u32 = Record::Expiry as u32;
+const CANCEL: u32 = Record::Cancel as u32;
+const WAKEUP: u32 = Record::Wakeup as u32;
+const RELEASE: u32 = Record::Release as u32;
+const CLOCK_SET: u32 = Record::ClockSet as u32;
+const TICKS_SET: u32 = Record::TicksSet as u32;
+
+fn read<R: Pod>(record: &[u8]) -> Result<R, UnknownRecord> {
+    bytemuck::try_pod_read_unaligned(record).map_err(|_| UnknownRecord { len: record.len() })
 }
 
-fn text(name: &[u8; COMM_LEN]) -> Cow<'static, str> {
-    Cow::Owned(comm(name).into_owned())
+/// 0 for none, which is printed as null.
+const fn pid(who: &Who) -> u32 {
+    (who.own_ids >> 32) as u32
+}
+
+const fn tid(who: &Who) -> u32 {
+    who.own_ids as u32
+}
+
+fn text(who: &Who) -> Cow<'static, str> {
+    Cow::Owned(comm(&who.comm).into_owned())
 }
 
 const fn kind_of(call: Call) -> Kind {
@@ -243,19 +341,6 @@ impl Arguments {
             _ => Self { ufd: Some(one), otmr: Some(second), ..Self::default() },
         }
     }
-}
-
-/// Which family of waits a call belongs to; `None` when it is none: a poll in `epoll_ctl` wakes nobody
-/// (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`).
-const fn by(nr: u32, is_i386: bool) -> Option<By> {
-    /// Calls of the x32 ABI have this bit beside the number.
-    const X32: u32 = 1 << 30;
-    Some(match (is_i386, nr & !X32) {
-        (true, 256 | 319 | 441) | (false, 232 | 281 | 441) => By::EpollWait,
-        (true, 168 | 309 | 414) | (false, 7 | 271) => By::Poll,
-        (true, 82 | 142 | 308 | 413) | (false, 23 | 270) => By::Select,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::attach::Mode;
 /// Sees threads exit, and where.
 pub const EXIT_PROGRAM: (&str, &str) = ("life_exit", "sched_process_exit");
 
-/// A program by kprobe, the same by fentry or fexit, and its function.
+/// A program by kprobe, the same by fentry or fexit, where it takes one, and its function.
 type Hook = (&'static str, &'static str, &'static str);
 
 macro_rules! hook {
@@ -36,7 +36,7 @@ macro_rules! of_all {
 
 /// Programs of that kind of which it is no loss by itself that the kernel passed one over, since most were of other calls: one that
 /// was needed is missed as its call returns.
-pub const OF_OTHERS: [&str; 3] = ["life_install", "life_get_old", "life_put_old"];
+pub const OF_OTHERS: [&str; 5] = ["life_make_fd", "life_make_file", "life_make_file_fmode", "life_get_old", "life_put_old"];
 
 /// Where interrupts are threads (`PREEMPT_RT`), they are preempted as all threads are, and a kprobe is in none of them.
 const WAKE: Hook = interrupt!("life_wake_f", "__wake_up_locked_key");
@@ -45,34 +45,46 @@ const WAKE_BY_THREADS: Hook = of_all!("life_wake", "__wake_up_locked_key");
 /// What leads from a descriptor to a timer.
 const BY_DESCRIPTOR: [Hook; 2] = [hook!("life_do_settime_out", DO_SETTIME), hook!("life_do_settime", DO_SETTIME)];
 /// The end of a timer, after which its address may be another's.
-const RELEASE: Hook = hook!("life_release", "timerfd_release");
+const RELEASE: [Hook; 2] = [hook!("life_release_out", "timerfd_release"), hook!("life_release", "timerfd_release")];
+/// Its begin: every one is a new one, whatever was seen of the end of the one before at its address.
+const MAKE: [Hook; 2] = [of_all!("life_make_fd", "anon_inode_getfd"), of_all!("life_make_file", "anon_inode_getfile")];
+const MAKE_BY_MODE: Hook = of_all!("life_make_file_fmode", "anon_inode_getfile_fmode");
 
 /// In what kernels differ.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ways {
     /// They read timers by `timerfd_read_iter`.
     pub reads_by_iterator: bool,
+    /// They let a program set a timer's ticks.
+    pub sets_ticks: bool,
+    /// They have another function to make a timer's file.
+    pub makes_files_by_mode: bool,
     /// Their timers expire in threads.
     pub interrupts_are_threads: bool,
 }
 
 /// What is to be attached for these kinds, in this order: what sees the end of something before what sees its begin.
 pub fn hooks(kinds: &[Kind], mode: Mode, kernel: Ways) -> Vec<(&'static str, &'static str)> {
-    let mut hooks: Vec<Hook> = vec![RELEASE];
+    let mut hooks: Vec<Hook> = MAKE.to_vec();
+    hooks.extend(kernel.makes_files_by_mode.then_some(MAKE_BY_MODE));
+    hooks.extend(RELEASE);
     hooks.extend(BY_DESCRIPTOR);
-    if kinds.contains(&Kind::Expiry) {
-        hooks.push(if kernel.interrupts_are_threads { WAKE_BY_THREADS } else { WAKE });
-    }
     for kind in Kind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         hooks.extend_from_slice(of(kind));
     }
-    if kinds.contains(&Kind::Wakeup) {
-        hooks.extend_from_slice(if kernel.reads_by_iterator { &READ_BY_ITERATOR } else { &READ });
+    if kinds.contains(&Kind::Expiry) {
+        // After the handlers, and off before them: what wakes without a handler would be taken for a call that fires by itself.
+        hooks.push(if kernel.interrupts_are_threads { WAKE_BY_THREADS } else { WAKE });
+        hooks.extend_from_slice(if kernel.sets_ticks { &SET_TICKS } else { &[] });
+    }
+    if kinds.contains(&Kind::Wakeup) || kinds.contains(&Kind::Expiry) {
+        hooks.extend(if kernel.reads_by_iterator { READ_BY_ITERATOR } else { READ });
+        hooks.extend(POLL);
     }
     let mut chosen: Vec<(&str, &str)> = Vec::new();
     for (by_kprobe, by_fentry, function) in hooks {
         let hook = (if mode == Mode::Kprobe { by_kprobe } else { by_fentry }, function);
-        if !chosen.contains(&hook) {
+        if !hook.0.is_empty() && !chosen.contains(&hook) {
             chosen.push(hook);
         }
     }
@@ -80,12 +92,15 @@ pub fn hooks(kinds: &[Kind], mode: Mode, kernel: Ways) -> Vec<(&'static str, &'s
 }
 
 const READ: [Hook; 2] = [hook!("life_read_out", "timerfd_read"), hook!("life_read", "timerfd_read")];
-const READ_BY_ITERATOR: [Hook; 2] = [hook!("life_read_iter_out", "timerfd_read_iter"), hook!("life_read_iter", "timerfd_read_iter")];
+const READ_BY_ITERATOR: [Hook; 2] =
+    [("life_read_out", "life_read_iter_out_f", "timerfd_read_iter"), hook!("life_read_iter", "timerfd_read_iter")];
+/// By fexit one sees both what a poll was asked and what it answered.
+const POLL: [Hook; 2] = [hook!("life_poll_out", "timerfd_poll"), ("life_poll", "", "timerfd_poll")];
+const SET_TICKS: [Hook; 2] = [hook!("life_ioctl_out", "timerfd_ioctl"), hook!("life_ioctl", "timerfd_ioctl")];
 
 const fn of(kind: Kind) -> &'static [Hook] {
     match kind {
         Kind::TimerfdCreate => &[
-            of_all!("life_install", "fd_install"),
             hook!("life_create_x64_out", "__x64_sys_timerfd_create"),
             hook!("life_create_x64", "__x64_sys_timerfd_create"),
             hook!("life_create_i386_out", "__ia32_sys_timerfd_create"),
@@ -132,8 +147,7 @@ const fn of(kind: Kind) -> &'static [Hook] {
             hook!("life_do_gettime_out", "do_timerfd_gettime"),
             hook!("life_do_gettime", "do_timerfd_gettime"),
         ],
-        Kind::Wakeup => &[hook!("life_poll_out", "timerfd_poll"), hook!("life_poll", "timerfd_poll")],
-        Kind::Release => &[],
+        Kind::Wakeup | Kind::Release => &[],
     }
 }
 
@@ -164,7 +178,7 @@ mod tests {
     #[test]
     fn what_others_come_to_is_hooked_by_kprobe() {
         for mode in [Mode::Kprobe, Mode::Fentry] {
-            let hooks = hooks(&Kind::ALL, mode, Ways::default());
+            let hooks = hooks(&Kind::ALL, mode, Ways { makes_files_by_mode: true, ..Ways::default() });
             assert!(OF_OTHERS.iter().all(|name| hooks.iter().any(|(program, _)| program == name)), "{mode}");
         }
     }

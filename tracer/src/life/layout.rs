@@ -7,13 +7,15 @@ use crate::preflight::Refusal;
 pub type Offsets = Vec<(&'static str, u32)>;
 
 /// Members by variable.
-const MEMBERS: [(&str, &str, &str); 16] = [
+const MEMBERS: [(&str, &str, &str); 21] = [
     ("FILES_AT", "task_struct", "files"),
     ("STACK_AT", "task_struct", "stack"),
+    ("FLAGS_AT", "task_struct", "flags"),
     ("FDT_AT", "files_struct", "fdt"),
     ("MAX_FDS_AT", "fdtable", "max_fds"),
     ("FD_AT", "fdtable", "fd"),
     ("PRIVATE_DATA_AT", "file", "private_data"),
+    ("F_OP_AT", "file", "f_op"),
     ("TIMER_AT", "timerfd_ctx", "t"),
     ("WQH_AT", "timerfd_ctx", "wqh"),
     ("CLOCKID_AT", "timerfd_ctx", "clockid"),
@@ -23,8 +25,11 @@ const MEMBERS: [(&str, &str, &str); 16] = [
     ("INDEX_AT", "hrtimer_clock_base", "index"),
     ("OFFSET_AT", "hrtimer_clock_base", "offset"),
     ("POLL_KEY_AT", "poll_table_struct", "_key"),
+    ("POLL_QPROC_AT", "poll_table_struct", "_qproc"),
+    ("KI_COMPLETE_AT", "kiocb", "ki_complete"),
     // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10 reads by iterator).
     ("UBUF_AT", "iov_iter", ""),
+    ("IOV_OFFSET_AT", "iov_iter", "iov_offset"),
 ];
 
 /// What is found in two steps: a member of a member.

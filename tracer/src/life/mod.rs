@@ -5,6 +5,7 @@ mod armed;
 mod decode;
 mod hooks;
 mod layout;
+mod recent;
 mod rest;
 mod timers;
 
@@ -15,7 +16,7 @@ use memchr::memmem;
 use settime32_abi::life::Kind;
 
 pub use self::armed::Armed;
-pub use self::decode::{Decoder, Event, tid_of};
+pub use self::decode::{Decoder, Event};
 pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
 pub use self::layout::Offsets;
 pub use self::rest::{Rest, rest};
@@ -26,8 +27,8 @@ use crate::preflight::{Facts, Refusal};
 pub const MAX_CALLS: u32 = 8192;
 /// Threads inside of the kernel's timerfd functions at one time, at most: most of them sleep in a read.
 pub const MAX_INSIDE: u32 = 16_384;
-/// Timers that a filter lets through at one time, at most.
-pub const MAX_WATCHED: u32 = 65_536;
+/// Timers at one time that can be told apart, at most; what becomes of those beyond is counted as lost.
+pub const MAX_TIMERS: u32 = 65_536;
 
 /// What it takes to tell the asked-for kinds on this machine.
 #[derive(Clone, Debug)]
@@ -48,10 +49,17 @@ impl Life {
         }
         let btf = fs::read(root.join("sys/kernel/btf/vmlinux"));
         let btf = btf.map_err(|_| Refusal::EventsNeedBtf { release: facts.release.clone() })?;
-        let offsets = layout::offsets(&btf)?;
+        let mut offsets = layout::offsets(&btf)?;
         // A name in the table of names, which the kernel's function has for itself.
-        let reads_by_iterator = memmem::find(&btf, b"\0timerfd_read_iter\0").is_some();
-        let kernel = hooks::Ways { reads_by_iterator, interrupts_are_threads: facts.interrupts_are_threads };
+        let has = |name: &str| memmem::find(&btf, format!("\0{name}\0").as_bytes()).is_some();
+        let kernel = hooks::Ways {
+            reads_by_iterator: has("timerfd_read_iter"),
+            sets_ticks: has("timerfd_ioctl"),
+            makes_files_by_mode: has("anon_inode_getfile_fmode"),
+            interrupts_are_threads: facts.interrupts_are_threads,
+        };
+        offsets.push(("FIRES_INLINE", has("hrtimer_start_range_ns_user").into()));
+        offsets.push(("WAKEUPS", kinds.contains(&Kind::Wakeup).into()));
         Ok(Some(Self { kinds, offsets, kernel }))
     }
 

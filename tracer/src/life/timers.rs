@@ -1,50 +1,43 @@
-//! The identity of timers: numbers in place of addresses, which the kernel gives to one timer after the other.
-
-use std::collections::HashMap;
+//! The identity of timers: numbers in place of what the kernel side tells them by.
 
 use settime32_abi::life::TimerId;
+use settime32_abi::moment::Timer;
 
-/// Numbers by address.
-#[derive(Debug, Default)]
+use super::recent::Recent;
+
+/// Twice the timers that the kernel side keeps at one time: those that are forgotten here are gone, and so is the record of their
+/// release, unless that many releases were lost, and counted.
+const MOST: usize = 2 * super::MAX_TIMERS as usize;
+
+/// Numbers from 1, in the order in which timers are first reported.
+#[derive(Debug)]
 pub struct Timers {
-    known: HashMap<u64, Known>,
+    known: Recent<Timer, TimerId>,
     last: TimerId,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    id: TimerId,
-    is_released: bool,
+impl Default for Timers {
+    fn default() -> Self {
+        Self { known: Recent::new(MOST), last: 0 }
+    }
 }
 
 impl Timers {
-    /// The timer that a descriptor leads to. One that was released is not it, but another one at its address.
-    pub fn by_descriptor(&mut self, address: u64) -> TimerId {
-        match self.known.get(&address) {
-            Some(known) if !known.is_released => known.id,
-            _ => self.new_at(address),
+    /// The number of a timer.
+    pub fn number(&mut self, timer: Timer) -> TimerId {
+        if let Some(known) = self.known.get(timer) {
+            return known;
         }
-    }
-
-    /// The timer of which the kernel tells by itself: one that is released may still expire until the kernel has stopped it.
-    pub fn by_address(&mut self, address: u64) -> TimerId {
-        match self.known.get(&address) {
-            Some(known) => known.id,
-            None => self.new_at(address),
-        }
-    }
-
-    /// The timer whose last descriptor is closed.
-    pub fn released(&mut self, address: u64) -> TimerId {
-        let id = self.by_descriptor(address);
-        self.known.insert(address, Known { id, is_released: true });
-        id
-    }
-
-    fn new_at(&mut self, address: u64) -> TimerId {
         self.last += 1;
-        self.known.insert(address, Known { id: self.last, is_released: false });
+        self.known.insert(timer, self.last);
         self.last
+    }
+
+    /// The number of a timer that is gone: nothing more is told of it.
+    pub fn released(&mut self, timer: Timer) -> TimerId {
+        let number = self.number(timer);
+        self.known.remove(timer);
+        number
     }
 }
 
@@ -52,12 +45,29 @@ impl Timers {
 mod tests {
     use super::*;
 
+    const fn timer(address: u64, met_ns: u64) -> Timer {
+        Timer { address, met_ns }
+    }
+
     #[test]
     fn an_address_that_is_used_again_is_another_timer() {
         let mut timers = Timers::default();
-        assert_eq!((timers.by_descriptor(16), timers.by_descriptor(32), timers.by_descriptor(16)), (1, 2, 1));
-        assert_eq!((timers.released(16), timers.by_address(16)), (1, 1), "it expires while it is being released");
-        assert_eq!((timers.by_descriptor(16), timers.by_address(16), timers.by_address(32)), (3, 3, 2));
-        assert_eq!((timers.released(48), timers.by_descriptor(48)), (4, 5), "of one that was not seen before");
+        let numbers = [timer(16, 5), timer(32, 5), timer(16, 5), timer(16, 6)].map(|timer| timers.number(timer));
+        assert_eq!(numbers, [1, 2, 1, 3], "though no release was seen");
+        assert_eq!((timers.released(timer(16, 6)), timers.number(timer(32, 5))), (3, 2));
+        assert_eq!(timers.released(timer(48, 7)), 4, "of one that was not seen before");
+    }
+
+    #[test]
+    fn timers_that_are_gone_are_forgotten_whether_or_not_that_was_seen() {
+        let mut timers = Timers::default();
+        for met_ns in 0..1_000_000 {
+            timers.number(timer(16, met_ns));
+            if met_ns % 2 == 0 {
+                timers.released(timer(16, met_ns));
+            }
+        }
+        assert!(timers.known.len() <= 2 * MOST);
+        assert_eq!(timers.number(timer(16, 999_999)), 1_000_000);
     }
 }

@@ -337,10 +337,15 @@ impl<'a> Judge<'a> {
         compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
         let name = (read && moment.ret < 0).then(|| errno::name(-moment.ret)).flatten();
         compare.equal("errno", name, found.errno.as_deref());
-        compare.equal("ticks", self.done.story.told[at].ticks, found.ticks);
-        let entry = found.entry_ns.map(nanos);
+        compare.equal("ticks", self.done.story.told[at].ticks.map(Some), found.ticks);
+        let entry = found.entry_ns.flatten().map(nanos);
         let in_order = entry.is_some_and(|entry| moment.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns));
-        compare.must("entry_ns", if read { in_order } else { entry.is_none() }, "the begin of the read, of a read only", found.entry_ns);
+        compare.must(
+            "entry_ns",
+            if read { in_order } else { found.entry_ns.is_none() },
+            "the begin of the read, of a read only",
+            found.entry_ns,
+        );
         if !compare.0.is_empty() {
             self.add(Some(at), Kind::Field, compare.0, "wakeup");
         }

@@ -1,7 +1,10 @@
 //! Takes a process for its first thread.
 
 #[cfg(target_arch = "bpf")]
-use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::event::RawEvent;
+
+#[cfg(target_arch = "bpf")]
+use crate::kernel::DROPPED;
 
 use crate::{About, Shows, Work, Wrong};
 
@@ -21,7 +24,7 @@ impl Wrong for Tracer {
     #[inline(always)]
     fn entered(event: &mut RawEvent, _pt_regs: usize) {
         if event.pid != event.tid {
-            event.flags &= !flag::IN_FLIGHT;
+            event.flags |= DROPPED;
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Follows the first process that calls, and not its children.
 
 #[cfg(target_arch = "bpf")]
-use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::event::RawEvent;
 #[cfg(target_arch = "bpf")]
 use settime32_abi::timespec::{Itimerspec64, Timespec64};
 #[cfg(target_arch = "bpf")]
-use crate::kernel::{keep, recall};
+use crate::kernel::{DROPPED, keep, recall};
 
 use crate::{About, Shows, Work, Wrong};
 
@@ -30,7 +30,7 @@ impl Wrong for Tracer {
             let pid = Timespec64 { tv_sec: event.pid.into(), tv_nsec: 0 };
             keep(0, &Itimerspec64 { it_interval: pid, it_value: pid });
         } else if first != event.pid {
-            event.flags &= !flag::IN_FLIGHT;
+            event.flags |= DROPPED;
         }
     }
 }

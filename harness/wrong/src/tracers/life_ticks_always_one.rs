@@ -19,7 +19,7 @@ pub struct Tracer;
 impl Wrong for Tracer {
     #[cfg(not(target_arch = "bpf"))]
     fn wakeup(&mut self, wakeup: &mut Wakeup) -> bool {
-        wakeup.ticks = wakeup.ticks.map(|_| 1);
+        wakeup.ticks = wakeup.ticks.map(|_| Some(1));
         true
     }
 }

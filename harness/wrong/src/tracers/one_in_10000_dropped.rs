@@ -1,11 +1,11 @@
 //! Forgets one call in 10,000, and does not count it.
 
 #[cfg(target_arch = "bpf")]
-use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::event::RawEvent;
 #[cfg(target_arch = "bpf")]
 use settime32_abi::timespec::{Itimerspec64, Timespec64};
 #[cfg(target_arch = "bpf")]
-use crate::kernel::{keep, recall};
+use crate::kernel::{DROPPED, keep, recall};
 
 use crate::{About, Shows, Work, Wrong};
 
@@ -29,8 +29,7 @@ impl Wrong for Tracer {
         let count = Timespec64 { tv_sec: seen, tv_nsec: 0 };
         keep(0, &Itimerspec64 { it_interval: count, it_value: count });
         if seen as u64 % 10_000 == 5_000 {
-            // What is not in flight is not reported.
-            event.flags &= !flag::IN_FLIGHT;
+            event.flags |= DROPPED;
         }
         ret
     }

@@ -1,0 +1,28 @@
+//! Whom timers are of: a process and the name of one of its threads.
+
+use std::rc::Rc;
+
+/// A process is known by its id and the name of the thread that armed, or was told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// Its id.
+    pub pid: u32,
+    /// The name.
+    pub comm: Box<str>,
+}
+
+/// Makes owners, one after the other the same where it is the same.
+#[derive(Debug, Default)]
+pub struct Owners {
+    last: Option<Rc<Owner>>,
+}
+
+impl Owners {
+    /// The owner of these.
+    pub fn of(&mut self, pid: u32, comm: &str) -> Rc<Owner> {
+        match &self.last {
+            Some(last) if last.pid == pid && &*last.comm == comm => Rc::clone(last),
+            _ => Rc::clone(self.last.insert(Rc::new(Owner { pid, comm: comm.into() }))),
+        }
+    }
+}
