@@ -148,7 +148,14 @@ impl<'a> Stand<'a> {
             oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
         }
         let lost = compare::read(definition, &ran.stdout, ran, &mut oracle);
-        oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported: oracle.received(), lost, unfinished: 0, blind: Vec::new() });
+        oracle.summary(Summary {
+            event: SUMMARY_EVENT.into(),
+            reported: oracle.received(),
+            lost,
+            unknown: 0,
+            unfinished: 0,
+            blind: Vec::new(),
+        });
         oracle.finish()
     }
 
