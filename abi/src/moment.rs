@@ -119,7 +119,7 @@ impl Timer {
 pub struct Who {
     /// Thread id in the lower half, thread group id in the upper one (`bpf_get_current_pid_tgid`): of the initial pid namespace.
     pub ids: u64,
-    /// The same in the tracer's own pid namespace; 0 for what has none there.
+    /// Those that are reported, mostly of the tracer's own pid namespace; 0 where the thread has none there.
     pub own_ids: u64,
     /// Its name, NUL-padded.
     pub comm: [u8; COMM_LEN],
@@ -397,6 +397,8 @@ impl By {
 pub struct Inside {
     /// `CLOCK_MONOTONIC` at entry, nanoseconds.
     pub entry_ns: u64,
+    /// As in [`Who::own_ids`].
+    pub own_ids: u64,
     /// Address of the `struct file`; 0 when there is none.
     pub file: u64,
     /// The file's timer, as far as it is known at entry to be one.

@@ -359,9 +359,14 @@ mod tests {
 
     #[test]
     fn a_summary_reads_as_documented() {
-        let blind = vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }];
-        let lost = Lost { buffer: 1, ..Lost::default() };
-        let summary = Summary { event: SUMMARY_EVENT.to_string(), reported: 7, lost, unknown: 3, unfinished: 2, blind };
+        let summary = Summary {
+            event: SUMMARY_EVENT.to_string(),
+            reported: 7,
+            lost: Lost { buffer: 1, ..Lost::default() },
+            unknown: 3,
+            unfinished: 2,
+            blind: vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }],
+        };
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
             concat!(

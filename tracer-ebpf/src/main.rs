@@ -102,8 +102,8 @@ pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`]: with preemption off, which raw tracepoints have
-/// not from 7.0 on, so that no program is passed over because the same one is preempted.
+/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`] where raw tracepoints are preempted, from 7.0 on:
+/// the kernel passes a program over while the same one, preempted, is busy on that CPU.
 #[kprobe]
 pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
     if let Some(child) = ctx.arg(0) {

@@ -45,14 +45,6 @@ impl Mode {
         }
     }
 
-    /// What follows a command, and where. From 7.0 on, programs on raw tracepoints are preempted as those of fentry are.
-    pub const fn follow(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Kprobe => &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")],
-            Self::Fentry => &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")],
-        }
-    }
-
     /// The program that sees a call enter.
     const fn entry(self) -> &'static str {
         match self {
@@ -69,6 +61,15 @@ impl Mode {
         }
     }
 }
+
+/// Programs, and where they go.
+pub type Places = &'static [(&'static str, &'static str)];
+
+/// Follow a command without tracefs and without a perf event.
+pub const FOLLOW_BY_TRACEPOINT: Places = &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
+
+/// Follow a command with preemption off.
+pub const FOLLOW_BY_KPROBE: Places = &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")];
 
 /// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a command's threads forgotten.
 pub const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
@@ -171,8 +172,8 @@ impl Attached {
     }
 
     /// New processes and new programs, of whomever, that were passed over while a command was followed.
-    pub fn missed_forks(&self, ebpf: &mut Ebpf) -> Result<u64> {
-        self.mode.follow().iter().map(|(name, _)| missed(ebpf, name)).sum()
+    pub fn missed_forks(ebpf: &mut Ebpf, programs: Places) -> Result<u64> {
+        programs.iter().map(|(name, _)| missed(ebpf, name)).sum()
     }
 
     /// The same of returns.

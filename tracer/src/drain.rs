@@ -20,6 +20,7 @@ use crate::choice::Choice;
 use crate::cli::Cli;
 use crate::command::GatedCommand;
 use crate::form::Form;
+use crate::kernel_clock::now_ns;
 use crate::lateness;
 use crate::life::{self, Decoder, Event};
 use crate::look::is_empty;
@@ -28,7 +29,7 @@ use crate::probes::Ring;
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
-use crate::watch::{Watch, now_ns};
+use crate::watch::Watch;
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);
@@ -116,7 +117,7 @@ impl<'a, S: Seam> Drain<'a, S> {
     pub fn new(ring: Ring, watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
-        let mut decoder = Decoder::telling(form.wants_host_ids());
+        let mut decoder = Decoder::new(form.always_tells_host_ids());
         watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
         Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }
     }
@@ -178,7 +179,7 @@ impl<'a, S: Seam> Drain<'a, S> {
         self.take(u64::MAX)?;
         let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
         let own = self.watch.tid();
-        for raw in in_flight.iter().filter(|raw| own != Some(raw.host_tid)) {
+        for raw in in_flight.iter().filter(|raw| own != Some(raw.tid)) {
             if self.reported >= self.wanted.limit {
                 break;
             }

@@ -47,21 +47,17 @@ impl Form {
         Self::Lateness(Lateness::new(job.per, job.output))
     }
 
-    /// Whether ids of the initial pid namespace are asked for where they are no others.
-    pub const fn wants_host_ids(&self) -> bool {
-        match self {
-            Self::Pretty(pretty) => pretty.host_ids,
-            Self::Json { host_ids } => *host_ids,
-            Self::Tracee(_) | Self::Lateness(_) => false,
-        }
-    }
-
     /// Whether it has words for a call. What it has none for is not printed; the last line on standard error counts it.
     pub fn tells(&self, raw: &RawEvent) -> bool {
         match self {
             Self::Pretty(_) | Self::Json { .. } | Self::Lateness(_) => true,
             Self::Tracee(_) => Tracee::tells(raw),
         }
+    }
+
+    /// Whether ids of the initial pid namespace are told also where they are those that are reported.
+    pub const fn always_tells_host_ids(&self) -> bool {
+        matches!(self, Self::Json { host_ids: true })
     }
 
     /// Appends the line of one call, and what it set, where that is known.

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use thiserror::Error;
 
+use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
 use crate::cli::Tracing;
 use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
@@ -29,11 +30,12 @@ const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
 /// `bpf_get_current_task_btf` came with this version.
 const MIN_TASK_KERNEL: (u32, u32) = (5, 11);
 
-/// `bpf_task_pt_regs` came with this version.
-const MIN_TASK_REGS_KERNEL: (u32, u32) = (5, 15);
-
 /// From this version on, what BPF takes counts towards the control group's memory, before that towards `RLIMIT_MEMLOCK`.
 const NO_MEMLOCK_KERNEL: (u32, u32) = (5, 11);
+
+/// From 7.0 on, programs on raw tracepoints can be preempted, and are then passed over for another thread on that CPU. A version
+/// earlier, to be safe.
+const PREEMPTED_TRACEPOINT_KERNEL: (u32, u32) = (6, 19);
 
 /// What the initial user namespace is called (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 const INITIAL_USERS: &str = "user:[4026531837]";
@@ -43,6 +45,8 @@ const PREEMPT_MODEL: &str = "sys/kernel/debug/sched/preempt";
 
 /// From this value on, Debian's kernels give perf events to `CAP_SYS_ADMIN` alone; others take it for 2.
 const PARANOID_OF_DEBIAN: i32 = 3;
+/// `bpf_task_pt_regs` came with this version.
+const MIN_TASK_REGS_KERNEL: (u32, u32) = (5, 15);
 
 // Of `include/uapi/linux/capability.h`.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -220,7 +224,7 @@ impl Refusal {
             Self::KernelTooOld { .. } => 11,
             Self::Unprivileged { .. } | Self::UserNamespace | Self::BpfRefused { .. } | Self::Memlock { .. } | Self::NoKprobe { .. } => 12,
             Self::LockedDown => 13,
-            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::IdsNeedBtf | Self::FollowNeedsBtf { .. } => 14,
+            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::FollowNeedsBtf { .. } | Self::IdsNeedBtf => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
             Self::FentryUnsafe { .. } => 18,
@@ -362,6 +366,15 @@ pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
         let paranoid = read(&root.join("proc/sys/kernel/perf_event_paranoid")).ok().and_then(|value| value.trim().parse().ok());
         Err(kprobe_refused(&Facts::gather(root)?, errno, paranoid))
     })
+}
+
+/// What follows a command here: of the two, what loses nothing, if it can be had.
+pub fn follow_by(facts: &Facts) -> Places {
+    if tracepoints_lose(facts) && check_kprobe(Path::new("/")).is_ok() { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
+}
+
+fn tracepoints_lose(facts: &Facts) -> bool {
+    facts.preempts != Some(false) && version(&facts.release).is_some_and(|version| version >= PREEMPTED_TRACEPOINT_KERNEL)
 }
 
 fn kprobe_refused(facts: &Facts, errno: Errno, paranoid: Option<i32>) -> Refusal {
@@ -653,6 +666,17 @@ mod tests {
         assert!(told(CAP_PERFMON, "0", Some(2)).contains("security module"));
         assert!(told(CAP_SYS_ADMIN, "0", Some(4)).contains("security module"));
         assert!(told(CAP_SYS_ADMIN, "0", None).contains("security module"));
+    }
+
+    #[test]
+    fn tracepoints_lose_where_they_are_preempted() {
+        let lose = |release: &str, model: &str| {
+            let root = machine(release, ALL);
+            put(root.path(), "sys/kernel/debug/sched/preempt", model);
+            tracepoints_lose(&Facts::gather(root.path()).unwrap())
+        };
+        assert!(lose("7.3.1", "(full) lazy\n") && lose("7.3.1", "full (lazy)\n"));
+        assert!(!lose("6.18.5", "(full) lazy\n") && !lose("7.3.1", "(none) full lazy\n"));
     }
 
     #[test]

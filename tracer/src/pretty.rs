@@ -34,7 +34,7 @@ const WORDS_WIDTH: usize = 26;
 pub struct Pretty {
     palette: Palette,
     /// The host's ids are there always.
-    pub host_ids: bool,
+    host_ids: bool,
 }
 
 impl Pretty {

@@ -15,7 +15,7 @@ use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
@@ -64,6 +64,8 @@ pub struct Known<'a> {
     pub comm_at: Option<u32>,
     /// Where a task has its id, if that is known; a followed command needs it.
     pub task_pid_at: Option<u32>,
+    /// What follows a command here.
+    pub follow: Places,
     /// The interval by which the tracer's own calls are known, if it makes any.
     pub own_interval: Option<OldTimespec32>,
     /// The ways into the kernel can be told apart.
@@ -80,7 +82,8 @@ pub struct Known<'a> {
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
-    follows: bool,
+    /// Programs that follow a command, if there is one.
+    follow: Places,
     /// Calls are filtered in the kernel.
     filters: bool,
     /// Programs of a timer's life that are attached.
@@ -101,20 +104,20 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let (follows, filters) = (filter.command.is_some(), filter.is_any());
-        let probes = Self { ebpf, follows, filters, life: Vec::new(), attached: None };
+        let follow = if filter.command.is_some() { known.follow } else { &[] };
+        let probes = Self { ebpf, follow, filters: filter.is_any(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut tracepoints = vec![EXIT_PROGRAM];
+        let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        tracepoints.extend(life.map(|_| life::EXIT_PROGRAM));
-        tracepoints.extend(mode.follow().iter().filter(|_| self.follows));
+        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(self.follow);
         let programs = [self.life.as_slice(), programs].concat();
-        let attached = Attached::attach(&mut self.ebpf, mode, &tracepoints, &programs)?;
+        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -133,13 +136,14 @@ impl Probes {
         let mut slots = self.slots()?;
         slots.extend(beside.into_iter().map(|(_, words)| bytemuck::cast::<_, Slot>(words)));
         let mut calls: Vec<RawEvent> = slots.iter().filter(|slot| slot.owner != 0).map(|slot| slot.event.with_host_ids()).collect();
+        // Set ahead of the return.
+        calls.iter_mut().for_each(|call| call.flags &= !flag::RETURNED);
         calls.sort_by_key(|call| call.entry_ns);
+        // A call that returned while the probes came off was not lost, and must not be taken for one that was.
         let threads = Threads::below(Path::new("/"));
-        for call in &mut calls {
-            call.flags &= !flag::RETURNED;
-            // A call that returned while the probes came off was not lost, and must not be taken for one that was; nor one of a
-            // thread that cannot be looked at from here.
-            if any_lost && call.tid != 0 && !threads.may_be_inside(call.pid, call.tid) {
+        for call in calls.iter_mut().filter(|_| any_lost) {
+            let (pid, tid) = if threads.is_initial { (call.host_pid, call.host_tid) } else { (call.pid, call.tid) };
+            if !threads.may_be_inside(pid, tid) {
                 call.flags |= flag::RESULT_LOST;
             }
         }
@@ -166,7 +170,7 @@ impl Probes {
         let calls = entries_of::<u32, [u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
         let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
         let inside = entries_of::<u32, [u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
-        let inside: Vec<(u32, Inside)> = inside.into_iter().map(|(tid, words)| (tid, bytemuck::cast(words))).collect();
+        let inside: Vec<Inside> = inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
         Ok(life::rest(Threads::below(Path::new("/")), calls, &inside))
     }
 
@@ -176,7 +180,7 @@ impl Probes {
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, if self.follows { attached.missed_forks(&mut self.ebpf)? } else { 0 })
+                (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
         };
@@ -225,13 +229,13 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
         .override_global("COMM_AT", &comm_at, true)
-        .override_global("IS_PLAIN", &is_plain, true)
-        .override_global("HAS_TASK_PT_REGS", &task_pt_regs, true)
-        .override_global("COMMAND_PID", &command_pid, true)
         .override_global("TELLS_DOORS", &tells_doors, true)
         .override_global("OWN_SECONDS", &own_seconds, true)
         .override_global("OWN_NANOSECONDS", &own_nanos, true)
         .override_global("TASK_PID_AT", &task_pid_at, true)
+        .override_global("IS_PLAIN", &is_plain, true)
+        .override_global("HAS_TASK_PT_REGS", &task_pt_regs, true)
+        .override_global("COMMAND_PID", &command_pid, true)
         .map_max_entries("EVENTS", size.bytes())
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)

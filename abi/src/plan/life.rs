@@ -113,7 +113,7 @@ impl Api {
 /// A call that waits for readable descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Means {
-    /// `epoll_pwait`, of an instance that is made for this wait.
+    /// `epoll_wait`, of an instance that is made for this wait.
     Epoll,
     /// `poll`.
     Poll,

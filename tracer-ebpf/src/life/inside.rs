@@ -7,6 +7,7 @@ use settime32_abi::event::Counter;
 use settime32_abi::moment::{Function, Inside};
 
 use super::output::now_ns;
+use crate::ids;
 use crate::maps::{count, current_tid};
 
 /// By thread id; user space sets the size.
@@ -20,7 +21,7 @@ pub(crate) fn enter(function: Function, inside: Inside) {
     if INSIDE.get_ptr(tid).is_some() {
         count(Counter::LostInFlight);
     }
-    let inside = Inside { entry_ns: now_ns(), function: function as u32, ..inside };
+    let inside = Inside { entry_ns: now_ns(), own_ids: ids::own(), function: function as u32, ..inside };
     if INSIDE.insert(tid, inside, 0).is_err() {
         count(Counter::LostInFlight);
     }

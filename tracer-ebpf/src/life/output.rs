@@ -6,9 +6,8 @@ use bytemuck::Pod;
 use settime32_abi::event::Counter;
 use settime32_abi::moment::{Head, Moment, Record, Timer, Who};
 
-use crate::comm;
-use crate::ids;
 use crate::maps::{EVENTS, count};
+use crate::{comm, ids};
 
 /// Hands a record to user space; false when the ring buffer had no room, which is then counted.
 #[inline(always)]
@@ -44,7 +43,5 @@ pub(crate) fn moment(timer: Timer) -> Moment {
 pub(crate) fn who() -> Who {
     let mut name = comm::Words::default();
     comm::read(&mut name);
-    let ids = bpf_get_current_pid_tgid();
-    let own_ids = if ids::differ() { ids::own() } else { ids };
-    Who { ids, own_ids, comm: bytemuck::cast(name) }
+    Who { ids: bpf_get_current_pid_tgid(), own_ids: ids::own(), comm: bytemuck::cast(name) }
 }

@@ -21,12 +21,16 @@ const ECANCELED: i64 = -125;
 const EFAULT: i64 = -14;
 /// `EPOLLIN` of `include/uapi/linux/eventpoll.h`.
 const EPOLLIN: u64 = 1;
-/// What a request of a ring to read is polled for until it can be done: `EPOLLIN`, `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM`
-/// (`io_arm_poll_handler`, `io_uring/poll.c`).
+/// `EPOLLHUP` of the same, which every call that waits asks for beside what it is asked for.
+const EPOLLHUP: u64 = 0x10;
+/// What a request of a ring to read is polled for until it can be done, in whatever call the thread is in by then: `EPOLLIN`,
+/// `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM` (`io_arm_poll_handler`, `io_uring/poll.c`).
 const TO_READ: u64 = 0x1 | 0x2 | 0x8 | 0x40;
 /// `ITER_UBUF` and `ITER_IOVEC` of `include/linux/uio.h`, since 6.4 and so on all kernels that read timers by iterator (6.10).
 const ITER_UBUF: u8 = 0;
 const ITER_IOVEC: u8 = 1;
+/// `io_submit` of the x32 ABI.
+const SUBMIT_X32: u32 = 1 << 30 | 544;
 
 /// 1 when wake-ups are asked for; otherwise reads and polls are only looked at for the timers that they come to.
 #[unsafe(no_mangle)]
@@ -131,11 +135,7 @@ fn read(inside: &Inside, ret: i64) {
     if WAKEUPS.load() == 0 || !is_told {
         return;
     }
-    let by = match by() {
-        Some(by @ (By::Read | By::Readv | By::Preadv | By::Preadv2 | By::IoUring)) if inside.is_request == 0 => by,
-        Some(_) if inside.is_request != 0 => By::IoUring,
-        _ => return count(Counter::LostInFlight),
-    };
+    let Some(by) = read_by(inside.is_request != 0) else { return count(Counter::LostInFlight) };
     let mut told = told(inside.timer, by);
     told.entry_ns = inside.entry_ns;
     told.ret = ret;
@@ -147,6 +147,18 @@ fn read(inside: &Inside, ret: i64) {
         told.flags |= wakeup_flag::TICKS;
     }
     output(&told);
+}
+
+/// In which call a thread reads. What is asked of a ring may be done in any call that the thread is in by then; `io_submit` asks in
+/// a way of its own, that has no name here.
+#[inline(always)]
+fn read_by(is_request: bool) -> Option<By> {
+    match by() {
+        _ if is_request && matches!(system_call(), Some((209 | SUBMIT_X32, false) | (248, true))) => None,
+        _ if is_request => Some(By::IoUring),
+        Some(by @ (By::Read | By::Readv | By::Preadv | By::Preadv2 | By::IoUring)) => Some(by),
+        _ => None,
+    }
 }
 
 /// What the kernel has just written to the reader's memory.
@@ -235,12 +247,11 @@ pub(crate) fn poll_returns_of(file: u64, wait: usize, events: u32) {
 #[inline(always)]
 fn polled(timer: Timer, (asked, waits): (u64, bool), events: u32) {
     let is_ready = u64::from(events) & asked & EPOLLIN != 0;
-    if !is_ready && !waits {
+    // Of a ring's read it is the read that is told.
+    if !is_ready && !waits || asked & (TO_READ | EPOLLHUP) == TO_READ {
         return;
     }
     match by() {
-        // The read will be told, or is not done.
-        Some(By::IoUring) if asked & TO_READ == TO_READ => {}
         // When it is ready the kernel tells so without a poll.
         Some(By::IoUring) if !is_ready => count(Counter::LostInFlight),
         Some(by) if is_ready && by as u32 >= By::Poll as u32 => {

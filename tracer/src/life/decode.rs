@@ -98,20 +98,13 @@ pub struct Decoder {
     /// By thread: what its `timerfd_settime32` set, told before the call's own record.
     armed: Recent<u32, RawArming>,
     ignored: HashSet<u32>,
-    /// Ids of the initial pid namespace are told also where they are no others.
-    host_ids: bool,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new(), host_ids: false }
-    }
+    always_tells_host_ids: bool,
 }
 
 impl Decoder {
-    /// `host_ids` says whether ids of the initial pid namespace are told where they are no others, too.
-    pub fn telling(host_ids: bool) -> Self {
-        Self { host_ids, ..Self::default() }
+    /// Of nothing yet. Ids of the initial pid namespace are told where they differ from those that are reported, or always.
+    pub fn new(always_tells_host_ids: bool) -> Self {
+        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new(), always_tells_host_ids }
     }
 
     /// Tells nothing more of what this thread does (its id in the initial pid namespace).
@@ -172,6 +165,14 @@ impl Decoder {
         Event::Call(call, armed)
     }
 
+    /// Process and thread id of the initial pid namespace, where they are told.
+    const fn host_ids(&self, who: &Who) -> (Option<u32>, Option<u32>) {
+        if who.ids == who.own_ids && !self.always_tells_host_ids {
+            return (None, None);
+        }
+        (Some((who.ids >> 32) as u32), Some(who.ids as u32))
+    }
+
     fn armed(&mut self, moment: Moment, due: &Due) -> Armed {
         Armed {
             ns: moment.ns,
@@ -189,12 +190,13 @@ impl Decoder {
         let timer = (!raw.timer.is_none()).then(|| self.timers.number(raw.timer));
         let returned = has(call_flag::RETURNED);
         let arguments = Arguments::of(call, raw.args);
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         RelatedCall {
             event: Cow::Borrowed(kind_of(call).as_str()),
             entry_ns: raw.entry_ns,
             exit_ns: returned.then_some(raw.exit_ns),
-            pid: pid(raw.who.own_ids),
-            tid: tid(raw.who.own_ids),
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
             comm: text(&raw.who),
             cpu: raw.head.cpu,
             abi: if has(call_flag::CALLER_64BIT) { Abi::X86_64 } else { Abi::I386 },
@@ -212,14 +214,9 @@ impl Decoder {
             errno: if returned { result_errno(raw.ret).map(errno_name) } else { None },
             unfinished: is_inside,
             result_lost: has(call_flag::RESULT_LOST),
-            host_pid: self.host_id(&raw.who, pid),
-            host_tid: self.host_id(&raw.who, tid),
+            host_pid,
+            host_tid,
         }
-    }
-
-    /// An id of the initial pid namespace, where those are told.
-    fn host_id(&self, who: &Who, id: fn(u64) -> u32) -> Option<u32> {
-        (self.host_ids || who.ids != who.own_ids).then(|| id(who.ids))
     }
 
     fn expiry(&mut self, raw: &RawExpiry) -> Expiry {
@@ -246,11 +243,12 @@ impl Decoder {
     fn wakeup(&mut self, raw: &RawWakeup) -> Option<Wakeup> {
         let has = |bit| raw.flags & bit != 0;
         let is_read = has(wakeup_flag::READ);
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         Some(Wakeup {
             event: Cow::Borrowed("wakeup"),
             ns: raw.moment.ns,
-            pid: pid(raw.who.own_ids),
-            tid: tid(raw.who.own_ids),
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
             comm: text(&raw.who),
             cpu: raw.head.cpu,
             timer: self.timers.number(raw.moment.timer),
@@ -259,24 +257,25 @@ impl Decoder {
             ret: is_read.then_some(raw.ret),
             errno: if is_read { result_errno(raw.ret).map(errno_name) } else { None },
             ticks: (is_read && raw.ret >= 0).then(|| has(wakeup_flag::TICKS).then_some(raw.ticks)),
-            host_pid: self.host_id(&raw.who, pid),
-            host_tid: self.host_id(&raw.who, tid),
+            host_pid,
+            host_tid,
         })
     }
 
     fn released(&mut self, raw: &RawRelease) -> Option<Event> {
         let timer = self.timers.released(raw.moment.timer);
         let raw = self.heard(raw, |raw| raw.who.ids)?;
+        let (host_pid, host_tid) = self.host_ids(&raw.who);
         Some(Event::Release(Release {
             event: Cow::Borrowed("release"),
             ns: raw.moment.ns,
-            pid: pid(raw.who.own_ids),
-            tid: tid(raw.who.own_ids),
+            pid: pid(&raw.who),
+            tid: tid(&raw.who),
             comm: text(&raw.who),
             cpu: raw.head.cpu,
             timer,
-            host_pid: self.host_id(&raw.who, pid),
-            host_tid: self.host_id(&raw.who, tid),
+            host_pid,
+            host_tid,
         }))
     }
 }
@@ -294,12 +293,13 @@ fn read<R: Pod>(record: &[u8]) -> Result<R, UnknownRecord> {
     bytemuck::try_pod_read_unaligned(record).map_err(|_| UnknownRecord { len: record.len() })
 }
 
-const fn pid(ids: u64) -> u32 {
-    (ids >> 32) as u32
+/// 0 for none, which is printed as null.
+const fn pid(who: &Who) -> u32 {
+    (who.own_ids >> 32) as u32
 }
 
-const fn tid(ids: u64) -> u32 {
-    ids as u32
+const fn tid(who: &Who) -> u32 {
+    who.own_ids as u32
 }
 
 fn text(who: &Who) -> Cow<'static, str> {

@@ -10,7 +10,7 @@ use crate::call_event::{Seen, examples};
 use crate::describe::schema::complaints;
 use crate::json;
 
-fn told(decoder: &mut Decoder, record: &impl bytemuck::Pod) -> Option<Value> {
+fn told(decoder: &mut Decoder, record: &impl Pod) -> Option<Value> {
     let event = decoder.event(bytemuck::bytes_of(record)).unwrap()?;
     let mut line = Vec::new();
     json::write_of_life(&mut line, &event);
@@ -20,7 +20,8 @@ fn told(decoder: &mut Decoder, record: &impl bytemuck::Pod) -> Option<Value> {
 const COMM: [u8; COMM_LEN] = *b"prog\0\0\0\0\0\0\0\0\0\0\0\0";
 const TIMER: Timer = Timer { address: 64, met_ns: 3 };
 const AT: Moment = Moment { ns: 700, timer: TIMER };
-const WHO: Who = Who { ids: 7 << 32 | 8, own_ids: 7 << 32 | 8, comm: COMM };
+const IDS: u64 = 7 << 32 | 8;
+const WHO: Who = Who { ids: IDS, own_ids: IDS, comm: COMM };
 const DUE: Due = Due { expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5, clockid: 7, is_known: 1 };
 
 const fn head(record: Record) -> Head {
@@ -35,7 +36,7 @@ fn call(call: Call, args: [u64; 4]) -> RawCall {
 
 #[test]
 fn arguments_are_those_of_the_call() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(false);
     let made = RawCall { ret: 3, timer: TIMER, ..call(Call::CreateI386, [1, 0o4000, 99, 99]) };
     let head = json!({"event": "timerfd_create", "entry_ns": 5, "exit_ns": 9, "pid": 7, "tid": 8, "comm": "prog", "cpu": 1, "abi": "i386"});
     let with = |of: &Value, more: Value| {
@@ -107,7 +108,7 @@ fn waits_are_told_by_their_names() {
         (441, "epoll_pwait2"),
         (426, "io_uring"),
     ];
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(false);
     for (is_i386, table) in [(false, &native[..]), (true, &i386)] {
         for (nr, name) in table {
             let by = By::of(*nr, is_i386).unwrap();
@@ -127,7 +128,7 @@ fn what_is_not_known_of_a_read_is_null() {
     let read = |flags, entry_ns, ret| {
         let flags = wakeup_flag::READ | flags;
         let raw = RawWakeup { head: head(Record::Wakeup), moment: AT, who: WHO, entry_ns, ret, ticks: 9, flags, ..RawWakeup::zeroed() };
-        let event = told(&mut Decoder::default(), &raw).unwrap();
+        let event = told(&mut Decoder::new(false), &raw).unwrap();
         assert_eq!(complaints(&event), [""; 0], "{event}");
         let back: Wakeup = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(serde_json::to_value(&back).unwrap(), event);
@@ -144,13 +145,13 @@ fn what_is_not_known_of_a_read_is_null() {
 fn a_call_has_what_was_told_within_it() {
     let raw = RawEvent { flags: flag::RETURNED, ..examples::success() };
     let moment = |ns| Moment { ns, timer: TIMER };
-    let arming = |ns| RawArming { head: head(Record::Arming), moment: moment(ns), ids: u64::from(raw.tid), due: DUE };
-    let mut decoder = Decoder::default();
+    let arming = |ns| RawArming { head: head(Record::Arming), moment: moment(ns), ids: u64::from(raw.host_tid), due: DUE };
+    let mut decoder = Decoder::new(false);
     assert_eq!(decoder.armed_of(&raw), None);
     assert_eq!(told(&mut decoder, &arming(raw.entry_ns - 1)), None);
     assert_eq!(decoder.armed_of(&raw), None, "that call was lost");
     told(&mut decoder, &arming(raw.exit_ns));
-    assert_eq!(decoder.armed_of(&RawEvent { tid: raw.tid + 1, ..raw }), None, "another thread");
+    assert_eq!(decoder.armed_of(&RawEvent { host_tid: raw.host_tid + 1, ..raw }), None, "another thread");
     let armed = Armed { ns: raw.exit_ns, timer: 1, clockid: 7, expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5 };
     assert_eq!(decoder.armed_of(&raw), Some(armed));
     assert_eq!(decoder.armed_of(&raw), None, "it is told once");
@@ -164,7 +165,7 @@ fn a_call_has_what_was_told_within_it() {
 
 #[test]
 fn a_native_call_has_what_it_set() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(false);
     let raw = RawCall { timer: TIMER, due: DUE, armed_ns: 8, ..call(Call::SettimeX64, [3, 0, 4096, 0]) };
     let Some(Event::Call(told, armed)) = decoder.event(bytemuck::bytes_of(&raw)).unwrap() else { panic!("no call") };
     let expected = Armed { ns: 8, timer: 1, clockid: 7, expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5 };
@@ -175,7 +176,7 @@ fn a_native_call_has_what_it_set() {
 
 #[test]
 fn what_only_lateness_takes_is_not_printed() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(false);
     let set = decoder.event(bytemuck::bytes_of(&RawClockSet { head: head(Record::ClockSet), ns: 5 })).unwrap().unwrap();
     assert_eq!((&set, set.is_printed()), (&Event::ClockSet { ns: 5 }, false));
     let ticks = RawTicksSet { head: head(Record::TicksSet), moment: AT, ids: WHO.ids };
@@ -184,8 +185,23 @@ fn what_only_lateness_takes_is_not_printed() {
 }
 
 #[test]
+fn ids_of_the_initial_namespace_are_told_where_they_differ_or_always() {
+    let ids = |always, own_ids| {
+        let raw = RawRelease { head: head(Record::Release), moment: AT, who: Who { own_ids, ..WHO } };
+        let event = told(&mut Decoder::new(always), &raw).unwrap();
+        assert_eq!(complaints(&event), [""; 0], "{event}");
+        (event["pid"].clone(), event["tid"].clone(), event.get("host_pid").cloned(), event.get("host_tid").cloned())
+    };
+    let (host_pid, host_tid) = (Some(json!(7)), Some(json!(8)));
+    assert_eq!(ids(false, IDS), (json!(7), json!(8), None, None));
+    assert_eq!(ids(true, IDS), (json!(7), json!(8), host_pid.clone(), host_tid.clone()));
+    assert_eq!(ids(false, 1 << 32 | 2), (json!(1), json!(2), host_pid.clone(), host_tid.clone()));
+    assert_eq!(ids(false, 0), (json!(null), json!(null), host_pid, host_tid));
+}
+
+#[test]
 fn a_thread_that_is_ignored_is_told_nothing_of() {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(false);
     decoder.ignore(8);
     let release = RawRelease { head: head(Record::Release), moment: AT, who: WHO };
     assert_eq!(told(&mut decoder, &call(Call::CreateX64, [0; 4])), None);
@@ -198,10 +214,10 @@ fn a_thread_that_is_ignored_is_told_nothing_of() {
 #[test]
 fn a_timer_that_fires_before_its_time_is_early() {
     let raw = RawExpiry { head: head(Record::Expiry), moment: AT, due: DUE, is_inline: 0 };
-    let event = told(&mut Decoder::default(), &raw).unwrap();
+    let event = told(&mut Decoder::new(false), &raw).unwrap();
     assert_eq!((&event["late_ns"], event.get("inline")), (&json!(-1), None));
     let due = Due { expires_ns: 100, ..DUE };
-    let event = told(&mut Decoder::default(), &RawExpiry { due, is_inline: 1, ..raw }).unwrap();
+    let event = told(&mut Decoder::new(false), &RawExpiry { due, is_inline: 1, ..raw }).unwrap();
     assert_eq!((&event["late_ns"], &event["inline"]), (&json!(700), &json!(true)));
 }
 
@@ -209,12 +225,12 @@ fn a_timer_that_fires_before_its_time_is_early() {
 fn a_record_of_no_kind_is_an_error() {
     let cancel = RawCancel { head: head(Record::Cancel), moment: AT };
     let bytes = bytemuck::bytes_of(&cancel);
-    assert!(Decoder::default().event(bytes).is_ok());
+    assert!(Decoder::new(false).event(bytes).is_ok());
     for len in 0..bytes.len() {
-        assert_eq!(Decoder::default().event(&bytes[..len]), Err(UnknownRecord { len }));
+        assert_eq!(Decoder::new(false).event(&bytes[..len]), Err(UnknownRecord { len }));
     }
     let other = RawCancel { head: Head { record: 0, cpu: 0 }, ..cancel };
-    assert_eq!(Decoder::default().event(bytemuck::bytes_of(&other)), Err(UnknownRecord { len: bytes.len() }));
+    assert_eq!(Decoder::new(false).event(bytemuck::bytes_of(&other)), Err(UnknownRecord { len: bytes.len() }));
 }
 
 fn clocks() -> impl Strategy<Value = i32> {
@@ -234,11 +250,11 @@ proptest! {
         by in 0..By::ALL.len() as u32,
         of in 0..6,
     ) {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(false);
         let timer = Timer { address, met_ns: words[1] };
         let moment = Moment { ns: words[0], timer };
         let [ids, number, other] = [words[2], words[3], words[4]];
-        let who = Who { ids, own_ids: if ids % 2 == 0 { ids } else { 0 }, comm: bytemuck::cast([words[5], words[6]]) };
+        let who = Who { ids, own_ids: number, comm: bytemuck::cast([words[5], words[6]]) };
         let due = Due { expires_ns: number.cast_signed(), clock_offset_ns: ret, suspended_ns: other, clockid, is_known: 1 };
         let event = match of {
             0 => {
