@@ -112,8 +112,10 @@ mod tests {
         cut.old.it_value.tv_sec = 1 << 31;
         let failed = RawEvent { ret: -14, utmr_entry_err: -14, flags: flag::RETURNED | flag::VALUE_READ, ..examples::success() };
         let unseen = RawEvent { flags: examples::UTMR_READ | flag::RESULT_LOST, ..examples::success() };
+        let elsewhere = RawEvent { pid: 0, tid: 0, ..examples::success() };
         vec![
             call(&examples::success(), Seen::Whole),
+            call(&elsewhere, Seen::Whole),
             call(&cut, Seen::Whole),
             call(&failed, Seen::Whole),
             call(&unseen, Seen::Whole),
