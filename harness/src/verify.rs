@@ -11,7 +11,7 @@ use crate::boot::{
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel, Say};
-use crate::oracle::{self, Oracle};
+use crate::oracle::{self, EventSet, Oracle};
 use crate::output;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
@@ -88,6 +88,10 @@ pub struct Setup {
     pub tells: Tells,
     /// In which form.
     pub form: Format,
+    /// Of whole lives, which events.
+    pub events: EventSet,
+    /// The tracer is asked for threads of the workload's name alone.
+    pub by_name: bool,
 }
 
 /// Kernel of runs that name none.
@@ -115,6 +119,8 @@ impl Default for Setup {
             time: GuestTime::Host,
             tells: Tells::Calls,
             form: Format::Json,
+            events: EventSet::all(),
+            by_name: false,
         }
     }
 }
@@ -299,7 +305,8 @@ impl Setup {
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
-        oracle::Config { cpus, comm, entry_path_needed, lives, untraced, ..oracle::Config::default() }
+        let events = self.events.clone();
+        oracle::Config { cpus, comm, entry_path_needed, lives, events, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
@@ -309,7 +316,10 @@ impl Setup {
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if self.tells == Tells::Lives {
-            command.extend(["--events", "all"].map(str::to_owned));
+            command.extend(["--events".into(), self.events.to_argument()]);
+        }
+        if self.by_name {
+            command.extend(["--comm", WORKLOAD_COMM].map(str::to_owned));
         }
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);

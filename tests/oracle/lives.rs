@@ -6,19 +6,24 @@ use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
 use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
 use settime32_harness::generate::lives;
-use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
+use settime32_harness::oracle::{Config, EventSet, Findings, Kind, Oracle};
 use settime32_harness::verdict::{Provoked, Verdict};
 
 use super::simulate_life::{Event, Lived, id_of, live, live_from};
 use super::{COMM, CPUS, words};
 
 fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
-    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    judge_of(&EventSet::all(), lived, lost, reported)
+}
+
+/// Of a tracer that was asked for these events and tells those.
+fn judge_of(asked: &EventSet, lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, events: asked.clone(), ..Config::default() };
     let mut oracle = Oracle::new(config);
     let mut lines = 0;
     for (index, one) in lived.iter().enumerate() {
         oracle.plan_done(index as u64, one.plan.clone(), one.journal.clone());
-        for event in &one.events {
+        for event in one.events.iter().filter(|event| asked.has(name_of(event))) {
             oracle.line(event.line().as_bytes());
             lines += 1;
         }
@@ -33,6 +38,23 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
         blind: Vec::new(),
     });
     oracle.finish()
+}
+
+/// What it must have been asked for as.
+fn name_of(event: &Event) -> &str {
+    match event {
+        Event::Main(call) => &call.event,
+        Event::Call(call) => &call.event,
+        Event::Expiry(_) | Event::Cancel(_) => "expiry",
+        Event::Wakeup(_) => "wakeup",
+        Event::Release(_) => "release",
+    }
+}
+
+/// Any two names of events.
+fn any_two() -> impl Strategy<Value = EventSet> {
+    let names: Vec<String> = EventSet::all().to_argument().split(',').map(str::to_owned).collect();
+    prop::sample::subsequence(names, 2).prop_map(|two| two.join(",").parse().unwrap())
 }
 
 fn judge(lived: &Lived) -> Findings {
@@ -52,6 +74,20 @@ proptest! {
         prop_assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
         prop_assert_eq!(findings.missing, 0);
         prop_assert_eq!(findings.checked, findings.calls);
+    }
+
+    /// Whatever two kinds of events are asked for: those alone pass, one that must come is missing without it, and one of another
+    /// kind is too many.
+    #[test]
+    fn any_two_kinds_of_events_are_judged_alone(mut lived in any_lives(), asked in any_two(), at: prop::sample::Index) {
+        let findings = judge_of(&asked, std::slice::from_ref(&lived), 0, |lines| lines);
+        prop_assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{:?}: {}", asked, words(&findings));
+        let sure = |event: &Event| asked.has(name_of(event)) && !matches!(event, Event::Expiry(_) | Event::Cancel(_));
+        let sure: Vec<usize> = (0..lived.events.len()).filter(|at| sure(&lived.events[*at])).collect();
+        prop_assume!(!sure.is_empty());
+        lived.events.remove(sure[at.index(sure.len())]);
+        let findings = judge_of(&asked, std::slice::from_ref(&lived), 0, |lines| lines);
+        prop_assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{:?}: {}", asked, words(&findings));
     }
 
     /// Whatever event is lost that must come: it is missing, or a loss that was counted.
@@ -460,4 +496,17 @@ fn lives_have_everything_in_them() {
     assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
     let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
     assert!(waits.count() > 5);
+}
+
+/// Several plans, of which nothing says when all events of one have come.
+#[test]
+fn plans_are_told_apart_without_releases() {
+    let mut all: Vec<Lived> = (0..4).map(|index| live(&lives::plan(3, index, 60), index)).collect();
+    shift(&mut all);
+    for asked in ["expiry,wakeup", "timerfd_settime32", "timer_settime32,expiry", "release,expiry"] {
+        let asked: EventSet = asked.parse().unwrap();
+        let findings = judge_of(&asked, &all, 0, |lines| lines);
+        assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
+        assert_eq!(findings.checked, findings.calls);
+    }
 }

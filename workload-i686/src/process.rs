@@ -38,7 +38,7 @@ use crate::{ptracer, waits};
 use machine::{Doors, number};
 
 /// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
+pub(crate) const CAPABILITY_VERSION: u32 = 0x2008_0522;
 /// `CAP_WAKE_ALARM`, as a bit of the second word.
 const WAKE_ALARM: u32 = 1 << (35 - 32);
 
@@ -54,7 +54,7 @@ pub(crate) struct KernelTimespec {
 }
 
 impl KernelTimespec {
-    fn as_nanos(self) -> i64 {
+    pub(crate) fn as_nanos(self) -> i64 {
         self.tv_sec * NSEC_PER_SEC + self.tv_nsec
     }
 }
@@ -70,10 +70,10 @@ pub(crate) struct KernelItimerspec {
 /// One of the two `struct __user_cap_data_struct`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Capabilities {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
+pub(crate) struct Capabilities {
+    pub effective: u32,
+    pub permitted: u32,
+    pub inheritable: u32,
 }
 
 /// The calling process.
@@ -354,7 +354,7 @@ fn pass(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Err(Errno::ENOMSG)
 }
 
-fn read_clock(clock: Clock) -> Result<KernelTimespec, Errno> {
+pub(crate) fn read_clock(clock: Clock) -> Result<KernelTimespec, Errno> {
     let mut time = KernelTimespec::default();
     // SAFETY: the call writes one `__kernel_timespec`.
     unsafe { checked(number::CLOCK_GETTIME, [clock.id() as usize, &raw mut time as usize, 0, 0]) }?;

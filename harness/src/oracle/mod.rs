@@ -34,6 +34,7 @@
 
 mod align;
 mod contract;
+mod events;
 mod expected;
 mod facts;
 mod finding;
@@ -55,6 +56,7 @@ use settime32_abi::plan::Plan;
 
 use align::Recent;
 use contract::Contract;
+pub use events::EventSet;
 pub use facts::{Example, FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};
@@ -77,8 +79,10 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than there are calls without an
     /// event.
     pub loses_lines: bool,
-    /// The plans are of whole lives, and the tracer was asked for everything; see [`life`].
+    /// The plans are of whole lives; see [`life`].
     pub lives: bool,
+    /// What it was asked for, where the plans are of whole lives.
+    pub events: EventSet,
     /// No tracer ran: only the journal is compared.
     pub untraced: bool,
     /// Findings that are kept; the others are only counted.
@@ -101,6 +105,7 @@ impl Default for Config {
             of_others: false,
             loses_lines: false,
             lives: false,
+            events: EventSet::all(),
             untraced: false,
             max_findings: 100,
             partial: false,

@@ -54,7 +54,7 @@ pub(super) fn read_back(mut stand: Stand<'_>, plans: Vec<Plan>, form: Format) ->
     let tracer = stand.tracer_in_form(form)?;
     let done = plans.into_iter().map(|plan| stand.run(plan)).collect::<Result<Vec<_>, _>>()?;
     let ran = stand.end(tracer, SIGINT)?;
-    let findings = stand.judge_by(&definition, &done, &ran);
+    let findings = stand.judge_read(&definition, &done, &ran);
     let unread = findings.count(Kind::Unparseable);
     let mut outcome = Outcome::nothing();
     outcome.add(findings, false);
