@@ -101,7 +101,9 @@ mod tests {
     fn summary() -> Value {
         let lost = Lost { buffer: u64::MAX, ..Lost::default() };
         let blind = vec![Blind { from_ns: 1, to_ns: 2, reason: "kprobes are switched off".into() }];
-        parsed(|line| json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 1, blind }))
+        parsed(|line| {
+            json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 1, blind })
+        })
     }
 
     /// Calls that have every key between them.

@@ -57,12 +57,15 @@ impl Machine {
 
     fn close(&mut self, timer: TimerId, ns: u64) {
         let (event, comm) = ("release".into(), "prog".into());
-        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer }));
+        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer, host_pid: None, host_tid: None }));
     }
 
     fn end(mut self, lost: u64) -> String {
         let lost = Lost { buffer: lost, ..Lost::default() };
-        self.lateness.finish(&mut self.text, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 0, blind: Vec::new() });
+        self.lateness.finish(
+            &mut self.text,
+            &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0, blind: Vec::new() },
+        );
         String::from_utf8(self.text).unwrap()
     }
 
@@ -114,6 +117,8 @@ fn a_timer_that_was_armed_before_is_of_who_is_told_of_it() {
         ret: Some(8),
         errno: None,
         ticks: Some(Some(3)),
+        host_pid: None,
+        host_tid: None,
     };
     machine.happens(&Event::Wakeup(wakeup));
     machine.fire(2, 2000, 1900, 0);
