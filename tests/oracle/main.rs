@@ -16,7 +16,7 @@ mod workload;
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::journal::{ENTRY_VDSO, Record};
-use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Lost, Summary};
+use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 use settime32_harness::generate::{self, catalogue};

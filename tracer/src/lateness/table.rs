@@ -70,9 +70,11 @@ pub fn label(key: Option<&Key>, row: &Row) -> String {
         write_name(&mut name, owner.map_or("?", |owner| &owner.comm));
         String::from_utf8_lossy(&name).into_owned()
     };
+    // One that has no id here is told by that of the host.
+    let id = |owner: &Owner| owner.pid().or(owner.host_pid).map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     match key {
         Some(Key::Timer(timer)) => format!("{timer} {}", name(row.owner.as_deref())),
-        Some(Key::Process(Some(owner))) => format!("{} {}", owner.pid, name(Some(owner))),
+        Some(Key::Process(Some(owner))) => format!("{} {}", id(owner), name(Some(owner))),
         Some(Key::Process(None)) => "?".to_owned(),
         Some(Key::All) => "all".to_owned(),
         None => "others".to_owned(),

@@ -28,7 +28,8 @@ impl Machine {
         comm[..name.len()].copy_from_slice(name);
         let second = OldTimespec32 { tv_sec: 1, tv_nsec: 0 };
         let utmr_used = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: second };
-        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() };
+        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() }
+            .with_host_ids();
         let expires_ns = AHEAD + due_ns;
         self.lateness.call(&mut self.text, &raw, &Armed { ns, timer, clockid: 0, expires_ns, clock_offset_ns: AHEAD, suspended_ns: 0 });
     }
@@ -153,10 +154,10 @@ fn losses_are_said_and_make_what_should_have_fired_unknown() {
 }
 
 #[test]
-fn a_million_timers_and_names_leave_little() {
+fn many_timers_and_names_leave_little() {
     for per in [Per::Timer, Per::Process, Per::All] {
         let mut machine = Machine::new(per, Report::Json);
-        for timer in 1..=1_000_000_u64 {
+        for timer in 1..=200_000_u64 {
             let name = [b'n', 0xff, b'\x1b', (timer >> 16) as u8 | 1, (timer >> 8) as u8 | 1, timer as u8 | 1];
             machine.arm(timer, timer * 10_000, 3_600_000 * SECOND, &name);
             machine.close(timer, timer * 10_000 + 5000);
@@ -165,7 +166,7 @@ fn a_million_timers_and_names_leave_little() {
         let lines = machine.lines(0);
         assert!(lines.len() <= 4098, "{}", lines.len());
         let sum = |key: &str| lines.iter().filter_map(|line| line[key].as_u64()).sum::<u64>();
-        assert_eq!((sum("armings"), sum("disarmed")), (1_000_000, 1_000_000));
+        assert_eq!((sum("armings"), sum("disarmed")), (200_000, 200_000));
         assert_eq!(lines.iter().filter(|line| line["others"] == true).count(), usize::from(per != Per::All));
     }
 }
