@@ -39,6 +39,85 @@ fn it_describes_itself(#[case] arguments: &str, #[case] says: &str) {
     harness().args(arguments.split(' ')).assert().success().stdout(contains(says)).stderr("");
 }
 
+/// Everything that prints and needs no guest; the last is of a job that fails, which outweighs that.
+const PRINTS: [(&str, i32); 9] = [
+    ("kernels", 0),
+    ("catalogue", 0),
+    ("catalogue --json", 0),
+    ("mutants --list", 0),
+    ("compare --list", 0),
+    ("completions bash", 0),
+    ("man", 0),
+    ("--help", 0),
+    ("verify --json --kernel /nonexistent/vmlinuz", 6),
+];
+
+/// Runs a line of a shell with the program as `h`, and gives its exit code and standard error.
+fn in_shell(line: &str) -> (Option<i32>, String) {
+    let line = format!("h() {{ {} \"$@\"; }}; {line}", env!("CARGO_BIN_EXE_settime32-harness"));
+    let output = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What cannot be written is an error, whatever is printed.
+#[rstest]
+#[case::full(">/dev/full", "No space left on device")]
+#[case::closed(">&-", "Bad file descriptor")]
+fn output_that_cannot_be_written_is_an_infrastructure_failure(#[case] to: &str, #[case] why: &str) {
+    for (arguments, _) in PRINTS {
+        let (code, said) = in_shell(&format!("h {arguments} {to}"));
+        assert!(code == Some(6) && said.contains("standard output") && said.contains(why), "{arguments}: {code:?}, {said}");
+    }
+}
+
+/// A reader that leaves has read enough, and nobody panics.
+#[test]
+fn a_reader_that_leaves_ends_it() {
+    for (arguments, code) in PRINTS {
+        let (found, said) = in_shell(&format!("h {arguments} | true; exit ${{PIPESTATUS[0]}}"));
+        assert!(found == Some(code) && !said.contains("panicked"), "{arguments}: {found:?}, {said}");
+    }
+}
+
+/// Standard error that is closed or full changes nothing.
+#[test]
+fn nobody_to_tell_is_no_failure() {
+    for to in ["2>&-", "2>/dev/full"] {
+        assert_eq!(in_shell(&format!("h verify --json --kernel /nonexistent/vmlinuz >/dev/null {to}")).0, Some(6), "{to}");
+        assert_eq!(in_shell(&format!("h frobnicate {to}")).0, Some(2), "{to}");
+    }
+}
+
+#[test]
+fn a_pipe_that_does_not_block_gets_everything() {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    // So small that the text does not fit.
+    nix::sys::socket::setsockopt(&theirs, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_settime32-harness"));
+    let mut child = child.args(["completions", "bash"]).stdout(OwnedFd::from(theirs)).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let (mut got, mut ours) = (Vec::new(), ours);
+    ours.read_to_end(&mut got).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(got, harness().args(["completions", "bash"]).output().unwrap().stdout);
+}
+
+/// Both forms that are not the oracle's, on both kinds of probes.
+#[test]
+fn other_forms_are_read_back() {
+    let output = harness().args("verify --case forms/pretty --case forms/tracee --attach all --seed 3 --json".split(' ')).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let cells: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((cells.len(), output.status.code()), (2, Some(0)), "{text}");
+    for case in cells.iter().flat_map(|cell| cell["cases"].as_array().unwrap()) {
+        assert!(case["checked"].as_u64() > Some(0) && case["checked"] == case["calls"] && case["verdict"] == "pass", "{case}");
+    }
+}
+
 #[test]
 fn manual_pages_go_to_a_folder_that_is_there() {
     let folder = tempfile::tempdir().unwrap();

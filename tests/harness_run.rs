@@ -165,6 +165,55 @@ fn calls_go_to_standard_error(built: Built) {
     said.stderr(call.and(contains("\nto stderr\n")).and(contains("2 events reported, 0 lost")));
 }
 
+/// What the tracer tells, and of what, is chosen as on its own command line.
+#[rstest]
+#[case::failed(&["--failed"], &["timerfd_settime32"], &[-22])]
+#[case::short(&["--armed-shorter", "1h"], &["timerfd_settime32"], &[0])]
+#[case::none(&["--armed-longer", "1h"], &[], &[])]
+#[case::descriptor(&["--fd", "3"], &["timerfd_settime32", "timerfd_settime32"], &[0, -22])]
+#[case::another_descriptor(&["--fd", "-1", "--comm", "i386"], &[], &[])]
+#[case::another_kind(&["--abi", "x86_64"], &[], &[])]
+#[case::events(&["--events", "timerfd_create,release"], &["timerfd_create", "release"], &[3])]
+fn filters_and_events_are_those_of_the_tracer(built: Built, #[case] options: &[&str], #[case] events: &[&str], #[case] results: &[i64]) {
+    let (program, lines) = (built.compile("i386", I386, &["-m32"]), built.path("events"));
+    let mut command = run();
+    command.args("--trace --output json --trace-output".split(' ')).arg(&lines).args(options).arg("--").arg(program).assert().code(7);
+    let lines: Vec<Value> = fs::read_to_string(&lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = &lines[..lines.len() - 1];
+    assert_eq!(told.iter().map(|event| event["event"].as_str().unwrap()).collect::<Vec<_>>(), events, "{told:?}");
+    assert_eq!(told.iter().filter_map(|event| event["ret"].as_i64()).collect::<Vec<_>>(), results, "{told:?}");
+}
+
+/// A pipe that is read late and does not block its writer.
+#[rstest]
+fn output_that_does_not_block_gets_everything(built: Built) {
+    let program = built.compile("doer", DOER, &[]);
+    let content: Vec<u8> = (0..1_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut child = Process::new(env!("CARGO_BIN_EXE_settime32-harness"));
+    let child = child.args(["run", "--"]).arg(program).arg("cat").stdin(Stdio::piped()).stdout(std::os::fd::OwnedFd::from(theirs));
+    let mut child = child.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let given = content.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&given).unwrap());
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let mut got = Vec::new();
+    ours.read_to_end(&mut got).unwrap();
+    writer.join().unwrap();
+    assert!(child.wait().unwrap().success() && got == content, "{} bytes came", got.len());
+}
+
+/// As the program's own would be.
+#[rstest]
+#[case(">/dev/full", "standard output")]
+#[case(">&-", "standard output")]
+fn output_that_cannot_be_written_is_told(built: Built, #[case] to: &str, #[case] named: &str) {
+    let program = built.compile("doer", DOER, &[]);
+    let line = format!("exec {} run -- {} say x 0 {to}", env!("CARGO_BIN_EXE_settime32-harness"), program.display());
+    Command::new("sh").args(["-c", &line]).assert().code(6).stderr(contains(named));
+}
+
 /// A loss is told, and the exit code is the program's all the same.
 #[rstest]
 fn lost_calls_are_told_and_the_exit_code_stays(built: Built) {

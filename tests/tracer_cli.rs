@@ -17,6 +17,7 @@ use tempfile::TempDir;
 /// Exit codes that the tracer documents.
 const USAGE: i32 = 2;
 const NO_PRIVILEGE: i32 = 12;
+const NOT_WRITTEN: i32 = 16;
 
 /// A copy where all may go, since the build's folder may be closed to others. Copied by another process: a
 /// descriptor of ours that is open for writing could be inherited by what a test beside starts, and then the program
@@ -57,6 +58,28 @@ fn help_names_options_and_exit_codes() {
 #[case(&["man"], ".TH settime32-tracer 1")]
 fn it_describes_itself(#[case] arguments: &[&str], #[case] says: &str) {
     unprivileged(arguments).assert().success().stdout(contains(says)).stderr("");
+}
+
+/// What cannot be written is an error, whatever was to be written.
+#[rstest]
+#[case(&["schema"])]
+#[case(&["completions", "bash"])]
+#[case(&["man"])]
+#[case(&["--help"])]
+#[case(&["--version"])]
+fn a_full_or_closed_output_is_an_error(#[case] arguments: &[&str]) {
+    for (redirection, says) in [(">/dev/full", "No space left"), (">&-", "standard output is closed")] {
+        let line = format!("exec \"$0\" \"$@\" {redirection}");
+        let ran = Command::new("sh").args(["-c", &line]).arg(PROGRAM.1.as_path()).args(arguments).output().unwrap();
+        ran.assert().code(NOT_WRITTEN).stderr(contains(says));
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_has_read_enough() {
+    let line = "(\"$0\" completions bash; echo $? >&2) | true";
+    let ran = Command::new("sh").args(["-c", line]).arg(PROGRAM.1.as_path()).output().unwrap();
+    ran.assert().success().stderr("0\n");
 }
 
 #[test]

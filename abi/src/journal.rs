@@ -18,7 +18,7 @@ use crate::timespec::ITIMERSPEC32_SIZE;
 /// First bytes of a journal.
 pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order, nanoseconds.
 /// `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
@@ -93,15 +93,19 @@ pub struct Record {
     /// The same of `otmr_before` and `otmr_after`.
     pub otmr_there: u16,
     /// How the kernel was entered: [`ENTRY_INT80`], [`ENTRY_VDSO`] or [`ENTRY_REWRITTEN`].
-    pub entry: u32,
+    pub entry: u16,
+    /// The CPU of the entry, of a thread that is pinned to it; [`CPU_UNKNOWN`] of others.
+    pub cpu: u16,
 }
 
+/// [`Record::cpu`] and [`Moment::cpu`] of a thread that the kernel may put anywhere.
+pub const CPU_UNKNOWN: u16 = u16::MAX;
 /// [`Record::entry`] of `int 0x80`.
-pub const ENTRY_INT80: u32 = 0;
+pub const ENTRY_INT80: u16 = 0;
 /// [`Record::entry`] of a call through the vDSO.
-pub const ENTRY_VDSO: u32 = 1;
+pub const ENTRY_VDSO: u16 = 1;
 /// [`Record::entry`] of `int 0x80` with arguments that a ptracer replaced by those of the record.
-pub const ENTRY_REWRITTEN: u32 = 2;
+pub const ENTRY_REWRITTEN: u16 = 2;
 /// [`Record::utmr_there`] of memory that can be read whole.
 pub const ALL_THERE: u16 = u16::MAX;
 
@@ -165,8 +169,10 @@ pub struct Moment {
     pub args: [u64; 4],
     /// See [`what`]; 0 where it says nothing.
     pub extra: u32,
+    /// As [`Record::cpu`].
+    pub cpu: u16,
     /// 0.
-    pub padding: u32,
+    pub padding: u16,
     /// What was at the address of the new setting.
     pub new: [u8; MEMORY_LEN],
     /// What was at the address for the kernel's answer before the call.

@@ -5,6 +5,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
@@ -244,11 +245,26 @@ pub struct Summary {
     pub unknown: u64,
     /// Calls still inside the kernel when tracing ended, each printed with `unfinished`.
     pub unfinished: u64,
+    /// When nothing could be seen although the probes were attached. How many calls were missed then, nobody can say.
+    #[serde(default)]
+    pub blind: Vec<Blind>,
+}
+
+/// A span of `CLOCK_MONOTONIC` in which calls may have gone unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blind {
+    /// Until then everything was seen.
+    pub from_ns: u64,
+    /// From then on everything was seen again, or the tracing ended.
+    pub to_ns: u64,
+    /// Why, as far as that was found.
+    pub reason: String,
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
+    use alloc::vec;
 
     use super::*;
     use crate::timespec::Timespec64;
@@ -349,10 +365,15 @@ mod tests {
             lost: Lost { buffer: 1, ..Lost::default() },
             unknown: 3,
             unfinished: 2,
+            blind: vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }],
         };
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
-            r#"{"event":"summary","reported":7,"lost":{"buffer":1,"in_flight":0,"result":0,"follow":0},"unknown":3,"unfinished":2}"#
+            concat!(
+                r#"{"event":"summary","reported":7,"lost":{"buffer":1,"in_flight":0,"result":0,"follow":0},"unknown":3,"unfinished":2,"#,
+                r#""blind":[{"from_ns":3,"to_ns":4,"reason":"kprobes are switched off"}]}"#
+            )
         );
+        assert!(serde_json::to_string(&Summary { blind: Vec::new(), ..summary }).unwrap().ends_with(r#""blind":[]}"#));
     }
 }

@@ -88,6 +88,12 @@ pub enum Step {
     Silent(Silent),
     /// Something else in a timer's life. A plan with any of these has no threads, no silent calls and no odd pointers.
     Life(Act),
+    /// Keep the calling thread, and whoever it starts from now on, on one CPU. While such a thread waits for a held page it is
+    /// moved to another CPU, so that its call returns there; the next one enters on its own again.
+    Pin {
+        /// Which of those that the workload may use, counted round; `None` lets it go anywhere again.
+        cpu: Option<u8>,
+    },
 }
 
 /// How a forked child ends.

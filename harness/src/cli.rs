@@ -2,13 +2,15 @@
 
 mod compare;
 mod describe;
+mod filters;
 mod plans;
 mod program;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use settime32_abi::plan::PlanError;
 use settime32_wrong::{About, WRONG_TRACERS};
 
@@ -82,6 +84,22 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, in roff: settime32-harness man | man -l -
     Man(ManArgs),
+}
+
+impl Cli {
+    /// Refuses what the definition cannot say to be wrong.
+    pub fn checked(self) -> Result<Self, clap::Error> {
+        let place = match &self.command {
+            Command::Run(arguments) => arguments.place(),
+            Command::Shell(arguments) => arguments.place(),
+            _ => return Ok(self),
+        };
+        if place.asks_in_vain() {
+            let message = "--output tracee tells of timerfd_settime32 alone; give --output json for other events";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(self)
+    }
 }
 
 /// For the jobs that go through several kernels.
@@ -381,8 +399,6 @@ pub(crate) fn fresh_seed() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

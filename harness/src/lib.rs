@@ -16,6 +16,7 @@ pub mod matrix;
 pub mod model;
 pub mod mutants;
 pub mod oracle;
+pub mod output;
 pub mod pristine;
 pub mod programs;
 pub mod progress;

@@ -1,10 +1,11 @@
 //! The program: command line in, one job, report out, exit code.
 
-use std::io::Write;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
@@ -17,6 +18,7 @@ use settime32_harness::cost::{self, Cost};
 use settime32_harness::failure::{Failure, InfraError};
 use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
+use settime32_harness::output::{self, say};
 use settime32_harness::progress::{FuzzProgress, Progress};
 use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
@@ -25,7 +27,11 @@ use settime32_harness::{bench, kernels, matrix, mutants, run as program};
 use settime32_wrong::About;
 
 fn main() -> ExitCode {
-    let verdict = match Cli::parse().command {
+    let command = match command() {
+        Ok(command) => command,
+        Err(verdict) => return ExitCode::from(verdict.exit_code()),
+    };
+    let verdict = match command {
         Command::Run(arguments) => return run_program(&arguments.options()),
         Command::Shell(arguments) => return run_program(&arguments.options()),
         Command::Verify(arguments) => run(&arguments.job()),
@@ -33,7 +39,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => match arguments.job() {
             Ok(job) => run(&job),
             Err(error) => {
-                eprintln!("settime32-harness: {error}");
+                say(&error.to_string());
                 Verdict::Usage
             }
         },
@@ -51,7 +57,7 @@ fn main() -> ExitCode {
             let result = bench::warm(&guest.setup(), rounds, &say);
             measured(result, json, bench::WarmBench::text, |_| Verdict::Pass)
         }
-        Command::Completions(arguments) => describe(&arguments.text()),
+        Command::Completions(arguments) => told(arguments.text(), Verdict::Pass),
         Command::Man(arguments) => write_manual(arguments),
     };
     ExitCode::from(verdict.exit_code())
@@ -72,8 +78,7 @@ fn run(job: &Job) -> Verdict {
         }
     };
     progress.finish();
-    print(&text);
-    verdict
+    told(&text, verdict)
 }
 
 /// The program's exit code, or that of why it could not be run.
@@ -98,7 +103,7 @@ fn json_line(report: &impl Serialize) -> String {
 /// Lists the kernels by name; fetches what is asked for first.
 fn kernels(arguments: &KernelsArgs) -> Verdict {
     let entries = kernels::catalog().iter().filter(|entry| arguments.names.is_empty() || arguments.names.contains(&entry.name));
-    let mut verdict = Verdict::Pass;
+    let (mut verdict, mut lines) = (Verdict::Pass, String::new());
     for entry in entries {
         let outcome = match (arguments.update, arguments.fetch) {
             (true, _) => kernels::update(entry, &say),
@@ -110,9 +115,9 @@ fn kernels(arguments: &KernelsArgs) -> Verdict {
             verdict = Verdict::Infrastructure;
         }
         let (package, version) = kernels::cached(entry).unwrap_or_else(|| ("not fetched yet".into(), String::new()));
-        print(&format!("{:8} {package} {version}\n", entry.name));
+        lines += &format!("{:8} {package} {version}\n", entry.name);
     }
-    verdict
+    told(&lines, verdict)
 }
 
 fn list_cases(json: bool) -> Verdict {
@@ -124,8 +129,7 @@ fn list_cases(json: bool) -> Verdict {
             format!("{:longest$}  {}\n", case.name, case.about)
         }
     };
-    print(&CASES.iter().map(line).collect::<String>());
-    Verdict::Pass
+    told(&CASES.iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn list_mutants(arguments: &MutantsArgs) -> Verdict {
@@ -139,8 +143,7 @@ fn list_mutants(arguments: &MutantsArgs) -> Verdict {
             format!("{name:longest$}  {error} ({caught_by})\n")
         }
     };
-    print(&wrong.iter().map(line).collect::<String>());
-    Verdict::Pass
+    told(&wrong.iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn run_mutants(arguments: &MutantsArgs) -> Verdict {
@@ -149,12 +152,9 @@ fn run_mutants(arguments: &MutantsArgs) -> Verdict {
     let outcome = mutants::run(&job, &progress);
     progress.finish();
     match outcome {
-        Ok(score) => {
-            print(&if arguments.json { serde_json::to_string(&score).expect("a score is plain data") + "\n" } else { score.text() });
-            score.verdict
-        }
+        Ok(score) => told(&if arguments.json { json_line(&score) } else { score.text() }, score.verdict),
         Err(failure) => {
-            eprintln!("settime32-harness: {failure}");
+            say(&failure.to_string());
             failure.verdict()
         }
     }
@@ -167,7 +167,7 @@ fn run_fuzz(arguments: FuzzArgs) -> Verdict {
         let ends_at_once = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopped));
         let stops = signal_hook::flag::register(signal, Arc::clone(&stopped));
         if let Err(error) = ends_at_once.and(stops) {
-            eprintln!("settime32-harness: failed to wait for signals: {error}; a Ctrl-C will end the run without its report");
+            say(&format!("failed to wait for signals: {error}; a Ctrl-C will end the run without its report"));
         }
     }
     let json = arguments.json;
@@ -183,12 +183,9 @@ fn run_merge(arguments: &MergeArgs) -> Verdict {
 
 fn end_of_fuzz(outcome: Result<FuzzReport, (Verdict, String)>, json: bool) -> Verdict {
     match outcome {
-        Ok(report) => {
-            print(&if json { serde_json::to_string(&report).expect("a report is plain data") + "\n" } else { report.text() });
-            report.verdict
-        }
+        Ok(report) => told(&if json { json_line(&report) } else { report.text() }, report.verdict),
         Err((verdict, error)) => {
-            eprintln!("settime32-harness: {error}");
+            say(&error.to_string());
             verdict
         }
     }
@@ -205,10 +202,6 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
     measured(measure(), json, bench::BootBench::text, |_| Verdict::Pass)
 }
 
-fn say(text: &str) {
-    eprintln!("settime32-harness: {text}");
-}
-
 /// Prints figures, or why there are none.
 fn measured<T: Serialize>(
     figures: Result<T, Failure>,
@@ -217,12 +210,9 @@ fn measured<T: Serialize>(
     verdict: impl Fn(&T) -> Verdict,
 ) -> Verdict {
     match figures {
-        Ok(figures) => {
-            print(&if json { serde_json::to_string(&figures).expect("figures are plain data") + "\n" } else { text(&figures) });
-            verdict(&figures)
-        }
+        Ok(figures) => told(&if json { json_line(&figures) } else { text(&figures) }, verdict(&figures)),
         Err(failure) => {
-            eprintln!("settime32-harness: {failure}");
+            say(&failure.to_string());
             failure.verdict()
         }
     }
@@ -234,11 +224,11 @@ fn measure_cost(arguments: &CostArgs) -> Verdict {
 }
 
 fn list_tracers() -> Verdict {
-    for name in definition::shipped_names() {
+    let line = |name: &str| {
         let about = Definition::load(name).map_or_else(|error| error.to_string(), |definition| definition.about);
-        print(&format!("{name:20} {about}\n"));
-    }
-    Verdict::Pass
+        format!("{name:20} {about}\n")
+    };
+    told(&definition::shipped_names().into_iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn compare_tracers(arguments: &CompareArgs) -> Verdict {
@@ -253,7 +243,9 @@ fn compare_tracers(arguments: &CompareArgs) -> Verdict {
     for job in &jobs {
         match compare::compare(job, &say) {
             Ok(board) => {
-                print(&if arguments.json { json_line(&board) } else { board.text() });
+                if let Err(verdict) = print(&if arguments.json { json_line(&board) } else { board.text() }) {
+                    return worse(verdict, board.verdict());
+                }
                 boards.push(board);
             }
             Err(failure) => {
@@ -273,7 +265,7 @@ fn compare_tracers(arguments: &CompareArgs) -> Verdict {
 
 fn write_manual(arguments: ManArgs) -> Verdict {
     match arguments.pages() {
-        Manual::Page(page) => describe(&page),
+        Manual::Page(page) => told(page, Verdict::Pass),
         Manual::Written(_, Ok(())) => Verdict::Pass,
         Manual::Written(folder, Err(source)) => {
             say(&InfraError::file("write manual pages to", folder)(source).to_string());
@@ -282,19 +274,34 @@ fn write_manual(arguments: ManArgs) -> Verdict {
     }
 }
 
-/// Prints what another program is to read, all of it; one that has read enough may leave.
-fn describe(text: &[u8]) -> Verdict {
-    let mut out = std::io::stdout();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+/// Prints what was asked for, all of it. Where it ends otherwise, gives the verdict on that: a reader that left has read enough.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Verdict> {
+    output::to_stdout(text.as_ref()).map_err(|source| match source.kind() {
+        ErrorKind::BrokenPipe => Verdict::Pass,
+        _ => {
             say(&InfraError::file("write to", "standard output")(source).to_string());
             Verdict::Infrastructure
         }
-        _ => Verdict::Pass,
-    }
+    })
 }
 
-/// A reader that has gone away is no reason to panic; the exit code still tells.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints the end of a job that came to this verdict.
+fn told(text: impl AsRef<[u8]>, verdict: Verdict) -> Verdict {
+    print(text).map_or_else(|unprinted| worse(unprinted, verdict), |()| verdict)
+}
+
+fn worse(one: Verdict, other: Verdict) -> Verdict {
+    if one.severity() > other.severity() { one } else { other }
+}
+
+/// The command line; where there is nothing to do, the verdict on what it asks for.
+fn command() -> Result<Command, Verdict> {
+    Cli::try_parse().and_then(Cli::checked).map(|cli| cli.command).map_err(|error| {
+        let text = |plain| if plain { error.render().to_string() } else { error.render().ansi().to_string() };
+        if error.use_stderr() {
+            _ = output::to_stderr(text(AutoStream::choice(&io::stderr()) == ColorChoice::Never).as_bytes());
+            return Verdict::Usage;
+        }
+        told(text(AutoStream::choice(&io::stdout()) == ColorChoice::Never), Verdict::Pass)
+    })
 }

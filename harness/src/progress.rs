@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output;
 use crate::report::grouped;
 use crate::verify::Watch;
 
@@ -39,7 +40,7 @@ impl Watch for Progress {
         if self.terminal {
             self.bar.set_message(text.to_string());
         } else {
-            eprintln!("settime32-harness: {text}");
+            output::say(text);
         }
     }
 
@@ -47,7 +48,7 @@ impl Watch for Progress {
         let length = self.bar.length().unwrap_or_default().max(1);
         let tenth = |position: u64| position * 10 / length;
         if !self.terminal && tenth(calls) > tenth(self.bar.position()) && calls < length {
-            eprintln!("settime32-harness: {calls} of {length} calls compared");
+            output::say(&format!("{calls} of {length} calls compared"));
         }
         self.bar.set_position(calls);
     }
@@ -90,8 +91,7 @@ impl FuzzProgress {
 
     /// Something is worth a line.
     pub fn say(&self, text: &str) {
-        let line = format!("settime32-harness: {text}");
-        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+        if self.terminal { self.bar.println(format!("settime32-harness: {text}")) } else { output::say(text) }
     }
 
     /// So many more calls were made.
@@ -123,7 +123,7 @@ impl FuzzProgress {
         self.bar.set_message(text.clone());
         if !self.terminal && counts.told.elapsed() > LINE_EVERY {
             counts.told = Instant::now();
-            eprintln!("settime32-harness: {text}");
+            output::say(&text);
         }
     }
 }

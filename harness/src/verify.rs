@@ -11,9 +11,11 @@ use crate::boot::{
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel, Say};
-use crate::oracle::{self, Oracle};
+use crate::oracle::{self, EventSet, Oracle};
+use crate::output;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
+use crate::run::Format;
 use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions};
 use crate::warm;
@@ -84,6 +86,12 @@ pub struct Setup {
     pub time: GuestTime,
     /// What the tracer is asked to tell.
     pub tells: Tells,
+    /// In which form.
+    pub form: Format,
+    /// Of whole lives, which events.
+    pub events: EventSet,
+    /// The tracer is asked for threads of the workload's name alone.
+    pub by_name: bool,
 }
 
 /// Kernel of runs that name none.
@@ -110,6 +118,9 @@ impl Default for Setup {
             wrong: None,
             time: GuestTime::Host,
             tells: Tells::Calls,
+            form: Format::Json,
+            events: EventSet::all(),
+            by_name: false,
         }
     }
 }
@@ -198,6 +209,9 @@ fn trace_plans(
 
 /// Scenarios, each with tracers of its own.
 fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, report: &mut Report) -> Result<(), Failure> {
+    if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
+        programs.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec())?;
+    }
     for (index, scenario) in options.work.scenarios() {
         watch.say(&format!("playing {}", report.cases[index].name));
         let outcome = scenario::play(scenario, programs, &options.setup, options.seed)?;
@@ -291,17 +305,21 @@ impl Setup {
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
-        oracle::Config { cpus, comm, entry_path_needed, lives, untraced, ..oracle::Config::default() }
+        let events = self.events.clone();
+        oracle::Config { cpus, comm, entry_path_needed, lives, events, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
     pub(crate) fn tracer_command(&self, tracer: &[impl AsRef<str>]) -> Vec<String> {
         let mut command: Vec<String> = tracer.iter().map(|word| word.as_ref().to_owned()).collect();
-        command.extend(["--output", "json"].map(str::to_owned));
+        command.extend(["--output", self.form.as_str(), "--color", "never"].map(str::to_owned));
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
         if self.tells == Tells::Lives {
-            command.extend(["--events", "all"].map(str::to_owned));
+            command.extend(["--events".into(), self.events.to_argument()]);
+        }
+        if self.by_name {
+            command.extend(["--comm", WORKLOAD_COMM].map(str::to_owned));
         }
         if let Some(buffer) = &self.buffer {
             command.extend(["--buffer".into(), buffer.clone()]);
@@ -311,7 +329,7 @@ impl Setup {
 }
 
 fn say_to_stderr(text: &str) {
-    eprintln!("settime32-harness: {text}");
+    output::say(text);
 }
 
 /// Generates in a thread of its own, ahead of the guest.

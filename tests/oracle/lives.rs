@@ -3,29 +3,58 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
-use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
 use settime32_harness::generate::lives;
-use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
+use settime32_harness::oracle::{Config, EventSet, Findings, Kind, Oracle};
 use settime32_harness::verdict::{Provoked, Verdict};
 
 use super::simulate_life::{Event, Lived, id_of, live, live_from};
 use super::{COMM, CPUS, words};
 
 fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
-    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    judge_of(&EventSet::all(), lived, lost, reported)
+}
+
+/// Of a tracer that was asked for these events and tells those.
+fn judge_of(asked: &EventSet, lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, events: asked.clone(), ..Config::default() };
     let mut oracle = Oracle::new(config);
     let mut lines = 0;
     for (index, one) in lived.iter().enumerate() {
         oracle.plan_done(index as u64, one.plan.clone(), one.journal.clone());
-        for event in &one.events {
+        for event in one.events.iter().filter(|event| asked.has(name_of(event))) {
             oracle.line(event.line().as_bytes());
             lines += 1;
         }
     }
     let lost = Lost { buffer: lost, ..Lost::default() };
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported: reported(lines), lost, unknown: 0, unfinished: 0 });
+    oracle.summary(Summary {
+        event: SUMMARY_EVENT.to_owned(),
+        reported: reported(lines),
+        lost,
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    });
     oracle.finish()
+}
+
+/// What it must have been asked for as.
+fn name_of(event: &Event) -> &str {
+    match event {
+        Event::Main(call) => &call.event,
+        Event::Call(call) => &call.event,
+        Event::Expiry(_) | Event::Cancel(_) => "expiry",
+        Event::Wakeup(_) => "wakeup",
+        Event::Release(_) => "release",
+    }
+}
+
+/// Any two names of events.
+fn any_two() -> impl Strategy<Value = EventSet> {
+    let names: Vec<String> = EventSet::all().to_argument().split(',').map(str::to_owned).collect();
+    prop::sample::subsequence(names, 2).prop_map(|two| two.join(",").parse().unwrap())
 }
 
 fn judge(lived: &Lived) -> Findings {
@@ -45,6 +74,20 @@ proptest! {
         prop_assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
         prop_assert_eq!(findings.missing, 0);
         prop_assert_eq!(findings.checked, findings.calls);
+    }
+
+    /// Whatever two kinds of events are asked for: those alone pass, one that must come is missing without it, and one of another
+    /// kind is too many.
+    #[test]
+    fn any_two_kinds_of_events_are_judged_alone(mut lived in any_lives(), asked in any_two(), at: prop::sample::Index) {
+        let findings = judge_of(&asked, std::slice::from_ref(&lived), 0, |lines| lines);
+        prop_assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{:?}: {}", asked, words(&findings));
+        let sure = |event: &Event| asked.has(name_of(event)) && !matches!(event, Event::Expiry(_) | Event::Cancel(_));
+        let sure: Vec<usize> = (0..lived.events.len()).filter(|at| sure(&lived.events[*at])).collect();
+        prop_assume!(!sure.is_empty());
+        lived.events.remove(sure[at.index(sure.len())]);
+        let findings = judge_of(&asked, std::slice::from_ref(&lived), 0, |lines| lines);
+        prop_assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{:?}: {}", asked, words(&findings));
     }
 
     /// Whatever event is lost that must come: it is missing, or a loss that was counted.
@@ -362,6 +405,79 @@ fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: i
     assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
 }
 
+/// The same of whole lives.
+#[test]
+fn only_events_of_a_blind_time_may_be_missing() {
+    let whole = good();
+    let is_call = |event: &Event| matches!(event, Event::Call(_) | Event::Main(_));
+    let at: Vec<usize> = (0..whole.events.len()).filter(|at| is_call(&whole.events[*at])).collect();
+    let ns = |at: usize| match &whole.events[at] {
+        Event::Call(call) => call.entry_ns,
+        Event::Main(call) => call.entry_ns,
+        _ => unreachable!("they are calls"),
+    };
+    let missing = at[at.len() / 2];
+    let judge_with_blind = |from_ns: u64, to_ns: u64| {
+        let mut lived = whole.clone();
+        lived.events.remove(missing);
+        let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() });
+        oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+        lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
+        let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
+        let reported = lived.events.len() as u64;
+        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind });
+        oracle.finish()
+    };
+    let findings = judge_with_blind(ns(missing) - 5_000, ns(missing) + 5_000);
+    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+    let findings = judge_with_blind(1, 2);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+}
+
+/// A line of each kind with a key too many, or without one of its nulls.
+#[rstest]
+#[case::call(r#"{"event":"timerfd_settime","#, r#"{"event":"timerfd_settime","cookie":1,"#)]
+#[case::call_under_test(r#"{"event":"timerfd_settime32","#, r#"{"event":"timerfd_settime32","cookie":1,"#)]
+#[case::expiry(r#"{"event":"expiry","#, r#"{"event":"expiry","inline":false,"#)]
+#[case::cancel(r#"{"event":"cancel","#, r#"{"event":"cancel","clockid":0,"#)]
+#[case::wakeup(r#"{"event":"wakeup","#, r#"{"event":"wakeup","late_ns":5,"#)]
+#[case::release(r#"{"event":"release","#, r#"{"event":"release","ret":0,"#)]
+#[case::null_left_out(r#""timer":null,"#, "")]
+fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case] to: &str) {
+    let lived = good();
+    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    let mut oracle = Oracle::new(config);
+    oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+    let mut altered = 0;
+    for event in &lived.events {
+        let mut line = event.line();
+        if altered == 0 && line.contains(from) {
+            (line, altered) = (line.replacen(from, to, 1), 1);
+        }
+        oracle.line(line.as_bytes());
+    }
+    assert_eq!(altered, 1, "there is such a line");
+    let reported = lived.events.len() as u64;
+    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind: Vec::new() });
+    let findings = oracle.finish();
+    assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
+}
+
+/// Of a process that is kept on one CPU, whatever happens in its own calls is there.
+#[rstest]
+#[case::call(|event: &mut Event| if let Event::Call(call) = event { call.cpu ^= 1 })]
+#[case::call_under_test(|event: &mut Event| if let Event::Main(call) = event { call.cpu ^= 1 })]
+#[case::wakeup(|event: &mut Event| if let Event::Wakeup(wakeup) = event { wakeup.cpu ^= 1 })]
+#[case::release(|event: &mut Event| if let Event::Release(release) = event { release.cpu ^= 1 })]
+fn another_cpu_than_a_thread_is_kept_on_is_seen(#[case] alter: fn(&mut Event)) {
+    let mut lived = live(&lives::plan(5, 2, 60), 3);
+    assert_eq!(judge(&lived).mismatches(), 0, "{}", words(&judge(&lived)));
+    lived.events.iter_mut().for_each(alter);
+    let findings = judge(&lived);
+    let named = findings.first.iter().flat_map(|finding| &finding.differences).all(|difference| difference.field == "cpu");
+    assert!(findings.count(Kind::Field) > 0 && named, "{}", words(&findings));
+}
+
 /// The plans of the generator have what the faults above need, and more.
 #[test]
 fn lives_have_everything_in_them() {
@@ -373,4 +489,17 @@ fn lives_have_everything_in_them() {
     assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
     let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
     assert!(waits.count() > 5);
+}
+
+/// Several plans, of which nothing says when all events of one have come.
+#[test]
+fn plans_are_told_apart_without_releases() {
+    let mut all: Vec<Lived> = (0..4).map(|index| live(&lives::plan(3, index, 60), index)).collect();
+    shift(&mut all);
+    for asked in ["expiry,wakeup", "timerfd_settime32", "timer_settime32,expiry", "release,expiry"] {
+        let asked: EventSet = asked.parse().unwrap();
+        let findings = judge_of(&asked, &all, 0, |lines| lines);
+        assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
+        assert_eq!(findings.checked, findings.calls);
+    }
 }

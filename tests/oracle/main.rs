@@ -16,7 +16,7 @@ mod workload;
 use proptest::prelude::*;
 use rstest::rstest;
 use settime32_abi::journal::{ENTRY_VDSO, Record};
-use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves, Lost, Summary};
+use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Lost, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 use settime32_harness::generate::{self, catalogue};
@@ -352,16 +352,20 @@ fn a_result_that_was_lost_and_counted_is_no_mismatch() {
     assert_eq!(Verdict::of(&findings, 300, Provoked::default()), Verdict::Inconclusive);
 }
 
-#[test]
-fn a_process_that_was_not_followed_is_inconclusive() {
+/// Of a process that was not followed, or while the tracer was blind.
+#[rstest]
+#[case::not_followed(|summary: &mut Summary| summary.lost.follow = 1)]
+#[case::blind(|summary: &mut Summary| summary.blind.push(Blind { from_ns: 1, to_ns: u64::MAX, reason: "kprobes are switched off".into() }))]
+fn calls_that_nobody_can_count_are_inconclusive(#[case] alter: fn(&mut Summary)) {
     let mut run = simulated(&dense_plan(1), 4);
     let main = run.journal.header.pid;
     run.events.retain(|event| event.pid == main);
     let mut oracle = oracle();
     run.events.iter().for_each(|event| oracle.event(event));
     oracle.plan_done(0, run.plan, run.journal);
-    let summary = summary_of(&run.events, 0);
-    oracle.summary(Summary { lost: Lost { follow: 1, ..summary.lost }, ..summary });
+    let mut summary = summary_of(&run.events, 0);
+    alter(&mut summary);
+    oracle.summary(summary);
     let findings = oracle.finish();
     assert!(findings.missing > 0 && findings.mismatches() == 0, "{}", words(&findings));
     assert_eq!(Verdict::of(&findings, 1, Provoked::default()), Verdict::Inconclusive);
@@ -438,4 +442,36 @@ fn a_late_exit_is_one_finding() {
     let mut run = calls_that_are_alike();
     run.events[4].exit_ns = run.events[12].exit_ns;
     assert_one(&judge(&run), Kind::BadTimestamp).unwrap();
+}
+
+/// Calls of a time when the tracer says that it was blind may be missing, others not; and whoever says so does not pass.
+#[test]
+fn only_the_calls_of_a_blind_time_may_be_missing() {
+    let plan = pins_and_forks_left_out(&generate::plan(2, 0, 300));
+    let whole = simulated(&plan, 3);
+    let blind_from = |event: &Event| event.entry_ns - 1;
+    let (from_ns, to_ns) = (blind_from(&whole.events[100]), blind_from(&whole.events[200]));
+    let judge_without = |missing: std::ops::Range<usize>| {
+        let mut run = whole.clone();
+        run.events.drain(missing);
+        let mut oracle = oracle();
+        run.events.iter().for_each(|event| oracle.event(event));
+        oracle.plan_done(0, run.plan, run.journal);
+        let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
+        oracle.summary(Summary { blind, ..summary_of(&run.events, 0) });
+        oracle.finish()
+    };
+    for (missing, silent) in [(100..200, 0), (0..0, 0), (120..150, 0), (20..30, 10), (250..300, 50)] {
+        let findings = judge_without(missing.clone());
+        assert_eq!(findings.missing, missing.len() as u64, "{missing:?}: {}", words(&findings));
+        assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (silent, silent), "{missing:?}: {}", words(&findings));
+        let verdict = if silent == 0 { Verdict::Inconclusive } else { Verdict::Violation };
+        assert_eq!(Verdict::of(&findings, 300, Provoked::default()), verdict, "{missing:?}");
+    }
+}
+
+/// One process throughout.
+fn pins_and_forks_left_out(plan: &Plan) -> Plan {
+    let steps = plan.steps.iter().filter(|step| !matches!(step, Step::Pin { .. } | Step::Fork { .. })).cloned();
+    Plan { steps: steps.collect(), ..plan.clone() }
 }

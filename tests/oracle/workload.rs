@@ -61,3 +61,42 @@ fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing
     let findings = judge_all(&[run], missing as u64);
     assert_eq!((findings.mismatches(), findings.missing), (0, missing as u64), "{}", words(&findings));
 }
+
+/// A plan of calls of a thread that is kept on one CPU after the other, and then on none.
+fn pinned_plan() -> Plan {
+    let pin = |cpu| Step::Pin { cpu };
+    let steps = generate::plan(1, 0, 8).steps.into_iter().filter(|step| !matches!(step, Step::Pin { .. }));
+    let calls = [Some(0), Some(1), Some(2), None].map(|cpu| [pin(cpu)].into_iter().chain(plain_calls()).collect::<Vec<_>>());
+    Plan { steps: steps.chain(calls.concat()).collect(), ..Plan::default() }
+}
+
+fn plain_calls() -> impl Iterator<Item = Step> {
+    let open = Step::Open { slot: 0, kind: FdKind::Timer(settime32_abi::plan::Clock::Monotonic) };
+    [open].into_iter().chain((0..5).map(|_| Step::Call(Call::plain(0, OldItimerspec32::default()))))
+}
+
+/// Where a thread may be anywhere any CPU that exists is right, and elsewhere only one is.
+#[test]
+fn the_cpu_of_a_thread_that_is_kept_on_one_is_compared() {
+    let run = simulated(&pinned_plan(), 1);
+    assert_clean(&judge(&run), 28);
+    let wrong = |alter: fn(u32) -> u32| {
+        let mut run = run.clone();
+        run.events.iter_mut().for_each(|event| event.cpu = alter(event.cpu));
+        let findings = judge(&run);
+        let only_cpu = |finding: &settime32_harness::oracle::Finding| finding.differences.iter().all(|found| found.field == "cpu");
+        assert!(findings.first.iter().all(only_cpu), "{}", words(&findings));
+        findings.count(Kind::Field)
+    };
+    assert_eq!((wrong(|_| 0), wrong(|_| 1), wrong(|cpu| cpu ^ 1)), (5, 10, 15));
+}
+
+/// A workload that does not say where it was, or says it though nobody knows.
+#[rstest]
+#[case::unknown(|record: &mut Record| record.cpu = settime32_abi::journal::CPU_UNKNOWN, 15)]
+#[case::made_up(|record: &mut Record| record.cpu = 0, 13)]
+fn a_record_of_another_cpu_is_seen(#[case] alter: fn(&mut Record), #[case] lies: u64) {
+    let mut run = simulated(&pinned_plan(), 1);
+    run.journal.records.iter_mut().for_each(alter);
+    assert_eq!(judge(&run).count(Kind::WorkloadLied), lies, "{}", words(&judge(&run)));
+}

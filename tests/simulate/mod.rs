@@ -8,7 +8,9 @@ mod memory;
 use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
-use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment, Record, VERSION};
+use settime32_abi::journal::{
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment, Record, VERSION,
+};
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{self, Call, Entry, FdKind, Page, Plan, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
@@ -47,6 +49,13 @@ struct Process {
     table: [(i32, What); SLOTS],
     next_fd: i32,
     wake_alarm: bool,
+    /// As in the journal.
+    cpu: u16,
+}
+
+/// The CPU that a thread is kept on, as in the journal.
+pub fn pinned(cpu: Option<u8>) -> u16 {
+    cpu.map_or(CPU_UNKNOWN, |cpu| u16::from(cpu) % CPUS as u16)
 }
 
 impl Machine {
@@ -63,7 +72,15 @@ impl Machine {
     pub fn run(&mut self, plan: &Plan) -> Run {
         self.spend(50_000, 400_000);
         let pid = self.new_pid();
-        let mut process = Process { pid, tid: pid, kind: plan.process, table: [(-1, What::Closed); SLOTS], next_fd: 3, wake_alarm: true };
+        let mut process = Process {
+            pid,
+            tid: pid,
+            kind: plan.process,
+            table: [(-1, What::Closed); SLOTS],
+            next_fd: 3,
+            wake_alarm: true,
+            cpu: CPU_UNKNOWN,
+        };
         let mut run = Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
         run.journal.header.start = self.read_clocks();
         let mut parent: Option<(usize, Process)> = None;
@@ -84,6 +101,7 @@ impl Machine {
                     self.kernel.set_realtime(read_ns);
                 }
                 Step::WakeAlarm { allowed } => process.wake_alarm = *allowed,
+                Step::Pin { cpu } => process.cpu = pinned(*cpu),
                 // Those of lives are simulated elsewhere.
                 Step::Silent(_) | Step::Life(_) => {}
                 Step::Threads { .. } => self.threads(&mut run, &process, index),
@@ -191,9 +209,25 @@ impl Machine {
             Entry::Vdso => ENTRY_VDSO,
             Entry::Rewritten => ENTRY_REWRITTEN,
         };
-        let record =
-            Record { step, pid, tid, ufd, flags, utmr, otmr, ret, utmr_before, otmr_before, otmr_after, utmr_there, otmr_there, entry };
-        let cpu = self.rng.next_u32() % CPUS;
+        let record = Record {
+            step,
+            pid,
+            tid,
+            ufd,
+            flags,
+            utmr,
+            otmr,
+            ret,
+            utmr_before,
+            otmr_before,
+            otmr_after,
+            utmr_there,
+            otmr_there,
+            entry,
+            cpu: process.cpu,
+        };
+        let anywhere = self.rng.next_u32() % CPUS;
+        let cpu = if process.cpu == CPU_UNKNOWN { anywhere } else { process.cpu.into() };
         let abi = if process.kind == plan::Process::I386 { Abi::I386 } else { Abi::X86_64 };
         let mut event = CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) };
         if call.meanwhile.is_some() {
@@ -307,8 +341,8 @@ pub fn event_with(
 
 /// The last line of a tracer that printed these events and lost `buffer` others.
 pub fn summary_of<'a>(events: impl IntoIterator<Item = &'a CallEvent<'static>>, buffer: u64) -> Summary {
-    let mut summary =
-        Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost: Lost { buffer, ..Lost::default() }, unknown: 0, unfinished: 0 };
+    let lost = Lost { buffer, ..Lost::default() };
+    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
     for event in events {
         summary.reported += 1;
         summary.lost.result += u64::from(event.result_lost);

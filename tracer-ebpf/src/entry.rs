@@ -11,7 +11,7 @@ use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 use crate::in_flight::{claim, drop_current, forget_stale};
 use crate::maps::count;
 use crate::registers::Registers;
-use crate::{comm, filter, ids};
+use crate::{comm, entry_path, filter, ids};
 
 /// 1 when every call is wanted, those ids are reported that the kernel's helper gives, and the kernel has a helper for a task's
 /// registers. With one look at it, a program is spared a look at each.
@@ -21,12 +21,12 @@ static IS_PLAIN: Global<u32> = Global::new(0);
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
 const USER_CS: u16 = 0x33;
 
-/// Takes the call in, when it is wanted. `registers` reads those that the wrapper was given; `None` when they cannot
+/// Takes the call in, when it is wanted or the tracer's own. `registers` reads those that the wrapper was given; `None` when they cannot
 /// be read.
 #[inline(always)]
-pub(crate) fn enter(registers: impl FnOnce() -> Option<Registers>) {
+pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
     let host = bpf_get_current_pid_tgid();
-    if IS_PLAIN.load() == 0 && !is_wanted(host) {
+    if IS_PLAIN.load() == 0 && !is_wanted(host) && !entry_path::is_own(host, &registers) {
         return;
     }
     let Some(slot) = claim(host) else { return count(Counter::LostInFlight) };

@@ -1,13 +1,11 @@
 //! The threads of a followed command: who belongs to it as it forks, executes and exits.
 //!
-//! Threads, not processes, because a fork is seen with the new thread's id alone and a process lives on after
-//! its first thread exited.
+//! Threads, not processes, because a process lives on after its first thread exited.
 
 use aya_ebpf::Global;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use aya_ebpf::programs::TracePointContext;
 use settime32_abi::event::Counter;
 
 use crate::ids;
@@ -17,13 +15,9 @@ use crate::maps::count;
 #[unsafe(no_mangle)]
 static FOLLOW: Global<u32> = Global::new(0);
 
-/// Where `child_pid` lies in the record of `sched:sched_process_fork`; kernels differ.
+/// Where a task has its thread's id.
 #[unsafe(no_mangle)]
-static FORK_CHILD_PID_AT: Global<u32> = Global::new(0);
-
-/// Where `old_pid` lies in the record of `sched:sched_process_exec`.
-#[unsafe(no_mangle)]
-static EXEC_OLD_PID_AT: Global<u32> = Global::new(0);
+static TASK_PID_AT: Global<u32> = Global::new(0);
 
 /// The command's first process, where user space knows its id only in the tracer's pid namespace; 0 where it is in [`FOLLOWED`].
 #[unsafe(no_mangle)]
@@ -61,28 +55,38 @@ fn is_first(tid: u32) -> bool {
 /// A followed thread made another. The kernel tells before it lets the new one run (`kernel_clone`,
 /// `kernel/fork.c`), so no call of it is missed.
 #[inline(always)]
-pub(crate) fn fork(ctx: &TracePointContext) {
+pub(crate) fn fork(child: *const u8) {
     if !is_followed(current_tid()) {
         return;
     }
-    // SAFETY: the offset comes from this kernel's description of the record, which is a `pid_t` there.
-    let child = unsafe { ctx.read_at::<u32>(FORK_CHILD_PID_AT.load() as usize) };
-    if child.is_ok_and(|tid| FOLLOWED.insert(tid, 0, 0).is_ok()) {
+    let tid_at = child.wrapping_add(TASK_PID_AT.load() as usize).cast::<u32>();
+    // SAFETY: the helper reads whatever address it is given, or fails.
+    let tid = unsafe { bpf_probe_read_kernel(tid_at) };
+    if tid.is_ok_and(|tid| FOLLOWED.insert(tid, 0, 0).is_ok()) {
         return;
     }
     count(Counter::LostFollow);
 }
 
-/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`).
+/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`); once that is
+/// done, the kernel tells which id it had.
 #[inline(always)]
-pub(crate) fn exec(ctx: &TracePointContext) {
-    // SAFETY: as in `fork`.
-    let Ok(old_tid) = (unsafe { ctx.read_at::<u32>(EXEC_OLD_PID_AT.load() as usize) }) else { return };
-    let tid = current_tid();
-    if tid == old_tid || FOLLOWED.remove(old_tid).is_err() {
+pub(crate) fn exec(old_tid: u32) {
+    move_on(old_tid, current_tid());
+}
+
+/// The same right before it is done.
+#[inline(always)]
+pub(crate) fn take_over() {
+    move_on(current_tid(), (bpf_get_current_pid_tgid() >> 32) as u32);
+}
+
+#[inline(always)]
+fn move_on(from: u32, to: u32) {
+    if from == to || FOLLOWED.remove(from).is_err() {
         return;
     }
-    if FOLLOWED.insert(tid, 0, 0).is_err() {
+    if FOLLOWED.insert(to, 0, 0).is_err() {
         count(Counter::LostFollow);
     }
 }

@@ -23,8 +23,8 @@ mod life;
 mod maps;
 mod registers;
 
-use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint, tracepoint};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext};
+use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
+use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
 
 use crate::registers::Registers;
 
@@ -32,9 +32,8 @@ use crate::registers::Registers;
 #[kprobe]
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
     let Some(pt_regs) = ctx.arg(0) else { return 0 };
-    if !entry_path::learn(pt_regs) {
-        entry::enter(|| Registers::copied(pt_regs));
-    }
+    entry_path::learn(pt_regs);
+    entry::enter(|| Registers::copied(pt_regs));
     0
 }
 
@@ -88,21 +87,39 @@ pub fn settime32_copies(ctx: FExitContext) -> i32 {
     0
 }
 
-/// On `sched:sched_process_fork`; attached only when a command is followed.
-#[tracepoint]
-pub fn settime32_fork(ctx: TracePointContext) -> u32 {
-    follow::fork(&ctx);
+/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. Raw tracepoints need neither tracefs nor
+/// a perf event.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
+    follow::fork(ctx.arg(1));
     0
 }
 
-/// On `sched:sched_process_exec`; attached only when a command is followed.
-#[tracepoint]
-pub fn settime32_exec(ctx: TracePointContext) -> u32 {
-    follow::exec(&ctx);
+/// On `sched_process_exec`, `(task, old_pid, bprm)`; attached only when a command is followed.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
+    follow::exec(ctx.arg(1));
     0
 }
 
-/// On `sched_process_exit`, by its raw tracepoint, which needs no tracefs.
+/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`] where raw tracepoints are preempted, from 7.0 on:
+/// the kernel passes a program over while the same one, preempted, is busy on that CPU.
+#[kprobe]
+pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
+    if let Some(child) = ctx.arg(0) {
+        follow::fork(child);
+    }
+    0
+}
+
+/// On `exchange_tids`, at offset 0, instead of [`settime32_exec`].
+#[kprobe]
+pub fn settime32_takes_over(_ctx: ProbeContext) -> u32 {
+    follow::take_over();
+    0
+}
+
+/// On `sched_process_exit`.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn settime32_exit(_ctx: RawTracePointContext) -> i32 {
     exit::thread_exits();

@@ -11,8 +11,7 @@ use aya::programs::fentry::FEntryLinkId;
 use aya::programs::fexit::FExitLinkId;
 use aya::programs::kprobe::KProbeLinkId;
 use aya::programs::raw_trace_point::RawTracePointLinkId;
-use aya::programs::trace_point::TracePointLinkId;
-use aya::programs::{KProbe, ProbeKind, Program, RawTracePoint, TracePoint};
+use aya::programs::{KProbe, ProbeKind, Program, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf};
 use nix::errno::Errno;
 use settime32_abi::hook::{BY_FENTRY, BY_KPROBE, Hook};
@@ -63,8 +62,14 @@ impl Mode {
     }
 }
 
-/// Tracepoint programs that follow a command, and where each goes in the category `sched`.
-const FOLLOW_PROGRAMS: [(&str, &str); 2] = [("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
+/// Programs, and where they go.
+pub type Places = &'static [(&'static str, &'static str)];
+
+/// Follow a command without tracefs and without a perf event.
+pub const FOLLOW_BY_TRACEPOINT: Places = &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
+
+/// Follow a command with preemption off.
+pub const FOLLOW_BY_KPROBE: Places = &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")];
 
 /// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a command's threads forgotten.
 pub const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
@@ -74,7 +79,6 @@ enum Link {
     KProbe(KProbeLinkId),
     FEntry(FEntryLinkId),
     FExit(FExitLinkId),
-    TracePoint(TracePointLinkId),
     RawTracePoint(RawTracePointLinkId),
 }
 
@@ -83,21 +87,21 @@ enum Link {
 pub struct Attached {
     mode: Mode,
     links: Vec<(&'static str, Link)>,
-    /// A command is followed.
-    follows: bool,
 }
 
 impl Attached {
-    /// Attaches programs, those of the mode, and those that see threads exit. What was attached before something failed comes off again.
+    /// Attaches programs to raw tracepoints, then those of the mode to functions, once all of them are loaded. What was attached
+    /// before something failed comes off again.
     pub fn attach(
         ebpf: &mut Ebpf,
         mode: Mode,
-        at_exit: &[(&'static str, &'static str)],
+        tracepoints: &[(&'static str, &'static str)],
         programs: &[(&'static str, &'static str)],
     ) -> Result<Self> {
-        let mut attached = Self { mode, links: Vec::new(), follows: false };
-        let done = attached.attach_at_exit(ebpf, at_exit).and_then(|()| attached.attach_all(ebpf, programs));
-        match done {
+        let places = [tracepoints, programs].concat();
+        load(ebpf, &places)?;
+        let mut attached = Self { mode, links: Vec::new() };
+        match attached.attach_all(ebpf, &places) {
             Ok(()) => Ok(attached),
             Err(error) => {
                 attached.detach(ebpf)?;
@@ -106,47 +110,15 @@ impl Attached {
         }
     }
 
-    /// Attaches what follows a command besides.
-    pub fn follow(&mut self, ebpf: &mut Ebpf) -> Result<()> {
-        self.follows = true;
-        for (name, tracepoint) in FOLLOW_PROGRAMS {
-            let program: &mut TracePoint = program(ebpf, name)?.try_into()?;
-            program.load().with_context(|| format!("failed to load {name}"))?;
-            let link = program.attach("sched", tracepoint).with_context(|| format!("failed to attach {name} to sched:{tracepoint}"))?;
-            // Comes off last, so it goes to the front.
-            self.links.insert(0, (name, Link::TracePoint(link)));
-        }
-        Ok(())
-    }
-
-    fn attach_at_exit(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        for &(name, tracepoint) in programs {
-            let at_exit: &mut RawTracePoint = program(ebpf, name)?.try_into()?;
-            at_exit.load().with_context(|| format!("failed to load {name}"))?;
-            let link = at_exit.attach(tracepoint).with_context(|| format!("failed to attach {name} to {tracepoint}"))?;
-            self.links.push((name, Link::RawTracePoint(link)));
-        }
-        Ok(())
-    }
-
-    fn attach_all(&mut self, ebpf: &mut Ebpf, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut by_trampoline = false;
-        for (name, _) in programs {
-            by_trampoline |= matches!(program(ebpf, name)?, Program::FEntry(_) | Program::FExit(_));
-        }
-        let btf = if by_trampoline { Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?) } else { None };
-        for &(name, function) in programs {
-            let link = match (program(ebpf, name)?, &btf) {
-                (Program::KProbe(program), _) => attach_kprobe(program, name, function)?,
-                (Program::FEntry(program), Some(btf)) => {
-                    program.load(function, btf).with_context(|| format!("failed to load {name} for {function}"))?;
-                    Link::FEntry(program.attach().with_context(|| format!("failed to attach {name} to {function}"))?)
-                }
-                (Program::FExit(program), Some(btf)) => {
-                    program.load(function, btf).with_context(|| format!("failed to load {name} for {function}"))?;
-                    Link::FExit(program.attach().with_context(|| format!("failed to attach {name} to {function}"))?)
-                }
-                _ => return Err(anyhow!("program {name} of the eBPF object is of another type")),
+    fn attach_all(&mut self, ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> {
+        for &(name, place) in places {
+            let to = || format!("failed to attach {name} to {place}");
+            let link = match program(ebpf, name)? {
+                Program::RawTracePoint(program) => Link::RawTracePoint(program.attach(place).with_context(to)?),
+                Program::KProbe(program) => attach_kprobe(program, name, place)?,
+                Program::FEntry(program) => Link::FEntry(program.attach().with_context(to)?),
+                Program::FExit(program) => Link::FExit(program.attach().with_context(to)?),
+                _ => return Err(of_another_type(name)),
             };
             self.links.push((name, link));
         }
@@ -163,9 +135,8 @@ impl Attached {
                 (Program::KProbe(program), Link::KProbe(link)) => program.detach(link),
                 (Program::FEntry(program), Link::FEntry(link)) => program.detach(link),
                 (Program::FExit(program), Link::FExit(link)) => program.detach(link),
-                (Program::TracePoint(program), Link::TracePoint(link)) => program.detach(link),
                 (Program::RawTracePoint(program), Link::RawTracePoint(link)) => program.detach(link),
-                _ => return Err(anyhow!("program {name} of the eBPF object is of another type")),
+                _ => return Err(of_another_type(name)),
             };
             detached.with_context(|| format!("failed to detach {name}"))?;
         }
@@ -201,8 +172,7 @@ impl Attached {
     }
 
     /// New processes and new programs, of whomever, that were passed over while a command was followed.
-    pub fn missed_forks(&self, ebpf: &mut Ebpf) -> Result<u64> {
-        let programs = if self.follows { &FOLLOW_PROGRAMS[..] } else { &[] };
+    pub fn missed_forks(ebpf: &mut Ebpf, programs: Places) -> Result<u64> {
         programs.iter().map(|(name, _)| missed(ebpf, name)).sum()
     }
 
@@ -212,8 +182,49 @@ impl Attached {
     }
 }
 
+/// Loads what is not loaded yet: a program for both modes is, if the other mode was tried before.
+fn load(ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> {
+    let mut btf = None;
+    let mut has_kprobe = false;
+    for &(name, place) in places {
+        let loaded = match program(ebpf, name)? {
+            Program::RawTracePoint(program) => loaded(program.fd()).unwrap_or_else(|| program.load()),
+            Program::KProbe(program) => {
+                has_kprobe = true;
+                loaded(program.fd()).unwrap_or_else(|| program.load())
+            }
+            Program::FEntry(program) => {
+                let btf = kernels_types(&mut btf)?;
+                loaded(program.fd()).unwrap_or_else(|| program.load(place, btf))
+            }
+            Program::FExit(program) => {
+                let btf = kernels_types(&mut btf)?;
+                loaded(program.fd()).unwrap_or_else(|| program.load(place, btf))
+            }
+            _ => return Err(of_another_type(name)),
+        };
+        let loaded = loaded.with_context(|| format!("failed to load {name} for {place}"));
+        loaded.map_err(preflight::explained)?;
+    }
+    if has_kprobe {
+        preflight::check_kprobe(Path::new("/"))?;
+    }
+    Ok(())
+}
+
+fn loaded(fd: Result<&ProgramFd, ProgramError>) -> Option<Result<(), ProgramError>> {
+    fd.is_ok().then_some(Ok(()))
+}
+
+/// Read when it is needed, since that takes long.
+fn kernels_types(btf: &mut Option<Btf>) -> Result<&Btf> {
+    if btf.is_none() {
+        *btf = Some(Btf::from_sys_fs().context("failed to read the kernel's BTF")?);
+    }
+    btf.as_ref().context("the kernel's BTF was read")
+}
+
 fn attach_kprobe(program: &mut KProbe, name: &str, function: &str) -> Result<Link> {
-    program.load().with_context(|| format!("failed to load {name}"))?;
     let link = program.attach(function, 0).or_else(|error| {
         // The kernel looked the symbol up, which costs it nothing; reading its whole table to say what is
         // wrong is only worth it now.
@@ -223,17 +234,22 @@ fn attach_kprobe(program: &mut KProbe, name: &str, function: &str) -> Result<Lin
     Ok(Link::KProbe(link))
 }
 
+fn of_another_type(name: &str) -> anyhow::Error {
+    anyhow!("program {name} of the eBPF object is of another type")
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))
 }
 
-/// What the kernel counted of a program that it passed over: in a trampoline since 5.12, by kprobe and on a tracepoint since 6.7.
+/// What the kernel counted of a program that it passed over: in a trampoline since 5.12, on a raw tracepoint since 6.3, by kprobe
+/// since 6.7.
 fn missed(ebpf: &mut Ebpf, name: &str) -> Result<u64> {
     let fd = match program(ebpf, name)? {
         Program::FEntry(program) => program.fd()?,
         Program::FExit(program) => program.fd()?,
         Program::KProbe(program) => program.fd()?,
-        Program::TracePoint(program) => program.fd()?,
+        Program::RawTracePoint(program) => program.fd()?,
         _ => return Ok(0),
     };
     let fd = fd.as_fd().as_raw_fd();

@@ -20,24 +20,26 @@ use crate::ids::Reported;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    all calls were reported (or that of COMMAND, 128 + N when signal N ended it)
+  0    all calls were reported, or nobody read on (or that of COMMAND, 128 + N when signal N ended it)
   1    tracing failed
   2    the command line is wrong
-  3    calls were lost; the last line on standard error says how many
+  3    calls were lost, or the probes saw nothing for a while; the last line on standard error says how many, and when
   10   this binary holds no eBPF program
   11   the kernel is too old
-  12   privileges are missing
+  12   privileges are missing: capabilities, or a setting, a limit or a filter that stands before them
   13   the kernel is locked down
-  14   the kernel has no BTF (with --attach fentry or --events)
-  15   the kernel has no i386 entry of timerfd_settime32
-  16   the events could not be written
+  14   the kernel has no BTF (with --attach fentry, --events or COMMAND)
+  15   the kernel has no i386 entry of timerfd_settime32, or it is switched off
+  16   standard output is closed, full or stuck: not all was written
   17   fentry does not work here (with --attach fentry)
   18   fentry is not safe on this kernel (with --attach fentry)
   19   the kernel's structures are not known (with --events)
+  20   the probes are attached and see nothing: kprobes or ftrace are switched off
   126  COMMAND could not be executed
   127  COMMAND was not found
 
-SIGINT and SIGTERM end the tracing, not COMMAND; a second one ends the tracer at once.";
+SIGINT and SIGTERM end the tracing, not COMMAND; a second one ends the tracer at once. So does a reader of standard output that
+goes away.";
 
 const FILTERS: &str = "Filters";
 
@@ -148,6 +150,11 @@ impl From<Abi> for output::Abi {
 }
 
 impl Cli {
+    /// The command line of this process.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse()?.checked()
+    }
+
     /// Refuses what the definition cannot say to be wrong.
     pub fn checked(self) -> Result<Self, clap::Error> {
         if self.output == Format::Tracee && !self.kinds().is_empty() {

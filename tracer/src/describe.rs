@@ -81,7 +81,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
     use settime32_abi::event::{RawEvent, flag};
-    use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
+    use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 
     use super::schema::{complaints, value};
     use super::*;
@@ -100,7 +100,10 @@ mod tests {
 
     fn summary() -> Value {
         let lost = Lost { buffer: u64::MAX, ..Lost::default() };
-        parsed(|line| json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 1 }))
+        let blind = vec![Blind { from_ns: 1, to_ns: 2, reason: "kprobes are switched off".into() }];
+        parsed(|line| {
+            json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 1, unfinished: 1, blind })
+        })
     }
 
     /// Calls that have every key between them.

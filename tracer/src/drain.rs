@@ -8,12 +8,12 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::life::Kind;
 use settime32_abi::moment::call_flag;
+use settime32_abi::output::{Blind, Lost};
 
 use crate::call_event::{Seen, has};
 use crate::choice::Choice;
@@ -22,11 +22,13 @@ use crate::command::GatedCommand;
 use crate::form::Form;
 use crate::lateness;
 use crate::life::{self, Decoder, Event};
+use crate::look::is_empty;
 use crate::outcome::Outcome;
 use crate::probes::Ring;
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
+use crate::watch::{Watch, now_ns};
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);
@@ -95,23 +97,28 @@ impl Wanted {
 const TURN: u64 = 10_000;
 
 /// The way of events to standard output.
-pub struct Drain<S> {
-    ring: RingBuf<MapData>,
-    sink: Sink<File>,
+pub struct Drain<'a, S> {
+    ring: Ring,
+    watch: Watch,
+    sink: Sink<'a, File>,
     form: Form,
     wanted: Wanted,
     decoder: Decoder,
     reported: u64,
+    /// What ended before is not printed.
+    since_ns: u64,
     collect: Duration,
     seam: S,
 }
 
-impl<S: Seam> Drain<S> {
-    /// Prints what is wanted.
-    pub fn new(ring: Ring, sink: Sink<File>, form: Form, wanted: Wanted, seam: S) -> Self {
+impl<'a, S: Seam> Drain<'a, S> {
+    /// Prints what is wanted of that which ends from now on.
+    pub fn new(ring: Ring, watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
-        let decoder = Decoder::new(form.always_tells_host_ids());
-        Self { ring: ring.map, sink, form, wanted, decoder, reported: 0, collect, seam }
+        let since_ns = if seam.watches() { now_ns() } else { 0 };
+        let mut decoder = Decoder::new(form.always_tells_host_ids());
+        watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
+        Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }
     }
 
     /// Events printed so far.
@@ -125,10 +132,7 @@ impl<S: Seam> Drain<S> {
         let deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
         loop {
             // In turns, since calls may come as fast as they are printed, and a signal must not wait for them to end.
-            if let Err(error) = self.take(TURN) {
-                let is_gone = matches!(error.downcast_ref(), Some(SinkError::ReaderGone));
-                return if is_gone { Ok(Ended::ReaderGone) } else { Err(error) };
-            }
+            self.turn()?;
             self.sink.append(|line| self.form.tick(line))?;
             self.sink.flush()?;
             if let Some(ended) = self.ended(signals, command.as_deref_mut(), deadline)? {
@@ -140,11 +144,41 @@ impl<S: Seam> Drain<S> {
         }
     }
 
+    /// Takes what there is for now, and looks whether all is seen.
+    fn turn(&mut self) -> Result<()> {
+        self.watch.before_records();
+        self.take(TURN)?;
+        self.watch.after_records(|| is_empty(&self.ring));
+        Ok(())
+    }
+
+    /// Looks a last time whether the probes see, before they come off. What comes meanwhile is printed, when it is wanted.
+    pub fn look_back(&mut self, signals: &Signals, ended: Ended) -> Result<()> {
+        if !ended.wants_rest() {
+            self.since_ns = u64::MAX;
+        }
+        let now = now_ns();
+        self.watch.hurry();
+        while self.watch.can_look() && !self.watch.has_seen_since(now) && self.watch.blind().is_none() {
+            self.turn()?;
+            if self.wait(signals, None, Wait::ForEvents)? {
+                self.wait(signals, None, Wait::ToCollect)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When it was blind; takes losses of its own calls off those of others.
+    pub fn blind(&mut self, lost: &mut Lost) -> Vec<Blind> {
+        self.watch.ended(lost)
+    }
+
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
     pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
         let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
-        for raw in in_flight {
+        let own = self.watch.tid();
+        for raw in in_flight.iter().filter(|raw| own != Some(raw.tid)) {
             if self.reported >= self.wanted.limit {
                 break;
             }
@@ -172,28 +206,37 @@ impl<S: Seam> Drain<S> {
     /// Prints the summary, in forms that have one; the one for people goes elsewhere.
     pub fn summarise(&mut self, outcome: &mut Outcome) -> Result<(), SinkError> {
         self.seam.summarise(&mut outcome.summary);
-        if outcome.has_reader() {
-            self.sink.append(|line| self.form.write_summary(line, &outcome.summary))?;
-            self.sink.flush()?;
-        }
+        self.sink.append(|line| self.form.write_summary(line, &outcome.summary))?;
+        self.sink.flush()?;
+        outcome.is_read &= self.sink.is_read();
         Ok(())
     }
 
     /// Takes what is in the buffer, `most` calls at the most, and lets nothing of it wait.
     fn take(&mut self, most: u64) -> Result<()> {
         let mut left = most;
-        while left > 0 && self.reported < self.wanted.limit {
-            let Some(record) = self.ring.next() else { break };
+        while left > 0 {
+            // What is beyond the limit stays there, but for the last look.
+            if self.reported >= self.wanted.limit && self.since_ns != u64::MAX {
+                break;
+            }
+            let Some(record) = self.ring.map.next() else { break };
             left -= 1;
             // A copy, so that the kernel can use the room while the line is made.
             let Some(raw) = RawEvent::from_record(&record) else {
                 let event = self.decoder.event(&record)?;
                 drop(record);
-                event.map_or(Ok(false), |event| self.print_of_life(event))?;
+                if let Some(event) = event.filter(|event| event.ended_ns() >= self.since_ns) {
+                    self.print_of_life(event)?;
+                }
                 continue;
             };
             drop(record);
-            self.print(&raw, self.is_chosen(&raw).then_some(Seen::Whole))?;
+            if self.watch.takes(&raw) {
+                continue;
+            }
+            let is_chosen = self.is_chosen(&raw) && ended_ns(&raw) >= self.since_ns;
+            self.print(&raw, is_chosen.then_some(Seen::Whole))?;
         }
         Ok(self.sink.flush()?)
     }
@@ -228,6 +271,9 @@ impl<S: Seam> Drain<S> {
         if self.reported >= self.wanted.limit {
             return Ok(Some(Ended::Count));
         }
+        if !self.sink.is_read() {
+            return Ok(Some(Ended::ReaderGone));
+        }
         if signals.stop_requested() {
             return Ok(Some(Ended::Signal));
         }
@@ -239,28 +285,33 @@ impl<S: Seam> Drain<S> {
     }
 
     /// Sleeps until there is something to do; true when that is only events.
-    fn wait(&self, signals: &Signals, deadline: Option<Instant>, wait: Wait) -> Result<bool> {
+    fn wait(&mut self, signals: &Signals, deadline: Option<Instant>, wait: Wait) -> Result<bool> {
         let until_end = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = until_end.into_iter().chain(self.form.ticks_every()).min();
+        let left = until_end.into_iter().chain(self.form.ticks_every()).chain([self.watch.next_in()]).min();
         let (interest, longest) = match wait {
             Wait::ForEvents => (PollFlags::POLLIN, left),
             Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),
         };
-        let mut sources = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.ring.map.as_fd(), interest)];
+        sources.extend(self.watch.sources().map(|source| PollFd::new(source, PollFlags::POLLIN)));
+        if self.sink.is_read() {
             // Without asking for anything, one is told of a reader that left.
-            PollFd::new(self.sink.as_fd(), PollFlags::empty()),
-            PollFd::new(self.ring.as_fd(), interest),
-        ];
+            sources.push(PollFd::new(self.sink.as_fd(), PollFlags::empty()));
+        }
         match poll(&mut sources, timeout(longest)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(anyhow!(errno)).context("failed to wait for events"),
         }
-        let [signal, reader, events] = sources.map(|source| source.revents().is_some_and(|flags| !flags.is_empty()));
-        if signal {
+        let told: Vec<PollFlags> = sources.iter().map(|source| source.revents().unwrap_or(PollFlags::empty())).collect();
+        if self.sink.is_read() {
+            self.sink.polled(told[told.len() - 1]);
+        }
+        let is_there = |flags: &PollFlags| !flags.is_empty();
+        if is_there(&told[0]) {
             signals.clear();
         }
-        Ok(events && !signal && !reader)
+        let others = told.iter().enumerate().filter(|(at, _)| *at != 1).any(|(_, flags)| is_there(flags));
+        Ok(is_there(&told[1]) && !others)
     }
 }
 
@@ -276,8 +327,13 @@ fn collect_time(buffer_bytes: u32) -> Duration {
     half_full.min(MAX_COLLECT)
 }
 
+/// When a call ended. One whose return was not seen may have at any time.
+const fn ended_ns(raw: &RawEvent) -> u64 {
+    if has(raw, flag::RETURNED) { raw.exit_ns } else { u64::MAX - 1 }
+}
+
 /// Rounded up, so that a deadline has passed when the sleep is over.
-fn timeout(longest: Option<Duration>) -> PollTimeout {
+pub fn timeout(longest: Option<Duration>) -> PollTimeout {
     let Some(longest) = longest else { return PollTimeout::NONE };
     PollTimeout::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
 }

@@ -17,13 +17,7 @@ pub enum Of {
     Size,
 }
 
-/// The offset in bytes of a direct member; `None` when there is no such structure or member, or the bytes are no BTF
-/// that is known.
-pub fn member_offset(btf: &[u8], structure: &'static str, member: &'static str) -> Option<u32> {
-    look_up(btf, &[(structure, Of::Member(member))])[0]
-}
-
-/// Answers to several questions, each `None` as above.
+/// Answers to questions, each `None` when there is no such structure or member, or the bytes are no BTF that is known.
 pub fn look_up(btf: &[u8], questions: &[(&'static str, Of)]) -> Vec<Option<u32>> {
     let mut answers = vec![None; questions.len()];
     // What was found before the bytes stopped making sense holds.
@@ -107,6 +101,10 @@ mod tests {
         let header = [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
         let header = header.iter().flat_map(|word: &u32| word.to_le_bytes());
         [0x9f, 0xeb, 1, 0].into_iter().chain(header).chain(types).chain(strings.iter().copied()).collect()
+    }
+
+    fn member_offset(btf: &[u8], structure: &'static str, member: &'static str) -> Option<u32> {
+        look_up(btf, &[(structure, Of::Member(member))])[0]
     }
 
     #[test]

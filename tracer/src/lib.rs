@@ -16,6 +16,7 @@ mod json;
 mod kernel_types;
 mod lateness;
 mod life;
+mod look;
 mod outcome;
 mod own_call;
 mod palette;
@@ -24,14 +25,17 @@ mod pretty;
 mod pretty_life;
 mod probes;
 pub mod seam;
+mod sight;
 mod signals;
 mod sink;
+mod switches;
 mod symbol;
 mod tracee;
-mod tracepoint;
+mod trial;
+mod watch;
 mod words;
 
-use std::io::{self, Write};
+use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,17 +45,18 @@ use settime32_abi::output::Lost;
 use crate::attach::Mode;
 use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
-use crate::drain::{Drain, Rest, Wanted};
+use crate::drain::{Drain, Ended, Rest, Wanted};
 use crate::form::Form;
 use crate::ids::{Ids, Reported};
 use crate::life::Life;
-use crate::outcome::Outcome;
-use crate::own_call::OwnCall;
+use crate::outcome::{Outcome, SeesNothing};
+use crate::own_call::{NoCall, OwnCall};
 use crate::preflight::{Facts, Refusal};
-use crate::probes::{Known, Probes};
+use crate::probes::{Known, Probes, Ring};
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
+use crate::watch::Watch;
 
 /// Traces, tells how late timers fire, or describes the program, as the command line says; the exit code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
@@ -68,10 +73,7 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
             say(&outcome.to_string());
             ExitCode::from(outcome.exit_code(tracing.pass_exit_code))
         }
-        Err(error) => {
-            say(&format!("{error:#}"));
-            ExitCode::from(outcome::exit_code_of(&error))
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -79,84 +81,196 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
-    // Before anything is loaded: a copy of a small process, which inherits nothing.
+    preflight::check_run(&facts, tracing)?;
+    // Before anything is loaded: copies of a small process, which inherit nothing.
+    let own_call = own_call()?;
     let mut command = GatedCommand::spawn(&tracing.command)?;
-    let own_call = if facts.one_door { None } else { Some(OwnCall::prepare()?) };
     let signals = Signals::install().context("failed to install the signal handlers")?;
+    let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
     let ids = Ids::prepare(Path::new("/"), reported)?;
     let known = Known {
         comm_at: facts.comm_at,
-        teacher: own_call.as_ref().map(OwnCall::tid),
+        task_pid_at: facts.task_pid_at,
+        follow: preflight::follow_by(&facts),
+        own_interval: own_call.as_ref().map(OwnCall::interval),
+        tells_doors: !facts.one_door,
         life: life.as_ref(),
         ids: &ids,
         task_pt_regs: preflight::has_task_pt_regs(&facts),
     };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
-    let (mut probes, ring) = Probes::load(object, &filter, tracing.buffer, known, seam.globals())?;
-    let mode = attach(&mut probes, &seam, life.as_ref(), tracing.attach, &facts)?;
-    if let (Some(own_call), Mode::Kprobe) = (own_call, mode) {
-        own_call.make();
+    let load = || Probes::load(object, &filter, tracing.buffer, known, seam.globals());
+    let seeing = attach_seeing(load, &seam, life.as_ref(), tracing.attach, &facts, own_call, &signals)?;
+    let Seeing { mut probes, ring, watch, mode } = seeing;
+    if signals.stop_requested() {
+        probes.detach()?;
+        return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, 0, Vec::new()));
     }
+    let mut drain = Drain::new(ring, watch, sink, form, wanted, seam);
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
     if let Some(command) = &mut command {
         command.release()?;
     }
 
-    let sink = Sink::stdout().context("failed to open standard output")?;
-    let mut drain = Drain::new(ring, sink, form, wanted, seam);
     let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
+    drain.look_back(&signals, ended)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
     let (losses, unknown) = probes.losses()?;
-    let losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished);
+    let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
+    let blind = drain.blind(&mut losses);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }
 
-/// Attaches in the way that was asked for, or in the cheaper one that works.
-fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, asked: Attach, facts: &Facts) -> Result<Mode> {
-    let by_fentry = |probes: &mut Probes| {
-        preflight::check_fentry(facts)?;
-        probes
-            .attach(Mode::Fentry, life, &seam.programs(Mode::Fentry))
-            .map_err(|source| Refusal::NoFentry { reason: format!("{source:#}") })
-    };
-    let loses = preflight::fentry_loses(facts);
-    match asked {
-        Attach::Kprobe => {}
-        Attach::Fentry => {
-            if let Some(reason) = loses {
-                say(&format!("calls may be lost, and counted: {reason}"));
+/// The child that makes calls of our own; `None` where something keeps it from doing so.
+fn own_call() -> Result<Option<OwnCall>> {
+    match OwnCall::prepare() {
+        Ok(own_call) => Ok(Some(own_call)),
+        Err(error) => match error.downcast_ref() {
+            Some(NoCall::Refused { by }) => {
+                say(&format!("whether the probes see cannot be tried: {by}"));
+                Ok(None)
             }
-            by_fentry(probes).context("failed to attach by fentry (--attach kprobe does without)")?;
-            return Ok(Mode::Fentry);
+            _ => Err(error),
+        },
+    }
+}
+
+/// Probes that are attached and see, as far as that can be tried.
+struct Seeing {
+    probes: Probes,
+    ring: Ring,
+    watch: Watch,
+    mode: Mode,
+}
+
+/// Attaches in the way that was asked for, or in the cheaper one that works and sees.
+fn attach_seeing(
+    load: impl Fn() -> Result<(Probes, Ring)>,
+    seam: &impl Seam,
+    life: Option<&Life>,
+    asked: Attach,
+    facts: &Facts,
+    mut own_call: Option<OwnCall>,
+    signals: &Signals,
+) -> Result<Seeing> {
+    let mut blind = Vec::new();
+    let mut failed = None;
+    for mode in modes(asked, facts)? {
+        let (mut probes, mut ring) = load()?;
+        if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
+            // The last one's reason is what there is to say, unless another way could be attached.
+            say_unless_asked(asked, &format!("{mode} cannot be used: {error:#}"));
+            failed = Some(error);
+            continue;
         }
-        Attach::Auto => {
-            match loses.map_or_else(|| by_fentry(probes).map_err(|refusal| refusal.to_string()), |reason| Err(reason.to_owned())) {
-                Ok(()) => return Ok(Mode::Fentry),
-                Err(reason) => say(&format!("using kprobe, since {reason}")),
-            }
+        let mut watch = Watch::new(own_call.take(), mode, life.is_some());
+        let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
+            return Ok(Seeing { probes, ring, watch, mode });
+        };
+        probes.detach()?;
+        own_call = watch.into_own_call();
+        say_unless_asked(asked, &format!("{mode} sees nothing: {reason}"));
+        blind.push((mode, reason));
+    }
+    match (blind.first(), failed) {
+        (Some((_, reason)), _) => {
+            let ways: Vec<String> = blind.iter().map(|(mode, _)| mode.to_string()).collect();
+            Err(SeesNothing { ways: ways.join(" and by "), reason: reason.clone() }.into())
+        }
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(anyhow::anyhow!("there is no way to attach")),
+    }
+}
+
+fn say_unless_asked(asked: Attach, message: &str) {
+    if matches!(asked, Attach::Auto) {
+        say(message);
+    }
+}
+
+/// The ways to attach that are worth a try, in this order.
+fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
+    let loses = preflight::fentry_loses(facts);
+    let may_lose = |reason: &str| say(&format!("calls may be lost, and counted: {reason}"));
+    if asked == Attach::Kprobe {
+        return Ok(vec![Mode::Kprobe]);
+    }
+    if asked == Attach::Fentry {
+        loses.into_iter().for_each(may_lose);
+        return Ok(vec![Mode::Fentry]);
+    }
+    Ok(match (preflight::check_fentry(facts), preflight::check_kprobe(Path::new("/")), loses) {
+        (Err(no_fentry), Err(no_kprobe), _) => return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string())),
+        (Err(no_fentry), Ok(()), _) => {
+            say(&format!("using kprobe, since {no_fentry}"));
+            vec![Mode::Kprobe]
+        }
+        (Ok(()), Ok(()), Some(reason)) => {
+            say(&format!("using kprobe, since {reason}"));
+            vec![Mode::Kprobe, Mode::Fentry]
+        }
+        (Ok(()), Err(no_kprobe), loses) => {
+            say(&format!("using fentry, since {no_kprobe}"));
+            loses.into_iter().for_each(may_lose);
+            vec![Mode::Fentry]
+        }
+        (Ok(()), Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],
+    })
+}
+
+fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, mode: Mode, facts: &Facts) -> Result<()> {
+    let programs = seam.programs(mode);
+    match mode {
+        Mode::Kprobe => probes.attach(mode, life, &programs),
+        Mode::Fentry => {
+            preflight::check_fentry(facts)?;
+            let attached = probes.attach(mode, life, &programs);
+            let refusal =
+                |source: anyhow::Error| source.downcast().unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") });
+            Ok(attached.map_err(refusal)?)
         }
     }
-    probes.attach(Mode::Kprobe, life, &seam.programs(Mode::Kprobe))?;
-    Ok(Mode::Kprobe)
+}
+
+/// Answers a command line that asks for help, or is wrong.
+pub fn answer(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        answer.exit()
+    }
+    print(answer_text(answer).as_bytes())
+}
+
+fn answer_text(answer: &clap::Error) -> String {
+    let text = answer.render();
+    if stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() }
 }
 
 /// Prints a text. A reader that leaves has read enough.
 fn print(text: &[u8]) -> ExitCode {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            say(&format!("failed to write to standard output: {error}"));
-            ExitCode::from(outcome::NOT_WRITTEN)
-        }
-        _ => ExitCode::SUCCESS,
+    let printed = Sink::stdout(None).and_then(|mut sink| {
+        sink.append(|line| line.extend_from_slice(text))?;
+        sink.flush()
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.into()),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    say(&format!("{error:#}"));
+    ExitCode::from(outcome::exit_code_of(error))
 }
 
 /// Says something on standard error. Nobody can be told when that fails.
 fn say(message: &str) {
     // At once, for whoever waits for the line and takes what came for all of it.
-    _ = io::stderr().write_all(format!("settime32-tracer: {message}\n").as_bytes());
+    _ = Sink::stderr().and_then(|mut sink| {
+        sink.append(|line| line.extend_from_slice(format!("settime32-tracer: {message}\n").as_bytes()))?;
+        sink.flush()
+    });
 }

@@ -13,15 +13,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use settime32_abi::event::{COMM_LEN, Counter, RawEvent, SLOTS, Slot, flag};
 use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
+use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode};
+use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
-use crate::inside::may_be_inside;
+use crate::inside::Threads;
 use crate::life::{self, Life};
-use crate::preflight::Refusal;
-use crate::tracepoint;
+use crate::preflight::{self, Refusal};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
 
@@ -62,8 +62,14 @@ pub struct Ring {
 pub struct Known<'a> {
     /// Where a task has its name, if that is known.
     pub comm_at: Option<u32>,
-    /// The thread whose first call will be by `int 0x80`, if there is one.
-    pub teacher: Option<u32>,
+    /// Where a task has its id, if that is known; a followed command needs it.
+    pub task_pid_at: Option<u32>,
+    /// What follows a command here.
+    pub follow: Places,
+    /// The interval by which the tracer's own calls are known, if it makes any.
+    pub own_interval: Option<OldTimespec32>,
+    /// The ways into the kernel can be told apart.
+    pub tells_doors: bool,
     /// What a timer's life needs, if it is asked for.
     pub life: Option<&'a Life>,
     /// Which ids are reported.
@@ -76,7 +82,8 @@ pub struct Known<'a> {
 #[derive(Debug)]
 pub struct Probes {
     ebpf: Ebpf,
-    follows: bool,
+    /// Programs that follow a command, if there is one.
+    follow: Places,
     /// Calls are filtered in the kernel.
     filters: bool,
     /// Programs of a timer's life that are attached.
@@ -97,22 +104,20 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let (follows, filters) = (filter.command.is_some(), filter.is_any());
-        let probes = Self { ebpf, follows, filters, life: Vec::new(), attached: None };
+        let follow = if filter.command.is_some() { known.follow } else { &[] };
+        let probes = Self { ebpf, follow, filters: filter.is_any(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
-        let mut at_exit = vec![EXIT_PROGRAM];
+        let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        at_exit.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        first.extend(self.follow);
         let programs = [self.life.as_slice(), programs].concat();
-        let mut attached = Attached::attach(&mut self.ebpf, mode, &at_exit, &programs)?;
-        if self.follows {
-            attached.follow(&mut self.ebpf)?;
-        }
+        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())
     }
@@ -132,10 +137,11 @@ impl Probes {
         slots.extend(beside.into_iter().map(|(_, words)| bytemuck::cast::<_, Slot>(words)));
         let mut calls: Vec<RawEvent> = slots.iter().filter(|slot| slot.owner != 0).map(|slot| slot.event.with_host_ids()).collect();
         calls.sort_by_key(|call| call.entry_ns);
-        for call in &mut calls {
-            // A call that returned while the probes came off was not lost, and must not be taken for one that was; nor one of a
-            // thread that cannot be looked at from here.
-            if any_lost && call.tid != 0 && !may_be_inside(Path::new("/"), call.pid, call.tid) {
+        // A call that returned while the probes came off was not lost, and must not be taken for one that was.
+        let threads = Threads::below(Path::new("/"));
+        for call in calls.iter_mut().filter(|_| any_lost) {
+            let (pid, tid) = if threads.is_initial { (call.host_pid, call.host_tid) } else { (call.pid, call.tid) };
+            if !threads.may_be_inside(pid, tid) {
                 call.flags |= flag::RESULT_LOST;
             }
         }
@@ -163,7 +169,7 @@ impl Probes {
         let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
         let inside = entries_of::<u32, [u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
         let inside: Vec<Inside> = inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
-        Ok(life::rest(Path::new("/"), calls, &inside))
+        Ok(life::rest(Threads::below(Path::new("/")), calls, &inside))
     }
 
     /// What could not be reported; and what the kernel passed over of which nobody knows whether it was wanted, at most.
@@ -172,7 +178,7 @@ impl Probes {
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
-                (entries, attached.missed_forks(&mut self.ebpf)?)
+                (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
         };
@@ -203,22 +209,16 @@ fn entries_of<K: Pod, V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(K, V)>> {
 
 /// Makes the maps and patches the switches that the programs' filters read.
 fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
-    let (comm_at, teacher) = (known.comm_at.unwrap_or(0), known.teacher.unwrap_or(0));
+    let [comm_at, task_pid_at] = [known.comm_at, known.task_pid_at].map(Option::unwrap_or_default);
+    let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } = known.own_interval.unwrap_or_default();
+    let tells_doors = u32::from(known.tells_doors && known.own_interval.is_some());
     let task_pt_regs = u32::from(known.task_pt_regs);
-    let root = Path::new("/");
     let by_pid = u32::from(!filter.pids.is_empty());
     let by_comm = u32::from(!filter.comms.is_empty());
     let follow = u32::from(filter.command.is_some());
     let any = u32::from(filter.is_any());
     let is_plain = u32::from(any == 0 && known.ids.variables.is_empty() && known.task_pt_regs);
     let command_pid = filter.command.filter(|_| known.ids.elsewhere).unwrap_or(0);
-    let (child_pid_at, old_pid_at) = match filter.command {
-        Some(_) => (
-            tracepoint::field_offset(root, "sched", "sched_process_fork", "child_pid")?,
-            tracepoint::field_offset(root, "sched", "sched_process_exec", "old_pid")?,
-        ),
-        None => (0, 0),
-    };
     let mut loader = loader_without_btf();
     loader
         .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -227,12 +227,13 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         .override_global("FILTER_COMMS", &by_comm, true)
         .override_global("FOLLOW", &follow, true)
         .override_global("COMM_AT", &comm_at, true)
-        .override_global("TEACHER", &teacher, true)
+        .override_global("TELLS_DOORS", &tells_doors, true)
+        .override_global("OWN_SECONDS", &own_seconds, true)
+        .override_global("OWN_NANOSECONDS", &own_nanos, true)
+        .override_global("TASK_PID_AT", &task_pid_at, true)
         .override_global("IS_PLAIN", &is_plain, true)
         .override_global("HAS_TASK_PT_REGS", &task_pt_regs, true)
         .override_global("COMMAND_PID", &command_pid, true)
-        .override_global("FORK_CHILD_PID_AT", &child_pid_at, true)
-        .override_global("EXEC_OLD_PID_AT", &old_pid_at, true)
         .map_max_entries("EVENTS", size.bytes())
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
@@ -245,7 +246,17 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
         loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
-    loader.load(object).context("failed to load the eBPF program")
+    raise_memlock();
+    let loaded = loader.load(object).context("failed to load the eBPF program");
+    loaded.map_err(preflight::explained)
+}
+
+/// Before 5.11, what maps take counts towards this limit. aya does away with it where that is allowed.
+fn raise_memlock() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        // Where it fails, there may be room enough.
+        _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard);
+    }
 }
 
 /// A loader that does not know the kernel's types, which this object does not need. aya parses all of them as soon

@@ -33,6 +33,11 @@ pub trait Seam {
         json::write_line(line, raw, seen);
     }
 
+    /// Whether it makes sure that its probes see. What is wrong on purpose could not.
+    fn watches(&self) -> bool {
+        true
+    }
+
     /// Looks at another event before it is printed; whether it is.
     fn tells(&mut self, _event: &mut Event) -> bool {
         true

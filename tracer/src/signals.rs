@@ -30,6 +30,9 @@ impl Signals {
             low_level::pipe::register(signal, handlers_end.try_clone()?)?;
         }
         low_level::pipe::register(SIGCHLD, handlers_end)?;
+        // A limit on the size of files is an error of the write then, as a full disk is.
+        // SAFETY: it sets an action; no handler is installed.
+        _ = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn) };
         Ok(Self { wake, stop })
     }
 

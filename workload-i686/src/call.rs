@@ -154,6 +154,9 @@ fn make_on_stage<K: Kernel>(
     let ret = make(kernel)?;
     let otmr_after = stage.read(&places.otmr);
     stage.clear()?;
+    if call.touches(Page::Held) {
+        kernel.return_to_cpu()?;
+    }
     keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
     Ok(())
 }
@@ -179,6 +182,7 @@ fn record<K: Kernel>(kernel: &K, step: u32, ufd: i32, call: &Call, places: &Plac
             Entry::Vdso => ENTRY_VDSO,
             Entry::Rewritten => ENTRY_REWRITTEN,
         },
+        cpu: kernel.cpu(),
     }
 }
 

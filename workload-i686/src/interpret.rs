@@ -120,6 +120,7 @@ impl Workbench<'_> {
                 Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
                 Step::SetClock => kernel.set_clock().map(drop).map_err(fail("set CLOCK_REALTIME"))?,
                 Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
+                Step::Pin { cpu } => kernel.pin(cpu).map_err(fail(PIN))?,
                 Step::Silent(call) => kernel.silent(call).map_err(fail("make a call that is to go unreported"))?,
                 Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
                 Step::Fork { ending, .. } => {
@@ -217,6 +218,7 @@ impl Workbench<'_> {
 }
 
 const PREPARE: &str = "prepare a call";
+const PIN: &str = "choose the CPUs of a thread";
 
 fn number(table: &Table, slot: u8) -> i32 {
     match table[usize::from(slot)] {

@@ -1,5 +1,6 @@
 //! A thread that gives held pages to whoever waits for them, by `userfaultfd(2)`. What is in them is decided before the
-//! call; this decides only when they are given.
+//! call; this decides only when they are given. Who is kept on one CPU is moved to another while it waits, so that its call
+//! does not return where it entered.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -9,8 +10,11 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, read};
+
+use crate::process::{cpus, keep_on};
 
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
@@ -20,6 +24,8 @@ mod uffd {
     pub(super) const API: u64 = 0xaa;
     pub(super) const REGISTER_MODE_MISSING: u64 = 1;
     pub(super) const EVENT_PAGEFAULT: u8 = 0x12;
+    /// A page fault names the thread.
+    pub(super) const FEATURE_THREAD_ID: u64 = 1 << 8;
 
     /// `struct uffdio_api`.
     #[repr(C)]
@@ -56,7 +62,8 @@ mod uffd {
         pub reserved: [u8; 7],
         pub flags: u64,
         pub address: u64,
-        pub rest: u64,
+        pub thread: u32,
+        pub rest: u32,
     }
     const _: () = assert!(size_of::<Message>() == 32);
 
@@ -101,7 +108,8 @@ struct Pages {
     held: HashMap<usize, Held>,
     /// Pages are given only when so many are waited for.
     together: usize,
-    waited_for: Vec<usize>,
+    /// Each with the thread that waits.
+    waited_for: Vec<(usize, Pid)>,
 }
 
 impl Keeper {
@@ -111,7 +119,7 @@ impl Keeper {
         let fd = Errno::result(unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) })?;
         // SAFETY: the descriptor was made just now.
         let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd as i32) });
-        let mut api = uffd::Api { api: uffd::API, features: 0, ioctls: 0 };
+        let mut api = uffd::Api { api: uffd::API, features: uffd::FEATURE_THREAD_ID, ioctls: 0 };
         // SAFETY: the structure is what the call reads and writes.
         unsafe { uffd::handshake(fd.as_raw_fd(), &raw mut api) }?;
         let pages = Arc::new(Mutex::new(Pages { together: 1, ..Pages::default() }));
@@ -155,29 +163,40 @@ fn serve(fd: &OwnedFd, pages: &Mutex<Pages>) {
         }
         let message: uffd::Message = bytemuck::cast(bytes);
         if message.event == uffd::EVENT_PAGEFAULT {
-            touched(fd, &mut locked(pages), message.address as usize & !(PAGE - 1));
+            let thread = Pid::from_raw(message.thread.cast_signed());
+            touched(fd, &mut locked(pages), message.address as usize & !(PAGE - 1), thread);
         }
     }
 }
 
-fn touched(fd: &OwnedFd, pages: &mut Pages, page: usize) {
+fn touched(fd: &OwnedFd, pages: &mut Pages, page: usize, thread: Pid) {
     // Who is woken for another reason (a futex) looks again, and is told of again.
-    if pages.waited_for.contains(&page) {
+    if pages.waited_for.iter().any(|(waited_for, _)| *waited_for == page) {
         return;
     }
     if !pages.held.contains_key(&page) {
         return wake(fd, page);
     }
-    pages.waited_for.push(page);
+    pages.waited_for.push((page, thread));
     if pages.waited_for.len() < pages.together {
         return;
     }
-    for page in std::mem::take(&mut pages.waited_for) {
+    for (page, thread) in std::mem::take(&mut pages.waited_for) {
+        move_elsewhere(thread);
         match pages.held.remove(&page) {
             Some(Held::Given { content, before }) => give(fd, page, &content, before),
             Some(Held::Withheld) => drop(kill(Pid::this(), Signal::SIGKILL)),
             None => give_up("tell what belongs on a page", Errno::EFAULT),
         }
+    }
+}
+
+/// Has a thread that is kept on one CPU go on on another, where there is one.
+fn move_elsewhere(thread: Pid) {
+    let Ok(allowed) = sched_getaffinity(thread) else { return };
+    let mut allowed = cpus(&allowed);
+    if let (Some(cpu), None) = (allowed.next(), allowed.next()) {
+        _ = (0..CpuSet::count()).filter(|other| *other != cpu).find(|other| keep_on(thread, *other).is_ok());
     }
 }
 

@@ -58,6 +58,15 @@ pub trait Kernel {
     /// Puts `CAP_WAKE_ALARM` into the effective capabilities, or takes it out.
     fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno>;
 
+    /// Keeps the calling thread on one of the CPUs that the process may use, counted round, or lets it go to any of them.
+    fn pin(&mut self, cpu: Option<u8>) -> Result<(), Errno>;
+
+    /// The CPU that the calling thread is kept on, or [`settime32_abi::journal::CPU_UNKNOWN`].
+    fn cpu(&self) -> u16;
+
+    /// Has the calling thread on its CPU again, if it is kept on one, after somebody moved it.
+    fn return_to_cpu(&mut self) -> Result<(), Errno>;
+
     /// Makes one of the calls that must go unreported.
     fn silent(&mut self, call: Silent) -> Result<(), Errno>;
 

@@ -6,6 +6,10 @@
 #[cfg(target_arch = "x86_64")]
 mod amd64;
 pub mod call;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub mod enter;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub mod field;
 #[cfg(target_arch = "x86")]
 mod i386;
 pub mod interpret;

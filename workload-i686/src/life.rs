@@ -201,7 +201,7 @@ impl Bench {
 /// A moment of which nothing is known but who, when and what.
 pub(crate) fn moment<K: Kernel>(kernel: &K, step: u32, what: u32, (before_ns, after_ns): (i64, i64)) -> Moment {
     let who = kernel.identity();
-    Moment { before_ns, after_ns, step, what, pid: who.pid, tid: who.tid, ..Moment::zeroed() }
+    Moment { before_ns, after_ns, step, what, pid: who.pid, tid: who.tid, cpu: kernel.cpu(), ..Moment::zeroed() }
 }
 
 /// A register's low half.

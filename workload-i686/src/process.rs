@@ -13,6 +13,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::eventfd::EventFd;
 use nix::sys::prctl::get_name;
 use nix::sys::signal::{Signal, kill};
@@ -23,7 +24,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup, dup2_raw, execv, fork, getpid, gettid, pipe};
 use settime32_abi::event::COMM_LEN;
-use settime32_abi::journal::Clocks;
+use settime32_abi::journal::{CPU_UNKNOWN, Clocks};
 use settime32_abi::plan::{Clock, Ending, Entry, Means, Other, Silent};
 use settime32_abi::timespec::NSEC_PER_SEC;
 
@@ -37,7 +38,7 @@ use crate::{ptracer, waits};
 use machine::{Doors, number};
 
 /// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
+pub(crate) const CAPABILITY_VERSION: u32 = 0x2008_0522;
 /// `CAP_WAKE_ALARM`, as a bit of the second word.
 const WAKE_ALARM: u32 = 1 << (35 - 32);
 
@@ -53,7 +54,7 @@ pub(crate) struct KernelTimespec {
 }
 
 impl KernelTimespec {
-    fn as_nanos(self) -> i64 {
+    pub(crate) fn as_nanos(self) -> i64 {
         self.tv_sec * NSEC_PER_SEC + self.tv_nsec
     }
 }
@@ -69,10 +70,10 @@ pub(crate) struct KernelItimerspec {
 /// One of the two `struct __user_cap_data_struct`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Capabilities {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
+pub(crate) struct Capabilities {
+    pub effective: u32,
+    pub permitted: u32,
+    pub inheritable: u32,
 }
 
 /// The calling process.
@@ -80,12 +81,17 @@ struct Capabilities {
 pub struct ThisProcess {
     identity: Identity,
     doors: Doors,
+    /// The CPUs that it could use before it was pinned to one.
+    allowed: CpuSet,
+    /// As [`Kernel::cpu`].
+    cpu: u16,
 }
 
 impl ThisProcess {
     /// The calling thread of the calling process.
     pub fn new() -> Self {
-        Self { identity: ask_identity(), doors: Doors::find() }
+        let allowed = sched_getaffinity(THIS_THREAD).unwrap_or_default();
+        Self { identity: ask_identity(), doors: Doors::find(), allowed, cpu: CPU_UNKNOWN }
     }
 }
 
@@ -93,6 +99,21 @@ impl Default for ThisProcess {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// To the calls that are about a thread's CPUs.
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+/// The CPUs in a set.
+pub(crate) fn cpus(set: &CpuSet) -> impl Iterator<Item = usize> + '_ {
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false))
+}
+
+/// Keeps a thread on one CPU.
+pub(crate) fn keep_on(thread: Pid, cpu: usize) -> Result<(), Errno> {
+    let mut only = CpuSet::new();
+    only.set(cpu)?;
+    sched_setaffinity(thread, &only)
 }
 
 fn ask_identity() -> Identity {
@@ -208,6 +229,25 @@ impl Kernel for ThisProcess {
         unsafe { checked(number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0]) }.map(drop)
     }
 
+    fn pin(&mut self, cpu: Option<u8>) -> Result<(), Errno> {
+        let Some(wanted) = cpu else {
+            self.cpu = CPU_UNKNOWN;
+            return sched_setaffinity(THIS_THREAD, &self.allowed);
+        };
+        let allowed: Vec<usize> = cpus(&self.allowed).collect();
+        let cpu = *allowed.get(usize::from(wanted) % allowed.len().max(1)).ok_or(Errno::ENODEV)?;
+        self.cpu = u16::try_from(cpu).map_err(|_| Errno::ERANGE)?;
+        keep_on(THIS_THREAD, cpu)
+    }
+
+    fn cpu(&self) -> u16 {
+        self.cpu
+    }
+
+    fn return_to_cpu(&mut self) -> Result<(), Errno> {
+        if self.cpu == CPU_UNKNOWN { Ok(()) } else { keep_on(THIS_THREAD, self.cpu.into()) }
+    }
+
     fn silent(&mut self, call: Silent) -> Result<(), Errno> {
         machine::silent(call)
     }
@@ -242,10 +282,11 @@ impl Kernel for ThisProcess {
 
     fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
         let barrier = Barrier::new(threads.into());
+        let (allowed, cpu) = (self.allowed, self.cpu);
         let run = &|number| {
             // They start at once, so that their calls overlap.
             barrier.wait();
-            work(number, &mut Self::new())
+            work(number, &mut Self { allowed, cpu, ..Self::new() })
         };
         thread::scope(|scope| {
             let started: Vec<_> = (0..threads).map(|number| scope.spawn(move || run(number))).collect();
@@ -313,7 +354,7 @@ fn pass(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Err(Errno::ENOMSG)
 }
 
-fn read_clock(clock: Clock) -> Result<KernelTimespec, Errno> {
+pub(crate) fn read_clock(clock: Clock) -> Result<KernelTimespec, Errno> {
     let mut time = KernelTimespec::default();
     // SAFETY: the call writes one `__kernel_timespec`.
     unsafe { checked(number::CLOCK_GETTIME, [clock.id() as usize, &raw mut time as usize, 0, 0]) }?;

@@ -1,4 +1,5 @@
-//! `settime32-workload PLAN JOURNAL`: does a plan, writes the journal; `-` is standard input or output.
+//! `settime32-workload PLAN JOURNAL`: does a plan, writes the journal; `-` is standard input or output. With `field` or
+//! `enter` as the first word it does the job of [`field`] or [`enter`](mod@enter).
 //!
 //! Exit code 0 when every step was done, 1 when one was not or the journal could not be written, 2 when the
 //! arguments or the plan are bad.
@@ -11,8 +12,8 @@ use std::process::ExitCode;
 
 use crate::interpret::Failure;
 use crate::journal::Journal;
-use crate::life;
 use crate::process::NOTHING;
+use crate::{enter, field, life};
 use anyhow::{Context, Result, bail};
 use settime32_abi::journal::Header;
 use settime32_abi::plan::{Plan, Process};
@@ -21,6 +22,12 @@ use settime32_abi::plan::{Plan, Process};
 pub fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|first| first.as_encoded_bytes() == NOTHING.to_bytes()) {
         return ExitCode::SUCCESS;
+    }
+    let mut words = env::args_os().skip(1);
+    match words.next().as_ref().and_then(|word| word.to_str()) {
+        Some("field") => return field::main(words.collect()).map_or_else(|error| complain(&error, 1), |()| ExitCode::SUCCESS),
+        Some("enter") => return enter::main(words.collect()).unwrap_or_else(|error| complain(&error, 1)),
+        _ => {}
     }
     let (plan, journal) = match arguments().and_then(|(plan, journal)| Ok((read_plan(&plan)?, journal))) {
         Ok(read) => read,

@@ -1,5 +1,6 @@
 //! The jobs that do plans and compare: drawn ones, whole lives of timers, and those that failed before.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,6 +8,7 @@ use settime32_abi::plan::Plan;
 
 use super::{ALL_KERNELS, Attaches, Job, RunArgs, UsageError, fresh_seed};
 use crate::generate::catalogue::CASES;
+use crate::oracle::EventSet;
 use crate::regression::Regression;
 use crate::work::{CALLS_PER_PLAN, Tells, Work};
 
@@ -19,9 +21,9 @@ pub struct VerifyArgs {
     /// Calls to make [default: 10000]; with cases, calls of each at least: those that can be repeated are.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
-    /// A case of the catalogue instead of any calls; may be given more than once.
+    /// A case of the catalogue instead of any calls, or a group of them as `field/`; may be given more than once.
     #[arg(long, value_name = "NAME", conflicts_with = "catalogue", hide_possible_values = true,
-          value_parser = clap::builder::PossibleValuesParser::new(CASES.iter().map(|case| case.name)))]
+          value_parser = clap::builder::PossibleValuesParser::new(cases_and_groups()))]
     case: Vec<String>,
     /// All cases of the catalogue, one after the other in one guest.
     #[arg(long)]
@@ -48,6 +50,12 @@ pub struct LivesArgs {
     /// Only this plan of the run; --timers is then the number of timers in it.
     #[arg(long, requires = "seed")]
     plan: Option<u64>,
+    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`.
+    #[arg(long, value_name = "EVENTS", default_value = "all", conflicts_with = "no_tracer")]
+    events: EventSet,
+    /// Have the tracer report threads of the workload's name only (--comm), which must make no difference.
+    #[arg(long, conflicts_with = "no_tracer")]
+    by_name: bool,
     /// Start no tracer: compare only what the kernel answers with what its sources say.
     #[arg(long)]
     no_tracer: bool,
@@ -74,6 +82,18 @@ pub struct ReplayArgs {
     run: RunArgs,
 }
 
+/// The names of the cases, and of the groups that they are in.
+fn cases_and_groups() -> impl Iterator<Item = &'static str> {
+    let group = |name: &'static str| name.find('/').map(|slash| &name[..=slash]);
+    let groups: BTreeSet<&str> = CASES.iter().filter_map(|case| group(case.name)).collect();
+    CASES.iter().map(|case| case.name).chain(groups)
+}
+
+/// Whether a word of [`cases_and_groups`] means this case.
+fn is_named(word: &str, name: &str) -> bool {
+    if word.ends_with('/') { name.starts_with(word) } else { word == name }
+}
+
 impl VerifyArgs {
     /// The job.
     pub fn job(mut self) -> Job {
@@ -83,7 +103,7 @@ impl VerifyArgs {
             self.run.attach = Attaches::all();
         }
         let seed = self.seed.unwrap_or_else(fresh_seed);
-        let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| case == name);
+        let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| is_named(case, name));
         let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
         let work = match (names.is_empty(), self.calls) {
             (true, calls) => Work::Run { calls: calls.unwrap_or(DEFAULT_CALLS) },
@@ -99,8 +119,11 @@ impl LivesArgs {
         let timers = self.timers;
         let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
-        if self.no_tracer {
-            job.cells.iter_mut().for_each(|cell| cell.setup.tells = Tells::Nothing);
+        for setup in job.cells.iter_mut().map(|cell| &mut cell.setup) {
+            (setup.events, setup.by_name) = (self.events.clone(), self.by_name);
+            if self.no_tracer {
+                setup.tells = Tells::Nothing;
+            }
         }
         job
     }
@@ -131,5 +154,18 @@ fn plan_in(path: &Path, bytes: &[u8]) -> Result<Plan, UsageError> {
             Err(reason) => Err(UsageError::Regression { path: path.into(), reason }),
         },
         _ => Plan::decode(bytes).map_err(|source| UsageError::Plan { path: path.into(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_all_of_its_cases_and_no_other() {
+        let words: Vec<&str> = cases_and_groups().collect();
+        assert!(words.contains(&"field/") && words.contains(&"field/short") && !words.contains(&"field"));
+        assert!(is_named("field/", "field/short") && is_named("field/short", "field/short"));
+        assert!(!is_named("field/", "fds/each-kind") && !is_named("field/short", "field/short-not"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ColorChoice};
 
 use super::GuestArgs;
+use super::filters::TracedArgs;
 use crate::run::{self, Format, RunOptions, Trace};
 use crate::verify::{Attach, Setup};
 
@@ -102,9 +103,15 @@ pub struct PlaceArgs {
     /// Size of the tracer's ring buffer, such as 256K.
     #[arg(long, value_name = "SIZE", requires = "trace")]
     buffer: Option<String>,
+    #[command(flatten)]
+    traced: TracedArgs,
 }
 
 impl ProgramArgs {
+    pub(super) const fn place(&self) -> &PlaceArgs {
+        &self.place
+    }
+
     /// What to run.
     pub fn options(self) -> RunOptions {
         let here = here();
@@ -119,6 +126,10 @@ impl ProgramArgs {
 }
 
 impl ShellArgs {
+    pub(super) const fn place(&self) -> &PlaceArgs {
+        &self.place
+    }
+
     /// What to run.
     pub fn options(self) -> RunOptions {
         RunOptions { cwd: here().join(self.cwd), ..run::shell(self.place.options()) }
@@ -126,6 +137,11 @@ impl ShellArgs {
 }
 
 impl PlaceArgs {
+    /// Whether other events are asked for in a form that has none.
+    pub(super) fn asks_in_vain(&self) -> bool {
+        self.output == Format::Tracee && self.traced.asks_for_more()
+    }
+
     fn options(self) -> RunOptions {
         RunOptions {
             env: self.env,
@@ -134,7 +150,7 @@ impl PlaceArgs {
             memory_mib: self.memory,
             setup: Setup { attach: self.attach, buffer: self.buffer, ..self.guest.setup() },
             timeout: self.timeout,
-            trace: self.trace.then_some(Trace { output: self.output, color: self.color, to: self.trace_output }),
+            trace: self.trace.then(|| Trace { output: self.output, color: self.color, words: self.traced.words(), to: self.trace_output }),
             ..RunOptions::default()
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::oracle::Fields;
+use crate::run::Format as Form;
 
 /// Stands in a command for the workload with its arguments.
 pub const WORKLOAD: &str = "{workload}";
@@ -23,6 +24,12 @@ const SHIPPED: [(&str, &str); 8] = [
     ("bpftrace-right", include_str!("../../tracers/bpftrace-right.toml")),
     ("ftrace", include_str!("../../tracers/ftrace.toml")),
     ("perf", include_str!("../../tracers/perf.toml")),
+];
+
+/// The same of this project's tracer in its other forms, which are read back only.
+const FORMS: [(Form, &str, &str); 2] = [
+    (Form::Pretty, "settime32-pretty", include_str!("../../tracers/settime32-pretty.toml")),
+    (Form::Tracee, "settime32-tracee", include_str!("../../tracers/settime32-tracee.toml")),
 ];
 
 /// A tracer under test.
@@ -258,6 +265,16 @@ impl Definition {
         Self::parse(&content, path)
     }
 
+    /// How a form of this project's tracer is read back that is not its own JSON.
+    ///
+    /// # Panics
+    ///
+    /// For its own JSON.
+    pub(crate) fn of_form(form: Form) -> Self {
+        let (_, name, content) = FORMS.iter().find(|(known, ..)| *known == form).expect("JSON is read as what it is");
+        Self::parse(content, Path::new(name)).expect("a test reads them all")
+    }
+
     pub(super) fn parse(content: &str, path: &Path) -> Result<Self, DefinitionError> {
         let invalid = |reason: String| DefinitionError::Invalid { path: path.into(), reason };
         let mut definition: Self = toml::from_str(content).map_err(|error| invalid(error.to_string()))?;
@@ -349,7 +366,7 @@ mod tests {
 
     #[test]
     fn those_that_come_with_the_harness_are_sound() {
-        for (name, content) in SHIPPED {
+        for (name, content) in SHIPPED.into_iter().chain(FORMS.map(|(_, name, content)| (name, content))) {
             let definition = Definition::parse(content, Path::new(name)).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(definition.name, name);
         }

@@ -35,6 +35,7 @@ use crate::work::CALLS_PER_PLAN;
 use definition::Definition;
 pub use page::page;
 use score::{Cost, Row, Scoreboard, Shown};
+pub(crate) use trial::read;
 use trial::{Bench, Outcome};
 
 /// The cases of the catalogue that every tracer is given: one for each way in which tracers were seen to go wrong.

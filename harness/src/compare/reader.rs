@@ -273,6 +273,28 @@ reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "fla
         assert_eq!((edge.ufd, edge.flags, edge.utmr, edge.otmr), (i32::MIN, -1, Some(u32::MAX), None));
     }
 
+    /// As a guest printed it, of a program with two threads.
+    #[test]
+    fn what_this_tracer_prints_for_people_is_read() {
+        let definition = Definition::of_form(crate::run::Format::Pretty);
+        let sample = include_str!("../../tracers/samples/settime32-pretty.txt");
+        let (calls, _, errors) = read(&definition.reader, sample);
+        assert!(errors.is_empty() && calls.iter().all(|call| call.unfit.is_empty()), "{errors:?}");
+        let told: Vec<_> = calls.iter().map(|call| (call.event.tid, call.event.ufd, call.event.flags, call.event.ret)).collect();
+        let expected = [(144, 3, 0, 0), (144, 3, 67, -22), (144, -1, 64, -14), (144, 3, 3, -14), (144, 3, 0, -14), (146, 3, 1, 0)];
+        assert_eq!(told, expected.map(|(tid, ufd, flags, ret)| (tid, ufd, flags, Some(ret))));
+        assert!(calls.iter().all(|call| call.event.pid == 144 && call.event.comm == "program"));
+        assert_eq!((calls[2].event.utmr, calls[2].event.otmr, calls[3].event.utmr), (None, Some(0xffb6_2590), Some(1)));
+        assert_eq!((calls[2].event.utmr_used, calls[4].event.utmr_used), (None, calls[0].event.utmr_used));
+        let [used, written] = [calls[5].event.utmr_used, calls[5].event.otmr_written].map(Option::unwrap);
+        assert_eq!((used.it_interval.tv_nsec, written.it_interval.tv_sec, written.it_value.tv_nsec), (5, 1, 991_903_844));
+        let unread = sample.replacen("it_value={tv_sec=-5, tv_nsec=6}", "it_value=???", 1);
+        assert_eq!(read(&definition.reader, &unread).0[1].event.utmr_used, None);
+        for damage in ["= ? <result lost>", "= 0 <unfinished ...>", ""] {
+            assert_eq!(read(&definition.reader, &sample.replacen("= -1 EINVAL (Invalid argument)", damage, 1)).2.len(), 1, "{damage}");
+        }
+    }
+
     #[test]
     fn a_line_of_which_nothing_can_be_made_is_told() {
         let definition = Definition::load("strace").unwrap();

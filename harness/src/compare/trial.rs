@@ -273,33 +273,7 @@ impl<'a> Trial<'a> {
 
     fn read(&mut self, ran: &Ran) -> Result<(), Failure> {
         let output = self.output_of(ran)?;
-        let reader = &self.definition.reader;
-        let mut lines = Lines::new(reader);
-        let mut readings = Vec::new();
-        for line in output.split(|byte| *byte == b'\n') {
-            match lines.line(&String::from_utf8_lossy(line)) {
-                Ok(Line::Call(reading)) => readings.push(*reading),
-                Ok(Line::Lost(lost)) => self.lost += lost,
-                Ok(Line::Nothing) => {}
-                Err(reason) => self.oracle.unparseable(line, &reason),
-            }
-        }
-        for rest in lines.rest() {
-            match rest {
-                Ok(reading) => readings.push(reading),
-                Err(reason) => self.oracle.unparseable(b"", &reason),
-            }
-        }
-        // A stable sort leaves those as they are that name no order.
-        readings.sort_by_key(|reading| reading.order);
-        readings.iter().for_each(|reading| self.oracle.reading(reading));
-        // Losses are often told apart from the events.
-        let elsewhere =
-            [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != self.definition.output.from);
-        for (_, text) in elsewhere {
-            let text = String::from_utf8_lossy(text);
-            self.lost.buffer += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
-        }
+        self.lost += read(self.definition, &output, ran, &mut self.oracle);
         self.output.extend(output);
         self.stderr.extend(&ran.stderr);
         Ok(())
@@ -308,9 +282,40 @@ impl<'a> Trial<'a> {
     /// The summary that the oracle wants, of what the tracer itself says that it lost.
     fn finish(mut self) -> Findings {
         let reported = self.oracle.received();
-        self.oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unknown: 0, unfinished: 0 });
+        let nothing = Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        self.oracle.summary(nothing);
         self.oracle.finish()
     }
+}
+
+/// Tells the oracle what a tracer wrote where its events are, and gives what it lost by all that it wrote.
+pub(crate) fn read(definition: &Definition, output: &[u8], ran: &Ran, oracle: &mut Oracle) -> Lost {
+    let reader = &definition.reader;
+    let (mut lines, mut readings, mut all_lost) = (Lines::new(reader), Vec::new(), Lost::default());
+    for line in output.split(|byte| *byte == b'\n') {
+        match lines.line(&String::from_utf8_lossy(line)) {
+            Ok(Line::Call(reading)) => readings.push(*reading),
+            Ok(Line::Lost(lost)) => all_lost += lost,
+            Ok(Line::Nothing) => {}
+            Err(reason) => oracle.unparseable(line, &reason),
+        }
+    }
+    for rest in lines.rest() {
+        match rest {
+            Ok(reading) => readings.push(reading),
+            Err(reason) => oracle.unparseable(b"", &reason),
+        }
+    }
+    // A stable sort leaves those as they are that name no order.
+    readings.sort_by_key(|reading| reading.order);
+    readings.iter().for_each(|reading| oracle.reading(reading));
+    // Losses are often told apart from the events.
+    let elsewhere = [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != definition.output.from);
+    for (_, text) in elsewhere {
+        let text = String::from_utf8_lossy(text);
+        all_lost.buffer += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
+    }
+    all_lost
 }
 
 fn workload(plan: &Plan) -> String {

@@ -12,6 +12,8 @@ use super::values;
 const FORKED_CALLS: u32 = 8;
 /// The longest wait, milliseconds.
 const LONGEST_WAIT_MS: u32 = 3;
+/// CPUs that threads are kept on; a machine with fewer counts round.
+const CPUS: u32 = 4;
 
 #[derive(Clone, Copy)]
 enum Side {
@@ -20,6 +22,7 @@ enum Side {
     Reopen,
     Wait,
     Fork,
+    Pin,
 }
 
 /// A fork that is not finished: where its step is, and the calls that the child still makes.
@@ -48,9 +51,16 @@ pub(super) fn assemble(genes: impl Iterator<Item = Gene>, calls: usize, mix: &Mi
 }
 
 fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix: &Mix) {
-    let [set_clock, reopen, wait, forks] = [mix.set_clock, mix.reopen, mix.wait, mix.fork].map(u32::from);
-    let nothing = (1 << 16) - set_clock - reopen - wait - forks;
-    let shares = [(nothing, Side::Nothing), (set_clock, Side::SetClock), (reopen, Side::Reopen), (wait, Side::Wait), (forks, Side::Fork)];
+    let [set_clock, reopen, wait, forks, pin] = [mix.set_clock, mix.reopen, mix.wait, mix.fork, mix.pin].map(u32::from);
+    let nothing = (1 << 16) - set_clock - reopen - wait - forks - pin;
+    let shares = [
+        (nothing, Side::Nothing),
+        (pin, Side::Pin),
+        (set_clock, Side::SetClock),
+        (reopen, Side::Reopen),
+        (wait, Side::Wait),
+        (forks, Side::Fork),
+    ];
     match pick(gene.side, &shares) {
         Side::Nothing => {}
         Side::SetClock => body.push(Step::SetClock),
@@ -63,6 +73,8 @@ fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix
             let timeout_ms = 1 + (u32::from(gene.side_detail) % LONGEST_WAIT_MS) as u16;
             body.push(Step::Wait { slot, timeout_ms });
         }
+        // As often anywhere as on one of them.
+        Side::Pin => body.push(Step::Pin { cpu: scale16(gene.side_detail, 2 * CPUS).checked_sub(CPUS).map(|cpu| cpu as u8) }),
         // Forks do not nest.
         Side::Fork if fork.is_some() => {}
         Side::Fork => {
@@ -113,6 +125,7 @@ fn prologue(body: &[Step]) -> Vec<Step> {
             | Step::Threads { .. }
             | Step::WakeAlarm { .. }
             | Step::Silent(_)
+            | Step::Pin { .. }
             | Step::Life(_) => {}
         }
     }

@@ -35,13 +35,15 @@ pub struct Mix {
     pub wait: u16,
     /// The next calls are made by a forked child.
     pub fork: u16,
+    /// The thread is kept on one CPU, or no longer.
+    pub pin: u16,
 }
 
 impl Mix {
     /// For plans of thousands of calls: waits and forks take as long as hundreds of calls, so they are rare.
-    pub const BULK: Self = Self { set_clock: 110, reopen: 1638, wait: 16, fork: 33 };
+    pub const BULK: Self = Self { set_clock: 110, reopen: 1638, wait: 16, fork: 33, pin: 33 };
     /// For plans of a few calls, in which each of them should still come up.
-    pub const DENSE: Self = Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500 };
+    pub const DENSE: Self = Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500, pin: 3500 };
 }
 
 /// The plan number `index` of the run with this seed: exactly `calls` calls, the same on every machine.

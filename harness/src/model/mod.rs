@@ -166,8 +166,8 @@ impl Model {
             Step::SetClock => self.timers.iter_mut().for_each(timer::Timer::clock_was_set),
             Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), self.slots.clone(), self.wake_alarm)),
             Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
-            // `timerfd_poll` changes nothing, and silent calls have timers of their own.
-            Step::Wait { .. } | Step::Silent(_) | Step::Call(_) => {}
+            // `timerfd_poll` changes nothing, silent calls have timers of their own, and no answer depends on the CPU.
+            Step::Wait { .. } | Step::Silent(_) | Step::Call(_) | Step::Pin { .. } => {}
             // Plans of lives have a model of their own.
             Step::Life(_) => {}
             Step::Threads { .. } => {

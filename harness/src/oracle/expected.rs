@@ -2,7 +2,7 @@
 //! kernel had to answer is the model's.
 
 use settime32_abi::errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Record};
+use settime32_abi::journal::{ALL_THERE, CPU_UNKNOWN, ENTRY_VDSO, Record};
 use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
@@ -27,7 +27,7 @@ pub(super) struct Caller {
     pub may_be_unfinished: bool,
 }
 
-/// What the event of a call must be; `cpu` is the number of CPUs, and the timestamps are not compared.
+/// What the event of a call must be; timestamps are not compared.
 pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) -> Seen {
     let pointer = |address: u32| (address != 0).then_some(address);
     let utmr = pointer(record.utmr);
@@ -48,7 +48,8 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         pid: caller.pid,
         tid: caller.tid,
         comm: caller.comm,
-        cpu: cpus,
+        cpu: if record.cpu == CPU_UNKNOWN { cpus } else { record.cpu.into() },
+        cpu_known: record.cpu != CPU_UNKNOWN,
         abi: match caller.process {
             Process::I386 => Abi::I386,
             Process::Amd64 => Abi::X86_64,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use settime32_abi::output::{Lost, Summary};
 
 use super::facts::Facts;
+use crate::model::Bounds;
 
 /// One field that is not what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +54,8 @@ pub enum Kind {
     WorkloadLied,
     /// A line that is neither an event nor a summary.
     Unparseable,
+    /// A line of JSON that lacks a key, or has one that is not documented, or a value of another type.
+    Undocumented,
     /// The summary is missing, not last, or contradicts the events.
     Summary,
 }
@@ -73,6 +76,7 @@ impl Kind {
             Self::Model => "the kernel's answer is not what its sources say",
             Self::WorkloadLied => "the workload did not do what the plan asks for",
             Self::Unparseable => "line is neither an event nor a summary",
+            Self::Undocumented => "line is not as documented",
             Self::Summary => "the summary is not right",
         }
     }
@@ -233,4 +237,10 @@ impl Findings {
 /// nobody can count the calls of processes that were not followed.
 pub(super) fn excused(lost: &Lost) -> Option<u64> {
     (lost.follow == 0).then_some(lost.buffer + lost.in_flight)
+}
+
+/// Whether something that happened at some time in these bounds may have happened while the tracer says that it was blind.
+pub(super) fn was_blind(summary: Option<&Summary>, when: Bounds) -> bool {
+    let nanos = |ns| i64::try_from(ns).unwrap_or(i64::MAX);
+    summary.is_some_and(|summary| summary.blind.iter().any(|span| nanos(span.from_ns) <= when.high && when.low <= nanos(span.to_ns)))
 }

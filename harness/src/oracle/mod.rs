@@ -6,19 +6,22 @@
 //!   `utmr`, and descriptor numbers as far as they must be equal, different or given;
 //! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
 //!   model's, and that `otmr` is written as far as the kernel gets, and no further;
-//! * that every call has exactly one event, in order within its thread, with every field equal to the journal:
+//! * that every call has exactly one event, in order within its thread (but for those that the tracer counted as lost, and those
+//!   of a time when it says that it was blind), with every field equal to the journal:
 //!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
-//!   the entry path where the event names one or must, and a CPU that exists;
+//!   the entry path where the event names one or must, and the CPU, which is that of the entry where the thread is kept on
+//!   one, or else one that exists;
 //! * that what a probe at entry cannot read is not made up: a half that is not resident is null, with its errno, and what
 //!   the kernel copied is there all the same;
-//! * that no event is of anything else, no line is unknown, and the summary agrees with the events;
+//! * that no event is of anything else, no line is unknown, each has the keys that are documented and no others, and the
+//!   summary agrees with the events;
 //! * where another thread writes what a call reads, that `toctou` says what the two readings say, that both are made of what
 //!   was written, and that what the kernel used is what the timer then has;
 //! * where threads set one timer, that each setting was replaced once;
 //! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
 //!
 //! It does not verify:
-//! * timestamps more closely than that, or which CPU it was among those that exist;
+//! * timestamps more closely than that, or the CPU of a thread that may be on any;
 //! * the order of events of different threads, and in which order threads set a timer that they share;
 //! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it fired;
 //! * what was at `otmr` before a call that succeeded, since only the workload saw it;
@@ -30,6 +33,8 @@
 //! Memory is bounded by the plans that are not settled: an event is compared and forgotten.
 
 mod align;
+mod contract;
+mod events;
 mod expected;
 mod facts;
 mod finding;
@@ -44,15 +49,18 @@ mod workload;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use serde::de::IgnoredAny;
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::Plan;
 
 use align::Recent;
+use contract::Contract;
+pub use events::EventSet;
 pub use facts::{Example, FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};
-use replay::{Replay, Report};
+use replay::{Missing, Replay, Report};
 pub use seen::Fields;
 use seen::{Names, Seen};
 
@@ -71,8 +79,10 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than there are calls without an
     /// event.
     pub loses_lines: bool,
-    /// The plans are of whole lives, and the tracer was asked for everything; see [`life`].
+    /// The plans are of whole lives; see [`life`].
     pub lives: bool,
+    /// What it was asked for, where the plans are of whole lives.
+    pub events: EventSet,
     /// No tracer ran: only the journal is compared.
     pub untraced: bool,
     /// Findings that are kept; the others are only counted.
@@ -95,6 +105,7 @@ impl Default for Config {
             of_others: false,
             loses_lines: false,
             lives: false,
+            events: EventSet::all(),
             untraced: false,
             max_findings: 100,
             partial: false,
@@ -121,6 +132,7 @@ enum Owner {
 pub struct Oracle {
     config: Config,
     report: Report,
+    contract: Contract,
     /// Plans with a journal that are not settled, and the number of events that had come when they were added.
     replays: BTreeMap<u64, (Replay, u64)>,
     owners: HashMap<u32, Owner>,
@@ -140,13 +152,14 @@ impl Oracle {
             findings: Findings::default(),
             limit: config.max_findings,
             missing: Vec::new(),
+            missing_when: Vec::new(),
             partial: config.partial,
             results_lost: 0,
             unfinished: 0,
         };
         let (owners, waiting, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
         let lives = config.lives.then(life::Lives::default);
-        Self { config, report, replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, lives }
+        Self { config, report, contract: Contract::default(), replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, lives }
     }
 
     /// Takes a plan that was done, with its journal. Plans are added in the order in which they were done, each under
@@ -215,18 +228,22 @@ impl Oracle {
     pub fn line(&mut self, line: &[u8]) {
         const CALL_PREFIX: &[u8] = br#"{"event":"timerfd_settime32","#;
         const SUMMARY_PREFIX: &[u8] = br#"{"event":"summary","#;
-        let of_life = self.lives.is_some().then(|| life::Event::read(line)).flatten();
-        let parsed = if let Some(event) = of_life {
-            event.map(|event| self.life_event(event))
+        let of_life = self.lives.is_some().then(|| life::Event::read(line, &mut self.contract)).flatten();
+        let faults = if let Some(read) = of_life {
+            read.map(|(event, faults)| (self.life_event(event), faults).1)
         } else if line.starts_with(CALL_PREFIX) {
-            serde_json::from_slice::<CallEvent<'_>>(line).map(|event| self.event(&event))
+            self.contract.read::<CallEvent<'_>>(line).map(|(event, faults)| (self.event(&event), faults).1)
         } else if line.starts_with(SUMMARY_PREFIX) {
-            serde_json::from_slice::<Summary>(line).map(|summary| self.summary(summary))
+            self.contract.read::<Summary>(line).map(|(summary, faults)| (self.summary(summary), faults).1)
         } else {
             return self.unparseable(line, "it begins like neither");
         };
-        if let Err(error) = parsed {
-            self.unparseable(line, &error.to_string());
+        match faults {
+            Ok(faults) if faults.is_empty() => {}
+            Ok(faults) => self.faulty(Kind::Undocumented, line, &faults),
+            // serde_json calls some values of another type a fault of the syntax.
+            Err(error) if serde_json::from_slice::<IgnoredAny>(line).is_ok() => self.faulty(Kind::Undocumented, line, &error.to_string()),
+            Err(error) => self.unparseable(line, &error.to_string()),
         }
     }
 
@@ -248,7 +265,8 @@ impl Oracle {
         if self.report.findings.summary.is_some() {
             self.report.note(Place::default(), Kind::Summary, "it came twice".to_owned());
         }
-        self.report.findings.lost = summary.lost.total();
+        // A span in which it was blind is one loss at least, of nobody knows how many calls.
+        self.report.findings.lost = summary.lost.total() + summary.blind.len() as u64;
         self.report.findings.summary = Some(summary);
     }
 
@@ -324,9 +342,13 @@ impl Oracle {
 
     /// Takes a line of which its reader can make nothing.
     pub fn unparseable(&mut self, line: &[u8], reason: &str) {
+        self.faulty(Kind::Unparseable, line, reason);
+    }
+
+    fn faulty(&mut self, kind: Kind, line: &[u8], reason: &str) {
         const SHOWN: usize = 200;
         let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
-        self.report.note(Place::default(), Kind::Unparseable, format!("{reason}: {:?}", text.trim_end()));
+        self.report.note(Place::default(), kind, format!("{reason}: {:?}", text.trim_end()));
     }
 
     fn advance(&mut self, index: u64) {
@@ -390,30 +412,33 @@ impl Oracle {
         }
     }
 
-    /// Calls without an event are a loss that was counted, or else a silent one, which is a mismatch. More losses than
-    /// calls without an event are a count that is not right.
+    /// Calls without an event are a loss that was counted, or one that nobody can count while the tracer says that it was blind, or
+    /// else a silent one, which is a mismatch. More losses than calls without an event are a count that is not right.
     fn judge_missing(&mut self) {
         let missing = self.report.findings.missing;
-        let excused = self.report.findings.summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
+        let summary = self.report.findings.summary.clone();
+        let excused = summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
         if let Some(counted) = excused.filter(|counted| *counted > missing && !self.config.partial && !self.config.loses_lines) {
             let difference =
                 Difference { field: "lost", expected: format!("{missing}, the calls without an event"), found: counted.to_string() };
             let finding = Finding { place: Place::default(), kind: Kind::Summary, differences: vec![difference], note: String::new() };
             self.report.add(Place::default(), Kind::Summary, finding);
         }
+        let is_silent = |when| !finding::was_blind(summary.as_ref(), when);
+        let silent = self.report.missing_when.iter().filter(|(when, _)| is_silent(*when)).map(|(_, count)| count).sum();
         // What may have been a wanted call explains one, and demands none.
-        let unknown = self.report.findings.summary.as_ref().map_or(0, |summary| summary.unknown);
-        let Some(excused) = excused.map(|excused| excused + unknown).filter(|excused| *excused < missing) else { return };
-        let places = core::mem::take(&mut self.report.missing);
-        let unnamed = missing - places.len() as u64;
-        for (place, what) in places {
+        let unknown = summary.as_ref().map_or(0, |summary| summary.unknown);
+        let Some(excused) = excused.map(|excused| excused + unknown).filter(|excused| *excused < silent) else { return };
+        let mut named = core::mem::take(&mut self.report.missing);
+        named.retain(|missing| is_silent(missing.when));
+        self.report.findings.count_only(Kind::Missing, silent - named.len() as u64);
+        for Missing { place, what, .. } in named {
             let note = match what.is_empty() {
-                true => format!("{missing} calls have no event, and the tracer counted {excused} as lost"),
-                false => format!("of {what}; {missing} have none, and the tracer counted {excused} as lost"),
+                true => format!("{silent} calls have no event, and the tracer counted {excused} as lost"),
+                false => format!("of {what}; {silent} have none, and the tracer counted {excused} as lost"),
             };
             self.report.note(place, Kind::Missing, note);
         }
-        self.report.findings.count_only(Kind::Missing, unnamed);
     }
 }
 

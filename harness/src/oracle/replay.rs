@@ -18,7 +18,7 @@ use super::race::Race;
 use super::seen::{Fields, Name, Names, Seen, WHOLE, describe, differences};
 use super::timing::Timing;
 use super::workload::{self, Caller, Descriptors};
-use crate::model::{Model, Outcome};
+use crate::model::{Bounds, Model, Outcome};
 
 /// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
 const BATCH: usize = 64;
@@ -34,13 +34,25 @@ pub(super) struct Report {
     pub findings: Findings,
     pub limit: usize,
     /// The first calls without an event, and of what else there is none.
-    pub missing: Vec<(Place, String)>,
+    pub missing: Vec<Missing>,
+    /// When all of them were, and how many are known to be of the same time.
+    pub missing_when: Vec<(Bounds, u64)>,
     /// See [`super::Config::partial`].
     pub partial: bool,
     /// Events that said that their result was lost.
     pub results_lost: u64,
     /// Events that said that their call was unfinished.
     pub unfinished: u64,
+}
+
+/// Something that no event tells of.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub place: Place,
+    /// What it is, in words, where it is no call under test.
+    pub what: String,
+    /// When it was.
+    pub when: Bounds,
 }
 
 impl Report {
@@ -57,18 +69,18 @@ impl Report {
         self.note(place, kind, format!("entry_ns {entry_ns}, pid {pid}, tid {tid}, ufd {ufd}, flags {flags:#x}"));
     }
 
-    fn missing(&mut self, place: Place) {
-        self.missing_event(place, String::new());
-    }
-
-    /// No event tells of this, which is in words where it is no call under test.
-    pub(super) fn missing_event(&mut self, place: Place, what: String) {
+    /// No event tells of this.
+    pub(super) fn missing_event(&mut self, missing: Missing) {
         self.findings.missing += 1;
-        if let Some(plan) = place.plan {
+        if let Some(plan) = missing.place.plan {
             self.findings.tally(plan).missing += 1;
         }
+        match self.missing_when.last_mut() {
+            Some((when, count)) if *when == missing.when => *count += 1,
+            _ => self.missing_when.push((missing.when, 1)),
+        }
         if self.missing.len() < self.limit {
-            self.missing.push((place, what));
+            self.missing.push(missing);
         }
     }
 }
@@ -133,7 +145,7 @@ pub(super) struct Replay {
     /// Calls whose event says that its result was lost.
     results_lost: u64,
     /// Calls without an event.
-    missing: Vec<usize>,
+    missing: Vec<(usize, Bounds)>,
     /// Events of no call.
     strays: Vec<Seen>,
     race: Race,
@@ -426,7 +438,10 @@ impl Replay {
             thread.seen = Some(thread.seen.map_or((self.call, self.call), |(first, _)| (first, self.call)));
         }
         match seen {
-            None => self.missing.push(self.call),
+            None => {
+                let until = next.map_or(span.high, |next| i64::try_from(next).unwrap_or(i64::MAX));
+                self.missing.push((self.call, Bounds::new(span.low.min(until), until)));
+            }
             Some(seen) if seen.result_lost => self.results_lost += 1,
             Some(_) => self.checked += 1,
         }

@@ -94,7 +94,10 @@ pub(super) struct Seen {
     pub pid: u32,
     pub tid: u32,
     pub comm: Name,
+    /// Of what is expected, unless `cpu_known`: how many CPUs there are.
     pub cpu: u32,
+    /// Of what is expected: the call's CPU is known.
+    pub cpu_known: bool,
     pub abi: Abi,
     pub entry_path: Option<EntryPath>,
     /// Of what is expected: whether an event must name the entry path; one that does must be right in any case.
@@ -172,6 +175,7 @@ impl Seen {
             tid: event.tid,
             comm: names.number(&event.comm),
             cpu: event.cpu,
+            cpu_known: false,
             abi: event.abi,
             entry_path: event.entry_path,
             entry_path_needed: false,
@@ -316,8 +320,7 @@ impl Seen {
     }
 }
 
-/// The fields in which `found` is not what is `expected`; `expected.cpu` is the number of CPUs. An event that says
-/// that its result was lost is not held against it.
+/// The fields in which `found` is not what is `expected`. An event that says that its result was lost is not held against it.
 pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let different = [
         expected.event != found.event,
@@ -325,7 +328,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         expected.pid != found.pid,
         expected.tid != found.tid,
         expected.comm != found.comm,
-        found.cpu >= expected.cpu,
+        !cpu_fits(expected, found),
         expected.abi != found.abi,
         (expected.entry_path_needed || found.entry_path.is_some()) && expected.entry_path != found.entry_path,
         expected.ufd != found.ufd,
@@ -349,6 +352,10 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let bits = bits & found.reported.0 | found.unfit.0;
     let fields = Fields(if found.lost_its_result_honestly() { bits & !Fields::OF_RETURN.0 } else { bits });
     if expected.may_be_unfinished { fields.of_a_call_that_was_seen_to_return(found) } else { fields }
+}
+
+fn cpu_fits(expected: &Seen, found: &Seen) -> bool {
+    if expected.cpu_known { found.cpu == expected.cpu } else { found.cpu < expected.cpu }
 }
 
 /// Whether what was read at entry is what was there, or of a raced call made of numbers of either setting.
@@ -405,7 +412,7 @@ pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Na
     let differing = (0..FIELDS.len()).filter(|bit| fields.0 >> bit & 1 == 1);
     let of = |bit: usize| Difference {
         field: FIELDS[bit],
-        expected: if FIELDS[bit] == "cpu" { format!("below {}", expected.cpu) } else { text(bit, expected, names) },
+        expected: if FIELDS[bit] == "cpu" && !expected.cpu_known { format!("below {}", expected.cpu) } else { text(bit, expected, names) },
         found: text(bit, found, names),
     };
     differing.map(of).collect()

@@ -1,7 +1,7 @@
 //! Checks a journal against its plan and against the model: that the workload did what it was told, and that the
 //! kernel answered as its sources say. Pure comparisons; no events here.
 
-use settime32_abi::journal::{Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record};
+use settime32_abi::journal::{CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record};
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
@@ -42,6 +42,7 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
             | Step::Wait { .. }
             | Step::WakeAlarm { .. }
             | Step::Silent(_)
+            | Step::Pin { .. }
             | Step::Threads { .. }
             | Step::Life(_) => {}
         }
@@ -147,7 +148,10 @@ pub(super) fn timeline(header: &Header) -> Timeline {
 #[derive(Clone, Debug)]
 pub(super) struct Descriptors {
     slots: [Descriptor; SLOTS],
-    parent: Option<(usize, Box<[Descriptor; SLOTS]>)>,
+    /// Whether the thread is kept on one CPU.
+    pinned: bool,
+    /// Where a child's steps end, and what its parent goes on with.
+    parent: Option<(usize, Box<[Descriptor; SLOTS]>, bool)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,20 +163,21 @@ struct Descriptor {
 
 impl Descriptors {
     pub(super) fn new() -> Self {
-        Self { slots: [Descriptor::default(); SLOTS], parent: None }
+        Self { slots: [Descriptor::default(); SLOTS], pinned: false, parent: None }
     }
 
     /// To be told of every step before it is done; a fork's end is noticed here.
     pub(super) fn begin_step(&mut self, index: usize) {
-        if let Some((_, table)) = self.parent.take_if(|(end, _)| *end == index) {
-            self.slots = *table;
+        if let Some((_, table, pinned)) = self.parent.take_if(|(end, ..)| *end == index) {
+            (self.slots, self.pinned) = (*table, pinned);
         }
     }
 
     /// To be told of every step that is not a call.
     pub(super) fn follow(&mut self, index: usize, step: &Step) {
         match *step {
-            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), Box::new(self.slots))),
+            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), Box::new(self.slots), self.pinned)),
+            Step::Pin { cpu } => self.pinned = cpu.is_some(),
             Step::Open { slot, kind } => {
                 let open = match kind {
                     FdKind::Timer(_) | FdKind::Path | FdKind::NotATimer(_) => true,
@@ -244,6 +249,8 @@ pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &m
         Entry::Vdso => ENTRY_VDSO,
         Entry::Rewritten => ENTRY_REWRITTEN,
     };
+    let (pinned, known) = (descriptors.pinned, record.cpu != CPU_UNKNOWN);
+    must("cpu", pinned == known, (if pinned { "that which the thread is kept on" } else { "unknown" }).to_owned(), record.cpu.to_string());
     must("entry", record.entry == entry, format!("{:?}", call.entry), record.entry.to_string());
     memory_lies(call, record, &mut must);
     lies.extend(descriptors.lie(call.slot, record.ufd));
@@ -361,6 +368,7 @@ pub(super) fn outside_forks(plan: &Plan) -> Option<usize> {
             | Step::Wait { .. }
             | Step::WakeAlarm { .. }
             | Step::Silent(_)
+            | Step::Pin { .. }
             | Step::Threads { .. }
             | Step::Life(_) => {}
         }

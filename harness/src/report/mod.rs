@@ -191,7 +191,9 @@ impl Report {
         self.cases[index].played(&outcome);
         self.captured += outcome.checked;
         self.mismatches += outcome.mismatches;
-        self.findings.extend(outcome.findings.iter().map(|finding| format!("{}: {finding}", self.cases[index].name)));
+        let name = self.cases[index].name;
+        self.findings.extend(outcome.wrong.iter().map(|wrong| format!("{name}: {wrong}")));
+        self.findings.extend(outcome.findings.iter().map(|finding| format!("{name}: {finding}")));
     }
 
     /// Takes down what the guest's console showed.
@@ -396,6 +398,12 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
     }
     if setup.tells == Tells::Nothing {
         command += " --no-tracer";
+    }
+    if setup.events != defaults.events {
+        command += &format!(" --events {}", setup.events.to_argument());
+    }
+    if setup.by_name {
+        command += " --by-name";
     }
     if let Some(buffer) = &setup.buffer {
         command += &format!(" --buffer {buffer}");

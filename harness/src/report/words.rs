@@ -37,6 +37,8 @@ pub fn of_step(step: &Step) -> String {
         Step::Threads { threads, calls } => format!("{threads} threads do the next {calls} calls each, side by side"),
         Step::WakeAlarm { allowed: true } => "CAP_WAKE_ALARM is put back".into(),
         Step::WakeAlarm { allowed: false } => "CAP_WAKE_ALARM is taken away".into(),
+        Step::Pin { cpu: Some(cpu) } => format!("from here on on CPU {cpu} only, of those that there are, counted round"),
+        Step::Pin { cpu: None } => "from here on on any CPU".into(),
         Step::Silent(call) => format!("{call:?}, of which no event may come"),
         Step::Life(act) => format!("{act:?}"),
     }

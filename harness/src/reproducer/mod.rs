@@ -89,6 +89,7 @@ fn of_step(index: usize, step: &Step) -> Result<String, NotInC> {
         Step::Fork { .. } => "    if (need(fork(), \"fork\") == 0) {\n".into(),
         Step::Threads { .. } => return not("threads side by side"),
         Step::WakeAlarm { .. } => return not("a capability that is taken away"),
+        Step::Pin { .. } => return not("a thread that is kept on one CPU"),
         Step::Silent(_) => return not("a call that is to go unreported"),
         Step::Life(_) => return not("a step of a timer's whole life"),
     })

@@ -75,6 +75,8 @@ pub struct Trace {
     pub output: Format,
     /// When they are in colour (`settime32-tracer --color`): `Auto` goes by where they come out here.
     pub color: ColorChoice,
+    /// More of the tracer's options: what it tells, and of what.
+    pub words: Vec<String>,
     /// The file for them; standard error when `None`.
     pub to: Option<PathBuf>,
 }
@@ -99,6 +101,17 @@ pub enum Format {
     Json,
     /// A JSON object a line, as Tracee prints it.
     Tracee,
+}
+
+impl Format {
+    /// Its name on the tracer's command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+            Self::Tracee => "tracee",
+        }
+    }
 }
 
 /// A shell with tools in place of a program.
@@ -192,16 +205,17 @@ fn order(options: &RunOptions, program: &Path, variables: impl Iterator<Item = (
 
 /// The tracer's words up to the program. The agent's program stands between them, to give the program its own output.
 fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
-    let output = match trace.output {
-        Format::Pretty => "pretty",
-        Format::Json => "json",
-        Format::Tracee => "tracee",
-    };
+    let output = trace.output.as_str();
     let color = if trace.is_coloured() { "always" } else { "never" };
     let attach = options.setup.attach.to_string();
     let tracer = own_program(TRACER_PATH);
     let tracer = [&tracer, "--output", output, "--color", color, "--attach", &attach, "--pass-exit-code"].map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
-    tracer.into_iter().chain(buffer).chain(["--".into(), own_program("/init"), "command".into(), uid]).collect()
+    tracer
+        .into_iter()
+        .chain(buffer)
+        .chain(trace.words.iter().cloned())
+        .chain(["--".into(), own_program("/init"), "command".into(), uid])
+        .collect()
 }

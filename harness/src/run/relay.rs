@@ -15,6 +15,7 @@ use super::{Ended, signals};
 use crate::boot::{Deadline, Vm};
 use crate::failure::{Failure, GuestError, InfraError};
 use crate::guest::Requests;
+use crate::output;
 use crate::session::kernel_cannot;
 
 /// The agent's name for the program.
@@ -30,6 +31,8 @@ const INPUTS_AHEAD: usize = 16;
 /// In the tracer's last line of each run that was carried out, and in no other.
 const OUTCOME: &str = " events reported, ";
 const NOTHING_LOST: &str = " events reported, 0 lost";
+/// The same, where it saw nothing for a while.
+const BLIND: &str = "; blind for ";
 
 /// What the tracer writes.
 pub(super) struct Traced {
@@ -46,20 +49,21 @@ impl Traced {
         Self { file, partial: Vec::new(), said: Vec::new() }
     }
 
-    fn events(&mut self, content: &[u8]) -> Result<(), InfraError> {
+    /// The inner error is that of our own standard error.
+    fn events(&mut self, content: &[u8]) -> Result<io::Result<()>, InfraError> {
         if let Some((file, path)) = &mut self.file {
-            return file.write_all(content).map_err(InfraError::file("write events to", path.as_path()));
+            return file.write_all(content).map(Ok).map_err(InfraError::file("write events to", path.as_path()));
         }
         self.partial.extend_from_slice(content);
         let whole = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        to_stderr(&self.partial[..whole]);
+        let written = to_stderr(&self.partial[..whole]);
         self.partial.drain(..whole);
-        Ok(())
+        Ok(written)
     }
 
     fn says(&mut self, content: &[u8]) {
         if self.file.is_none() {
-            to_stderr(content);
+            _ = to_stderr(content);
         }
         self.said.extend_from_slice(content);
     }
@@ -67,9 +71,11 @@ impl Traced {
     /// Whether the program was traced to its end. Lost calls are always told.
     fn conclude(&self, status: Exit) -> Result<(), Failure> {
         let said = String::from_utf8_lossy(&self.said);
-        to_stderr(&self.partial);
+        _ = to_stderr(&self.partial);
         match said.lines().rfind(|line| line.contains(OUTCOME)) {
-            Some(outcome) if self.file.is_some() && !outcome.contains(NOTHING_LOST) => to_stderr(format!("{outcome}\n").as_bytes()),
+            Some(outcome) if self.file.is_some() && (!outcome.contains(NOTHING_LOST) || outcome.contains(BLIND)) => {
+                _ = to_stderr(format!("{outcome}\n").as_bytes())
+            }
             Some(_) => {}
             None => {
                 kernel_cannot(status, &said)?;
@@ -105,7 +111,7 @@ impl Relay {
             match self.vm.receive(self.deadline, "the program runs")? {
                 Reply::Output { id, stream, content } => {
                     if let Err(error) = self.output(id, stream, &content)? {
-                        return closed(error);
+                        return closed(error, stream);
                     }
                 }
                 // The reader of the input may have come to its end.
@@ -116,18 +122,17 @@ impl Relay {
         }
     }
 
-    /// The inner error is that of our own standard output.
+    /// The inner error is that of our own standard stream.
     fn output(&mut self, id: u32, stream: Stream, content: &[u8]) -> Result<io::Result<()>, InfraError> {
         match (&mut self.traced, stream) {
-            (Some(traced), Stream::Stdout) if id == TRACER => traced.events(content)?,
-            (Some(traced), Stream::Stderr) if id == TRACER => traced.says(content),
-            (_, Stream::Stdout) => {
-                let mut stdout = io::stdout().lock();
-                return Ok(stdout.write_all(content).and_then(|()| stdout.flush()));
+            (Some(traced), Stream::Stdout) if id == TRACER => traced.events(content),
+            (Some(traced), Stream::Stderr) if id == TRACER => {
+                traced.says(content);
+                Ok(Ok(()))
             }
-            (_, Stream::Stderr) => to_stderr(content),
+            (_, Stream::Stdout) => Ok(output::to_stdout(content)),
+            (_, Stream::Stderr) => Ok(to_stderr(content)),
         }
-        Ok(Ok(()))
     }
 
     fn ended(self, status: Exit) -> Result<Ended, Failure> {
@@ -142,16 +147,16 @@ impl Relay {
 }
 
 /// A program that writes to a pipe that nobody reads is ended by the system; the one in the guest ends with it.
-fn closed(error: io::Error) -> Result<Ended, Failure> {
+fn closed(error: io::Error, stream: Stream) -> Result<Ended, Failure> {
+    let name = if stream == Stream::Stdout { "standard output" } else { "standard error" };
     match error.kind() {
         ErrorKind::BrokenPipe => Ok(Ended::Signal(SIGPIPE)),
-        _ => Err(InfraError::file("write to", "standard output")(error).into()),
+        _ => Err(InfraError::file("write to", name)(error).into()),
     }
 }
 
-/// Nobody can be told when that fails.
-fn to_stderr(content: &[u8]) {
-    _ = io::stderr().write_all(&tty::lines(content));
+fn to_stderr(content: &[u8]) -> io::Result<()> {
+    output::to_stderr(&tty::lines(content))
 }
 
 /// Passes standard input on, in a thread that ends with it, or with this process. What is given back takes a word for

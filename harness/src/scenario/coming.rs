@@ -14,7 +14,7 @@ const ROUNDS: usize = 2;
 const EVENTS: usize = 200;
 
 /// Calls that differ from each other in all that they pass, now and then with a pause that lets the plan last.
-fn steady(name: &str, seed: u64, bursts: u32, pause: bool) -> Plan {
+pub(super) fn steady(name: &str, seed: u64, bursts: u32, pause: bool) -> Plan {
     const BURST: u32 = 10;
     let mut script = Script::new(name, seed);
     script.timer(0, Clock::Monotonic);

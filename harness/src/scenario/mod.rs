@@ -2,6 +2,8 @@
 //! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
 
 mod coming;
+mod field;
+mod forms;
 mod limits;
 mod stand;
 
@@ -30,20 +32,23 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What there is to say besides; may be empty.
     pub note: String,
+    /// All that was said to be wrong, of which the note has the first.
+    pub wrong: Vec<String>,
 }
 
 impl Outcome {
     /// An outcome of nothing yet, to which what tracers wrote is added.
     fn nothing() -> Self {
-        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new() }
+        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new(), wrong: Vec::new() }
     }
 
-    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked.
+    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked; and so does having been blind.
     fn add(&mut self, findings: Findings, lossy: bool) {
         self.checked += findings.checked;
         self.mismatches += findings.mismatches();
         self.lost += findings.lost;
-        let lost = !lossy && findings.lost > 0;
+        let was_blind = findings.summary.as_ref().is_some_and(|summary| !summary.blind.is_empty());
+        let lost = was_blind || !lossy && findings.lost > 0;
         if findings.mismatches() > 0 {
             self.verdict = Verdict::Violation;
         } else if (lost || findings.checked == 0) && self.verdict == Verdict::Pass {
@@ -55,9 +60,24 @@ impl Outcome {
     /// Something that must be so whatever the events say.
     fn must(&mut self, right: bool, otherwise: &str) {
         if !right {
-            (self.verdict, self.note) = (Verdict::Violation, otherwise.into());
+            self.verdict = Verdict::Violation;
             self.mismatches += 1;
+            if self.wrong.is_empty() {
+                self.say(otherwise);
+            }
+            self.wrong.push(otherwise.to_owned());
         }
+    }
+
+    /// Something to say besides, whatever the verdict.
+    fn say(&mut self, what: &str) {
+        let separator = if self.note.is_empty() { "" } else { "; " };
+        self.note.push_str(&format!("{separator}{what}"));
+    }
+
+    /// So many facts were compared that are no calls under test.
+    fn saw(&mut self, facts: usize) {
+        self.checked += facts as u64;
     }
 
     /// The situation did not come about, so that nothing is said of it.
@@ -80,6 +100,8 @@ fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
         Scenario::Killed => coming::two(seed),
         Scenario::SmallBuffer => limits::flood(seed),
         Scenario::OtherProcess => limits::two_processes(seed),
+        Scenario::InForm(_) => forms::plans(seed),
+        Scenario::Field(field) => field::plans(field, seed),
     }
 }
 
@@ -94,6 +116,8 @@ pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u6
         Scenario::Killed => coming::killed(stand, plans),
         Scenario::SmallBuffer => limits::small_buffer(stand, plans),
         Scenario::OtherProcess => limits::other_process(stand, plans),
+        Scenario::InForm(form) => forms::read_back(stand, plans, form),
+        Scenario::Field(field) => field::play(field, stand, plans),
     }?;
     if outcome.lost > 0 && outcome.note.is_empty() {
         outcome.note = format!("{} lost, each counted", outcome.lost);

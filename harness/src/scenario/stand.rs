@@ -1,13 +1,18 @@
 //! What scenarios do with tracers and workloads: start them, end them, and have an oracle compare what they wrote.
 
+use serde::Deserialize;
+use serde_json::Value;
 use settime32_abi::frame::Exit;
 use settime32_abi::journal::Journal;
+use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::compare::{self, definition::Definition};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
+use crate::run::Format;
 use crate::session::{kernel_cannot, says_ready};
 use crate::verify::Setup;
 
@@ -21,6 +26,8 @@ pub(super) const SIGSTOP: i32 = 19;
 pub(super) struct Stand<'a> {
     pub programs: &'a mut Programs,
     setup: &'a Setup,
+    /// Files that were named.
+    pub files: u32,
 }
 
 /// A tracer that is attached.
@@ -42,7 +49,7 @@ pub(super) struct Done {
 
 impl<'a> Stand<'a> {
     pub(super) fn new(programs: &'a mut Programs, setup: &'a Setup) -> Self {
-        Self { programs, setup }
+        Self { programs, setup, files: 0 }
     }
 
     /// Starts a tracer with more arguments than every one has, and waits until it is attached.
@@ -55,9 +62,13 @@ impl<'a> Stand<'a> {
         self.tracer_of(&Setup { buffer: Some(size.into()), ..self.setup.clone() }, &[])
     }
 
+    /// The same with output in another form than the oracle's.
+    pub(super) fn tracer_in_form(&mut self, form: Format) -> Result<Tracer, Failure> {
+        self.tracer_of(&Setup { form, ..self.setup.clone() }, &[])
+    }
+
     fn tracer_of(&mut self, setup: &Setup, more: &[&str]) -> Result<Tracer, Failure> {
-        let program = self.programs.vm().program(TRACER_PATH);
-        let command = setup.tracer_command(&[&program]);
+        let command = setup.tracer_command(&setup.tracer_program(self.programs.vm()));
         let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
         let ran = self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
@@ -68,6 +79,31 @@ impl<'a> Stand<'a> {
                 Err(died(status, "it attached", &ran))
             }
         }
+    }
+
+    /// A tracer of calls and the arguments that every one has.
+    pub(super) fn tracer_words(&self) -> Vec<String> {
+        self.setup.tracer_command(&self.setup.tracer_program(self.programs.vm()))
+    }
+
+    /// A tracer that tells how late timers fire.
+    pub(super) fn lateness_words(&self) -> Vec<String> {
+        let attach = self.setup.attach.to_string();
+        let job = ["lateness", "--output", "json", "--attach", &attach].map(str::to_owned);
+        self.setup.tracer_program(self.programs.vm()).into_iter().chain(job).collect()
+    }
+
+    /// One of calls with a ring buffer of this size, whatever the run's is.
+    pub(super) fn tracer_with(&self, buffer: &str, more: &[&str]) -> Vec<String> {
+        let setup = Setup { buffer: Some(buffer.into()), ..self.setup.clone() };
+        let command = setup.tracer_command(&setup.tracer_program(self.programs.vm()));
+        command.into_iter().chain(more.iter().map(ToString::to_string)).collect()
+    }
+
+    /// One of calls that prints in this form.
+    pub(super) fn words_in_form(&self, form: Format) -> Vec<String> {
+        let setup = Setup { form, ..self.setup.clone() };
+        setup.tracer_command(&setup.tracer_program(self.programs.vm()))
     }
 
     /// Waits until a tracer has written so many lines, or has ended, or all the workloads have.
@@ -94,7 +130,12 @@ impl<'a> Stand<'a> {
 
     /// The process id of a workload.
     pub(super) fn pid(&mut self, workload: &Workload) -> Result<u32, Failure> {
-        let ran = self.programs.wait_until(workload.id, "a workload starts", |ran| ran.pid.is_some())?;
+        self.pid_of(workload.id)
+    }
+
+    /// That of a program.
+    pub(super) fn pid_of(&mut self, id: u32) -> Result<u32, Failure> {
+        let ran = self.programs.wait_until(id, "a program starts", |ran| ran.pid.is_some())?;
         ran.pid.ok_or_else(|| died(ran.exit.unwrap_or(Exit::Code(0)), "it started", &ran))
     }
 
@@ -121,14 +162,58 @@ impl<'a> Stand<'a> {
 
     /// Compares what a tracer wrote with plans that were done.
     pub(super) fn judge<'b>(&self, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran, partial: bool) -> Findings {
-        let config = self.setup.oracle_config(self.programs.vm());
+        let config = self.config();
         // A tracer that comes while calls are made learns what tells their entry paths only once it sees them.
         let entry_path_needed = config.entry_path_needed && !partial;
-        let mut oracle = Oracle::new(Config { partial, entry_path_needed, ..config });
-        for (index, done) in plans.into_iter().enumerate() {
-            oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
+        let mut oracle = oracle(Config { partial, entry_path_needed, ..config }, plans);
+        lines(ran).for_each(|line| oracle.line(line));
+        oracle.finish()
+    }
+
+    /// What the oracle has to know of this guest.
+    pub(super) fn config(&self) -> Config {
+        self.setup.oracle_config(self.programs.vm())
+    }
+
+    /// Compares as well, with what is to be known of the workload, and each line put into the terms of the journals before.
+    pub(super) fn judge_by<'b>(
+        &self,
+        config: Config,
+        plans: impl IntoIterator<Item = &'b Done>,
+        ran: &Ran,
+        translate: impl Fn(&mut Value),
+    ) -> Findings {
+        let mut oracle = oracle(config, plans);
+        for line in lines(ran) {
+            let Ok(mut told) = serde_json::from_slice::<Value>(line) else {
+                oracle.line(line);
+                continue;
+            };
+            translate(&mut told);
+            let event = told["event"].clone();
+            let taken = match event.as_str() {
+                Some(CALL_EVENT) => CallEvent::deserialize(told).map(|event| oracle.event(&event)),
+                Some(SUMMARY_EVENT) => Summary::deserialize(told).map(|summary| oracle.summary(summary)),
+                _ => {
+                    oracle.line(line);
+                    continue;
+                }
+            };
+            if let Err(error) = taken {
+                oracle.unparseable(line, &error.to_string());
+            }
         }
-        ran.stdout.split_inclusive(|byte| *byte == b'\n').for_each(|line| oracle.line(line.strip_suffix(b"\n").unwrap_or(line)));
+        oracle.finish()
+    }
+
+    /// The same of output in another form, which is read as the definition says.
+    pub(super) fn judge_read<'b>(&self, definition: &Definition, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran) -> Findings {
+        // A result that was lost may have a line, or none.
+        let config = Config { of_others: true, loses_lines: true, ..self.setup.oracle_config(self.programs.vm()) };
+        let mut oracle = oracle(config, plans);
+        let lost = compare::read(definition, &ran.stdout, ran, &mut oracle);
+        let reported = oracle.received();
+        oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported, lost, unknown: 0, unfinished: 0, blind: Vec::new() });
         oracle.finish()
     }
 
@@ -149,6 +234,19 @@ impl<'a> Stand<'a> {
     }
 }
 
-fn died(status: Exit, doing: &'static str, ran: &Ran) -> Failure {
+/// One that knows what was done.
+fn oracle<'b>(config: Config, plans: impl IntoIterator<Item = &'b Done>) -> Oracle {
+    let mut oracle = Oracle::new(config);
+    for (index, done) in plans.into_iter().enumerate() {
+        oracle.plan_done(index as u64, done.plan.clone(), done.journal.clone());
+    }
+    oracle
+}
+
+fn lines(ran: &Ran) -> impl Iterator<Item = &[u8]> {
+    ran.stdout.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+pub(super) fn died(status: Exit, doing: &'static str, ran: &Ran) -> Failure {
     GuestError::Tracer { status, doing, said: format!(": {}", ran.said().trim()) }.into()
 }

@@ -45,10 +45,9 @@ fn in_flight() -> Option<&'static mut RawEvent> {
 #[inline(always)]
 pub fn entered(pt_regs: Option<usize>) {
     let Some(pt_regs) = pt_regs else { return };
-    if !entry_path::learn(pt_regs) {
-        entry::enter(|| Registers::copied(pt_regs));
-        spoil_entry(pt_regs);
-    }
+    entry_path::learn(pt_regs);
+    entry::enter(|| Registers::copied(pt_regs));
+    spoil_entry(pt_regs);
 }
 
 /// The entry, by fentry.

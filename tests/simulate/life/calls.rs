@@ -102,6 +102,7 @@ impl Machine<'_> {
             utmr_there: if there { ALL_THERE } else { 0 },
             otmr_there: if otmr == 0 { 0 } else { ALL_THERE },
             entry: 0,
+            cpu: self.process.cpu,
         };
         self.journal.records.push(record);
         let extra = self.journal.records.len() as u32 - 1;
@@ -115,7 +116,7 @@ impl Machine<'_> {
             old_truncated: old.is_some_and(|old| Itimerspec64::from(cut(old)) != old),
             timer: context.map(|context| context.id),
             clockid: context.map(|context| context.clockid),
-            ..event_with(&record, [true; 2], None, entry_ns, exit_ns, 0)
+            ..event_with(&record, [true; 2], None, entry_ns, exit_ns, self.cpu(0))
         };
         self.kernel.events.push(Event::Main(event));
     }
@@ -188,7 +189,7 @@ impl Machine<'_> {
 
     fn wakeup(&mut self, timer: usize, by: By) -> Wakeup {
         let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
-        let (comm, cpu) = (COMM.into(), CPUS - 1);
+        let (comm, cpu) = (COMM.into(), self.cpu(CPUS - 1));
         Wakeup {
             event: "wakeup".into(),
             ns,

@@ -6,12 +6,12 @@ pub mod kernel;
 
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use settime32_abi::journal::{Clocks, Journal, MEMORY_LEN, Moment, what};
+use settime32_abi::journal::{CPU_UNKNOWN, Clocks, Journal, MEMORY_LEN, Moment, what};
 use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::output::{Abi, CallEvent};
 use settime32_abi::plan::{Ending, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step};
 
-use crate::simulate::{COMM, empty_journal};
+use crate::simulate::{COMM, empty_journal, pinned};
 use kernel::{Kernel, Posix};
 
 /// What the tracer prints.
@@ -62,6 +62,8 @@ struct Process {
     slots: [(i32, Behind); SLOTS],
     posix: [Option<(i32, Posix)>; POSIX_TIMERS],
     wake_alarm: bool,
+    /// As in the journal.
+    cpu: u16,
 }
 
 struct Machine<'a> {
@@ -88,7 +90,8 @@ pub fn live_from(plan: &Plan, seed: u64, later_ns: i64) -> Lived {
     let lateness = (0..97).map(|at| if at % 5 == 0 { rng.random_range(0..400_000) } else { rng.random_range(0..9_000) }).collect();
     let kernel = Kernel::new(later_ns + rng.random_range(2_000_000_000..90_000_000_000), lateness);
     let pid = 300 + (seed % 1000) as u32;
-    let process = Process { pid, slots: [(-1, Behind::Nothing); SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true };
+    let process =
+        Process { pid, slots: [(-1, Behind::Nothing); SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true, cpu: CPU_UNKNOWN };
     let (next_pid, next_fd, next_posix, journal) = (pid + 1, 3, 0, empty_journal(pid));
     let mut machine = Machine { plan, kernel, rng, process, next_pid, next_fd, next_posix, journal };
     machine.journal.header.start = machine.clocks();
@@ -120,6 +123,11 @@ impl Machine<'_> {
         self.kernel.pass(ns);
     }
 
+    /// The CPU of an event of the process, which may be this one.
+    fn cpu(&self, anywhere: u32) -> u32 {
+        if self.process.cpu == CPU_UNKNOWN { anywhere } else { self.process.cpu.into() }
+    }
+
     fn clocks(&mut self) -> Clocks {
         let monotonic_before_ns = self.kernel.now;
         self.spend(40, 900);
@@ -141,6 +149,7 @@ impl Machine<'_> {
                 Step::Wait { slot, timeout_ms } => self.wait(step, 1 << slot, Means::Poll, timeout_ms),
                 Step::Fork { ending, .. } => self.fork(step, inner, ending),
                 Step::Life(act) => self.act(step, act),
+                Step::Pin { cpu } => self.process.cpu = pinned(cpu),
                 Step::Silent(_) | Step::Threads { .. } => unreachable!("not in a plan of lives"),
             }
             step += 1 + inner;
@@ -149,7 +158,16 @@ impl Machine<'_> {
 
     fn keep(&mut self, step: usize, what: u32, before_ns: i64, moment: Moment) {
         let pid = self.process.pid;
-        self.journal.moments.push(Moment { step: step as u32, what, before_ns, after_ns: self.kernel.now, pid, tid: pid, ..moment });
+        self.journal.moments.push(Moment {
+            step: step as u32,
+            what,
+            before_ns,
+            after_ns: self.kernel.now,
+            pid,
+            tid: pid,
+            cpu: self.process.cpu,
+            ..moment
+        });
     }
 
     fn fork(&mut self, step: usize, inner: usize, _ending: Ending) {
@@ -183,8 +201,8 @@ impl Machine<'_> {
         let Behind::Timer(timer) = behind else { return };
         if self.kernel.close(timer) {
             let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
-            let (event, comm) = ("release".into(), COMM.into());
-            let release = Release { event, ns, pid, tid: pid, comm, cpu: 1, timer, host_pid: None, host_tid: None };
+            let (event, comm, cpu) = ("release".into(), COMM.into(), self.cpu(1));
+            let release = Release { event, ns, pid, tid: pid, comm, cpu, timer, host_pid: None, host_tid: None };
             self.kernel.events.push(Event::Release(release));
         }
     }

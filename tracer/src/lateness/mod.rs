@@ -238,9 +238,13 @@ impl Lateness {
 /// What is to be said where the whole is not whole.
 fn doubt(summary: &Summary) -> Option<String> {
     let (lost, unknown) = (summary.lost.total(), summary.unknown);
-    let more = if unknown > 0 { format!(", and {unknown} more may have been") } else { String::new() };
-    let is_whole = lost == 0 && unknown == 0;
-    (!is_whole).then(|| format!("{lost} events were lost{more}: timers may have fired, or been set, without being counted here."))
+    let doubts = [
+        (lost > 0).then(|| format!("{lost} events were lost")),
+        (unknown > 0).then(|| format!("{unknown} more may have been lost")),
+        (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned()),
+    ];
+    let doubts = doubts.into_iter().flatten().collect::<Vec<_>>().join(", and ");
+    (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
 }
 
 fn write_json(line: &mut Vec<u8>, value: &impl serde::Serialize) {

@@ -65,6 +65,18 @@ impl Event {
         }
     }
 
+    /// When it ended, by `CLOCK_MONOTONIC`; a call that was not seen to return may have at any time.
+    pub fn ended_ns(&self) -> u64 {
+        match self {
+            Self::Call(call, _) => call.exit_ns.unwrap_or(u64::MAX - 1),
+            Self::Expiry(expiry) => expiry.ns,
+            Self::Cancel(cancel) => cancel.ns,
+            Self::Wakeup(wakeup) => wakeup.ns,
+            Self::Release(release) => release.ns,
+            Self::ClockSet { ns } | Self::TicksSet { ns, .. } => *ns,
+        }
+    }
+
     /// Whether it is one of those that are documented.
     pub const fn is_printed(&self) -> bool {
         !matches!(self, Self::ClockSet { .. } | Self::TicksSet { .. })

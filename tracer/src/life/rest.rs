@@ -1,10 +1,8 @@
 //! What threads were still doing when the programs came off.
 
-use std::path::Path;
-
 use settime32_abi::moment::{Call, Function, Inside, RawCall, call_flag};
 
-use crate::inside::is_inside_any;
+use crate::inside::Threads;
 
 /// What is left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +30,20 @@ const fn callers(function: u32) -> &'static [u32] {
     }
 }
 
-/// Tells what is left, by what the threads are doing now. `root` is `/` but in tests.
-pub fn rest(root: &Path, mut calls: Vec<RawCall>, inside: &[Inside]) -> Rest {
+/// Tells what is left, by what the threads are doing now. What is unknown is no loss.
+pub fn rest(threads: Threads<'_>, mut calls: Vec<RawCall>, inside: &[Inside]) -> Rest {
     calls.sort_by_key(|call| call.entry_ns);
-    // What has no id here cannot be looked at, and nothing says that it was lost.
-    for call in calls.iter_mut().filter(|call| call.who.own_ids != 0) {
+    for call in &mut calls {
         let nr = Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
-        if !is_inside_any(root, (call.who.own_ids >> 32) as u32, call.who.own_ids as u32, &[nr]) {
+        if !threads.may_be_inside_any((call.who.own_ids >> 32) as u32, call.who.own_ids as u32, &[nr]) {
             call.flags |= call_flag::RESULT_LOST;
         }
     }
     // Of the clock's being set nothing is told but what happens meanwhile.
-    let told = inside.iter().filter(|inside| inside.function != Function::ClockWasSet as u32 && inside.own_ids != 0);
-    let lost = told.filter(|inside| !is_inside_any(root, (inside.own_ids >> 32) as u32, inside.own_ids as u32, callers(inside.function)));
+    let told = inside.iter().filter(|inside| inside.function != Function::ClockWasSet as u32);
+    let may_be_inside =
+        |inside: &Inside| threads.may_be_inside_any((inside.own_ids >> 32) as u32, inside.own_ids as u32, callers(inside.function));
+    let lost = told.filter(|inside| !may_be_inside(inside));
     Rest { calls, returns_lost: lost.count() as u64 }
 }
 
@@ -74,14 +73,16 @@ mod tests {
             (9, Function::Read),
             (10, Function::Read),
             (11, Function::Read),
+            (12, Function::Read),
             (10, Function::Poll),
             (8, Function::ClockWasSet),
             (0, Function::Read),
         ];
         let inside = threads.map(|(tid, function)| inside(tid, function));
-        let rest = rest(root.path(), vec![call(8, 2), call(7, 1)], &inside);
+        let threads = Threads::fake(root.path(), |tid| [0, 12].contains(&tid));
+        let rest = rest(threads, vec![call(8, 2), call(7, 1), call(12, 3)], &inside);
         let lost = rest.calls.iter().map(|call| (call.who.own_ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
-        assert_eq!(lost, [(7, false), (8, true)]);
+        assert_eq!(lost, [(7, false), (8, true), (12, false)], "what cannot be looked at is unknown");
         assert_eq!(rest.returns_lost, 3, "two reads, and a poll");
     }
 }

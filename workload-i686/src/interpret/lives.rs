@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use settime32_abi::journal::{Moment, what};
 use settime32_abi::plan::{Act, FdKind, Means, PosixAct, SLOTS, Step};
 
-use super::{Failure, PREPARE, Slot, Workbench, action_of};
+use super::{Failure, PIN, PREPARE, Slot, Workbench, action_of};
 use crate::call;
 use crate::kernel::{Kernel, Source};
 use crate::life::{Bench, moment};
@@ -33,6 +33,7 @@ impl Workbench<'_> {
                 self.journal.push_moment(Moment { args: [set_ns.cast_unsigned(), 0, 0, 0], ..moment });
             }
             Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
+            Step::Pin { cpu } => kernel.pin(cpu).map_err(fail(PIN))?,
             Step::Wait { slot, timeout_ms } => {
                 let act = Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms };
                 self.act(kernel, index, act).map_err(fail("wait for a timer"))?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use settime32_abi::event::COMM_LEN;
-use settime32_abi::journal::Journal as ReadBack;
+use settime32_abi::journal::{CPU_UNKNOWN, Journal as ReadBack};
 use settime32_abi::plan::{Act, Api, Call, Clock, Entry, Means, Other, Page, Pointer, PosixAct, Process, Silent};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -28,6 +28,8 @@ enum Asked {
     Settime { entry: Entry, ufd: i32, flags: i32, new: Option<[i32; 4]>, otmr: bool },
     SetClock,
     WakeAlarm(bool),
+    Pin(Option<u8>),
+    ReturnToCpu,
     Silent(Silent),
     Wait(i32, u16),
     OfLife(Door, u32, usize),
@@ -40,6 +42,7 @@ enum Asked {
 #[derive(Debug)]
 struct Fake {
     who: Identity,
+    cpu: u16,
     asked: Vec<Asked>,
     open: BTreeSet<i32>,
     /// Fails this, when asked.
@@ -50,7 +53,7 @@ struct Fake {
 
 impl Fake {
     fn new() -> Self {
-        Self { who: PARENT, asked: vec![], open: (0..3).collect(), failing: None, child_end: Ok(()) }
+        Self { who: PARENT, cpu: CPU_UNKNOWN, asked: vec![], open: (0..3).collect(), failing: None, child_end: Ok(()) }
     }
 
     fn ask(&mut self, what: Asked) -> Result<(), Errno> {
@@ -142,6 +145,19 @@ impl Kernel for Fake {
         self.ask(Asked::WakeAlarm(allowed))
     }
 
+    fn pin(&mut self, cpu: Option<u8>) -> Result<(), Errno> {
+        self.cpu = cpu.map_or(CPU_UNKNOWN, u16::from);
+        self.ask(Asked::Pin(cpu))
+    }
+
+    fn cpu(&self) -> u16 {
+        self.cpu
+    }
+
+    fn return_to_cpu(&mut self) -> Result<(), Errno> {
+        self.ask(Asked::ReturnToCpu)
+    }
+
     fn silent(&mut self, call: Silent) -> Result<(), Errno> {
         self.ask(Asked::Silent(call))
     }
@@ -163,10 +179,10 @@ impl Kernel for Fake {
 
     fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError> {
         self.ask(Asked::Fork(ending)).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
-        let (who, open) = (self.who, self.open.clone());
+        let (who, cpu, open) = (self.who, self.cpu, self.open.clone());
         self.who = Identity { pid: 200, tid: 200 };
         let done = work(self);
-        (self.who, self.open) = (who, open);
+        (self.who, self.cpu, self.open) = (who, cpu, open);
         self.asked.push(Asked::Joined);
         done.map_err(|_| ChildError::Failed { code: 1 }).and(self.child_end).map(|()| 200)
     }
@@ -277,6 +293,17 @@ fn capabilities_and_silent_calls_are_asked_for() {
     let steps = [Step::WakeAlarm { allowed: false }, Step::WakeAlarm { allowed: true }].into_iter().chain(silent).collect();
     let asked = [Asked::WakeAlarm(false), Asked::WakeAlarm(true)].into_iter().chain(calls().map(Asked::Silent));
     assert_eq!(asked_by(steps), asked.collect::<Vec<_>>());
+}
+
+#[test]
+fn records_have_the_cpu_that_their_thread_is_kept_on() {
+    let child = Step::Fork { steps: 2, ending: Ending::Exit };
+    let pin = |cpu| Step::Pin { cpu };
+    let steps = vec![open(0, FdKind::Number(1)), valid_call(0), pin(Some(1)), valid_call(0), child, pin(Some(0)), valid_call(0)];
+    let steps = steps.into_iter().chain([valid_call(0), pin(None), valid_call(0)]).collect();
+    let (_, _, records, done) = run_on(Fake::new(), steps);
+    done.unwrap();
+    assert_eq!(records.iter().map(|record| record.cpu).collect::<Vec<_>>(), [CPU_UNKNOWN, 1, 0, 1, CPU_UNKNOWN]);
 }
 
 #[test]

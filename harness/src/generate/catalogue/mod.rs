@@ -4,8 +4,10 @@
 //! A plan is a pure function of the seed: which cases of a situation come up is fixed, the times around them are drawn.
 
 mod clocks;
+mod cpus;
 mod entry;
 mod fds;
+mod field;
 mod pointers;
 pub mod script;
 mod silence;
@@ -14,7 +16,9 @@ mod values;
 
 use settime32_abi::plan::Plan;
 
+use crate::run::Format;
 use crate::work::CALLS_PER_PLAN;
+pub use field::Field;
 use script::Script;
 
 /// One situation.
@@ -74,6 +78,10 @@ pub enum Scenario {
     SmallBuffer,
     /// With a filter by process, while another calls.
     OtherProcess,
+    /// With output in this form, which is not the oracle's.
+    InForm(Format),
+    /// Somewhere else than in a root shell of the initial namespaces.
+    Field(Field),
 }
 
 impl Case {
@@ -135,6 +143,10 @@ const fn scenario(name: &'static str, about: &'static str, scenario: Scenario) -
     Case { name, about, does: Does::Scenario(scenario), may_lose: false, memory: Memory::Still }
 }
 
+const fn field(name: &'static str, about: &'static str, field: Field) -> Case {
+    scenario(name, about, Scenario::Field(field))
+}
+
 /// All cases, in the order in which they are run.
 pub const CASES: &[Case] = &[
     case("values/any", "any 32 bits in all four numbers, valid and invalid mixed", values::any),
@@ -185,6 +197,8 @@ pub const CASES: &[Case] = &[
         memory: Memory::Raced,
         ..case("threads/toctou-race", "another thread rewrites the new setting all the time", threads::toctou_race)
     },
+    case("cpus/pinned", "a thread that is kept on one CPU, and then on another", cpus::pinned),
+    case("cpus/moved", "calls that return on another CPU than they entered on", cpus::moved),
     case("threads/ends-after-call", "a child exits, is killed, or executes another program right after a call", threads::ends_after),
     case("threads/killed-inside-call", "a child is killed while the kernel waits for its memory", threads::killed_inside),
     case("silence/refused-by-seccomp", "calls that a seccomp filter answers", silence::refused_by_seccomp),
@@ -203,10 +217,38 @@ pub const CASES: &[Case] = &[
     crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
     scenario("volume/small-buffer", "a ring buffer too small for what comes: every loss is counted", Scenario::SmallBuffer),
     scenario("silence/other-process", "another process, while only one is asked for", Scenario::OtherProcess),
+    scenario("forms/pretty", "the form for people, read back", Scenario::InForm(Format::Pretty)),
+    scenario("forms/tracee", "Tracee's form, read back", Scenario::InForm(Format::Tracee)),
     scenario("restart/under-load", "the tracer starts and stops while calls are made", Scenario::UnderLoad),
     scenario("restart/two-tracers", "two tracers at once, either of them exact", Scenario::TwoTracers),
     scenario("restart/terminated", "the tracer is told to end, and leaves nothing behind", Scenario::Terminated),
     scenario("restart/killed", "the tracer is killed while calls are made, and leaves nothing behind", Scenario::Killed),
+    field(
+        "field/pid-namespace",
+        "the tracer or who calls is in a pid namespace, or in one inside of another; a command, a process, everybody",
+        Field::PidNamespace,
+    ),
+    field("field/own-call", "nobody calls: nothing is printed, wherever the tracer is", Field::OwnCall),
+    field("field/time-namespace", "timers in a time namespace, or the tracer: in time, and neither past nor early", Field::TimeNamespace),
+    field("field/readv", "a timer's ticks are read in two pieces", Field::Readv),
+    field("field/privileges", "two capabilities are enough; what is missing is named before anything is attached", Field::Privileges),
+    field("field/blind-from-begin", "probes are switched off: the tracer says that it sees nothing, or sees all", Field::BlindFromBegin),
+    field("field/switch-thrown", "probes are switched off and on under load: no gap that is not told", Field::SwitchThrown),
+    field(
+        "field/churn",
+        "thousands of timers that come and go: memory stays flat, and a creation is a new timer also after losses",
+        Field::Churn,
+    ),
+    field("field/short", "timers of a nanosecond, with any events and filters: each fires once, and is its own", Field::Short),
+    field("field/clock-set", "the clock is set while a timer runs: forward past its time and not, back, periodic", Field::ClockSet),
+    field("field/uring", "timers that are read or waited for by io_uring: a wake-up, or a loss that is counted", Field::Uring),
+    field("field/reader-gone", "nobody reads what the tracer prints, or it cannot be written", Field::ReaderGone),
+    field("field/attach-midst", "a periodic timer that ran before the tracer came, for all and for its process", Field::AttachMidst),
+    field("field/ids-large", "process ids above 400,000, some with the same low bits", Field::IdsLarge),
+    field("field/names", "names over longer names, of any bytes, and of one thread among others", Field::Names),
+    field("field/set-ticks", "ticks that TFD_IOC_SET_TICKS gave: told as they are, and no expiries", Field::SetTicks),
+    field("field/waits-by-name", "each call by which a thread learns of a timer is told by its name", Field::WaitsByName),
+    field("field/container", "100,000 calls of processes in namespaces of their own, with large ids and an odd name", Field::Container),
 ];
 
 /// The case of this name.

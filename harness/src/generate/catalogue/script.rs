@@ -67,13 +67,13 @@ impl Script {
         scale(self.rng.next_u32(), count)
     }
 
-    pub(super) fn any_flags(&mut self) -> i32 {
+    pub(crate) fn any_flags(&mut self) -> i32 {
         let (class, detail) = (self.word() as u16, self.word());
         values::flags(class, detail)
     }
 
     /// Times of all kinds, a good part of them invalid.
-    pub(super) fn any(&mut self) -> OldItimerspec32 {
+    pub(crate) fn any(&mut self) -> OldItimerspec32 {
         let mut gene = || TimeGene { class: self.rng.next_u32() as u16, seconds: self.rng.next_u32(), nanos: self.rng.next_u32() };
         OldItimerspec32 { it_interval: values::interval(gene()), it_value: values::value(gene()) }
     }

@@ -24,7 +24,7 @@ const SPARE_SLOT: u8 = SLOTS as u8 - 1;
 pub const LIVES_PER_PLAN: u64 = 500;
 
 /// The plan number `index` of the run with this seed: so many timers or a few more, the same on every machine. Every other one
-/// is done by a 64-bit process.
+/// is done by a 64-bit process, and of each kind every other one by a process that is kept on one CPU.
 pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
     let mut rng = super::rng(seed ^ 0x11fe, index);
     let words = std::iter::repeat_with(move || {
@@ -32,7 +32,11 @@ pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
         words.iter_mut().for_each(|word| *word = rng.next_u32() as u16);
         words
     });
-    assemble(words, timers, if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 })
+    let mut plan = assemble(words, timers, if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 });
+    if index / 2 % 2 == 1 {
+        plan.steps.insert(0, Step::Pin { cpu: Some((index / 4) as u8) });
+    }
+    plan
 }
 
 /// Timers that a plan makes at least: those of alarm clocks may be refused.

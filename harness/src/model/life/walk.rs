@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
                 Step::Wait { slot, timeout_ms } => self.act(step, Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms })?,
                 Step::Life(act) => self.act(step, act)?,
                 Step::Fork { .. } => self.fork(step, step + 1..step + 1 + inner)?,
-                Step::Silent(_) | Step::Threads { .. } => {}
+                Step::Silent(_) | Step::Threads { .. } | Step::Pin { .. } => {}
             }
             step += 1 + inner;
         }

@@ -63,7 +63,7 @@ impl Made<'_> {
         compare.equal("pid", self.moment.pid, found.pid);
         compare.equal("tid", self.moment.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.must("cpu", found.cpu < self.cpus, format!("below {}", self.cpus), found.cpu);
+        compare.cpu(self.moment.cpu, self.cpus, found.cpu);
         compare.equal("abi", self.abi(), found.abi);
         compare.equal("nr", self.moment.nr, found.nr);
         let posix = [what::POSIX_SET, what::POSIX_GET].contains(&of);
@@ -105,7 +105,7 @@ impl Made<'_> {
         compare.equal("pid", record.pid, found.pid);
         compare.equal("tid", record.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.must("cpu", found.cpu < self.cpus, format!("below {}", self.cpus), found.cpu);
+        compare.cpu(self.moment.cpu, self.cpus, found.cpu);
         compare.equal("abi", self.abi(), found.abi);
         let path = if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
         if self.entry_path_needed || found.entry_path.is_some() {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use settime32_abi::journal::CPU_UNKNOWN;
+
 use crate::oracle::Difference;
 
 /// Gathers what is not as it must be.
@@ -13,6 +15,15 @@ impl Compare {
     pub(super) fn equal<T: PartialEq + Debug>(&mut self, field: &'static str, expected: T, found: T) {
         if expected != found {
             self.0.push(Difference { field, expected: format!("{expected:?}"), found: format!("{found:?}") });
+        }
+    }
+
+    /// A CPU that the journal knows, or one of so many.
+    pub(super) fn cpu(&mut self, known: u16, cpus: u32, found: u32) {
+        if known == CPU_UNKNOWN {
+            self.must("cpu", found < cpus, format!("below {cpus}"), found);
+        } else {
+            self.equal("cpu", u32::from(known), found);
         }
     }
 

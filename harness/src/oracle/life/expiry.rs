@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use settime32_abi::life::Expiry;
+use settime32_abi::life::{self, Expiry};
 
+use super::Difference;
 use super::compare::Compare;
+use super::finding::Kind;
 use super::judge::{Judge, SLACK_NS, nanos};
-use super::{Difference, Kind};
 use crate::model::Bounds;
 use crate::model::life::Arming;
 
@@ -28,14 +29,49 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
     let mut in_time: Vec<&&Expiry> = expiries.iter().collect();
     in_time.sort_by_key(|expiry| expiry.ns);
     for expiry in in_time {
-        let Some(timer) = judge.timer_of(expiry.timer) else {
-            judge.add(None, Kind::Identity, Vec::new(), format!("an expiry of no timer that is known: {expiry:?}"));
-            continue;
+        let timer = match judge.timer_of(expiry.timer) {
+            Some(timer) => timer,
+            None => match unnamed(judge, expiry, &armings, &mut fired) {
+                Some(timer) => timer,
+                None => continue,
+            },
         };
         facts(judge, timer, expiry);
         place(judge, timer, expiry, &armings, &mut fired);
     }
-    needs(judge, &armings, &fired.possibly_of);
+    if judge.has(life::Kind::Expiry) {
+        needs(judge, &armings, &fired.possibly_of);
+    }
+}
+
+/// The timer of an expiry whose id no other event has named: that which it fits, where it is the only one. Of several it is
+/// possibly of each.
+fn unnamed(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) -> Option<usize> {
+    let mut fits: Vec<(usize, Bounds)> = Vec::new();
+    for (index, arming) in armings.iter().enumerate().filter(|_| !judge.names_all) {
+        if judge.ids[arming.timer].is_none() && is_during(judge, arming, nanos(expiry.ns)) {
+            fits.extend(schedule(judge, arming, expiry, &placed.of[index]).map(|forwards| (index, forwards)));
+        }
+    }
+    let timers: HashSet<usize> = fits.iter().map(|(index, _)| armings[*index].timer).collect();
+    if timers.len() > 1 {
+        for (index, forwards) in fits {
+            placed.possibly_of[index].push(Fired { ns: nanos(expiry.ns), expires_ns: expiry.expires_ns, forwards });
+        }
+        return None;
+    }
+    let Some(timer) = timers.into_iter().next() else {
+        judge.add(None, Kind::Identity, Vec::new(), format!("an expiry of no timer that is known: {expiry:?}"));
+        return None;
+    };
+    judge.identity(fits.first().map_or(0, |(index, _)| armings[*index].by), Some(timer), Some(expiry.timer), "expiry");
+    judge.timer_of(expiry.timer)
+}
+
+/// Whether the timer was set so at this time.
+fn is_during(judge: &Judge<'_>, arming: &Arming, ns: i64) -> bool {
+    let until = arming.until.map_or(i64::MAX, |at| judge.span(at).1);
+    judge.span(arming.by).0 <= ns && ns <= until
 }
 
 /// Expiries by the armings that they are of.
@@ -68,13 +104,9 @@ fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry) {
 fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) {
     let Placed { of: fired, possibly_of } = placed;
     let ns = nanos(expiry.ns);
-    let during = |judge: &Judge<'_>, arming: &Arming| {
-        let until = arming.until.map_or(i64::MAX, |at| judge.span(at).1);
-        judge.span(arming.by).0 <= ns && ns <= until
-    };
     // Two where the one is being replaced by the other.
     let candidates: Vec<usize> =
-        (0..armings.len()).filter(|index| armings[*index].timer == timer && during(judge, &armings[*index])).collect();
+        (0..armings.len()).filter(|index| armings[*index].timer == timer && is_during(judge, &armings[*index], ns)).collect();
     let Some(last) = candidates.last().copied() else {
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
@@ -173,7 +205,8 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
             let arming = &armings[need.arming];
             let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
             let what = format!("the expiry behind this, of the timer that step {step} armed and of which {others} others were told");
-            judge.missing(Some(need.moment), Some(arming.timer), what);
+            let when = Bounds::new(judge.moment(arming.by).before_ns, judge.moment(need.moment).after_ns);
+            judge.missing(Some(need.moment), Some(arming.timer), what, when);
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use settime32_abi::errno;
-use settime32_abi::journal::{Moment, what};
-use settime32_abi::life::{By, Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
+use settime32_abi::journal::{CPU_UNKNOWN, Moment, what};
+use settime32_abi::life::{self, By, Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::output::CallEvent;
 use settime32_abi::plan::{Act, Ending, Means, Step};
 
 use super::call::{self, Made};
 use super::compare::Compare;
+use super::finding::Kind;
 use super::line::Event;
-use super::{Config, Difference, Done, Kind, Verdicts, expiry, is_told};
+use super::{Config, Difference, Done, Verdicts, expiry, is_told};
+use crate::model::Bounds;
 use crate::oracle::workload::comm_of;
 
 /// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree, nanoseconds.
@@ -84,13 +86,14 @@ pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &Has
         sequence: (0..done.journal.moments.len()).filter(|at| done.journal.moments[*at].what != what::CHILD).collect(),
         taken: vec![None; done.journal.moments.len()],
         ids: vec![None; done.story.timers.len()],
+        names_all: config.events.has_creations(),
         out: Verdicts::default(),
     };
     judge.order(&events);
     judge.calls(&events);
     judge.wakeups(&events);
-    judge.cancels(&events);
     judge.releases(&events);
+    judge.cancels(&events);
     let expiries: Vec<&Expiry> =
         events.iter().filter_map(|event| if let Event::Expiry(expiry) = event { Some(expiry) } else { None }).collect();
     expiry::judge(&mut judge, &expiries);
@@ -107,7 +110,9 @@ pub(super) struct Judge<'a> {
     /// The event of each call's moment.
     taken: Vec<Option<Call<'a>>>,
     /// The id of each timer.
-    ids: Vec<Option<TimerId>>,
+    pub ids: Vec<Option<TimerId>>,
+    /// Each timer is named by the event of its creation.
+    pub names_all: bool,
     pub out: Verdicts,
 }
 
@@ -133,6 +138,16 @@ impl<'a> Judge<'a> {
         near.clone().find(within(0)).or_else(|| near.clone().find(within(SLACK_NS)))
     }
 
+    pub(super) fn has(&self, kind: life::Kind) -> bool {
+        self.config.events.has(kind.as_str())
+    }
+
+    /// Whether the call of a moment has an event.
+    fn is_asked_for(&self, at: usize) -> bool {
+        let moment = self.moment(at);
+        is_told(moment.what) && self.config.events.has(call::name(moment))
+    }
+
     /// When the call of a moment began and ended, by its event where there is one.
     pub(super) fn span(&self, at: usize) -> (i64, i64) {
         let moment = self.moment(at);
@@ -152,10 +167,17 @@ impl<'a> Judge<'a> {
         self.out.add(step, kind, differences, note);
     }
 
-    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String) {
+    /// No event tells of something that happened at some time in these bounds.
+    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String, when: Bounds) {
         let step = at.and_then(|at| self.step(at));
-        self.out.missing.push((step, what));
+        self.out.missing.push((step, what, when));
         self.out.incomplete.extend(timer);
+    }
+
+    /// When a moment was.
+    fn span_of(&self, at: usize) -> Bounds {
+        let moment = self.moment(at);
+        Bounds::new(moment.before_ns, moment.after_ns)
     }
 
     /// Each thread's events come in the order in which they were.
@@ -188,7 +210,7 @@ impl<'a> Judge<'a> {
         });
         let mut strays = Vec::new();
         for call in calls {
-            match self.moment_at(call.entry_ns()).filter(|at| is_told(self.moment(*at).what)) {
+            match self.moment_at(call.entry_ns()).filter(|at| self.is_asked_for(*at)) {
                 Some(at) if self.taken[at].is_none() => self.taken[at] = Some(call),
                 Some(at) if self.taken[at].is_some_and(|first| call.is_copy_of(&first)) => {
                     self.add(Some(at), Kind::Doubled, Vec::new(), call.name());
@@ -196,7 +218,7 @@ impl<'a> Judge<'a> {
                 _ => strays.push(call),
             }
         }
-        let called: Vec<usize> = (0..self.taken.len()).filter(|at| is_told(self.moment(*at).what)).collect();
+        let called: Vec<usize> = (0..self.taken.len()).filter(|at| self.is_asked_for(*at)).collect();
         for at in called {
             let Some(call) = self.taken[at] else {
                 self.take_stray(at, &mut strays);
@@ -220,7 +242,8 @@ impl<'a> Judge<'a> {
             return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         let timer = self.done.story.told[at].timer;
-        self.missing(Some(at), timer, format!("the call {}", call::name(moment)));
+        let when = Bounds::new(moment.before_ns, moment.after_ns);
+        self.missing(Some(at), timer, format!("the call {}", call::name(moment)), when);
     }
 
     fn call(&mut self, at: usize, call: Call<'_>) {
@@ -259,7 +282,7 @@ impl<'a> Judge<'a> {
     }
 
     /// One id for one timer; the first event of a timer says which.
-    fn identity(&mut self, at: usize, timer: Option<usize>, id: Option<TimerId>, event: &str) {
+    pub(super) fn identity(&mut self, at: usize, timer: Option<usize>, id: Option<TimerId>, event: &str) {
         let (expected, right) = match (timer, id) {
             (None, None) => return,
             (Some(timer), Some(id)) if self.ids[timer].is_none() => {
@@ -300,13 +323,18 @@ impl<'a> Judge<'a> {
                     None => left.push(timer),
                 }
             }
+            let is_only_one = left.len() == 1;
             for timer in left {
                 match found.pop() {
                     Some(wakeup) => {
                         self.wakeup(at, wakeup);
-                        self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
+                        // Of several that no event has named yet, any may be it.
+                        if is_only_one || self.names_all || self.timer_of(wakeup.timer).is_some() {
+                            self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
+                        }
                     }
-                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned()),
+                    None if !self.has(life::Kind::Wakeup) => {}
+                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at)),
                 }
             }
             for wakeup in found {
@@ -322,7 +350,7 @@ impl<'a> Judge<'a> {
         compare.equal("pid", moment.pid, found.pid);
         compare.equal("tid", moment.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.must("cpu", found.cpu < self.config.cpus, format!("below {}", self.config.cpus), found.cpu);
+        compare.cpu(moment.cpu, self.config.cpus, found.cpu);
         let read = moment.what == what::READ;
         compare.equal("by", self.means(moment), found.by);
         compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
@@ -359,8 +387,8 @@ impl<'a> Judge<'a> {
         }
         for at in 0..self.done.journal.moments.len() {
             for (timer, again) in self.done.story.told[at].canceled.clone() {
-                if !again && !told.contains(&(at, timer)) {
-                    self.missing(Some(at), Some(timer), "a cancel".to_owned());
+                if !again && !told.contains(&(at, timer)) && self.has(life::Kind::Expiry) {
+                    self.missing(Some(at), Some(timer), "a cancel".to_owned(), self.span_of(at));
                 }
             }
         }
@@ -368,7 +396,7 @@ impl<'a> Judge<'a> {
 
     fn cancel(&mut self, cancel: &Cancel, told: &mut HashSet<(usize, usize)>) {
         let at = self.moment_at(nanos(cancel.ns));
-        let timer = self.timer_of(cancel.timer);
+        let timer = self.timer_of(cancel.timer).or_else(|| self.unnamed_canceled(at?, cancel, told));
         let place = at.zip(timer).filter(|(at, timer)| self.done.story.told[*at].canceled.iter().any(|(other, _)| other == timer));
         match place {
             Some(place) if told.insert(place) => {
@@ -381,6 +409,17 @@ impl<'a> Judge<'a> {
             Some(_) => self.add(at, Kind::Doubled, Vec::new(), format!("{cancel:?}")),
             None => self.add(at, Kind::Extra, Vec::new(), format!("{cancel:?}")),
         }
+    }
+
+    /// A timer that was cancelled at this moment and that no event has named yet; where it is the only one, this names it.
+    fn unnamed_canceled(&mut self, at: usize, cancel: &Cancel, told: &HashSet<(usize, usize)>) -> Option<usize> {
+        let canceled = self.done.story.told[at].canceled.iter().map(|(timer, _)| *timer);
+        let unnamed: Vec<usize> = canceled.filter(|timer| self.ids[*timer].is_none() && !told.contains(&(at, *timer))).collect();
+        let timer = unnamed.first().copied().filter(|_| !self.names_all)?;
+        if unnamed.len() == 1 {
+            self.identity(at, Some(timer), Some(cancel.timer), "cancel");
+        }
+        Some(timer)
     }
 
     fn releases(&mut self, events: &[Event]) {
@@ -401,15 +440,29 @@ impl<'a> Judge<'a> {
                 None => match strangers.iter().position(|release| self.release_window(timer).contains(&nanos(release.ns))) {
                     Some(place) => {
                         let release = strangers.remove(place);
-                        self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
+                        // Of several that are released at one moment and that no event has named yet, any may be it.
+                        if self.names_all || self.ids[timer].is_some() || self.is_released_alone(timer) {
+                            self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
+                        }
+                        self.release(timer, release);
                     }
-                    None => self.missing(at, Some(timer), "a release".to_owned()),
+                    None if !self.has(life::Kind::Release) => {}
+                    None => {
+                        let window = self.release_window(timer);
+                        self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
+                    }
                 },
             }
         }
         for release in strangers {
             self.add(None, Kind::Extra, Vec::new(), format!("{release:?}"));
         }
+    }
+
+    /// Whether no other timer is released at the same moment.
+    fn is_released_alone(&self, timer: usize) -> bool {
+        let timers = &self.done.story.timers;
+        timers.iter().filter(|other| other.released == timers[timer].released).count() == 1
     }
 
     /// When a timer must have been released.
@@ -442,7 +495,9 @@ impl<'a> Judge<'a> {
         if !executed {
             compare.equal("comm", self.comm, &*release.comm);
         }
-        compare.must("cpu", release.cpu < self.config.cpus, format!("below {}", self.config.cpus), release.cpu);
+        // A child's steps may have put it elsewhere.
+        let known = at.map(|at| self.moment(at)).filter(|moment| moment.what != what::CHILD).map_or(CPU_UNKNOWN, |moment| moment.cpu);
+        compare.cpu(known, self.config.cpus, release.cpu);
         if !compare.0.is_empty() {
             self.add(at, Kind::Field, compare.0, "release");
         }

@@ -3,6 +3,8 @@
 //! It verifies:
 //! * that the journal is what the plan asks for, and that the kernel's answers (results, what was left, ticks, which timers were
 //!   readable) are those of [`crate::model::life`];
+//! Of what the tracer was asked for (all, or a few kinds of events; then a timer may be told by its id in one event alone, and
+//! which timer it is is known where only one can be it):
 //! * that each call has exactly one event, in order within its thread, with every field equal to the journal, settings with all
 //!   their 64 bits, and times within the workload's own readings of the clock;
 //! * that a timer has one id for as long as the kernel has it, whatever descriptors of whichever process refer to it, and that
@@ -37,14 +39,15 @@ mod line;
 
 use std::collections::{HashMap, HashSet};
 
-use settime32_abi::journal::{Journal, what};
-use settime32_abi::life::TimerId;
+use settime32_abi::journal::{Journal, Moment, what};
+use settime32_abi::life::{Kind, TimerId};
 use settime32_abi::plan::Plan;
 
-use super::finding::Kind;
-use super::replay::Report;
+use super::finding;
+use super::replay::{Missing, Report};
 use super::workload::comm_of;
 use super::{Config, Difference, Finding, Place};
+use crate::model::Bounds;
 use crate::model::life::{Story, follow};
 pub(super) use line::Event;
 
@@ -73,16 +76,16 @@ pub(super) struct Lives {
 /// What was found of one plan, in terms of the journal.
 #[derive(Debug, Default)]
 struct Verdicts {
-    findings: Vec<(Option<usize>, Kind, Vec<Difference>, String)>,
-    /// Steps with an event that never came, and what it is.
-    missing: Vec<(Option<usize>, String)>,
+    findings: Vec<(Option<usize>, finding::Kind, Vec<Difference>, String)>,
+    /// Steps with an event that never came, what it is, and when it was.
+    missing: Vec<(Option<usize>, String, Bounds)>,
     /// Timers whose story lacks an event.
     incomplete: HashSet<usize>,
     ids: HashMap<TimerId, usize>,
 }
 
 impl Verdicts {
-    fn add(&mut self, step: Option<usize>, kind: Kind, differences: Vec<Difference>, note: impl Into<String>) {
+    fn add(&mut self, step: Option<usize>, kind: finding::Kind, differences: Vec<Difference>, note: impl Into<String>) {
         self.findings.push((step, kind, differences, note.into()));
     }
 }
@@ -93,7 +96,7 @@ impl Lives {
         let story = follow(&plan, &journal);
         let place = |step| Place { plan: Some(index), step: Some(step), call: None };
         for fault in &story.faults {
-            let kind = if fault.lie { Kind::WorkloadLied } else { Kind::Model };
+            let kind = if fault.lie { finding::Kind::WorkloadLied } else { finding::Kind::Model };
             let wrong = &fault.wrong;
             let difference = Difference { field: wrong.field, expected: wrong.expected.clone(), found: wrong.found.clone() };
             report.add(
@@ -114,13 +117,20 @@ impl Lives {
         let start = journal.header.start.monotonic_before_ns;
         if let Some(comm) = config.comm.as_ref().filter(|comm| **comm != comm_of(&journal.header)) {
             let difference = Difference { field: "comm of the header", expected: comm.clone(), found: comm_of(&journal.header) };
-            let finding = Finding { place: place(0), kind: Kind::WorkloadLied, differences: vec![difference], note: String::new() };
-            report.add(place(0), Kind::WorkloadLied, finding);
+            let kind = finding::Kind::WorkloadLied;
+            let finding = Finding { place: place(0), kind, differences: vec![difference], note: String::new() };
+            report.add(place(0), kind, finding);
         }
-        let calls = journal.moments.iter().filter(|moment| is_told(moment.what)).count() as u64;
+        let is_asked_for = |moment: &&Moment| is_told(moment.what) && config.events.has(call::name(moment));
+        let calls = journal.moments.iter().filter(is_asked_for).count() as u64;
         let came = self.events.iter().filter(|event| event.time() >= start && event.is_sure()).count() as u64;
-        self.judge_before(start, config, report);
-        self.done.push(Done { index, plan, journal, story, sure: calls + timers, came });
+        // The releases at its end are what comes last of a plan; without them nobody knows whether all of it has come.
+        let has_releases = config.events.has(Kind::Release.as_str());
+        if has_releases {
+            self.judge_before(start, config, report);
+        }
+        let sure = if has_releases { calls + timers } else { calls };
+        self.done.push(Done { index, plan, journal, story, sure, came });
     }
 
     /// Takes an event.
@@ -146,18 +156,20 @@ impl Lives {
     pub(super) fn settle(&mut self, config: &Config, report: &mut Report) {
         self.judge_before(i64::MAX, config, report);
         for event in std::mem::take(&mut self.events) {
-            report.note(Place::default(), Kind::Extra, format!("{event:?}"));
+            report.note(Place::default(), finding::Kind::Extra, format!("{event:?}"));
         }
     }
 
     /// Judges the plans that were done before a time.
     fn judge_before(&mut self, time: i64, config: &Config, report: &mut Report) {
-        for done in std::mem::take(&mut self.done) {
-            let (ours, later) = std::mem::take(&mut self.events).into_iter().partition(|event| event.time() < time);
+        let plans = std::mem::take(&mut self.done);
+        let starts = plans.iter().skip(1).map(|next| next.journal.header.start.monotonic_before_ns).chain([time]);
+        for (done, end) in plans.iter().zip(starts.collect::<Vec<_>>()) {
+            let (ours, later) = std::mem::take(&mut self.events).into_iter().partition(|event| event.time() < end);
             self.events = later;
-            let verdicts = judge::judge(&done, ours, config, &self.used);
+            let verdicts = judge::judge(done, ours, config, &self.used);
             self.used.extend(verdicts.ids.keys());
-            tell(&done, verdicts, report);
+            tell(done, verdicts, report);
         }
     }
 }
@@ -167,8 +179,8 @@ fn tell(done: &Done, verdicts: Verdicts, report: &mut Report) {
     for (step, kind, differences, note) in verdicts.findings {
         report.add(place(step), kind, Finding { place: place(step), kind, differences, note });
     }
-    for (step, what) in verdicts.missing {
-        report.missing_event(place(step), what);
+    for (step, what, when) in verdicts.missing {
+        report.missing_event(Missing { place: place(step), what, when });
     }
     let whole = (done.story.timers.len() - verdicts.incomplete.len()) as u64;
     report.findings.checked += whole;

@@ -7,7 +7,7 @@ use super::super::finding::{Kind, Place};
 use super::super::pairing;
 use super::super::seen::{Fields, Seen, describe, differences};
 use super::super::timing::Timing;
-use super::{Replay, Report, Thread, differing};
+use super::{Missing, Replay, Report, Thread, differing};
 
 /// How much of an event at a wrong place may differ for it to be a call's that has none; see [`pairing::misfit`].
 const FEW: u32 = 3;
@@ -22,7 +22,7 @@ impl Replay {
             self.strays.extend::<VecDeque<Seen>>(ours);
             thread.queue = later;
         }
-        for call in core::mem::take(&mut self.missing) {
+        for (call, when) in core::mem::take(&mut self.missing) {
             let place = self.place_of(call);
             let inside = self.threads[&self.tids[call]].seen.is_some_and(|(first, last)| first < call && call < last);
             if report.partial && !inside {
@@ -40,7 +40,7 @@ impl Replay {
             let position = self.strays.iter().position(fits);
             let found = position.map(|at| self.strays.swap_remove(at)).or_else(|| take_from(waiting, &self.timing, fits));
             let Some(seen) = found else {
-                report.missing(place);
+                report.missing_event(Missing { place, what: String::new(), when });
                 continue;
             };
             let differences = describe(differences(&expected, &seen), &expected, &seen, &report.names);

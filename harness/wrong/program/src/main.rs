@@ -74,13 +74,18 @@ impl Seam for Spoiled {
         line.extend_from_slice(&right);
     }
 
+    fn watches(&self) -> bool {
+        false
+    }
+
     fn tells(&mut self, event: &mut Event) -> bool {
         match event {
-            Event::Call(call) => self.user_side.related(call),
+            Event::Call(call, _) => self.user_side.related(call),
             Event::Expiry(expiry) => self.user_side.expiry(expiry),
             Event::Cancel(cancel) => self.user_side.cancel(cancel),
             Event::Wakeup(wakeup) => self.user_side.wakeup(wakeup),
             Event::Release(release) => self.user_side.release(release),
+            Event::ClockSet { .. } | Event::TicksSet { .. } => true,
         }
     }
 

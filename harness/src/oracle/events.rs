@@ -1,0 +1,68 @@
+//! Which events a tracer was asked for.
+
+use std::str::FromStr;
+
+use settime32_abi::life::Kind;
+use settime32_abi::output::CALL_EVENT;
+
+/// Names of events, as `settime32-tracer --events` takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSet(Vec<&'static str>);
+
+impl EventSet {
+    /// Everything.
+    pub fn all() -> Self {
+        Self(std::iter::once(CALL_EVENT).chain(Kind::ALL.into_iter().map(Kind::as_str)).collect())
+    }
+
+    /// Whether events of this name were asked for.
+    pub fn has(&self, event: &str) -> bool {
+        self.0.contains(&event)
+    }
+
+    /// Whether an event of each timer says which it is before anything else is told of it.
+    pub fn has_creations(&self) -> bool {
+        self.has(Kind::TimerfdCreate.as_str())
+    }
+
+    /// As the tracer's command line takes it.
+    pub fn to_argument(&self) -> String {
+        self.0.join(",")
+    }
+}
+
+impl Default for EventSet {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl FromStr for EventSet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Self(all) = Self::all();
+        if text == "all" {
+            return Ok(Self(all));
+        }
+        let known = |name: &str| all.iter().copied().find(|known| *known == name);
+        text.split(',')
+            .map(|name| known(name).ok_or_else(|| format!("no event {name}; there are {}, and all", all.join(", "))))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_those_of_the_tracer() {
+        assert_eq!("all".parse(), Ok(EventSet::all()));
+        let two: EventSet = "expiry,timerfd_settime32".parse().unwrap();
+        assert!(two.has("expiry") && two.has(CALL_EVENT) && !two.has("wakeup") && !two.has_creations());
+        assert_eq!(two.to_argument(), "expiry,timerfd_settime32");
+        assert!("expiry,life".parse::<EventSet>().unwrap_err().contains("no event life"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The switches of the kernel that take the effect from probes that stay attached: their state, and whether somebody wrote to them.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::attach::Mode;
+
+/// One switch.
+#[derive(Debug)]
+struct Switch {
+    /// What it switches.
+    name: &'static str,
+    path: PathBuf,
+    file: File,
+}
+
+/// Those that matter.
+#[derive(Debug)]
+pub struct Switches {
+    all: Vec<Switch>,
+    /// `None` where the kernel has none to give; then only the states are looked at.
+    writes: Option<Inotify>,
+}
+
+impl Switches {
+    /// Those below `root` that programs depend on that are attached by `mode`, and by kprobe besides. What cannot be opened is not
+    /// watched: it needs root, and kprobes' needs debugfs.
+    pub fn open(root: &Path, mode: Mode, kprobes_besides: bool) -> Self {
+        let kprobes = (mode == Mode::Kprobe || kprobes_besides).then(|| ("kprobes are", debugfs(root).join("kprobes/enabled")));
+        let ftrace = ("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
+        let open = |(name, path): (_, PathBuf)| File::open(&path).ok().map(|file| Switch { name, path, file });
+        let all: Vec<Switch> = kprobes.into_iter().chain([ftrace]).filter_map(open).collect();
+        let writes = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok();
+        if let Some(writes) = &writes {
+            for switch in &all {
+                // Where it fails, the state is still looked at.
+                _ = writes.add_watch(&switch.path, AddWatchFlags::IN_MODIFY);
+            }
+        }
+        Self { all, writes }
+    }
+
+    /// Whether somebody wrote to one since this was asked last.
+    pub fn were_written(&self) -> bool {
+        let mut written = false;
+        while self.writes.as_ref().is_some_and(|writes| writes.read_events().is_ok_and(|events| !events.is_empty())) {
+            written = true;
+        }
+        written
+    }
+
+    /// Which is off, in words.
+    pub fn off(&self) -> Option<String> {
+        let off = self.all.iter().find(|switch| switch.is_off())?;
+        Some(format!("{} switched off ({})", off.name, off.path.display()))
+    }
+
+    /// Something to poll that is readable once one was written to.
+    pub fn writes(&self) -> Option<BorrowedFd<'_>> {
+        self.writes.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl Switch {
+    fn is_off(&self) -> bool {
+        let mut state = [0; 8];
+        self.file.read_at(&mut state, 0).is_ok_and(|len| state[..len].trim_ascii() == b"0")
+    }
+}
+
+/// Where debugfs is mounted.
+fn debugfs(root: &Path) -> PathBuf {
+    let mounts = fs::read_to_string(root.join("proc/self/mounts")).unwrap_or_default();
+    let words = |line: &str| line.split(' ').map(str::to_owned).take(3).collect::<Vec<_>>();
+    let places = mounts.lines().map(words).filter_map(|words| {
+        let [_, place, kind] = words.try_into().ok()?;
+        (kind == "debugfs").then_some(place)
+    });
+    let usual = || "/sys/kernel/debug".to_owned();
+    root.join(places.into_iter().next().unwrap_or_else(usual).trim_start_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["proc/sys/kernel", "proc/self", "debug/kprobes"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        fs::write(root.path().join("proc/self/mounts"), "proc /proc proc rw 0 0\ndebugfs /debug debugfs rw 0 0\n").unwrap();
+        fs::write(root.path().join("proc/sys/kernel/ftrace_enabled"), "1\n").unwrap();
+        fs::write(root.path().join("debug/kprobes/enabled"), "1\n").unwrap();
+        root
+    }
+
+    #[test]
+    fn a_switch_is_told_by_its_state_and_by_writes() {
+        let root = machine();
+        let switches = Switches::open(root.path(), Mode::Kprobe, false);
+        assert!(!switches.were_written() && switches.off().is_none());
+        let path = root.path().join("debug/kprobes/enabled");
+        fs::write(&path, "0\n").unwrap();
+        assert!(switches.were_written());
+        assert!(switches.off().unwrap().starts_with("kprobes are switched off ("));
+        fs::write(&path, "1\n").unwrap();
+        assert!(switches.off().is_none() && switches.were_written() && !switches.were_written());
+        fs::write(root.path().join("proc/sys/kernel/ftrace_enabled"), "0\n").unwrap();
+        assert!(switches.off().unwrap().starts_with("ftrace is switched off ("));
+    }
+
+    #[test]
+    fn fentry_alone_does_not_depend_on_kprobes() {
+        let root = machine();
+        fs::write(root.path().join("debug/kprobes/enabled"), "0\n").unwrap();
+        assert!(Switches::open(root.path(), Mode::Fentry, false).off().is_none());
+        assert!(Switches::open(root.path(), Mode::Fentry, true).off().is_some());
+    }
+
+    #[test]
+    fn a_machine_without_switches_has_none_off() {
+        let root = tempfile::tempdir().unwrap();
+        let switches = Switches::open(root.path(), Mode::Kprobe, true);
+        assert!(switches.off().is_none() && !switches.were_written());
+    }
+}

@@ -1,0 +1,244 @@
+//! Keeps an eye on whether the probes see: has calls of the tracer's own made, waits for their events, and watches the switches.
+//! What follows from what it sees is decided in [`crate::sight`].
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::output::{Blind, Lost};
+
+use crate::attach::Mode;
+use crate::own_call::OwnCall;
+use crate::sight::{NO_CAUSE, Sight, WRITTEN};
+use crate::switches::Switches;
+
+/// How often it looks when nothing hints at a change.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often while it is in doubt.
+const EVERY_IN_DOUBT: Duration = Duration::from_millis(50);
+/// How long a call of its own may take: a machine under load has its child wait for its turn.
+const MAX_CALL: Duration = Duration::from_secs(20);
+
+/// Why, when there is no more looking.
+const GONE: &str = "the tracer's own process is gone or does not answer, so that it could not look";
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
+    now.cast_unsigned()
+}
+
+/// A call of our own that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at_ns: u64,
+    at: Instant,
+    /// Its event came.
+    is_seen: bool,
+    /// When its result came. Its record is then in the buffer, before all of calls that returned later.
+    answered_ns: Option<u64>,
+}
+
+/// The eye.
+#[derive(Debug)]
+pub struct Watch {
+    /// `None` where no call can be made.
+    own: Option<OwnCall>,
+    /// It could be made at first.
+    is_gone: bool,
+    /// Of the thread that makes the calls, by the kernel's id, once it is known.
+    tid: Option<u32>,
+    switches: Switches,
+    /// Events of a timer's life come by kprobe, though calls do not.
+    kprobes_besides: bool,
+    asked: Option<Asked>,
+    /// When it last looked for an answer.
+    looked: Instant,
+    next: Instant,
+    /// When the last one that was seen entered.
+    seen_ns: u64,
+    sight: Sight,
+}
+
+impl Watch {
+    /// Watches programs that are attached by `mode`, and some by kprobe `besides`.
+    pub fn new(own: Option<OwnCall>, mode: Mode, besides: bool) -> Self {
+        Self {
+            own,
+            is_gone: false,
+            tid: None,
+            switches: Switches::open(Path::new("/"), mode, besides),
+            kprobes_besides: besides && mode == Mode::Fentry,
+            asked: None,
+            looked: Instant::now(),
+            next: Instant::now(),
+            seen_ns: 0,
+            sight: Sight::default(),
+        }
+    }
+
+    /// Takes the child back, for another way to attach.
+    pub fn into_own_call(self) -> Option<OwnCall> {
+        self.own
+    }
+
+    /// Whether one of our own calls was seen that entered then or later.
+    pub const fn has_seen_since(&self, ns: u64) -> bool {
+        self.seen_ns != 0 && self.seen_ns >= ns
+    }
+
+    /// Why it is known not to see, if it is. Where it cannot try, what is switched off tells.
+    pub fn blind(&self) -> Option<String> {
+        let off = self.switches.off();
+        match (&self.own, self.is_gone) {
+            (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| NO_CAUSE.to_owned())),
+            (None, false) => off,
+            (None, true) => Some(off.unwrap_or_else(|| GONE.to_owned())),
+        }
+    }
+
+    /// Whether there is a way to look.
+    pub const fn can_look(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The thread that makes the calls, once it is known.
+    pub const fn tid(&self) -> Option<u32> {
+        self.tid
+    }
+
+    /// Looks at the switches and for an answer, before records are taken that are there.
+    pub fn before_records(&mut self) {
+        let is_off = || self.switches.off().filter(|_| self.own.is_none() || self.kprobes_besides);
+        if self.switches.were_written() {
+            self.sight.may_be_blind(now_ns(), WRITTEN.to_owned());
+            self.next = Instant::now();
+        } else if let Some(reason) = is_off() {
+            self.sight.may_be_blind(now_ns(), reason);
+        } else if self.is_gone {
+            self.sight.may_be_blind(now_ns(), GONE.to_owned());
+        } else if self.own.is_none() {
+            self.sight.saw_own(now_ns());
+            self.sight.is_untouched();
+        } else {
+            self.sight.is_untouched();
+        }
+        let paused = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
+        let (Some(asked), Some(own)) = (&mut self.asked, &mut self.own) else { return };
+        // Whoever was stopped itself, or stuck in a write, says nothing of how long its child takes.
+        if paused > 2 * EVERY {
+            asked.at += paused;
+        }
+        match own.answer() {
+            Ok(Some(0)) if asked.is_seen => self.asked = None,
+            Ok(Some(0)) => asked.answered_ns = Some(now_ns()),
+            Ok(None) if asked.at.elapsed() < MAX_CALL => {}
+            _ => self.cannot_look_any_more(),
+        }
+    }
+
+    /// A call whose result was lost, which is not reported since it may have ended before the reporting began.
+    pub fn passes_over_result_lost(&mut self) {
+        self.sight.results_lost += 1;
+    }
+
+    /// Whether a record of a call is of our own, which is nobody's to report. Also learns from those of others.
+    pub fn takes(&mut self, raw: &RawEvent) -> bool {
+        let Some(own) = &self.own else { return self.tid == Some(raw.host_tid) };
+        if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.host_tid) {
+            if raw.ret == 0 && raw.flags & flag::RETURNED != 0 {
+                self.sight.saw(raw.entry_ns);
+            }
+            if self.asked.and_then(|asked| asked.answered_ns).is_some_and(|answered_ns| is_later(raw, answered_ns)) {
+                self.missed();
+            }
+            return false;
+        }
+        if own.is_whole(raw) {
+            self.tid = Some(raw.host_tid);
+            self.seen_ns = raw.entry_ns;
+            self.sight.saw_own(raw.entry_ns);
+            if let Some(asked) = &mut self.asked {
+                asked.is_seen = true;
+            }
+            // One whose result has not come yet is waited for, so that it is not taken for the next one's.
+            self.asked = self.asked.filter(|asked| asked.answered_ns.is_none());
+        } else if raw.flags & flag::RESULT_LOST != 0 {
+            self.sight.results_lost += 1;
+        }
+        true
+    }
+
+    /// Draws its conclusions once records were taken, and has a call made when it is time. `is_empty` says that there are no more.
+    pub fn after_records(&mut self, is_empty: impl FnOnce() -> bool) {
+        if self.asked.is_some_and(|asked| asked.answered_ns.is_some()) && is_empty() {
+            self.missed();
+        }
+        if self.asked.is_none() && Instant::now() >= self.next {
+            self.next = Instant::now() + EVERY;
+            self.ask();
+        }
+    }
+
+    /// Whether the call that is under way was made. Its record can be taken then, if there is one.
+    pub fn was_made(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.answered_ns.is_some())
+    }
+
+    /// Looks no more.
+    pub fn give_up(&mut self) {
+        (self.own, self.asked) = (None, None);
+    }
+
+    /// Has it look as soon as it can.
+    pub fn hurry(&mut self) {
+        self.next = Instant::now();
+    }
+
+    fn ask(&mut self) {
+        let Some(own) = &mut self.own else { return };
+        let (at, at_ns) = (Instant::now(), now_ns());
+        if own.ask().is_err() {
+            return self.cannot_look_any_more();
+        }
+        self.asked = Some(Asked { at_ns, at, is_seen: false, answered_ns: None });
+    }
+
+    /// What makes it worth to look again.
+    pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let answer = self.own.as_ref().filter(|_| self.asked.is_some_and(|asked| asked.answered_ns.is_none())).map(AsFd::as_fd);
+        self.switches.writes().into_iter().chain(answer)
+    }
+
+    /// When to look again in any case.
+    pub fn next_in(&self) -> Duration {
+        // Of a call that is under way, its result tells.
+        if self.asked.is_some() { EVERY } else { self.next.saturating_duration_since(Instant::now()) }
+    }
+
+    /// When it was blind, at the end; takes losses of its own calls off those of others.
+    pub fn ended(&mut self, lost: &mut Lost) -> Vec<Blind> {
+        std::mem::take(&mut self.sight).ended(now_ns(), lost)
+    }
+
+    fn missed(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.sight.missed(asked.at_ns, self.switches.off());
+            // At once at first: it may have been chance.
+            let wait = if self.sight.is_blind() { EVERY_IN_DOUBT } else { Duration::ZERO };
+            self.next = Instant::now() + wait;
+        }
+    }
+
+    /// From now on only the switches tell.
+    fn cannot_look_any_more(&mut self) {
+        (self.own, self.asked, self.is_gone) = (None, None, true);
+    }
+}
+
+/// Whether a call returned later than that, so that its record is behind all that were there then.
+const fn is_later(raw: &RawEvent, ns: u64) -> bool {
+    raw.flags & flag::RETURNED != 0 && raw.exit_ns > ns
+}

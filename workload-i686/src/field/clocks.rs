@@ -1,0 +1,72 @@
+//! Timers whose clock is another's, or is set while they run.
+
+use anyhow::{Context, Result, bail};
+use nix::libc;
+use settime32_abi::plan::Clock;
+
+use super::timer::{Timer, me, now_ns};
+use super::{Told, number};
+use crate::process::{KernelTimespec, checked, machine};
+
+const SECOND_NS: i64 = 1_000_000_000;
+const DAY_NS: i64 = 86_400 * SECOND_NS;
+
+/// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`; i386 has no entry for it.
+const SET_TICKS: u32 = 0x4008_5400;
+
+/// A timer of CLOCK_MONOTONIC for a time that is so many milliseconds ahead, and one for as long from now on.
+pub(super) fn absolute(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let ahead_ns = number::<i64>(arguments, 0)? * 1_000_000;
+    for is_absolute in [true, false] {
+        let timer = Timer::new(Clock::Monotonic)?;
+        let due = now_ns(Clock::Monotonic)? + ahead_ns;
+        if is_absolute { timer.arm_at(due, 0) } else { timer.arm(ahead_ns, 0) }?;
+        let ticks = timer.read()?;
+        let after = now_ns(Clock::Monotonic)?;
+        told.say(&format!("fired {} absolute={is_absolute} ticks={ticks} late={}", me(), after - due))?;
+    }
+    Ok(())
+}
+
+/// A timer for a time of CLOCK_REALTIME, which is set meanwhile and set right again at the end.
+pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let kind = arguments.first().context("failed to find the kind of step")?;
+    // How far ahead it is due, its interval, and by how much the clock is set forward.
+    let (ahead_ns, interval_ns, by_ns) = match kind.as_str() {
+        "past" => (600 * SECOND_NS, 0, DAY_NS),
+        "not-past" => (600 * SECOND_NS, 0, 599 * SECOND_NS + SECOND_NS / 2),
+        "back" => (SECOND_NS / 10, 0, -SECOND_NS / 2),
+        "periodic" => (600 * SECOND_NS, 10 * SECOND_NS, DAY_NS),
+        _ => bail!("failed to find the kind of step {kind}"),
+    };
+    let timer = Timer::new(Clock::Realtime)?;
+    let due = now_ns(Clock::Realtime)? + ahead_ns;
+    timer.arm_at(due, interval_ns)?;
+    set_by(by_ns)?;
+    let set = now_ns(Clock::Monotonic)?;
+    let ticks = timer.read()?;
+    let (after, read) = (now_ns(Clock::Realtime)?, now_ns(Clock::Monotonic)?);
+    drop(timer);
+    set_by(-by_ns)?;
+    told.say(&format!("stepped {} kind={kind} ticks={ticks} late={} waited={}", me(), after - due, read - set))
+}
+
+/// Sets CLOCK_REALTIME forward by so much.
+fn set_by(by_ns: i64) -> Result<()> {
+    let to = now_ns(Clock::Realtime)? + by_ns;
+    let to = KernelTimespec { tv_sec: to.div_euclid(SECOND_NS), tv_nsec: to.rem_euclid(SECOND_NS) };
+    // SAFETY: the call reads one `__kernel_timespec`.
+    let set = unsafe { checked(machine::number::CLOCK_SETTIME, [Clock::Realtime.id() as usize, &raw const to as usize, 0, 0]) };
+    set.map(drop).context("failed to set CLOCK_REALTIME")
+}
+
+/// A timer that never goes off is given so many ticks, which are read.
+pub(super) fn set_ticks(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let ticks = number::<u64>(arguments, 0)?;
+    let timer = Timer::new(Clock::Monotonic)?;
+    timer.arm(3600 * SECOND_NS, 0)?;
+    // SAFETY: the call reads eight bytes.
+    unsafe { checked(libc::SYS_ioctl as u32, [timer.fd() as usize, SET_TICKS as usize, &raw const ticks as usize, 0]) }
+        .context("failed to set a timer's ticks")?;
+    told.say(&format!("set-ticks {} ticks={}", me(), timer.read()?))
+}
