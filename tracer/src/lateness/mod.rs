@@ -238,11 +238,12 @@ impl Lateness {
 /// What is to be said where the whole is not whole.
 fn doubt(summary: &Summary) -> Option<String> {
     let (lost, unknown) = (summary.lost.total(), summary.unknown);
-    let lost = (lost > 0).then(|| format!("{lost} events were lost"));
-    let unknown = (unknown > 0).then(|| format!("{unknown} at most may have been lost"));
-    let blind = (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned());
-    let doubts: Vec<String> = [lost, unknown, blind].into_iter().flatten().collect();
-    let doubts = doubts.join(", and ");
+    let doubts = [
+        (lost > 0).then(|| format!("{lost} events were lost")),
+        (unknown > 0).then(|| format!("{unknown} more may have been lost")),
+        (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned()),
+    ];
+    let doubts = doubts.into_iter().flatten().collect::<Vec<_>>().join(", and ");
     (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
 }
 

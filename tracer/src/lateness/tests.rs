@@ -63,10 +63,8 @@ impl Machine {
 
     fn end(mut self, lost: u64) -> String {
         let lost = Lost { buffer: lost, ..Lost::default() };
-        self.lateness.finish(
-            &mut self.text,
-            &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0, blind: Vec::new() },
-        );
+        let summary = Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        self.lateness.finish(&mut self.text, &summary);
         String::from_utf8(self.text).unwrap()
     }
 

@@ -39,6 +39,10 @@ pub(super) fn pid_namespace(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
         let tracer = stand.following(stand.calls(&[]), &command);
         let tracer = (0..deep).fold(tracer, |program, _| stand.enter(&PID, &program));
         let ran = stand.run_words(&tracer)?;
+        if !matches!(code(&ran), 0 | 3) {
+            outcome.must(false, &format!("{which}: exit code {}: {}", code(&ran), tail(&ran)));
+            continue;
+        }
         let done = stand.journal(file)?;
         let done = if command_deeper > 0 { known_as(done, innermost(&ran)) } else { done };
         judge(&stand, &mut outcome, which, &[done], &ran);
@@ -152,6 +156,10 @@ pub(super) fn ids_large(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
     let mut plans = plans.into_iter();
     let followed = stand.plan_file(plans.next().expect("the first plan is there"))?;
     let ran = stand.run_words(&stand.following(stand.calls(&[]), &stand.enter(&["--last-pid", LARGE_IDS[0]], &followed.words)))?;
+    if !matches!(code(&ran), 0 | 3) {
+        outcome.must(false, &format!("following: exit code {}: {}", code(&ran), tail(&ran)));
+        return Ok(outcome);
+    }
     let done = stand.journal(followed)?;
     outcome.must_come_about(done.journal.header.pid > 400_000, "ids did not become large");
     judge(&stand, &mut outcome, "following", &[done], &ran);
