@@ -29,7 +29,8 @@ const COLUMNS: [&str; 15] = [
     "clock set",
 ];
 /// What there is a column for only where it is not 0: neither should happen.
-const RARE: [(&str, fn(&Row) -> u64); 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unknown)];
+type Count = fn(&Row) -> u64;
+const RARE: [(&str, Count); 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unknown)];
 
 /// The table, each line with its end.
 pub fn text(rows: &Rows) -> String {
