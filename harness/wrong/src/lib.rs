@@ -40,6 +40,7 @@ mod ids;
 mod in_flight;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/maps.rs"]
+#[expect(dead_code, reason = "what only a timer's life needs")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/registers.rs"]
