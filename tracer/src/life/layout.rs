@@ -7,7 +7,7 @@ use crate::preflight::Refusal;
 pub type Offsets = Vec<(&'static str, u32)>;
 
 /// Members by variable.
-const MEMBERS: [(&str, &str, &str); 21] = [
+const MEMBERS: [(&str, &str, &str); 20] = [
     ("FILES_AT", "task_struct", "files"),
     ("STACK_AT", "task_struct", "stack"),
     ("FLAGS_AT", "task_struct", "flags"),
@@ -29,7 +29,6 @@ const MEMBERS: [(&str, &str, &str); 21] = [
     ("KI_COMPLETE_AT", "kiocb", "ki_complete"),
     // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10 reads by iterator).
     ("UBUF_AT", "iov_iter", ""),
-    ("IOV_OFFSET_AT", "iov_iter", "iov_offset"),
 ];
 
 /// What is found in two steps: a member of a member.
@@ -61,8 +60,10 @@ pub fn offsets(btf: &[u8]) -> Result<Offsets, Refusal> {
         offsets.push((variable, next()? + next()?));
     }
     offsets.push(("BASE_SIZE", next()?));
-    // Older kernels call it `type`, and read timers without.
-    let iter_type = look_up(btf, &[("iov_iter", Of::Member("iter_type"))])[0];
-    offsets.push(("ITER_TYPE_AT", iter_type.unwrap_or(0)));
+    // Older kernels call the one `type`, or have the other in a union without a name; they read timers without.
+    for (variable, member) in [("ITER_TYPE_AT", "iter_type"), ("IOV_OFFSET_AT", "iov_offset")] {
+        let offset = look_up(btf, &[("iov_iter", Of::Member(member))])[0];
+        offsets.push((variable, offset.unwrap_or(0)));
+    }
     Ok(offsets)
 }
