@@ -97,8 +97,10 @@ fn a_pipe_that_does_not_block_gets_everything() {
     theirs.set_nonblocking(true).unwrap();
     // So small that the text does not fit.
     nix::sys::socket::setsockopt(&theirs, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_settime32-harness"));
-    let mut child = child.args(["completions", "bash"]).stdout(OwnedFd::from(theirs)).spawn().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_settime32-harness"));
+    let mut child = command.args(["completions", "bash"]).stdout(OwnedFd::from(theirs)).spawn().unwrap();
+    // It holds the other end, and without that the text would have no end.
+    drop(command);
     std::thread::sleep(std::time::Duration::from_millis(300));
     let (mut got, mut ours) = (Vec::new(), ours);
     ours.read_to_end(&mut got).unwrap();

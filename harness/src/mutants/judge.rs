@@ -58,7 +58,7 @@ fn fits(shows: Shows, finding: &Finding) -> bool {
         Shows::Early => finding.kind == Kind::Early,
         Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
         Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
-        Shows::Unparseable(words) => finding.kind == Kind::Unparseable && finding.note.contains(words),
+        Shows::Unparseable(words) => [Kind::Unparseable, Kind::Undocumented].contains(&finding.kind) && finding.note.contains(words),
         Shows::Summary(field) => finding.kind == Kind::Summary && differs(field),
     }
 }

@@ -20,11 +20,6 @@ impl EventSet {
         self.0.contains(&event)
     }
 
-    /// Whether an event of each timer says which it is before anything else is told of it.
-    pub fn has_creations(&self) -> bool {
-        self.has(Kind::TimerfdCreate.as_str())
-    }
-
     /// As the tracer's command line takes it.
     pub fn to_argument(&self) -> String {
         self.0.join(",")
@@ -61,7 +56,7 @@ mod tests {
     fn events_are_those_of_the_tracer() {
         assert_eq!("all".parse(), Ok(EventSet::all()));
         let two: EventSet = "expiry,timerfd_settime32".parse().unwrap();
-        assert!(two.has("expiry") && two.has(CALL_EVENT) && !two.has("wakeup") && !two.has_creations());
+        assert!(two.has("expiry") && two.has(CALL_EVENT) && !two.has("wakeup"));
         assert_eq!(two.to_argument(), "expiry,timerfd_settime32");
         assert!("expiry,life".parse::<EventSet>().unwrap_err().contains("no event life"));
     }

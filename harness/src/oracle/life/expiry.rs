@@ -48,7 +48,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
 /// possibly of each.
 fn unnamed(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) -> Option<usize> {
     let mut fits: Vec<(usize, Bounds)> = Vec::new();
-    for (index, arming) in armings.iter().enumerate().filter(|_| !judge.names_all) {
+    for (index, arming) in armings.iter().enumerate() {
         if judge.ids[arming.timer].is_none() && is_during(judge, arming, nanos(expiry.ns)) {
             fits.extend(schedule(judge, arming, expiry, &placed.of[index]).map(|forwards| (index, forwards)));
         }

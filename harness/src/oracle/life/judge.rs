@@ -86,7 +86,6 @@ pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &Has
         sequence: (0..done.journal.moments.len()).filter(|at| done.journal.moments[*at].what != what::CHILD).collect(),
         taken: vec![None; done.journal.moments.len()],
         ids: vec![None; done.story.timers.len()],
-        names_all: config.events.has_creations(),
         out: Verdicts::default(),
     };
     judge.order(&events);
@@ -111,8 +110,6 @@ pub(super) struct Judge<'a> {
     taken: Vec<Option<Call<'a>>>,
     /// The id of each timer.
     pub ids: Vec<Option<TimerId>>,
-    /// Each timer is named by the event of its creation.
-    pub names_all: bool,
     pub out: Verdicts,
 }
 
@@ -324,12 +321,14 @@ impl<'a> Judge<'a> {
                 }
             }
             let is_only_one = left.len() == 1;
+            // What no event has named yet has an id that is not known: it comes before those whose own is missing.
+            left.sort_by_key(|timer| self.ids[*timer].is_some());
             for timer in left {
                 match found.pop() {
                     Some(wakeup) => {
                         self.wakeup(at, wakeup);
                         // Of several that no event has named yet, any may be it.
-                        if is_only_one || self.names_all || self.timer_of(wakeup.timer).is_some() {
+                        if is_only_one || self.ids[timer].is_some() || self.timer_of(wakeup.timer).is_some() {
                             self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
                         }
                     }
@@ -415,7 +414,7 @@ impl<'a> Judge<'a> {
     fn unnamed_canceled(&mut self, at: usize, cancel: &Cancel, told: &HashSet<(usize, usize)>) -> Option<usize> {
         let canceled = self.done.story.told[at].canceled.iter().map(|(timer, _)| *timer);
         let unnamed: Vec<usize> = canceled.filter(|timer| self.ids[*timer].is_none() && !told.contains(&(at, *timer))).collect();
-        let timer = unnamed.first().copied().filter(|_| !self.names_all)?;
+        let timer = unnamed.first().copied()?;
         if unnamed.len() == 1 {
             self.identity(at, Some(timer), Some(cancel.timer), "cancel");
         }
@@ -441,7 +440,7 @@ impl<'a> Judge<'a> {
                     Some(place) => {
                         let release = strangers.remove(place);
                         // Of several that are released at one moment and that no event has named yet, any may be it.
-                        if self.names_all || self.ids[timer].is_some() || self.is_released_alone(timer) {
+                        if self.ids[timer].is_some() || self.is_released_alone(timer) {
                             self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
                         }
                         self.release(timer, release);
