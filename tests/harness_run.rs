@@ -191,9 +191,11 @@ fn output_that_does_not_block_gets_everything(built: Built) {
     let content: Vec<u8> = (0..1_000_000_u32).map(|number| (number % 251) as u8).collect();
     let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let mut child = Process::new(env!("CARGO_BIN_EXE_settime32-harness"));
-    let child = child.args(["run", "--"]).arg(program).arg("cat").stdin(Stdio::piped()).stdout(std::os::fd::OwnedFd::from(theirs));
-    let mut child = child.spawn().unwrap();
+    let mut command = Process::new(env!("CARGO_BIN_EXE_settime32-harness"));
+    command.args(["run", "--"]).arg(program).arg("cat").stdin(Stdio::piped()).stdout(std::os::fd::OwnedFd::from(theirs));
+    let mut child = command.spawn().unwrap();
+    // It holds the other end, and without that the output would have no end.
+    drop(command);
     let mut stdin = child.stdin.take().unwrap();
     let given = content.clone();
     let writer = std::thread::spawn(move || stdin.write_all(&given).unwrap());
