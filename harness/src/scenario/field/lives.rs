@@ -127,9 +127,15 @@ pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let command = stand.field(&["--to", &file, "readv"]);
     let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
     let said = Said::last(&stand.text(&file)?, "readv");
-    outcome.must_come_about(said.number("got") == 8, "the program read nothing");
     let lines = Lines::of(&ran);
     let ticks: Vec<_> = lines.named("wakeup").map(|wakeup| wakeup["ticks"].clone()).collect();
+    if said.number("got") != 8 {
+        // Before 6.10 each piece is a read of its own, for which four bytes are too few (`do_loop_readv_writev`, `fs/read_write.c`).
+        outcome.say("this kernel reads no timer in pieces");
+        outcome.must(ticks.is_empty(), &format!("a wake-up of a read that failed: {ticks:?}"));
+        outcome.saw(1);
+        return Ok(outcome);
+    }
     let right = ticks.len() == 1 && (ticks[0].is_null() || ticks[0] == said.number("ticks"));
     outcome.must(right, &format!("ticks are {ticks:?} and not {}", said.number("ticks")));
     outcome.saw(ticks.len());
