@@ -169,9 +169,9 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(())
     }
 
-    /// When it was blind; takes losses of its own calls off those of others.
-    pub fn blind(&mut self, lost: &mut Lost) -> Vec<Blind> {
-        self.watch.ended(lost)
+    /// When it was blind; takes losses of its own calls off those of others, and off what is `unknown`.
+    pub fn blind(&mut self, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
+        self.watch.ended(lost, unknown)
     }
 
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
@@ -179,7 +179,7 @@ impl<'a, S: Seam> Drain<'a, S> {
         self.take(u64::MAX)?;
         let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
         let own = self.watch.tid();
-        for raw in in_flight.iter().filter(|raw| own != Some(raw.tid)) {
+        for raw in in_flight.iter().filter(|raw| own != Some(raw.host_tid)) {
             if self.reported >= self.wanted.limit {
                 break;
             }

@@ -118,9 +118,9 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     drain.look_back(&signals, ended)?;
     probes.detach()?;
     let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let (losses, unknown) = probes.losses()?;
+    let (losses, mut unknown) = probes.losses()?;
     let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
-    let blind = drain.blind(&mut losses);
+    let blind = drain.blind(&mut losses, &mut unknown);
     let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)

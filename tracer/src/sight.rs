@@ -95,14 +95,14 @@ impl Sight {
 
     /// The whole, at the end. Calls of ours that were lost as others' may be come off the counts of what was `lost`; one that is in no
     /// count was not lost, but not seen.
-    pub fn ended(mut self, now_ns: u64, lost: &mut Lost) -> Vec<Blind> {
+    pub fn ended(mut self, now_ns: u64, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
         if let Some(doubt) = self.doubt.take() {
             self.close(doubt, now_ns);
         }
         lost.result = lost.result.saturating_sub(self.results_lost);
-        take_off(lost, self.lost.into());
+        take_off(lost, unknown, self.lost.into());
         let spans = std::mem::take(&mut self.spans).into_iter();
-        merged(spans.filter(|(_, missed, is_sure)| *is_sure || !take_off(lost, (*missed).into())).map(|(blind, ..)| blind))
+        merged(spans.filter(|(_, missed, is_sure)| *is_sure || !take_off(lost, unknown, (*missed).into())).map(|(blind, ..)| blind))
     }
 
     fn doubted(&mut self) -> &mut Doubt {
@@ -122,13 +122,15 @@ impl Sight {
     }
 }
 
-/// Takes calls off what was lost; false when there were not so many.
-fn take_off(lost: &mut Lost, calls: u64) -> bool {
-    let of_buffer = calls.min(lost.buffer);
-    let of_flight = (calls - of_buffer).min(lost.in_flight);
-    lost.buffer -= of_buffer;
-    lost.in_flight -= of_flight;
-    of_buffer + of_flight == calls
+/// Takes calls off what was lost, and off what may have been; false when there were not so many.
+fn take_off(lost: &mut Lost, unknown: &mut u64, calls: u64) -> bool {
+    let mut left = calls;
+    for count in [&mut lost.buffer, &mut lost.in_flight, unknown] {
+        let taken = left.min(*count);
+        *count -= taken;
+        left -= taken;
+    }
+    left == 0
 }
 
 /// Spans that touch are one.
@@ -171,7 +173,7 @@ mod tests {
         sight.saw(150);
         sight.saw_own(200);
         assert!(!sight.is_in_doubt());
-        assert!(sight.ended(300, &mut Lost::default()).is_empty());
+        assert!(sight.ended(300, &mut Lost::default(), &mut 0).is_empty());
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
         assert!(sight.is_in_doubt());
         sight.saw_own(310);
         assert!(!sight.is_in_doubt());
-        assert_eq!(sight.ended(400, &mut Lost::default()), [blind(150, 310, OFF)]);
+        assert_eq!(sight.ended(400, &mut Lost::default(), &mut 0), [blind(150, 310, OFF)]);
     }
 
     /// While it was kept from looking, what it sees now may have been seen after the switch was off and on again.
@@ -197,14 +199,14 @@ mod tests {
         sight.saw(900);
         sight.may_be_blind(1000, WRITTEN.to_owned());
         sight.saw_own(1010);
-        assert_eq!(sight.ended(2000, &mut Lost::default()), [blind(100, 1010, WRITTEN)]);
+        assert_eq!(sight.ended(2000, &mut Lost::default(), &mut 0), [blind(100, 1010, WRITTEN)]);
     }
 
     #[test]
     fn a_switch_that_stays_off_makes_blind_to_the_end() {
         let mut sight = seeing();
         sight.missed(200, Some(OFF.to_owned()));
-        assert_eq!(sight.ended(300, &mut Lost::default()), [blind(100, 300, OFF)]);
+        assert_eq!(sight.ended(300, &mut Lost::default(), &mut 0), [blind(100, 300, OFF)]);
     }
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
         sight.is_untouched();
         sight.may_be_blind(400, OFF.to_owned());
         sight.saw_own(500);
-        assert_eq!(sight.ended(600, &mut Lost::default()), [blind(100, 215, WRITTEN), blind(300, 500, OFF)]);
+        assert_eq!(sight.ended(600, &mut Lost::default(), &mut 0), [blind(100, 215, WRITTEN), blind(300, 500, OFF)]);
     }
 
     /// Where the buffer is full or a program is busy, ours are lost as others' are; the counts are of others'.
@@ -232,10 +234,10 @@ mod tests {
         sight.saw_own(310);
         sight.results_lost += 1;
         let mut lost = Lost { buffer: 1, in_flight: 4, result: 3, follow: 0 };
-        assert!(sight.clone().ended(400, &mut lost).is_empty());
+        assert!(sight.clone().ended(400, &mut lost, &mut 0).is_empty());
         assert_eq!(lost, Lost { buffer: 0, in_flight: 3, result: 2, follow: 0 });
         // One that nothing counts was not seen.
-        assert_eq!(sight.ended(400, &mut Lost { buffer: 1, ..Lost::default() }), [blind(100, 310, NO_CAUSE)]);
+        assert_eq!(sight.ended(400, &mut Lost { buffer: 1, ..Lost::default() }, &mut 0), [blind(100, 310, NO_CAUSE)]);
     }
 
     #[test]
@@ -244,7 +246,7 @@ mod tests {
         sight.missed(50, None);
         sight.saw_own(100);
         let mut lost = Lost { in_flight: 1, ..Lost::default() };
-        assert!(sight.ended(200, &mut lost).is_empty());
+        assert!(sight.ended(200, &mut lost, &mut 0).is_empty());
         assert_eq!(lost.total(), 0);
     }
 
@@ -257,7 +259,7 @@ mod tests {
         }
         assert!(sight.is_blind());
         let mut lost = Lost { buffer: 100, ..Lost::default() };
-        assert_eq!(sight.ended(300, &mut lost), [blind(100, 300, NO_CAUSE)]);
+        assert_eq!(sight.ended(300, &mut lost, &mut 0), [blind(100, 300, NO_CAUSE)]);
         assert_eq!(lost.buffer, 100);
     }
 }

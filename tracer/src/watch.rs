@@ -213,8 +213,8 @@ impl Watch {
     }
 
     /// When it was blind, at the end; takes losses of its own calls off those of others.
-    pub fn ended(&mut self, lost: &mut Lost) -> Vec<Blind> {
-        std::mem::take(&mut self.sight).ended(now_ns(), lost)
+    pub fn ended(&mut self, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
+        std::mem::take(&mut self.sight).ended(now_ns(), lost, unknown)
     }
 
     fn missed(&mut self) {

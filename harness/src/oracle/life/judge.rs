@@ -432,7 +432,10 @@ impl<'a> Judge<'a> {
                 None => strangers.push(release),
             }
         }
-        for (timer, found) in found.into_iter().enumerate() {
+        // What no event has named yet has an id that is not known: it comes before those whose own is missing.
+        let mut found: Vec<(usize, Option<&Release>)> = found.into_iter().enumerate().collect();
+        found.sort_by_key(|(timer, _)| self.ids[*timer].is_some());
+        for (timer, found) in found {
             let at = self.done.story.timers[timer].released;
             match found {
                 Some(release) => self.release(timer, release),
