@@ -161,6 +161,9 @@ pub(crate) fn plan(calls: u16) -> Plan {
     Plan { process: Process::I386, steps }
 }
 
+/// Where a process's memory lies is chance, and costs some a few instructions more at each call: the least of so many counts.
+const PROCESSES: usize = 3;
+
 /// A guest that counts, and the calls to make in it.
 struct Bench {
     kernel: String,
@@ -182,17 +185,15 @@ impl Bench {
             },
             None => None,
         };
-        let journal = self.make_calls()?;
-        let rounds = rounds(&journal);
-        let middle = median(rounds.iter().map(|round| *round as f64).collect());
-        let near = rounds.iter().filter(|round| (**round as f64 - middle).abs() <= middle / 100.0).count();
-        row.instructions = Some(middle as u64);
-        row.steady = Some(near as f64 / rounds.len() as f64);
+        let journals = (0..PROCESSES).map(|_| self.make_calls()).collect::<Result<Vec<_>, _>>()?;
+        let least = journals.iter().map(middle_and_steady).min_by(|one, other| one.0.total_cmp(&other.0));
+        let (middle, steady) = least.unzip();
+        (row.instructions, row.steady) = (middle.map(|middle| middle as u64), steady);
         let Some(id) = attached else { return Ok((row, Verdict::Pass)) };
         self.guest.signal(id, SIGINT);
         let ran = self.guest.wait(id)?;
         if let Subject::Tracer(attach) = subject {
-            let verdict = self.judge(&ran, journal, attach);
+            let verdict = self.judge(&ran, journals, attach);
             row.note = format!("events compared: {verdict}");
             return Ok((row, verdict));
         }
@@ -217,14 +218,14 @@ impl Bench {
     }
 
     /// What the oracle says of what the tracer printed: a tracer that leaves something out is cheap.
-    fn judge(&self, ran: &Ran, journal: Journal, attach: Attach) -> Verdict {
+    fn judge(&self, ran: &Ran, journals: Vec<Journal>, attach: Attach) -> Verdict {
         let entry_path_needed = attach == Attach::Kprobe;
         let comm = Some(WORKLOAD_COMM.into());
         let config = oracle::Config { cpus: self.cpus, comm, entry_path_needed, ..oracle::Config::default() };
         let mut oracle = Oracle::new(config);
         ran.stdout.split_inclusive(|byte| *byte == b'\n').for_each(|line| oracle.line(line.trim_ascii_end()));
-        oracle.plan_done(0, self.plan.clone(), journal);
-        Verdict::of(&oracle.finish(), self.plan.calls() as u64, Provoked::default())
+        (0..).zip(journals).for_each(|(index, journal)| oracle.plan_done(index, self.plan.clone(), journal));
+        Verdict::of(&oracle.finish(), (PROCESSES * self.plan.calls()) as u64, Provoked::default())
     }
 }
 
@@ -242,6 +243,14 @@ impl Subject {
             Self::Tracer(attach) => Some([TRACER_PATH, "--output", "json", "--attach", &attach.to_string()].map(str::to_owned).into()),
         }
     }
+}
+
+/// The median of a process's rounds, and how many of them are within a hundredth of it.
+fn middle_and_steady(journal: &Journal) -> (f64, f64) {
+    let rounds = rounds(journal);
+    let middle = median(rounds.iter().map(|round| *round as f64).collect());
+    let near = rounds.iter().filter(|round| (**round as f64 - middle).abs() <= middle / 100.0).count();
+    (middle, near as f64 / rounds.len() as f64)
 }
 
 /// Instructions from each call to the next: by how much less than armed is left of the timer. The first call finds it
