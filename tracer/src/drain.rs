@@ -178,8 +178,10 @@ impl<'a, S: Seam> Drain<'a, S> {
     pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
         let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
-        let own = self.watch.tid();
-        for raw in in_flight.iter().filter(|raw| own != Some(raw.host_tid)) {
+        for raw in in_flight {
+            if self.watch.takes_in_flight(raw) {
+                continue;
+            }
             if self.reported >= self.wanted.limit {
                 break;
             }

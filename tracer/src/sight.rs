@@ -36,6 +36,8 @@ pub struct Sight {
     lost: u32,
     /// Of ours that were seen without their result.
     pub results_lost: u64,
+    /// Of ours that entered, and were missed since they were not seen to return.
+    pub without_result: u64,
 }
 
 impl Sight {
@@ -100,9 +102,16 @@ impl Sight {
             self.close(doubt, now_ns);
         }
         lost.result = lost.result.saturating_sub(self.results_lost);
-        take_off(lost, unknown, self.lost.into());
+        let mut without_result = self.without_result;
+        // What entered was passed over nowhere else than as it returned, which is counted by itself.
+        let mut passed_over = |missed: u32| {
+            let entered = without_result.min(missed.into());
+            without_result -= entered;
+            u64::from(missed) - entered
+        };
+        take_off(lost, unknown, passed_over(self.lost));
         let spans = std::mem::take(&mut self.spans).into_iter();
-        merged(spans.filter(|(_, missed, is_sure)| *is_sure || !take_off(lost, unknown, (*missed).into())).map(|(blind, ..)| blind))
+        merged(spans.filter(|(_, missed, is_sure)| *is_sure || !take_off(lost, unknown, passed_over(*missed))).map(|(blind, ..)| blind))
     }
 
     fn doubted(&mut self) -> &mut Doubt {
@@ -236,6 +245,10 @@ mod tests {
         let mut lost = Lost { buffer: 1, in_flight: 4, result: 3, follow: 0 };
         assert!(sight.clone().ended(400, &mut lost, &mut 0).is_empty());
         assert_eq!(lost, Lost { buffer: 0, in_flight: 3, result: 2, follow: 0 });
+        // One of them entered, and is not among those in flight that were lost.
+        let mut lost = Lost { buffer: 1, in_flight: 4, result: 3, follow: 0 };
+        assert!(Sight { without_result: 1, ..sight.clone() }.ended(400, &mut lost, &mut 0).is_empty());
+        assert_eq!(lost, Lost { buffer: 0, in_flight: 4, result: 2, follow: 0 });
         // One that nothing counts was not seen.
         assert_eq!(sight.ended(400, &mut Lost { buffer: 1, ..Lost::default() }, &mut 0), [blind(100, 310, NO_CAUSE)]);
     }

@@ -161,8 +161,16 @@ impl Watch {
             self.asked = self.asked.filter(|asked| asked.answered_ns.is_none());
         } else if raw.flags & flag::RESULT_LOST != 0 {
             self.sight.results_lost += 1;
+            self.sight.without_result += 1;
         }
         true
+    }
+
+    /// Whether a call that was not seen to return is our own. It was missed, and is in no count of losses.
+    pub fn takes_in_flight(&mut self, raw: &RawEvent) -> bool {
+        let is_own = self.tid == Some(raw.host_tid);
+        self.sight.without_result += u64::from(is_own);
+        is_own
     }
 
     /// Draws its conclusions once records were taken, and has a call made when it is time. `is_empty` says that there are no more.
