@@ -6,6 +6,7 @@ use serde::Serialize;
 use settime32_wrong::Shows;
 
 use crate::oracle::{Finding, Findings, Kind};
+use crate::scenario;
 
 /// What became of a wrong tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +48,24 @@ pub(super) fn judge(shows: Shows, findings: &Findings) -> (Outcome, Option<Strin
     (outcome, findings.first.first().map(line))
 }
 
+/// The same of a scenario.
+pub(super) fn judge_played(shows: Shows, played: &scenario::Outcome) -> (Outcome, Option<String>) {
+    let said = played.wrong.iter().find(|said| matches!(shows, Shows::Said(words) if said.contains(words)));
+    if let Some(said) = said {
+        return (Outcome::Caught, Some(said.clone()));
+    }
+    if let Some(finding) = played.findings.iter().find(|finding| fits(shows, finding)) {
+        return (Outcome::Caught, Some(line(&narrowed(shows, finding))));
+    }
+    let outcome = if played.mismatches > 0 { Outcome::Astray } else { Outcome::Survived };
+    (outcome, told(played))
+}
+
+/// What there is to say of a scenario.
+pub(super) fn told(played: &scenario::Outcome) -> Option<String> {
+    played.findings.first().map(line).or_else(|| (!played.note.is_empty()).then(|| played.note.clone()))
+}
+
 fn fits(shows: Shows, finding: &Finding) -> bool {
     let differs = |field| finding.differences.iter().any(|difference| difference.field == field);
     match shows {
@@ -59,6 +78,8 @@ fn fits(shows: Shows, finding: &Finding) -> bool {
         Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
         Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
         Shows::Unparseable(words) => finding.kind == Kind::Unparseable && finding.note.contains(words),
+        Shows::Undocumented(words) => finding.kind == Kind::Undocumented && finding.note.contains(words),
+        Shows::Said(_) => false,
         Shows::Summary(field) => finding.kind == Kind::Summary && differs(field),
     }
 }
