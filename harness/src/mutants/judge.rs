@@ -101,6 +101,7 @@ pub(super) fn line(finding: &Finding) -> String {
 mod tests {
     use super::*;
     use crate::oracle::{Difference, Place};
+    use crate::verdict::Verdict;
 
     fn findings(kind: Kind, field: &'static str, note: &str) -> Findings {
         let differences = vec![Difference { field, expected: "1".into(), found: "2".into() }];
@@ -142,5 +143,20 @@ mod tests {
         many.first[0].differences.push(Difference { field: "errno", expected: "EINVAL".into(), found: "none".into() });
         let (_, told) = judge(Shows::Field("errno"), &many);
         assert_eq!(told.unwrap(), "output: event differs from the call; errno must be EINVAL, is none");
+    }
+
+    #[test]
+    fn a_scenario_catches_by_what_it_says_or_finds() {
+        let first = findings(Kind::Field, "pid", "").first;
+        let wrong = vec!["another".to_owned(), "3 lines too many".to_owned()];
+        let (verdict, note) = (Verdict::Violation, String::new());
+        let played = scenario::Outcome { checked: 1, mismatches: 3, findings: first, lost: 0, verdict, note, wrong };
+        let outcome = |shows, played: &scenario::Outcome| judge_played(shows, played).0;
+        assert_eq!(judge_played(Shows::Said("too many"), &played), (Outcome::Caught, Some("3 lines too many".into())));
+        assert_eq!(outcome(Shows::Field("pid"), &played), Outcome::Caught);
+        assert_eq!(outcome(Shows::Said("too few"), &played), Outcome::Astray);
+        assert_eq!(outcome(Shows::Missing, &played), Outcome::Astray);
+        let passed = scenario::Outcome { mismatches: 0, findings: Vec::new(), wrong: Vec::new(), ..played };
+        assert_eq!(outcome(Shows::Missing, &passed), Outcome::Survived);
     }
 }
