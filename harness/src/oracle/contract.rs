@@ -63,6 +63,7 @@ mod tests {
             event: SUMMARY_EVENT.into(),
             reported: 7,
             lost: Lost { buffer: 1, ..Lost::default() },
+            unknown: 0,
             unfinished: 0,
             blind: Vec::new(),
         };

@@ -71,7 +71,7 @@ pub fn thread_exits() {
 
 /// As the shipped tracer has it.
 #[inline(always)]
-pub fn forks(child: usize) {
+pub fn forks(child: *const u8) {
     follow::fork(child);
 }
 

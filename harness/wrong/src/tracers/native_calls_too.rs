@@ -26,6 +26,7 @@ impl Wrong for Tracer {
     #[inline(always)]
     fn other(pt_regs: usize) {
         let registers = || Some(Registers {
+            pt_regs,
             ufd: register(pt_regs, at::DI)? as i32,
             settime_flags: register(pt_regs, at::SI)? as i32,
             utmr: register(pt_regs, at::DX)? as u32,
