@@ -130,7 +130,7 @@ const _: () = assert!(size_of::<Slot>() == 168);
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {
-    /// The return probe ran: `ret` and `exit_ns` hold.
+    /// The return probe ran: `ret` and `exit_ns` hold. In flight it is set already, so that a return need not set it.
     pub const RETURNED: u32 = 1 << 0;
     /// The interval of `utmr_entry` holds what was read.
     pub const INTERVAL_READ: u32 = 1 << 1;

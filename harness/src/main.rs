@@ -129,7 +129,7 @@ fn list_cases(json: bool) -> Verdict {
             format!("{:longest$}  {}\n", case.name, case.about)
         }
     };
-    told(&CASES.iter().map(line).collect::<String>(), Verdict::Pass)
+    told(CASES.iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn list_mutants(arguments: &MutantsArgs) -> Verdict {
@@ -143,7 +143,7 @@ fn list_mutants(arguments: &MutantsArgs) -> Verdict {
             format!("{name:longest$}  {error} ({caught_by})\n")
         }
     };
-    told(&wrong.iter().map(line).collect::<String>(), Verdict::Pass)
+    told(wrong.iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn run_mutants(arguments: &MutantsArgs) -> Verdict {
@@ -228,7 +228,7 @@ fn list_tracers() -> Verdict {
         let about = Definition::load(name).map_or_else(|error| error.to_string(), |definition| definition.about);
         format!("{name:20} {about}\n")
     };
-    told(&definition::shipped_names().into_iter().map(line).collect::<String>(), Verdict::Pass)
+    told(definition::shipped_names().into_iter().map(line).collect::<String>(), Verdict::Pass)
 }
 
 fn compare_tracers(arguments: &CompareArgs) -> Verdict {

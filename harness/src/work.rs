@@ -101,7 +101,9 @@ impl Work {
 
     /// The limit of a run for which none was given.
     pub fn default_timeout(&self) -> Duration {
-        Duration::from_secs(120 + self.calls() / 1000)
+        /// A tracer's situation may start it a dozen times.
+        const SCENARIO_S: u64 = 60;
+        Duration::from_secs(120 + self.calls() / 1000 + SCENARIO_S * self.scenarios().len() as u64)
     }
 
     /// One plan of this work: that which `only` names, or the only one that there is.

@@ -10,7 +10,7 @@ use super::*;
 #[case::cut_short(br#"{"event":"timerfd_settime32","entry_ns":1"#, Kind::Unparseable)]
 #[case::not_utf8(b"{\"event\":\"timerfd_settime32\",\"comm\":\"\xff\"}", Kind::Unparseable)]
 #[case::a_second_summary(
-    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unfinished":0,"blind":[]}"#,
+    br#"{"event":"summary","reported":20,"lost":{"buffer":0,"in_flight":0,"result":0,"follow":0},"unknown":0,"unfinished":0,"blind":[]}"#,
     Kind::Summary
 )]
 fn a_line_of_another_kind_is_seen(#[case] line: &[u8], #[case] kind: Kind) {

@@ -425,7 +425,7 @@ fn only_events_of_a_blind_time_may_be_missing() {
         lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
         let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
         let reported = lived.events.len() as u64;
-        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind });
+        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unknown: 0, unfinished: 0, blind });
         oracle.finish()
     };
     let findings = judge_with_blind(ns(missing) - 5_000, ns(missing) + 5_000);
@@ -458,7 +458,14 @@ fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case
     }
     assert_eq!(altered, 1, "there is such a line");
     let reported = lived.events.len() as u64;
-    oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unfinished: 0, blind: Vec::new() });
+    oracle.summary(Summary {
+        event: SUMMARY_EVENT.to_owned(),
+        reported,
+        lost: Lost::default(),
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    });
     let findings = oracle.finish();
     assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
 }

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user};
-use settime32_abi::event::{Counter, RawEvent, flag};
+use settime32_abi::event::{Counter, RawEvent, Slot, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
 use crate::in_flight::{claim, drop_current, forget_stale};
@@ -25,16 +25,40 @@ const USER_CS: u16 = 0x33;
 /// be read.
 #[inline(always)]
 pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
-    let host = bpf_get_current_pid_tgid();
-    if IS_PLAIN.load() == 0 && !is_wanted(host) && !entry_path::is_own(host, &registers) {
+    if IS_PLAIN.load() == 0 {
+        return enter_other(registers);
+    }
+    let thread = bpf_get_current_pid_tgid();
+    match claim(thread) {
+        Some(slot) => _ = take_in(slot, thread, registers),
+        None => count(Counter::LostInFlight),
+    }
+}
+
+/// Where not all is plain.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text")]
+fn enter_other(registers: impl Fn() -> Option<Registers>) {
+    let thread = bpf_get_current_pid_tgid();
+    if !is_wanted(thread, &registers) {
         return;
     }
-    let Some(slot) = claim(host) else { return count(Counter::LostInFlight) };
+    let Some(slot) = claim(thread) else { return count(Counter::LostInFlight) };
+    if let Some(pt_regs) = take_in(slot, thread, registers) {
+        slot.pt_regs = pt_regs as u64;
+        take_ids(&mut slot.event, thread);
+    }
+}
+
+/// Gives where the registers lie; `None` when they cannot be read.
+#[inline(always)]
+fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Registers>) -> Option<usize> {
     let event = &mut slot.event;
     // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
     // own copies tell stays what the last call left there, and counts only with its flag. Helpers come first, so
     // that registers need not be put by while they run.
-    event.set_ids(host);
+    event.set_ids(thread);
     comm::read(event.comm_words());
     // SAFETY: the helper only reads the CPU's number.
     event.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
@@ -42,38 +66,31 @@ pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
     event.entry_ns = unsafe { bpf_ktime_get_ns() };
     let Some(registers) = registers() else {
         drop_current();
-        return count(Counter::LostInFlight);
+        count(Counter::LostInFlight);
+        return None;
     };
     event.ufd = registers.ufd;
     event.settime_flags = registers.settime_flags;
     event.utmr = registers.utmr;
     event.otmr = registers.otmr;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
-    event.flags = registers.entry_path | caller | read_new_setting(event, registers.utmr);
-    // Asked again, and the ids as well, so that neither has to be put by.
-    if IS_PLAIN.load() == 0 {
-        slot.pt_regs = registers.pt_regs as u64;
-        take_ids(&mut slot.event);
-    }
+    event.flags = flag::RETURNED | registers.entry_path | caller | read_new_setting(event, registers.utmr);
+    Some(registers.pt_regs)
 }
 
 /// Before it is asked whether the call is wanted, what the thread has in flight is forgotten: it must not take in what is told of
 /// one that is not.
-#[cold]
-#[inline(never)]
-#[unsafe(link_section = ".text")]
-fn is_wanted(host: u64) -> bool {
+#[inline(always)]
+fn is_wanted(host: u64, registers: &impl Fn() -> Option<Registers>) -> bool {
     forget_stale();
-    !filter::any() || filter::wants(host)
+    !filter::any() || filter::wants(host) || entry_path::is_own(host, registers)
 }
 
-#[cold]
-#[inline(never)]
-#[unsafe(link_section = ".text")]
-fn take_ids(event: &mut RawEvent) {
+#[inline(always)]
+fn take_ids(event: &mut RawEvent, thread: u64) {
     if ids::differ() {
         event.set_ids(ids::own());
-        event.set_host_ids(bpf_get_current_pid_tgid());
+        event.set_host_ids(thread);
         event.flags |= flag::HOST_IDS;
     }
 }

@@ -54,7 +54,7 @@ static OWN_TID: Learnt = Learnt(UnsafeCell::new(0));
 /// Learns from the own call, as long as nothing was learnt.
 #[inline(always)]
 pub(crate) fn learn(pt_regs: usize) {
-    if TELLS_DOORS.load() != 0 && INT80_RETURNS_TO.load() == 0 {
+    if INT80_RETURNS_TO.load() == 0 && TELLS_DOORS.load() != 0 {
         learn_from(pt_regs);
     }
 }
@@ -98,9 +98,6 @@ fn sets_own_interval(utmr: u32) -> bool {
 /// The flag of the door that returns there; none when nothing was learnt yet.
 #[inline(always)]
 pub(crate) fn of(returns_to: u64) -> u32 {
-    if TELLS_DOORS.load() == 0 {
-        return 0;
-    }
     match INT80_RETURNS_TO.load() {
         0 => 0,
         learnt if learnt == returns_to => flag::INT80,

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
 use settime32_abi::event::{Counter, RawEvent, flag};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
-use crate::in_flight::{current_beside, drop_current, forget_stale, free, may_be_beside, own_place};
+use crate::in_flight::{current_beside, drop_current, forget_stale, free, own_place};
 use crate::maps::{Returned, count, submit, submit_short};
 
 /// `-EFAULT`.
@@ -19,7 +19,7 @@ pub(crate) fn leave(ret: i64) {
     if let Some(slot) = own_place() {
         finish(&mut slot.event, ret);
         free(slot);
-    } else if may_be_beside() {
+    } else {
         leave_beside(ret);
     }
 }
@@ -40,7 +40,6 @@ fn finish(event: &mut RawEvent, ret: i64) {
     if ret != 0 || event.flags & (USUAL | flag::HOST_IDS) != USUAL {
         return finish_other(event, ret);
     }
-    event.flags |= flag::RETURNED;
     submit_short(event, returned(ret));
 }
 
@@ -52,7 +51,6 @@ fn finish_other(event: &mut RawEvent, ret: i64) {
     if !is_complete(event, ret) {
         return count(Counter::LostInFlight);
     }
-    event.flags |= flag::RETURNED;
     submit(event, returned(ret));
 }
 

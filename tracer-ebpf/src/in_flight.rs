@@ -5,6 +5,7 @@
 //! the table. Nothing is kept for threads that are not inside.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
@@ -12,7 +13,7 @@ use aya_ebpf::maps::HashMap;
 use bytemuck::Zeroable;
 use settime32_abi::event::{Counter, RawEvent, SLOTS as PLACES, Slot, flag};
 
-use crate::maps::{add, count, submit};
+use crate::maps::{add_at, count, submit};
 
 struct Table(UnsafeCell<[Slot; PLACES as usize]>);
 
@@ -52,6 +53,12 @@ const CLAIM: i64 = 1;
 const BESIDE_ONE: i64 = 1 << 32;
 
 #[inline(always)]
+fn add(slot: &mut Slot, by: i64) {
+    // SAFETY: it is the word of the claims.
+    unsafe { add_at::<{ offset_of!(Slot, claims) }, _>(slot, by) };
+}
+
+#[inline(always)]
 fn claims(slot: &Slot) -> u64 {
     // SAFETY: the reference is valid. Others write it meanwhile.
     unsafe { (&raw const slot.claims).read_volatile() }
@@ -69,7 +76,7 @@ fn has_beside(slot: &Slot) -> bool {
 #[inline(always)]
 pub(crate) fn claim(thread: u64) -> Option<&'static mut Slot> {
     let slot = place(thread);
-    add(&mut slot.claims, CLAIM);
+    add(slot, CLAIM);
     if claims(slot) != CLAIM.cast_unsigned() {
         return claim_taken(thread);
     }
@@ -91,13 +98,13 @@ fn claim_taken(thread: u64) -> Option<&'static mut Slot> {
         slot.owner = thread;
         return Some(slot);
     }
-    add(&mut slot.claims, -CLAIM);
+    add(slot, -CLAIM);
     if slot.owner == thread {
         report_lost_result(&mut slot.event);
         return Some(slot);
     }
     BESIDE.insert(thread, Slot::zeroed(), 0).ok()?;
-    add(&mut slot.claims, BESIDE_ONE);
+    add(slot, BESIDE_ONE);
     let slot = beside(thread)?;
     slot.owner = thread;
     Some(slot)
@@ -108,8 +115,7 @@ fn claim_taken(thread: u64) -> Option<&'static mut Slot> {
 pub(crate) fn current() -> Option<&'static mut Slot> {
     match own_place() {
         Some(slot) => Some(slot),
-        None if may_be_beside() => current_beside(),
-        None => None,
+        None => current_beside(),
     }
 }
 
@@ -117,7 +123,8 @@ pub(crate) fn current() -> Option<&'static mut Slot> {
 #[inline(never)]
 #[unsafe(link_section = ".text")]
 pub(crate) fn current_beside() -> Option<&'static mut Slot> {
-    beside(bpf_get_current_pid_tgid())
+    let thread = bpf_get_current_pid_tgid();
+    if has_beside(place(thread)) { beside(thread) } else { None }
 }
 
 /// The current thread's place, when it has a call there.
@@ -128,23 +135,17 @@ pub(crate) fn own_place() -> Option<&'static mut Slot> {
     (slot.owner == thread).then_some(slot)
 }
 
-/// Whether the current thread may have a call beside the table.
-#[inline(always)]
-pub(crate) fn may_be_beside() -> bool {
-    has_beside(place(bpf_get_current_pid_tgid()))
-}
-
 /// What lies in a place stays there until the next call.
 #[inline(always)]
 pub(crate) fn free(slot: &mut Slot) {
     slot.owner = 0;
-    add(&mut slot.claims, -CLAIM);
+    add(slot, -CLAIM);
 }
 
 #[inline(always)]
 fn free_beside(thread: u64) {
     if BESIDE.remove(thread).is_ok() {
-        add(&mut place(thread).claims, -BESIDE_ONE);
+        add(place(thread), -BESIDE_ONE);
     }
 }
 
@@ -195,7 +196,7 @@ pub(crate) fn drop_current() {
 #[inline(never)]
 #[unsafe(link_section = ".text")]
 fn report_lost_result(earlier: &mut RawEvent) {
-    earlier.flags |= flag::RESULT_LOST;
+    earlier.flags = earlier.flags & !flag::RETURNED | flag::RESULT_LOST;
     if submit(earlier, None) {
         count(Counter::LostResult);
     }

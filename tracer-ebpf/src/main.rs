@@ -33,7 +33,7 @@ use crate::registers::Registers;
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
     let Some(pt_regs) = ctx.arg(0) else { return 0 };
     entry_path::learn(pt_regs);
-    entry::enter(|| Registers::copied(pt_regs));
+    entry::enter(move || Registers::copied(pt_regs));
     0
 }
 
@@ -82,8 +82,8 @@ pub fn settime32_fexit(ctx: FExitContext) -> i32 {
 /// Instead of [`settime32_used`] and [`settime32_old`].
 #[fexit(function = "do_timerfd_settime")]
 pub fn settime32_copies(ctx: FExitContext) -> i32 {
-    // SAFETY: both are the function's arguments. Its result lies behind the four of them.
-    unsafe { copies::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
+    // SAFETY: it is the function's.
+    unsafe { copies::used_and_old(&ctx) };
     0
 }
 

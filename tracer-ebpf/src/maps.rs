@@ -84,21 +84,28 @@ fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], from: &RawEvent, return
 #[unsafe(link_section = ".text")]
 pub(crate) fn count(counter: Counter) {
     if let Some(slot) = LOSSES.get_ptr_mut(counter as u32) {
-        // SAFETY: the kernel checked the index, and it is an aligned word that lives as long as the map.
-        add(unsafe { &mut *slot }, 1);
+        // SAFETY: the kernel checked the index.
+        unsafe { add_at::<0, _>(slot, 1) };
     }
 }
 
-/// Adds to a number that others add to meanwhile, as a locked instruction. The compiler has none that every kernel's eBPF has, too.
+/// Adds to a number that others add to meanwhile, as a locked instruction; it lies `AT` bytes from the begin of something. The
+/// compiler has no such instruction that every kernel's eBPF has.
+///
+/// # Safety
+///
+/// There is an aligned word, which may be written.
 #[inline(always)]
-pub(crate) fn add(to: &mut u64, by: i64) {
+pub(crate) unsafe fn add_at<const AT: usize, T>(begin: *mut T, by: i64) {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: it is an aligned word that may be written.
+    // SAFETY: said by the caller.
     unsafe {
-        core::arch::asm!("lock *(u64 *)({to} + 0) += {by}", to = in(reg) &raw mut *to, by = in(reg) by, options(nostack));
+        core::arch::asm!("lock *(u64 *)({begin} + {at}) += {by}", begin = in(reg) begin, at = const AT, by = in(reg) by, options(nostack));
     }
     #[cfg(not(target_arch = "bpf"))]
-    {
-        *to = to.wrapping_add_signed(by);
+    // SAFETY: said by the caller.
+    unsafe {
+        let to = begin.byte_add(AT).cast::<u64>();
+        to.write(to.read().wrapping_add_signed(by));
     }
 }

@@ -101,7 +101,9 @@ mod tests {
     fn summary() -> Value {
         let lost = Lost { buffer: u64::MAX, ..Lost::default() };
         let blind = vec![Blind { from_ns: 1, to_ns: 2, reason: "kprobes are switched off".into() }];
-        parsed(|line| json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 1, blind }))
+        parsed(|line| {
+            json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 1, unfinished: 1, blind })
+        })
     }
 
     /// Calls that have every key between them.
@@ -110,8 +112,10 @@ mod tests {
         cut.old.it_value.tv_sec = 1 << 31;
         let failed = RawEvent { ret: -14, utmr_entry_err: -14, flags: flag::RETURNED | flag::VALUE_READ, ..examples::success() };
         let unseen = RawEvent { flags: examples::UTMR_READ | flag::RESULT_LOST, ..examples::success() };
+        let elsewhere = RawEvent { pid: 0, tid: 0, ..examples::success() };
         vec![
             call(&examples::success(), Seen::Whole),
+            call(&elsewhere, Seen::Whole),
             call(&cut, Seen::Whole),
             call(&failed, Seen::Whole),
             call(&unseen, Seen::Whole),

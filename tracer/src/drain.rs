@@ -20,6 +20,7 @@ use crate::choice::Choice;
 use crate::cli::Cli;
 use crate::command::GatedCommand;
 use crate::form::Form;
+use crate::kernel_clock::now_ns;
 use crate::lateness;
 use crate::life::{self, Decoder, Event};
 use crate::look::is_empty;
@@ -28,7 +29,7 @@ use crate::probes::Ring;
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
-use crate::watch::{Watch, now_ns};
+use crate::watch::Watch;
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);

@@ -13,6 +13,7 @@ mod form;
 mod ids;
 mod inside;
 mod json;
+mod kernel_clock;
 mod kernel_types;
 mod lateness;
 mod life;
@@ -83,8 +84,8 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     preflight::check(&facts)?;
     preflight::check_run(&facts, tracing)?;
     // Before anything is loaded: copies of a small process, which inherit nothing.
-    let own_call = own_call()?;
     let mut command = GatedCommand::spawn(&tracing.command)?;
+    let own_call = own_call()?;
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let sink = Sink::stdout(Some(&signals))?;
     let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
@@ -160,11 +161,16 @@ fn attach_seeing(
     let mut blind = Vec::new();
     let mut failed = None;
     for mode in modes(asked, facts)? {
+        if let (Mode::Fentry, Some(reason)) = (mode, preflight::fentry_loses(facts)) {
+            say(&format!("calls may be lost, and counted: {reason}"));
+        }
         let (mut probes, mut ring) = load()?;
         if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
-            // The last one's reason is what there is to say, unless another way could be attached.
             say_unless_asked(asked, &format!("{mode} cannot be used: {error:#}"));
-            failed = Some(error);
+            // By kprobe the reason is the kernel's, not that of a way to attach.
+            if mode == Mode::Kprobe || failed.is_none() {
+                failed = Some(error);
+            }
             continue;
         }
         let mut watch = Watch::new(own_call.take(), mode, life.is_some());
@@ -194,16 +200,13 @@ fn say_unless_asked(asked: Attach, message: &str) {
 
 /// The ways to attach that are worth a try, in this order.
 fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
-    let loses = preflight::fentry_loses(facts);
-    let may_lose = |reason: &str| say(&format!("calls may be lost, and counted: {reason}"));
-    if asked == Attach::Kprobe {
-        return Ok(vec![Mode::Kprobe]);
+    match asked {
+        Attach::Kprobe => return Ok(vec![Mode::Kprobe]),
+        Attach::Fentry => return Ok(vec![Mode::Fentry]),
+        Attach::Auto => {}
     }
-    if asked == Attach::Fentry {
-        loses.into_iter().for_each(may_lose);
-        return Ok(vec![Mode::Fentry]);
-    }
-    Ok(match (preflight::check_fentry(facts), preflight::check_kprobe(Path::new("/")), loses) {
+    let kprobes = preflight::check_kprobe(Path::new("/"));
+    Ok(match (preflight::check_fentry(facts), kprobes, preflight::fentry_loses(facts)) {
         (Err(no_fentry), Err(no_kprobe), _) => return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string())),
         (Err(no_fentry), Ok(()), _) => {
             say(&format!("using kprobe, since {no_fentry}"));
@@ -213,9 +216,8 @@ fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
             say(&format!("using kprobe, since {reason}"));
             vec![Mode::Kprobe, Mode::Fentry]
         }
-        (Ok(()), Err(no_kprobe), loses) => {
+        (Ok(()), Err(no_kprobe), _) => {
             say(&format!("using fentry, since {no_kprobe}"));
-            loses.into_iter().for_each(may_lose);
             vec![Mode::Fentry]
         }
         (Ok(()), Ok(()), None) => vec![Mode::Fentry, Mode::Kprobe],

@@ -19,8 +19,7 @@ pub fn look(ring: &mut Ring, watch: &mut Watch, signals: &Signals, must_see: boo
     while !signals.stop_requested() {
         watch.before_records();
         while let Some(record) = ring.map.next() {
-            if record.len() == size_of::<RawEvent>() {
-                let raw: RawEvent = bytemuck::pod_read_unaligned(&record);
+            if let Some(raw) = RawEvent::from_record(&record) {
                 drop(record);
                 if !watch.takes(&raw) && raw.flags & flag::RESULT_LOST != 0 {
                     watch.passes_over_result_lost();

@@ -55,6 +55,7 @@ impl OwnCall {
         let interval = secret_interval()?;
         let (gate_out, gate_in) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
         let (answers_out, answers_in) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
+        be_born_here();
         let parent = nix::unistd::getpid();
         // SAFETY: this process has one thread, so the child can do whatever the parent could.
         match unsafe { fork() }.context("failed to fork")? {
@@ -144,6 +145,19 @@ impl Drop for OwnCall {
             _ = kill(pid, Signal::SIGKILL);
             _ = waitpid(pid, None);
         }
+    }
+}
+
+/// Where children are born into another pid namespace (`unshare --pid`), the command is, and we are not: the first process there
+/// ends all others with itself.
+fn be_born_here() {
+    let of = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+    if of("pid") != of("pid_for_children")
+        && let Ok(here) = File::open("/proc/self/ns/pid")
+    {
+        // Where it fails, the child is there, and its end is told.
+        // SAFETY: it takes no pointer.
+        _ = unsafe { libc::setns(here.as_raw_fd(), libc::CLONE_NEWPID) };
     }
 }
 

@@ -136,6 +136,8 @@ impl Probes {
         let mut slots = self.slots()?;
         slots.extend(beside.into_iter().map(|(_, words)| bytemuck::cast::<_, Slot>(words)));
         let mut calls: Vec<RawEvent> = slots.iter().filter(|slot| slot.owner != 0).map(|slot| slot.event.with_host_ids()).collect();
+        // Set ahead of the return.
+        calls.iter_mut().for_each(|call| call.flags &= !flag::RETURNED);
         calls.sort_by_key(|call| call.entry_ns);
         // A call that returned while the probes came off was not lost, and must not be taken for one that was.
         let threads = Threads::below(Path::new("/"));

@@ -107,7 +107,7 @@ impl Sight {
 
     fn doubted(&mut self) -> &mut Doubt {
         let from_ns = self.sure_ns;
-        self.doubt.get_or_insert_with(|| Doubt { from_ns, since_ns: from_ns, reason: None, missed: 0 })
+        self.doubt.get_or_insert(Doubt { from_ns, since_ns: from_ns, reason: None, missed: 0 })
     }
 
     fn close(&mut self, doubt: Doubt, to_ns: u64) {

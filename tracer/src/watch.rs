@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::output::{Blind, Lost};
 
 use crate::attach::Mode;
+use crate::kernel_clock::now_ns;
 use crate::own_call::OwnCall;
 use crate::sight::{NO_CAUSE, Sight, WRITTEN};
 use crate::switches::Switches;
@@ -23,12 +23,6 @@ const MAX_CALL: Duration = Duration::from_secs(20);
 
 /// Why, when there is no more looking.
 const GONE: &str = "the tracer's own process is gone or does not answer, so that it could not look";
-
-/// `CLOCK_MONOTONIC`, nanoseconds.
-pub fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
-    now.cast_unsigned()
-}
 
 /// A call of our own that is under way.
 #[derive(Clone, Copy, Debug)]

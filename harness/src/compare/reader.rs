@@ -269,7 +269,10 @@ reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "fla
         let [usual, edge] = [&calls[0].event, &calls[1].event];
         assert_eq!((usual.pid, usual.tid, usual.cpu, usual.comm.as_ref(), usual.ret), (123, 124, 1, "prog", Some(0)));
         assert_eq!((usual.ufd, usual.flags, usual.utmr, usual.otmr), (3, 1, Some(0xffd0_0010), Some(0xffd0_0020)));
-        assert_eq!((edge.pid, edge.tid, edge.cpu, edge.comm.as_ref(), edge.ret), (4_194_303, 124, 8191, "a\"\u{1b}\u{fffd}€", Some(-22)));
+        assert_eq!(
+            (edge.pid, edge.tid, edge.cpu, edge.comm.as_ref(), edge.ret),
+            (4_194_302, 4_194_303, 8191, "a\"\u{1b}\u{fffd}€", Some(-22))
+        );
         assert_eq!((edge.ufd, edge.flags, edge.utmr, edge.otmr), (i32::MIN, -1, Some(u32::MAX), None));
     }
 

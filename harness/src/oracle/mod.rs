@@ -49,7 +49,7 @@ mod workload;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::Plan;
@@ -242,7 +242,7 @@ impl Oracle {
             Ok(faults) if faults.is_empty() => {}
             Ok(faults) => self.faulty(Kind::Undocumented, line, &faults),
             // serde_json calls some values of another type a fault of the syntax.
-            Err(error) if serde_json::from_slice::<IgnoredAny>(line).is_ok() => self.faulty(Kind::Undocumented, line, &error.to_string()),
+            Err(error) if serde_json::from_slice::<Value>(line).is_ok() => self.faulty(Kind::Undocumented, line, &error.to_string()),
             Err(error) => self.unparseable(line, &error.to_string()),
         }
     }

@@ -89,7 +89,10 @@ fn of_step(index: usize, step: &Step) -> Result<String, NotInC> {
         Step::Fork { .. } => "    if (need(fork(), \"fork\") == 0) {\n".into(),
         Step::Threads { .. } => return not("threads side by side"),
         Step::WakeAlarm { .. } => return not("a capability that is taken away"),
-        Step::Pin { .. } => return not("a thread that is kept on one CPU"),
+        Step::Pin { cpu } => {
+            let cpus = cpu.map_or("~0UL".to_owned(), |cpu| format!("1UL << {cpu} % sysconf(_SC_NPROCESSORS_ONLN)"));
+            format!("    syscall(SYS_sched_setaffinity, 0, sizeof(long), (unsigned long[]){{{cpus}}});\n")
+        }
         Step::Silent(_) => return not("a call that is to go unreported"),
         Step::Life(_) => return not("a step of a timer's whole life"),
     })

@@ -14,7 +14,7 @@ use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::run::Format;
 use crate::session::{kernel_cannot, says_ready};
-use crate::verify::Setup;
+use crate::verify::{Attach, Setup};
 
 pub(super) const SIGINT: i32 = 2;
 pub(super) const SIGKILL: i32 = 9;
@@ -79,6 +79,10 @@ impl<'a> Stand<'a> {
                 Err(died(status, "it attached", &ran))
             }
         }
+    }
+
+    pub(super) fn attaches_by_kprobe(&self) -> bool {
+        self.setup.attach == Attach::Kprobe
     }
 
     /// A tracer of calls and the arguments that every one has.

@@ -51,8 +51,8 @@ mod programs {
 
     #[fexit(function = "do_timerfd_settime")]
     pub fn settime32_copies(ctx: FExitContext) -> i32 {
-        // SAFETY: both are the function's arguments. Its result lies behind the four of them.
-        unsafe { kernel::used_and_old(ctx.arg(2), ctx.arg(3), ctx.arg(4)) };
+        // SAFETY: it is the function's.
+        unsafe { kernel::used_and_old(&ctx) };
         0
     }
 

@@ -5,6 +5,7 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
+use aya_ebpf::programs::FExitContext;
 use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
@@ -114,13 +115,13 @@ pub fn old(its: usize) {
 ///
 /// # Safety
 ///
-/// Both are arguments that the verifier knows to point to a `struct itimerspec64`.
+/// As of the shipped tracer's.
 #[inline(always)]
-pub unsafe fn used_and_old(new: usize, old: usize, ret: i32) {
+pub unsafe fn used_and_old(ctx: &FExitContext) {
     // SAFETY: said by the caller.
-    unsafe { copies::used_and_old(new, old, ret) };
-    if ret == 0 {
-        tracers::old(WRONG.load(), tid(), old);
+    unsafe { copies::used_and_old(ctx) };
+    if ctx.arg::<i32>(4) == 0 {
+        tracers::old(WRONG.load(), tid(), ctx.arg(3));
     }
 }
 

@@ -39,6 +39,7 @@ mod ids;
 mod in_flight;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/maps.rs"]
+#[expect(dead_code, reason = "some is for events of a timer's life, of which the kernel's half is the shipped one")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/registers.rs"]

@@ -28,7 +28,7 @@ pub struct Tracing {
     pub duration: Option<Duration>,
 
     /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 144
-    /// bytes, so the default holds 116,508 calls that this program has not come round to yet.
+    /// bytes (152 in a pid namespace), so the default holds 116,508 calls that this program has not come round to yet.
     #[arg(long, value_name = "SIZE", default_value = "16M")]
     pub buffer: BufferSize,
 

@@ -153,7 +153,8 @@ impl Firing {
         Line {
             event: "firing",
             timer: self.timer,
-            pid: owner.map(|owner| owner.pid),
+            pid: owner.and_then(Owner::pid),
+            host_pid: owner.and_then(|owner| owner.host_pid),
             comm: owner.map(|owner| owner.comm.clone()),
             clockid: self.clockid,
             armed_ns: self.armed_ns(),
@@ -163,7 +164,7 @@ impl Firing {
             handler_late_ns: self.late_ns,
             waiter_ns: first.map(|told| told.ns),
             waiter_late_ns: first.map(waited),
-            waiter_tid: first.map(|told| told.tid),
+            waiter_tid: first.map(|told| told.tid).filter(|tid| *tid != 0),
             by: first.map(|told| told.by),
             ticks: self.read.and_then(|told| told.ticks),
             was_past: self.of.map(|of| of.was_past),
@@ -183,6 +184,9 @@ pub struct Line {
     pub timer: TimerId,
     /// Process that armed it or, where that was not seen, that was told of it.
     pub pid: Option<u32>,
+    /// The same in the initial pid namespace; only there where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<u32>,
     /// Name of the thread that did or was.
     pub comm: Option<Box<str>>,
     /// Its clock, of `include/uapi/linux/time.h`.

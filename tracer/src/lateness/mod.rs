@@ -30,7 +30,7 @@ use self::owner::{Owner, Owners};
 use self::rows::Rows;
 use self::stories::Stories;
 use self::story::{Story, Turn};
-use crate::call_event::{comm, has};
+use crate::call_event::{comm, has, host_ids};
 use crate::cli::{Per, Report};
 use crate::json;
 use crate::life::{Armed, Event};
@@ -92,7 +92,7 @@ impl Lateness {
     pub fn call(&mut self, line: &mut Vec<u8>, raw: &RawEvent, armed: &Armed) {
         let times = has(raw, flag::USED).then(|| Itimerspec64::from(raw.utmr_used));
         let setting = Setting { entry_ns: raw.entry_ns, times, flags: raw.settime_flags };
-        let owner = self.owners.of(raw.pid, &comm(&raw.comm));
+        let owner = self.owners.of(raw.pid, host_ids(raw, false).map(|(pid, _)| pid), &comm(&raw.comm));
         self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
     }
 
@@ -101,7 +101,7 @@ impl Lateness {
         match event {
             Event::Call(call, Some(armed)) => {
                 let setting = Setting { entry_ns: call.entry_ns, times: call.utmr_used, flags: call.flags.unwrap_or(0) };
-                let owner = self.owners.of(call.pid, &call.comm);
+                let owner = self.owners.of(call.pid, call.host_pid, &call.comm);
                 self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
             }
             // It set none.
@@ -109,7 +109,7 @@ impl Lateness {
             Event::Expiry(expiry) => self.happens(line, expiry.timer, expiry.ns, |story| story.expired(expiry)),
             Event::Cancel(cancel) => self.happens(line, cancel.timer, cancel.ns, Story::cancelled),
             Event::Wakeup(wakeup) => {
-                let owner = self.owners.of(wakeup.pid, &wakeup.comm);
+                let owner = self.owners.of(wakeup.pid, wakeup.host_pid, &wakeup.comm);
                 self.happens(line, wakeup.timer, wakeup.ns, |story| story.woke(wakeup, &owner));
             }
             Event::Release(release) => {
@@ -182,6 +182,11 @@ impl Lateness {
             self.tell(line, story);
         }
         self.decide(line, Some(self.now_ns));
+        self.fold();
+    }
+
+    /// Makes room for rows.
+    fn fold(&mut self) {
         if self.rows.are_too_many() {
             let alive: HashSet<_> = self.stories.iter().map(|story| self.rows.key(story.timer(), story.owner().as_ref())).collect();
             self.rows.fold(&alive);
@@ -191,6 +196,7 @@ impl Lateness {
     /// The rest of a story that has ended.
     fn tell(&mut self, line: &mut Vec<u8>, mut story: Story) {
         self.count(line, story.timer(), story.take_tales());
+        self.fold();
     }
 
     fn count(&mut self, line: &mut Vec<u8>, timer: TimerId, tales: Vec<(Option<Rc<Owner>>, Turn)>) {
@@ -231,11 +237,13 @@ impl Lateness {
 
 /// What is to be said where the whole is not whole.
 fn doubt(summary: &Summary) -> Option<String> {
-    let lost = summary.lost.total() + summary.unknown;
-    let lost = (lost > 0).then(|| format!("{lost} events were lost"));
-    let blind = (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned());
-    let doubts: Vec<String> = lost.into_iter().chain(blind).collect();
-    let doubts = doubts.join(", and ");
+    let (lost, unknown) = (summary.lost.total(), summary.unknown);
+    let doubts = [
+        (lost > 0).then(|| format!("{lost} events were lost")),
+        (unknown > 0).then(|| format!("{unknown} more may have been lost")),
+        (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned()),
+    ];
+    let doubts = doubts.into_iter().flatten().collect::<Vec<_>>().join(", and ");
     (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
 }
 

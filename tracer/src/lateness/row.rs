@@ -129,13 +129,15 @@ impl Row {
         let name = |owner: &Option<Rc<Owner>>| owner.as_ref().map(|owner| owner.comm.clone());
         let (timer, pid, comm) = match key {
             Some(Key::Timer(timer)) => (Some(*timer), None, Some(name(&self.owner))),
-            Some(Key::Process(owner)) => (None, Some(owner.as_ref().map(|owner| owner.pid)), Some(name(owner))),
+            Some(Key::Process(owner)) => (None, Some(owner.as_ref().and_then(|owner| owner.pid())), Some(name(owner))),
             Some(Key::All) | None => (None, None, None),
         };
+        let host_pid = if let Some(Key::Process(Some(owner))) = key { owner.host_pid } else { None };
         Summary {
             event: "lateness",
             timer,
             pid,
+            host_pid,
             comm,
             others: key.is_none(),
             armings: self.armings,
@@ -163,6 +165,8 @@ pub struct Summary {
     timer: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<Option<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comm: Option<Option<Box<str>>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -104,7 +104,7 @@ mod tests {
     use crate::lateness::story::Turn;
 
     fn owner(pid: u32) -> Option<Rc<Owner>> {
-        Some(Rc::new(Owner { pid, comm: "prog".into() }))
+        Some(Rc::new(Owner { pid, host_pid: None, comm: "prog".into() }))
     }
 
     fn count(rows: &Rows) -> u64 {

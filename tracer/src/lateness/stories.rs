@@ -7,7 +7,7 @@ use settime32_abi::life::TimerId;
 use super::story::Story;
 
 /// Stories at one time, at most.
-const MOST_STORIES: usize = 65_536;
+const MOST_STORIES: usize = 49_152;
 /// A handler that runs while its timer is closed, and the call that armed it, come within so long.
 const UNTIL_OVER_NS: u64 = 50_000_000;
 /// Closed timers whose story is not over, at most.

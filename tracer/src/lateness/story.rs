@@ -246,7 +246,9 @@ impl Story {
             let may_be_armed = first.may_be_armed && now_ns <= first.clock.ns.saturating_add(MOST_UNTIL_RETURN_NS);
             // No read can be of it any more, unless it is the last, or the last before one that a read overtook.
             let is_over = self.firings.len() > 2 || self.firings.len() == 2 && first.is_read();
-            if !is_full && (may_be_armed || !is_over) {
+            // Whoever reads it next is whose it is.
+            let is_nobodys = first.owner.is_none() && self.told.is_none();
+            if !is_full && (may_be_armed || is_nobodys || !is_over) {
                 return;
             }
             self.firings.pop_front().into_iter().for_each(|firing| self.tell(firing));

@@ -28,8 +28,10 @@ const COLUMNS: [&str; 15] = [
     "slept",
     "clock set",
 ];
+/// A column's name, and what is in it.
+type Column = (&'static str, fn(&Row) -> u64);
 /// What there is a column for only where it is not 0: neither should happen.
-const RARE: [(&str, fn(&Row) -> u64); 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unknown)];
+const RARE: [Column; 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unknown)];
 
 /// The table, each line with its end.
 pub fn text(rows: &Rows) -> String {
@@ -59,7 +61,7 @@ pub fn header(rows: &Rows) -> Vec<&'static str> {
 }
 
 /// Those of [`RARE`] that there are.
-fn rare(rows: &Rows) -> impl Iterator<Item = (&'static str, fn(&Row) -> u64)> {
+fn rare(rows: &Rows) -> impl Iterator<Item = Column> {
     RARE.into_iter().filter(|(_, of)| rows.iter().any(|(_, row)| of(row) > 0))
 }
 
@@ -70,9 +72,11 @@ pub fn label(key: Option<&Key>, row: &Row) -> String {
         write_name(&mut name, owner.map_or("?", |owner| &owner.comm));
         String::from_utf8_lossy(&name).into_owned()
     };
+    // One that has no id here is told by that of the host.
+    let id = |owner: &Owner| owner.pid().or(owner.host_pid).map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     match key {
         Some(Key::Timer(timer)) => format!("{timer} {}", name(row.owner.as_deref())),
-        Some(Key::Process(Some(owner))) => format!("{} {}", owner.pid, name(Some(owner))),
+        Some(Key::Process(Some(owner))) => format!("{} {}", id(owner), name(Some(owner))),
         Some(Key::Process(None)) => "?".to_owned(),
         Some(Key::All) => "all".to_owned(),
         None => "others".to_owned(),

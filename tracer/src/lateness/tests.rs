@@ -28,7 +28,8 @@ impl Machine {
         comm[..name.len()].copy_from_slice(name);
         let second = OldTimespec32 { tv_sec: 1, tv_nsec: 0 };
         let utmr_used = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: second };
-        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() };
+        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() }
+            .with_host_ids();
         let expires_ns = AHEAD + due_ns;
         self.lateness.call(&mut self.text, &raw, &Armed { ns, timer, clockid: 0, expires_ns, clock_offset_ns: AHEAD, suspended_ns: 0 });
     }
@@ -57,12 +58,13 @@ impl Machine {
 
     fn close(&mut self, timer: TimerId, ns: u64) {
         let (event, comm) = ("release".into(), "prog".into());
-        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer }));
+        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer, host_pid: None, host_tid: None }));
     }
 
     fn end(mut self, lost: u64) -> String {
         let lost = Lost { buffer: lost, ..Lost::default() };
-        self.lateness.finish(&mut self.text, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unfinished: 0, blind: Vec::new() });
+        let summary = Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        self.lateness.finish(&mut self.text, &summary);
         String::from_utf8(self.text).unwrap()
     }
 
@@ -114,6 +116,8 @@ fn a_timer_that_was_armed_before_is_of_who_is_told_of_it() {
         ret: Some(8),
         errno: None,
         ticks: Some(Some(3)),
+        host_pid: None,
+        host_tid: None,
     };
     machine.happens(&Event::Wakeup(wakeup));
     machine.fire(2, 2000, 1900, 0);
@@ -148,10 +152,10 @@ fn losses_are_said_and_make_what_should_have_fired_unknown() {
 }
 
 #[test]
-fn a_million_timers_and_names_leave_little() {
+fn many_timers_and_names_leave_little() {
     for per in [Per::Timer, Per::Process, Per::All] {
         let mut machine = Machine::new(per, Report::Json);
-        for timer in 1..=1_000_000_u64 {
+        for timer in 1..=200_000_u64 {
             let name = [b'n', 0xff, b'\x1b', (timer >> 16) as u8 | 1, (timer >> 8) as u8 | 1, timer as u8 | 1];
             machine.arm(timer, timer * 10_000, 3_600_000 * SECOND, &name);
             machine.close(timer, timer * 10_000 + 5000);
@@ -160,7 +164,7 @@ fn a_million_timers_and_names_leave_little() {
         let lines = machine.lines(0);
         assert!(lines.len() <= 4098, "{}", lines.len());
         let sum = |key: &str| lines.iter().filter_map(|line| line[key].as_u64()).sum::<u64>();
-        assert_eq!((sum("armings"), sum("disarmed")), (1_000_000, 1_000_000));
+        assert_eq!((sum("armings"), sum("disarmed")), (200_000, 200_000));
         assert_eq!(lines.iter().filter(|line| line["others"] == true).count(), usize::from(per != Per::All));
     }
 }

@@ -3,8 +3,6 @@
 //! It verifies:
 //! * that the journal is what the plan asks for, and that the kernel's answers (results, what was left, ticks, which timers were
 //!   readable) are those of [`crate::model::life`];
-//! Of what the tracer was asked for (all, or a few kinds of events; then a timer may be told by its id in one event alone, and
-//! which timer it is is known where only one can be it):
 //! * that each call has exactly one event, in order within its thread, with every field equal to the journal, settings with all
 //!   their 64 bits, and times within the workload's own readings of the clock;
 //! * that a timer has one id for as long as the kernel has it, whatever descriptors of whichever process refer to it, and that
@@ -16,6 +14,9 @@
 //!   with the ticks that were read;
 //! * that each setting of the clock cancelled the timers that asked for it, and that each timer was released once, by who closed
 //!   its last descriptor, when that was closed.
+//!
+//! A tracer that was asked for a few kinds of events is held to those. A timer may then be told by its id in one event alone; which
+//! timer it is is known where only one can be it.
 //!
 //! It does not verify:
 //! * how late anything is, which CPU it was among those that exist, and whether a timer that nobody looked at fired;

@@ -18,6 +18,8 @@ pub(super) const PLANS: usize = 7;
 const PID: [&str; 2] = ["--pid", "--mount-proc"];
 /// A namespace is held for longer than any case takes.
 const HOLD_MS: &str = "600000";
+/// What a tracer's threads are called.
+const TRACER_COMM: &str = "settime32-trace";
 /// Where ids begin again when a case has set them.
 const USUAL_ID: &str = "400";
 /// Of both a process inside of a namespace and one outside.
@@ -39,6 +41,10 @@ pub(super) fn pid_namespace(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
         let tracer = stand.following(stand.calls(&[]), &command);
         let tracer = (0..deep).fold(tracer, |program, _| stand.enter(&PID, &program));
         let ran = stand.run_words(&tracer)?;
+        if !matches!(code(&ran), 0 | 3) {
+            outcome.must(false, &format!("{which}: exit code {}: {}", code(&ran), tail(&ran)));
+            continue;
+        }
         let done = stand.journal(file)?;
         let done = if command_deeper > 0 { known_as(done, innermost(&ran)) } else { done };
         judge(&stand, &mut outcome, which, &[done], &ran);
@@ -76,10 +82,9 @@ fn held(stand: &mut Stand<'_>, options: &[&str]) -> Result<(u32, String), Failur
 fn of_a_process(stand: &mut Stand<'_>, outcome: &mut Outcome, [wanted, unwanted]: [Plan; 2]) -> Result<(), Failure> {
     let (holder, holder_pid) = held(stand, &PID)?;
     let (wanted, unwanted, go) = (stand.plan_file(wanted)?, stand.plan_file(unwanted)?, stand.path("go"));
-    let held = ["--last-pid", SAME_ID, "--hold", &go];
-    let inside = stand.start(&stand.enter(&["--join", &holder_pid], &stand.enter(&held, &wanted.words)));
-    let outside = stand.start(&stand.enter(&held, &unwanted.words));
-    let (pid, other) = (stand.entered(inside, 2)?, stand.entered(outside, 1)?);
+    let inside = stand.start(&stand.enter(&["--join", &holder_pid], &stand.enter(&["--last-pid", SAME_ID, "--hold", &go], &wanted.words)));
+    let pid = stand.entered(inside, 2)?;
+    let (outside, other) = outside_with(stand, pid, &go, &unwanted.words)?;
     outcome.must_come_about(pid == other, "no process outside had the same id as the one inside");
     let tracer = stand.attached(&stand.enter(&["--join", &holder_pid], &stand.calls(&["-p", &pid.to_string()])))?;
     stand.make(&go, Vec::new())?;
@@ -92,6 +97,22 @@ fn of_a_process(stand: &mut Stand<'_>, outcome: &mut Outcome, [wanted, unwanted]
     judge(stand, outcome, "inside, for a process", &[done], &ran);
     stand.signals(holder, SIGKILL);
     usual_ids(stand)
+}
+
+/// A process outside that waits, with this id if that can be had: others may take it first.
+fn outside_with(stand: &mut Stand<'_>, pid: u32, go: &str, words: &[String]) -> Result<(u32, u32), Failure> {
+    const TRIES: u32 = 20;
+    let mut tries = 0;
+    loop {
+        let outside = stand.start(&stand.enter(&["--last-pid", &(pid - 1).to_string(), "--hold", go], words));
+        let other = stand.entered(outside, 1)?;
+        tries += 1;
+        if other == pid || tries == TRIES {
+            return Ok((outside, other));
+        }
+        stand.signals(outside, SIGKILL);
+        stand.programs.wait(outside)?;
+    }
 }
 
 /// Somebody who has no id where the tracer is.
@@ -152,6 +173,10 @@ pub(super) fn ids_large(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
     let mut plans = plans.into_iter();
     let followed = stand.plan_file(plans.next().expect("the first plan is there"))?;
     let ran = stand.run_words(&stand.following(stand.calls(&[]), &stand.enter(&["--last-pid", LARGE_IDS[0]], &followed.words)))?;
+    if !matches!(code(&ran), 0 | 3) {
+        outcome.must(false, &format!("following: exit code {}: {}", code(&ran), tail(&ran)));
+        return Ok(outcome);
+    }
     let done = stand.journal(followed)?;
     outcome.must_come_about(done.journal.header.pid > 400_000, "ids did not become large");
     judge(&stand, &mut outcome, "following", &[done], &ran);
@@ -185,6 +210,7 @@ pub(super) fn container(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
     /// `ESC [2J` and a byte that no UTF-8 has.
     const NAME: &str = "1b5b324aff";
     const OFFSET_S: &str = "86400";
+    const LARGE_ID: u32 = 1_548_576;
     let mut outcome = Outcome::nothing();
     let holder = stand.start(&stand.enter(
         &["--last-pid", LARGE_IDS[0]],
@@ -195,10 +221,11 @@ pub(super) fn container(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
     let join = ["--join", &pid];
     let tracer = stand.attached(&stand.enter(&join, &stand.calls(&[])))?;
     let mut done = Vec::new();
-    for plan in plans {
+    for (plan, id) in plans.into_iter().zip((LARGE_ID..).step_by(100)) {
         let file = stand.plan_file(plan)?;
         let as_user = stand.enter(&["--user", "--name", NAME], &file.words);
-        stand.situation(&stand.enter(&join, &stand.enter(&["--last-pid", LARGE_IDS[1]], &as_user)))?;
+        // Each its own, since events are found by it.
+        stand.situation(&stand.enter(&join, &stand.enter(&["--last-pid", &id.to_string()], &as_user)))?;
         done.push(stand.journal(file)?);
     }
     stand.signals(tracer, SIGINT);
@@ -225,7 +252,6 @@ pub(super) fn container(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcom
 /// Each call has the name that its thread had then, and a filter by name takes exactly that.
 pub(super) fn names(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    // The one without a filter comes last: it would see what the others do as they start.
     let filters = [Some("short"), Some("sho"), Some("another-thread"), None];
     let mut tracers = Vec::new();
     for filter in filters {
@@ -241,8 +267,9 @@ pub(super) fn names(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let ran = stand.programs.wait(tracer)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let lines = Lines::of(&ran);
-        let told: Vec<(i64, String)> =
-            lines.named(CALL_EVENT).map(|event| (event["tid"].as_i64().unwrap_or(-1), text(&event["comm"]))).collect();
+        // The other tracers call as well, to see whether they see.
+        let told = lines.named(CALL_EVENT).map(|event| (event["tid"].as_i64().unwrap_or(-1), text(&event["comm"])));
+        let told: Vec<(i64, String)> = told.filter(|(_, name)| name != TRACER_COMM).collect();
         let wanted: Vec<(i64, String)> = called.iter().filter(|(_, name)| filter.is_none_or(|filter| filter == name)).cloned().collect();
         outcome.saw(wanted.len());
         outcome.must(told == wanted, &format!("with --comm {filter:?}: {told:?} and not {wanted:?}"));

@@ -27,7 +27,7 @@ fn lines(story: &mut Story) -> Vec<Line> {
 }
 
 fn owner(pid: u32, comm: &str) -> Rc<Owner> {
-    Rc::new(Owner { pid, comm: comm.into() })
+    Rc::new(Owner { pid, host_pid: None, comm: comm.into() })
 }
 
 /// A call in a test, by numbers of `CLOCK_MONOTONIC`.
@@ -354,6 +354,18 @@ fn attaching_leaves_no_wait_a_period_late() {
     let owners: Vec<_> = lines.iter().map(|line| (line.pid, line.comm.as_deref())).collect();
     assert_eq!(owners, [(Some(9), Some("waits")); 9], "it is of who reads it");
     assert!(lines.iter().all(|line| (line.armed_ns, line.requested_ns, line.was_past) == (None, None, None)));
+}
+
+/// The reads of a timer are seen later than its expiries, as the one is attached after the other.
+#[test]
+fn what_came_before_anybody_was_seen_to_read_is_of_who_reads_then() {
+    let mut story = Story::new(1);
+    (1..6).for_each(|nth| story.expired(&expiry(nth * 1_000_000_000, 5)));
+    wakes(&mut story, &read(4_100_000_000, 5_000_000_030, 1));
+    story.ended();
+    let lines = lines(&mut story);
+    assert!(lines.iter().all(|line| line.pid == Some(9)), "{lines:?}");
+    assert_eq!(lines.iter().filter_map(|line| line.waiter_ns).collect::<Vec<_>>(), [5_000_000_030]);
 }
 
 #[test]

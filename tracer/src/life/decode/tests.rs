@@ -10,7 +10,7 @@ use crate::call_event::{Seen, examples};
 use crate::describe::schema::complaints;
 use crate::json;
 
-fn told(decoder: &mut Decoder, record: &impl bytemuck::Pod) -> Option<Value> {
+fn told(decoder: &mut Decoder, record: &impl Pod) -> Option<Value> {
     let event = decoder.event(bytemuck::bytes_of(record)).unwrap()?;
     let mut line = Vec::new();
     json::write_of_life(&mut line, &event);
