@@ -149,7 +149,7 @@ pub struct MutantsArgs {
     #[arg(long, value_enum, default_value = "kprobe")]
     attach: Attach,
     /// Wall-clock limit of the whole, from the boot on, such as 90s or 5m.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Print one JSON object; with --list one a line.
     #[arg(long)]

@@ -250,7 +250,10 @@ impl<'a, S: Seam> Drain<'a, S> {
 
     /// Prints a call that is chosen, in forms that have words for it.
     fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
-        let armed = self.decoder.armed_of(raw);
+        let mut armed = self.decoder.armed_of(raw);
+        if let Some(armed) = &mut armed {
+            self.seam.armed(raw, armed);
+        }
         let Some(seen) = chosen.filter(|_| self.form.tells(raw)) else { return Ok(()) };
         self.reported += 1;
         self.sink.append(|line| self.form.write_call(&mut self.seam, line, raw, seen, armed))
@@ -259,7 +262,9 @@ impl<'a, S: Seam> Drain<'a, S> {
     /// Prints another event that is wanted; whether it was.
     fn print_of_life(&mut self, mut event: Event) -> Result<bool, SinkError> {
         if !event.is_printed() {
-            self.sink.append(|line| self.form.write_of_life(line, &event))?;
+            if self.seam.tells(&mut event) {
+                self.sink.append(|line| self.form.write_of_life(line, &event))?;
+            }
             return Ok(false);
         }
         let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);

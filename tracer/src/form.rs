@@ -62,10 +62,16 @@ impl Form {
 
     /// Appends the line of one call, and what it set, where that is known.
     pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, armed: Option<Armed>) {
-        let timer = armed.map(|armed| (armed.timer, armed.clockid));
+        let (timer, begin) = (armed.map(|armed| (armed.timer, armed.clockid)), line.len());
         match self {
-            Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
-            Self::Tracee(tracee) => tracee.write_line(line, raw),
+            Self::Pretty(pretty) => {
+                pretty.write_line(line, raw, seen, timer);
+                seam.wrote(line, begin, raw);
+            }
+            Self::Tracee(tracee) => {
+                tracee.write_line(line, raw);
+                seam.wrote(line, begin, raw);
+            }
             Self::Lateness(lateness) => {
                 if let Some(armed) = armed {
                     lateness.call(line, raw, &armed);

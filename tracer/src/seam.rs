@@ -7,7 +7,7 @@ use settime32_abi::output::Summary;
 pub use crate::attach::Mode;
 pub use crate::call_event::Seen;
 use crate::json;
-pub use crate::life::Event;
+pub use crate::life::{Armed, Event};
 pub use crate::preflight::{Refusal, SYMBOL};
 use crate::probes;
 
@@ -33,12 +33,18 @@ pub trait Seam {
         json::write_line(line, raw, seen);
     }
 
-    /// Whether it makes sure that its probes see. What is wrong on purpose could not.
+    /// What was appended from `begin` on is a call in another form.
+    fn wrote(&mut self, _line: &mut Vec<u8>, _begin: usize, _raw: &RawEvent) {}
+
+    /// A call set a timer.
+    fn armed(&mut self, _raw: &RawEvent, _armed: &mut Armed) {}
+
+    /// Whether it makes sure that its probes see. What is wrong on purpose may not.
     fn watches(&self) -> bool {
         true
     }
 
-    /// Looks at another event before it is printed; whether it is.
+    /// Looks at another event before its form is given it; whether it is.
     fn tells(&mut self, _event: &mut Event) -> bool {
         true
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use settime32_wrong::Shows;
 
 use crate::oracle::{Finding, Findings, Kind};
+use crate::scenario;
 
 /// What became of a wrong tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +48,24 @@ pub(super) fn judge(shows: Shows, findings: &Findings) -> (Outcome, Option<Strin
     (outcome, findings.first.first().map(line))
 }
 
+/// The same of a scenario.
+pub(super) fn judge_played(shows: Shows, played: &scenario::Outcome) -> (Outcome, Option<String>) {
+    let said = played.wrong.iter().find(|said| matches!(shows, Shows::Said(words) if said.contains(words)));
+    if let Some(said) = said {
+        return (Outcome::Caught, Some(said.clone()));
+    }
+    if let Some(finding) = played.findings.iter().find(|finding| fits(shows, finding)) {
+        return (Outcome::Caught, Some(line(&narrowed(shows, finding))));
+    }
+    let outcome = if played.mismatches > 0 { Outcome::Astray } else { Outcome::Survived };
+    (outcome, told(played))
+}
+
+/// What there is to say of a scenario.
+pub(super) fn told(played: &scenario::Outcome) -> Option<String> {
+    played.findings.first().map(line).or_else(|| (!played.note.is_empty()).then(|| played.note.clone()))
+}
+
 fn fits(shows: Shows, finding: &Finding) -> bool {
     let differs = |field| finding.differences.iter().any(|difference| difference.field == field);
     match shows {
@@ -59,6 +78,8 @@ fn fits(shows: Shows, finding: &Finding) -> bool {
         Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
         Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
         Shows::Unparseable(words) => [Kind::Unparseable, Kind::Undocumented].contains(&finding.kind) && finding.note.contains(words),
+        Shows::Undocumented(words) => finding.kind == Kind::Undocumented && finding.note.contains(words),
+        Shows::Said(_) => false,
         Shows::Summary(field) => finding.kind == Kind::Summary && differs(field),
     }
 }
@@ -80,6 +101,7 @@ pub(super) fn line(finding: &Finding) -> String {
 mod tests {
     use super::*;
     use crate::oracle::{Difference, Place};
+    use crate::verdict::Verdict;
 
     fn findings(kind: Kind, field: &'static str, note: &str) -> Findings {
         let differences = vec![Difference { field, expected: "1".into(), found: "2".into() }];
@@ -121,5 +143,20 @@ mod tests {
         many.first[0].differences.push(Difference { field: "errno", expected: "EINVAL".into(), found: "none".into() });
         let (_, told) = judge(Shows::Field("errno"), &many);
         assert_eq!(told.unwrap(), "output: event differs from the call; errno must be EINVAL, is none");
+    }
+
+    #[test]
+    fn a_scenario_catches_by_what_it_says_or_finds() {
+        let first = findings(Kind::Field, "pid", "").first;
+        let wrong = vec!["another".to_owned(), "3 lines too many".to_owned()];
+        let (verdict, note) = (Verdict::Violation, String::new());
+        let played = scenario::Outcome { checked: 1, mismatches: 3, findings: first, lost: 0, verdict, note, wrong };
+        let outcome = |shows, played: &scenario::Outcome| judge_played(shows, played).0;
+        assert_eq!(judge_played(Shows::Said("too many"), &played), (Outcome::Caught, Some("3 lines too many".into())));
+        assert_eq!(outcome(Shows::Field("pid"), &played), Outcome::Caught);
+        assert_eq!(outcome(Shows::Said("too few"), &played), Outcome::Astray);
+        assert_eq!(outcome(Shows::Missing, &played), Outcome::Astray);
+        let passed = scenario::Outcome { mismatches: 0, findings: Vec::new(), wrong: Vec::new(), ..played };
+        assert_eq!(outcome(Shows::Missing, &passed), Outcome::Survived);
     }
 }

@@ -12,9 +12,11 @@ use settime32_wrong::{About, RIGHT};
 
 use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
 use crate::failure::Failure;
-use crate::generate::catalogue;
+use crate::generate::catalogue::{self, Does, Scenario};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
+use crate::programs::Programs;
+use crate::scenario;
 use crate::verify::{Setup, WRONG_PATH, Watch};
 use crate::work::{Tells, Work};
 
@@ -61,9 +63,19 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
             score.right.push(passed);
         }
     }
+    for (tracer, wrong) in [("settime32-tracer", None), ("settime32-wrong-tracer --wrong none", Some(RIGHT))] {
+        for work in distinct(&options.wrong) {
+            let Some(scenario) = scenario_of(work) else { continue };
+            let passed = Passed::played(tracer, work, lane.play(scenario, wrong)?);
+            watch.say(&format!("{tracer}: {}", passed.verdict));
+            score.right.push(passed);
+        }
+    }
     for about in &options.wrong {
-        let findings = lane.trace(&wrong_command(about.name), &[about.caught_by])?;
-        let caught = Caught::new(about, findings);
+        let caught = match scenario_of(about.caught_by) {
+            Some(scenario) => Caught::played(about, lane.play(scenario, Some(about.name))?),
+            None => Caught::new(about, lane.trace(&wrong_command(about.name), &[about.caught_by])?),
+        };
         watch.say(&format!("{}: {}", about.name, caught.outcome));
         score.wrong.push(caught);
     }
@@ -82,10 +94,19 @@ pub fn calls(options: &MutantsOptions) -> u64 {
 /// In words.
 pub fn described(caught_by: CaughtBy) -> String {
     match caught_by {
-        CaughtBy::Case(name) => name.to_owned(),
+        CaughtBy::Case(name) | CaughtBy::Scenario(name) => name.to_owned(),
         CaughtBy::Bulk { calls } => format!("{calls} generated calls"),
         CaughtBy::Starved { calls } => format!("{calls} generated calls, --buffer {STARVED_BUFFER}"),
         CaughtBy::Lives { timers } => format!("{timers} whole lives"),
+    }
+}
+
+/// The scenario, when it is one.
+fn scenario_of(caught_by: CaughtBy) -> Option<Scenario> {
+    let CaughtBy::Scenario(name) = caught_by else { return None };
+    match catalogue::find(name)?.does {
+        Does::Scenario(scenario) => Some(scenario),
+        _ => None,
     }
 }
 
@@ -99,6 +120,8 @@ enum Asked {
     Calls,
     Starved,
     Lives,
+    /// Each scenario starts tracers of its own.
+    Scenario,
 }
 
 impl Asked {
@@ -107,6 +130,7 @@ impl Asked {
             CaughtBy::Case(_) | CaughtBy::Bulk { .. } => Self::Calls,
             CaughtBy::Starved { .. } => Self::Starved,
             CaughtBy::Lives { .. } => Self::Lives,
+            CaughtBy::Scenario(_) => Self::Scenario,
         }
     }
 }
@@ -125,7 +149,7 @@ fn place(caught_by: CaughtBy) -> Option<usize> {
 
 fn work(caught_by: CaughtBy) -> Work {
     match caught_by {
-        CaughtBy::Case(name) => Work::Cases { names: vec![name], least: 0 },
+        CaughtBy::Case(name) | CaughtBy::Scenario(name) => Work::Cases { names: vec![name], least: 0 },
         CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
         CaughtBy::Lives { timers } => Work::Lives { timers },
     }
@@ -157,6 +181,21 @@ impl Lane<'_> {
             }
             Err(failure) => Ok(Err(failure)),
         }
+    }
+
+    /// Does a scenario with a tracer; likewise.
+    fn play(&mut self, scenario: Scenario, wrong: Option<&'static str>) -> Result<Result<scenario::Outcome, Failure>, Failure> {
+        let guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => self.boot()?,
+        };
+        let setup = Setup { wrong, ..self.options.setup.clone() };
+        let mut programs = Programs::new(guest, self.deadline);
+        let played = scenario::play(scenario, &mut programs, &setup, self.options.seed);
+        if played.is_ok() {
+            self.guest = Some(programs.into_vm());
+        }
+        Ok(played)
     }
 
     fn boot(&self) -> Result<Vm, Failure> {
@@ -205,6 +244,10 @@ mod tests {
     #[test]
     fn every_case_that_catches_is_in_the_catalogue() {
         for about in WRONG_TRACERS {
+            if let CaughtBy::Scenario(name) = about.caught_by {
+                assert!(scenario_of(about.caught_by).is_some(), "{} is caught by {name}, which is no scenario", about.name);
+                continue;
+            }
             assert!(calls_of(about) > 0, "{} is caught by no calls", about.name);
             if let CaughtBy::Lives { .. } = about.caught_by {
                 assert_eq!(plans(about.caught_by, 1).count(), 1, "{}", about.name);

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::oracle::{Findings, Tally};
 use crate::report::grouped;
+use crate::scenario;
 use crate::verdict::{Provoked, Verdict};
 
 /// Widest column of findings, in characters.
@@ -88,6 +89,19 @@ impl Passed {
     }
 }
 
+impl Passed {
+    /// The same of a scenario.
+    pub(super) fn played(tracer: &'static str, work: CaughtBy, played: Result<scenario::Outcome, Failure>) -> Self {
+        let passed = Self { tracer, caught_by: vec![described(work)], checked: 0, lost: 0, verdict: Verdict::Inconclusive, finding: None };
+        match played {
+            Ok(played) => {
+                Self { checked: played.checked, lost: played.lost, verdict: played.verdict, finding: judge::told(&played), ..passed }
+            }
+            Err(failure) => Self { verdict: failure.verdict(), finding: Some(failure.to_string()), ..passed },
+        }
+    }
+}
+
 fn provokes_losses(work: CaughtBy) -> bool {
     matches!(work, CaughtBy::Case(name) if catalogue::find(name).is_some_and(|case| case.may_lose))
 }
@@ -104,8 +118,17 @@ fn of_starved(findings: &Findings) -> Verdict {
 
 impl Caught {
     pub(super) fn new(about: &About, findings: Result<Findings, Failure>) -> Self {
-        let (outcome, finding) = match findings {
-            Ok(findings) => judge::judge(about.shows, &findings),
+        Self::judged(about, findings.map(|findings| judge::judge(about.shows, &findings)))
+    }
+
+    /// The same in a scenario.
+    pub(super) fn played(about: &About, played: Result<scenario::Outcome, Failure>) -> Self {
+        Self::judged(about, played.map(|played| judge::judge_played(about.shows, &played)))
+    }
+
+    fn judged(about: &About, judged: Result<(Outcome, Option<String>), Failure>) -> Self {
+        let (outcome, finding) = match judged {
+            Ok(judged) => judged,
             Err(failure) => (Outcome::Failed, Some(failure.to_string())),
         };
         Self { name: about.name, error: about.error, caught_by: described(about.caught_by), outcome, finding }

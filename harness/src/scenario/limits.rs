@@ -24,10 +24,13 @@ pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Out
     let ran = stand.end(tracer, SIGINT)?;
     let findings = stand.judge(&done, &ran, false);
     let (lost, missing) = (findings.lost, findings.missing);
+    let by_buffer = findings.summary.as_ref().map_or(0, |summary| summary.lost.buffer);
     let mut outcome = Outcome::nothing();
     outcome.add(findings, true);
     outcome.must_come_about(lost > 0, "nothing was lost");
     outcome.must(lost == missing, "the losses that were counted are not the calls without an event");
+    outcome
+        .must(by_buffer == missing, &format!("{missing} calls that the buffer had no room for are not counted as such: {by_buffer} are"));
     Ok(outcome)
 }
 

@@ -62,6 +62,32 @@ mod programs {
         0
     }
 
+    #[raw_tracepoint(tracepoint = "sched_process_fork")]
+    pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
+        kernel::forks(ctx.arg(1));
+        0
+    }
+
+    #[raw_tracepoint(tracepoint = "sched_process_exec")]
+    pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
+        kernel::executes(ctx.arg(1));
+        0
+    }
+
+    #[kprobe]
+    pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
+        if let Some(child) = ctx.arg(0) {
+            kernel::forks(child);
+        }
+        0
+    }
+
+    #[kprobe]
+    pub fn settime32_takes_over(_ctx: ProbeContext) -> u32 {
+        kernel::takes_over();
+        0
+    }
+
     /// On the entry of another system call.
     #[kprobe]
     pub fn other_entry(ctx: ProbeContext) -> u32 {

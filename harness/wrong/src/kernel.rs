@@ -10,7 +10,7 @@ use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
 use crate::registers::Registers;
-use crate::{copies, entry, entry_path, exit, in_flight, tracers};
+use crate::{copies, entry, entry_path, exit, follow, in_flight, tracers};
 
 /// A flag of a call that is not to be reported.
 pub(crate) const DROPPED: u32 = flag::END;
@@ -67,6 +67,25 @@ pub unsafe fn entered_by_fentry(pt_regs: usize) {
 #[inline(always)]
 pub fn thread_exits() {
     exit::thread_exits();
+    follow::exit();
+}
+
+/// As the shipped tracer has it.
+#[inline(always)]
+pub fn forks(child: *const u8) {
+    follow::fork(child);
+}
+
+/// As above; by tracepoint.
+#[inline(always)]
+pub fn executes(old_tid: u32) {
+    follow::exec(old_tid);
+}
+
+/// The same, by kprobe.
+#[inline(always)]
+pub fn takes_over() {
+    follow::take_over();
 }
 
 #[inline(always)]

@@ -30,7 +30,6 @@ mod exit;
 mod filter;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/follow.rs"]
-#[expect(dead_code, reason = "wrong tracers follow no command")]
 mod follow;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/ids.rs"]
@@ -48,7 +47,7 @@ mod registers;
 
 use settime32_abi::event::RawEvent;
 #[cfg(not(target_arch = "bpf"))]
-use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, Wakeup};
+use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 #[cfg(not(target_arch = "bpf"))]
 use settime32_abi::output::Summary;
 
@@ -85,8 +84,10 @@ impl About {
 /// The calls that a wrong tracer is caught by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// A case of the catalogue.
+    /// A case of the catalogue that is a plan.
     Case(&'static str),
+    /// A case that is a scenario, with tracers of its own. They make sure that they see.
+    Scenario(&'static str),
     /// Generated calls, in plans as `verify --calls` makes them.
     Bulk {
         /// How many.
@@ -125,8 +126,12 @@ pub enum Shows {
     BadTimestamp,
     /// A line is no event, and what the oracle says of it has these words.
     Unparseable(&'static str),
+    /// A line is not as documented, and what the oracle says of it has these words.
+    Undocumented(&'static str),
     /// This count of the summary is wrong.
     Summary(&'static str),
+    /// A scenario says that something is wrong, in these words among others.
+    Said(&'static str),
 }
 
 /// What a wrong tracer does otherwise; what it does not override, it does right.
@@ -173,7 +178,7 @@ pub trait Wrong {
     #[cfg(not(target_arch = "bpf"))]
     fn event(&mut self, _event: &mut RawEvent) {}
 
-    /// `line` is the JSON of an event.
+    /// `line` is what is printed of an event.
     #[cfg(not(target_arch = "bpf"))]
     fn line(&mut self, _line: &mut Vec<u8>, _event: &RawEvent) {}
 
@@ -204,6 +209,28 @@ pub trait Wrong {
     /// The same of a release.
     #[cfg(not(target_arch = "bpf"))]
     fn release(&mut self, _release: &mut Release) -> bool {
+        true
+    }
+
+    /// A clock was set; whether `lateness` is told.
+    #[cfg(not(target_arch = "bpf"))]
+    fn clock_set(&mut self) -> bool {
+        true
+    }
+
+    /// The same of ticks that were put into a timer.
+    #[cfg(not(target_arch = "bpf"))]
+    fn ticks_set(&mut self) -> bool {
+        true
+    }
+
+    /// The call set this timer, which is due then by its clock.
+    #[cfg(not(target_arch = "bpf"))]
+    fn armed(&mut self, _event: &RawEvent, _timer: TimerId, _expires_ns: &mut i64) {}
+
+    /// Whether it makes sure that its probes see.
+    #[cfg(not(target_arch = "bpf"))]
+    fn looks(&self) -> bool {
         true
     }
 

@@ -8,8 +8,8 @@ use clap::builder::PossibleValuesParser;
 use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
 use settime32_tracer::cli::Cli;
-use settime32_tracer::seam::{Event, Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
-use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Wrong, user_side};
+use settime32_tracer::seam::{Armed, Event, Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
+use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Work, Wrong, user_side};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         about: at.map_or(About::RIGHT, |at| WRONG_TRACERS[at]),
         // In the kernel 0 is none.
         globals: [("WRONG", at.map_or(0, |at| at as u32 + 1))],
-        of_life: !arguments.tracer.kinds().is_empty(),
+        of_life: arguments.tracer.job.is_some() || !arguments.tracer.kinds().is_empty(),
         user_side: user_side(at),
     };
     settime32_tracer::trace(&arguments.tracer, spoiled)
@@ -74,8 +74,20 @@ impl Seam for Spoiled {
         line.extend_from_slice(&right);
     }
 
+    fn wrote(&mut self, line: &mut Vec<u8>, begin: usize, raw: &RawEvent) {
+        let mut written = line.split_off(begin);
+        self.user_side.line(&mut written, raw);
+        line.extend_from_slice(&written);
+    }
+
+    fn armed(&mut self, raw: &RawEvent, armed: &mut Armed) {
+        self.user_side.armed(raw, armed.timer, &mut armed.expires_ns);
+    }
+
     fn watches(&self) -> bool {
-        false
+        // Of other calls than those of scenarios a wrong tracer may not see its own.
+        let may_see = self.about.name == RIGHT || matches!(self.about.caught_by, Work::Scenario(_));
+        may_see && self.user_side.looks()
     }
 
     fn tells(&mut self, event: &mut Event) -> bool {
@@ -85,7 +97,8 @@ impl Seam for Spoiled {
             Event::Cancel(cancel) => self.user_side.cancel(cancel),
             Event::Wakeup(wakeup) => self.user_side.wakeup(wakeup),
             Event::Release(release) => self.user_side.release(release),
-            Event::ClockSet { .. } | Event::TicksSet { .. } => true,
+            Event::ClockSet { .. } => self.user_side.clock_set(),
+            Event::TicksSet { .. } => self.user_side.ticks_set(),
         }
     }
 
