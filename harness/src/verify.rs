@@ -212,6 +212,9 @@ fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, rep
     if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
         programs.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec())?;
     }
+    if options.work.calls_of_plans() == 0 {
+        scenario::can_attach(programs, &options.setup)?;
+    }
     for (index, scenario) in options.work.scenarios() {
         watch.say(&format!("playing {}", report.cases[index].name));
         let outcome = scenario::play(scenario, programs, &options.setup, options.seed)?;
@@ -286,7 +289,7 @@ impl Setup {
     /// The tracer's program in this guest, and its first arguments.
     pub(crate) fn tracer_program(&self, vm: &Vm) -> Vec<String> {
         match self.wrong {
-            Some(name) => [WRONG_PATH, "--wrong", name].map(str::to_owned).to_vec(),
+            Some(name) => [WRONG_PATH, name].map(str::to_owned).to_vec(),
             None => vec![vm.program(TRACER_PATH)],
         }
     }

@@ -9,7 +9,7 @@ use settime32_abi::event::{Counter, RawEvent, Slot, flag};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldTimespec32};
 
 use crate::in_flight::{claim, drop_current, forget_stale};
-use crate::maps::count;
+use crate::losses::count;
 use crate::registers::Registers;
 use crate::{comm, entry_path, filter, ids};
 
@@ -21,12 +21,12 @@ static IS_PLAIN: Global<u32> = Global::new(0);
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`: the code segment of a 64-bit process.
 const USER_CS: u16 = 0x33;
 
-/// Takes the call in, when it is wanted or the tracer's own. `registers` reads those that the wrapper was given; `None` when they cannot
-/// be read.
+/// Takes the call in, when it is wanted or the tracer's own. `registers` reads those that the wrapper was given at `pt_regs`; `None`
+/// when they cannot be read.
 #[inline(always)]
-pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
+pub(crate) fn enter(pt_regs: usize, registers: impl Fn() -> Option<Registers>) {
     if IS_PLAIN.load() == 0 {
-        return enter_other(registers);
+        return enter_other(pt_regs, registers);
     }
     let thread = bpf_get_current_pid_tgid();
     match claim(thread) {
@@ -39,21 +39,21 @@ pub(crate) fn enter(registers: impl Fn() -> Option<Registers>) {
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
-fn enter_other(registers: impl Fn() -> Option<Registers>) {
+fn enter_other(pt_regs: usize, registers: impl Fn() -> Option<Registers>) {
     let thread = bpf_get_current_pid_tgid();
-    if !is_wanted(thread, &registers) {
+    if !is_wanted(thread, pt_regs) {
         return;
     }
     let Some(slot) = claim(thread) else { return count(Counter::LostInFlight) };
-    if let Some(pt_regs) = take_in(slot, thread, registers) {
+    if take_in(slot, thread, registers) {
         slot.pt_regs = pt_regs as u64;
         take_ids(&mut slot.event, thread);
     }
 }
 
-/// Gives where the registers lie; `None` when they cannot be read.
+/// False when the registers cannot be read.
 #[inline(always)]
-fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Registers>) -> Option<usize> {
+fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Registers>) -> bool {
     let event = &mut slot.event;
     // Into the slot directly: building it elsewhere first would be a copy more. What only the return or the kernel's
     // own copies tell stays what the last call left there, and counts only with its flag. Helpers come first, so
@@ -67,7 +67,7 @@ fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Register
     let Some(registers) = registers() else {
         drop_current();
         count(Counter::LostInFlight);
-        return None;
+        return false;
     };
     event.ufd = registers.ufd;
     event.settime_flags = registers.settime_flags;
@@ -75,15 +75,15 @@ fn take_in(slot: &mut Slot, thread: u64, registers: impl Fn() -> Option<Register
     event.otmr = registers.otmr;
     let caller = if registers.cs == USER_CS { flag::CALLER_64BIT } else { 0 };
     event.flags = flag::RETURNED | registers.entry_path | caller | read_new_setting(event, registers.utmr);
-    Some(registers.pt_regs)
+    true
 }
 
 /// Before it is asked whether the call is wanted, what the thread has in flight is forgotten: it must not take in what is told of
 /// one that is not.
 #[inline(always)]
-fn is_wanted(host: u64, registers: &impl Fn() -> Option<Registers>) -> bool {
+fn is_wanted(host: u64, pt_regs: usize) -> bool {
     forget_stale();
-    !filter::any() || filter::wants(host) || entry_path::is_own(host, registers)
+    !filter::any() || filter::wants(host) || entry_path::is_own(host, pt_regs)
 }
 
 #[inline(always)]

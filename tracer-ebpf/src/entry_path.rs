@@ -11,7 +11,7 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_user};
 use settime32_abi::event::flag;
 
-use crate::registers::Registers;
+use crate::registers::DX_AT;
 
 /// 1 where the doors can be told apart.
 #[unsafe(no_mangle)]
@@ -63,7 +63,7 @@ pub(crate) fn learn(pt_regs: usize) {
 #[inline(never)]
 #[unsafe(link_section = ".text")]
 fn learn_from(pt_regs: usize) {
-    if is_own(bpf_get_current_pid_tgid(), &|| Registers::copied(pt_regs)) {
+    if is_own(bpf_get_current_pid_tgid(), pt_regs) {
         // SAFETY: a source that cannot be read gives an error; then nothing is learnt.
         let returns_to = unsafe { bpf_probe_read_kernel((pt_regs - size_of::<u64>()) as *const u64) }.unwrap_or(0);
         INT80_RETURNS_TO.store(returns_to);
@@ -75,13 +75,15 @@ fn learn_from(pt_regs: usize) {
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
-pub(crate) fn is_own(ids: u64, registers: &impl Fn() -> Option<Registers>) -> bool {
+pub(crate) fn is_own(ids: u64, pt_regs: usize) -> bool {
     let tid = u64::from(ids as u32);
     let own_tid = OWN_TID.load();
     if OWN_NANOSECONDS.load() == 0 || (own_tid != 0 && own_tid != tid) {
         return false;
     }
-    let is_own = registers().is_some_and(|registers| sets_own_interval(registers.utmr));
+    // SAFETY: a source that cannot be read gives an error.
+    let utmr = unsafe { bpf_probe_read_kernel((pt_regs + DX_AT) as *const u64) };
+    let is_own = utmr.is_ok_and(|utmr| sets_own_interval(utmr as u32));
     if is_own {
         OWN_TID.store(tid);
     }

@@ -7,7 +7,8 @@ use settime32_abi::event::{Counter, RawEvent, flag};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
 use crate::in_flight::{current_beside, drop_current, forget_stale, free, own_place};
-use crate::maps::{Returned, count, submit, submit_short};
+use crate::losses::count;
+use crate::maps::{Returned, submit, submit_short};
 
 /// `-EFAULT`.
 const EFAULT: i64 = -14;

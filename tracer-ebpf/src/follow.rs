@@ -9,7 +9,7 @@ use aya_ebpf::maps::HashMap;
 use settime32_abi::event::Counter;
 
 use crate::ids;
-use crate::maps::count;
+use crate::losses::count;
 
 /// 1 when a command is followed.
 #[unsafe(no_mangle)]

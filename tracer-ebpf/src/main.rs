@@ -20,6 +20,7 @@ mod follow;
 mod ids;
 mod in_flight;
 mod life;
+mod losses;
 mod maps;
 mod registers;
 
@@ -33,7 +34,7 @@ use crate::registers::Registers;
 pub fn settime32_entry(ctx: ProbeContext) -> u32 {
     let Some(pt_regs) = ctx.arg(0) else { return 0 };
     entry_path::learn(pt_regs);
-    entry::enter(move || Registers::copied(pt_regs));
+    entry::enter(pt_regs, move || Registers::copied(pt_regs));
     0
 }
 
@@ -66,7 +67,7 @@ pub fn settime32_old(ctx: ProbeContext) -> u32 {
 #[fentry(function = "__ia32_sys_timerfd_settime32")]
 pub fn settime32_fentry(ctx: FEntryContext) -> i32 {
     // SAFETY: it is the function's argument.
-    entry::enter(|| Some(unsafe { Registers::followed(ctx.arg(0)) }));
+    entry::enter(ctx.arg(0), || Some(unsafe { Registers::followed(ctx.arg(0)) }));
     0
 }
 

@@ -1,19 +1,17 @@
-//! The maps, and what is written to them from more than one program. User space knows each by its name here.
+//! The ring buffer of calls, and how a call gets into it. User space knows it by its name here.
 
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{PerCpuArray, RingBuf};
-use settime32_abi::event::{COUNTERS, Counter, RawEvent, SHORT_LEN, flag};
+use aya_ebpf::maps::RingBuf;
+use settime32_abi::event::{Counter, RawEvent, SHORT_LEN, flag};
+
+use crate::losses::count;
 
 /// Finished calls, on their way to user space; user space sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
-
-/// Counts of [`Counter`].
-#[map]
-static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
 #[inline(always)]
 pub(crate) fn current_tid() -> u32 {
@@ -74,38 +72,5 @@ fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], from: &RawEvent, return
         };
         // SAFETY: it has so many words.
         unsafe { to.cast::<u64>().add(at).write_volatile(word) };
-    }
-}
-
-/// Adds one. In one instruction, since what is counted from a trampoline is counted by a program that an interrupt may
-/// interrupt, or another thread where the kernel preempts.
-#[cold]
-#[inline(never)]
-#[unsafe(link_section = ".text")]
-pub(crate) fn count(counter: Counter) {
-    if let Some(slot) = LOSSES.get_ptr_mut(counter as u32) {
-        // SAFETY: the kernel checked the index.
-        unsafe { add_at::<0, _>(slot, 1) };
-    }
-}
-
-/// Adds to a number that others add to meanwhile, as a locked instruction; it lies `AT` bytes from the begin of something. The
-/// compiler has no such instruction that every kernel's eBPF has.
-///
-/// # Safety
-///
-/// There is an aligned word, which may be written.
-#[inline(always)]
-pub(crate) unsafe fn add_at<const AT: usize, T>(begin: *mut T, by: i64) {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: said by the caller.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({begin} + {at}) += {by}", begin = in(reg) begin, at = const AT, by = in(reg) by, options(nostack));
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: said by the caller.
-    unsafe {
-        let to = begin.byte_add(AT).cast::<u64>();
-        to.write(to.read().wrapping_add_signed(by));
     }
 }

@@ -17,8 +17,6 @@ static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);
 /// The arguments as the wrapper takes them, and the caller's code segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
-    /// Where they lie, which is remembered where [`HAS_TASK_PT_REGS`] is 0.
-    pub pt_regs: usize,
     pub ufd: i32,
     pub settime_flags: i32,
     pub utmr: u32,
@@ -59,6 +57,10 @@ const _: () = assert!(SAVED_AT + offset_of!(Saved, cx) == 88);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, si) == 104);
 const _: () = assert!(SAVED_AT + offset_of!(Saved, cs) == 136);
 
+/// Where `dx` lies in `struct pt_regs`, the third argument.
+pub(crate) const DX_AT: usize = SAVED_AT + offset_of!(Saved, dx);
+const _: () = assert!(DX_AT == 96);
+
 /// Where `orig_ax` lies in `struct pt_regs`.
 const ORIG_AX_AT: usize = SAVED_AT + offset_of!(Saved, orig_ax);
 const _: () = assert!(ORIG_AX_AT == 120);
@@ -90,7 +92,7 @@ impl Registers {
     pub(crate) fn copied(pt_regs: usize) -> Option<Self> {
         // SAFETY: a source that cannot be read gives an error.
         let copy = unsafe { bpf_probe_read_kernel((pt_regs - PT_REGS_AT) as *const SavedAndReturn) }.ok()?;
-        Some(Self::of(pt_regs, &copy.saved, entry_path::of(copy.returns_to)))
+        Some(Self::of(&copy.saved, entry_path::of(copy.returns_to)))
     }
 
     /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be followed, but not to what
@@ -102,15 +104,14 @@ impl Registers {
     #[inline(always)]
     pub(crate) unsafe fn followed(pt_regs: usize) -> Self {
         // SAFETY: said by the caller.
-        Self::of(pt_regs, unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
+        Self::of(unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
     }
 
     /// As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`): the upper halves
     /// stay what a 64-bit caller left there, and do not count.
     #[inline(always)]
-    fn of(pt_regs: usize, saved: &Saved, entry_path: u32) -> Self {
+    fn of(saved: &Saved, entry_path: u32) -> Self {
         Self {
-            pt_regs,
             ufd: saved.bx as i32,
             settime_flags: saved.cx as i32,
             utmr: saved.dx as u32,

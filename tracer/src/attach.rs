@@ -203,13 +203,26 @@ fn load(ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> 
             }
             _ => return Err(of_another_type(name)),
         };
-        let loaded = loaded.with_context(|| format!("failed to load {name} for {place}"));
+        let loaded = loaded.map_err(refused).with_context(|| format!("failed to load {name} for {place}"));
         loaded.map_err(preflight::explained)?;
     }
     if has_kprobe {
         preflight::check_kprobe(Path::new("/"))?;
     }
     Ok(())
+}
+
+/// Why the kernel takes a program not in: the end of what its verifier says, which has thousands of lines.
+fn refused(error: ProgramError) -> anyhow::Error {
+    const LAST: usize = 3;
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return error.into() };
+    let said = verifier_log.to_string();
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let error = anyhow::Error::new(io_error);
+    match lines[lines.len().saturating_sub(LAST)..].join("; ") {
+        nothing if nothing.is_empty() => error,
+        last => error.context(format!("the kernel's verifier says: {last}")),
+    }
 }
 
 fn loaded(fd: Result<&ProgramFd, ProgramError>) -> Option<Result<(), ProgramError>> {

@@ -185,6 +185,7 @@ impl<'a, S: Seam> Drain<'a, S> {
             if self.reported >= self.wanted.limit {
                 break;
             }
+            let raw = &mut { *raw };
             let is_chosen = self.is_chosen(raw);
             if has(raw, flag::RESULT_LOST) {
                 // A loss, whether or not anybody wants to see the call.
@@ -226,7 +227,7 @@ impl<'a, S: Seam> Drain<'a, S> {
             let Some(record) = self.ring.map.next() else { break };
             left -= 1;
             // A copy, so that the kernel can use the room while the line is made.
-            let Some(raw) = RawEvent::from_record(&record) else {
+            let Some(mut raw) = RawEvent::from_record(&record) else {
                 let event = self.decoder.event(&record)?;
                 drop(record);
                 if let Some(event) = event.filter(|event| event.ended_ns() >= self.since_ns) {
@@ -238,14 +239,14 @@ impl<'a, S: Seam> Drain<'a, S> {
             if self.watch.takes(&raw) {
                 continue;
             }
-            let is_chosen = self.is_chosen(&raw) && ended_ns(&raw) >= self.since_ns;
+            let is_chosen = self.is_chosen(&mut raw) && ended_ns(&raw) >= self.since_ns;
             self.print(&raw, is_chosen.then_some(Seen::Whole))?;
         }
         Ok(self.sink.flush()?)
     }
 
-    fn is_chosen(&self, raw: &RawEvent) -> bool {
-        self.wanted.calls && self.wanted.choice.takes(raw)
+    fn is_chosen(&mut self, raw: &mut RawEvent) -> bool {
+        self.seam.call(raw) && self.wanted.calls && self.wanted.choice.takes(raw)
     }
 
     /// Prints a call that is chosen, in forms that have words for it.

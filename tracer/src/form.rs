@@ -64,21 +64,16 @@ impl Form {
     pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, armed: Option<Armed>) {
         let (timer, begin) = (armed.map(|armed| (armed.timer, armed.clockid)), line.len());
         match self {
-            Self::Pretty(pretty) => {
-                pretty.write_line(line, raw, seen, timer);
-                seam.wrote(line, begin, raw);
-            }
-            Self::Tracee(tracee) => {
-                tracee.write_line(line, raw);
-                seam.wrote(line, begin, raw);
-            }
+            Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),
+            Self::Tracee(tracee) => tracee.write_line(line, raw),
             Self::Lateness(lateness) => {
                 if let Some(armed) = armed {
                     lateness.call(line, raw, &armed);
                 }
+                return;
             }
             Self::Json { host_ids } => {
-                seam.write_json(line, raw, seen);
+                json::write_line(line, raw, seen);
                 if *host_ids {
                     json::add_host_ids(line, raw);
                 }
@@ -87,6 +82,7 @@ impl Form {
                 }
             }
         }
+        seam.wrote(line, begin, raw);
     }
 
     /// Appends the line of another event.

@@ -223,7 +223,7 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
     let command_pid = filter.command.filter(|_| known.ids.elsewhere).unwrap_or(0);
     let mut loader = loader_without_btf();
     loader
-        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .verifier_log_level(VerifierLogLevel::DEBUG)
         .override_global("FILTER_ANY", &any, true)
         .override_global("FILTER_PIDS", &by_pid, true)
         .override_global("FILTER_COMMS", &by_comm, true)

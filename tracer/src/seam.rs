@@ -5,8 +5,6 @@ use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
 
 pub use crate::attach::Mode;
-pub use crate::call_event::Seen;
-use crate::json;
 pub use crate::life::{Armed, Event};
 pub use crate::preflight::{Refusal, SYMBOL};
 use crate::probes;
@@ -28,12 +26,12 @@ pub trait Seam {
         mode.hooks().iter().map(|hook| (hook.program, hook.function)).collect()
     }
 
-    /// Appends the JSON of a call.
-    fn write_json(&mut self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-        json::write_line(line, raw, seen);
+    /// Looks at a call before anything is made of it; whether it is reported.
+    fn call(&mut self, _raw: &mut RawEvent) -> bool {
+        true
     }
 
-    /// What was appended from `begin` on is a call in another form.
+    /// What was appended from `begin` on is a call.
     fn wrote(&mut self, _line: &mut Vec<u8>, _begin: usize, _raw: &RawEvent) {}
 
     /// A call set a timer.

@@ -174,7 +174,7 @@ fn begin(options: &FuzzOptions) -> Result<State, FuzzError> {
         seed,
         calls: options.calls,
         calls_per_seed: CALLS_PER_PLAN,
-        tracer: options.cells[0].wrong.map_or_else(|| "settime32-tracer".into(), |name| format!("settime32-wrong-tracer --wrong {name}")),
+        tracer: options.cells[0].wrong.map_or_else(|| "settime32-tracer".into(), |name| format!("settime32-wrong-tracer {name}")),
         cells: options.cells.iter().map(|setup| setup_words(setup).trim_start().to_owned()).collect(),
     };
     let Some(kept) = kept else { return Ok(State::new(config, options.shard)) };

@@ -52,6 +52,12 @@ const IMAGE: &str = "vmlinuz";
 /// Says what is being done when it may take long.
 pub type Say<'a> = &'a dyn Fn(&str);
 
+/// The first two numbers of what `uname -r` prints; 0 for one that is not there.
+pub fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// The kernel that `spec` names: a name of `ci/kernels.toml`, fetched when it is not in the cache, or the path of
 /// a bzImage. Cached files are checked against their recorded SHA-256 each time.
 pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {

@@ -20,6 +20,8 @@ pub enum Outcome {
     Astray,
     /// The run broke off, so nothing is known.
     Failed,
+    /// On this kernel its error cannot be seen.
+    NotRun,
 }
 
 impl fmt::Display for Outcome {
@@ -29,6 +31,7 @@ impl fmt::Display for Outcome {
             Self::Survived => "survived",
             Self::Astray => "astray: found for another reason",
             Self::Failed => "failed: nothing was compared",
+            Self::NotRun => "not run",
         })
     }
 }

@@ -12,7 +12,7 @@ use settime32_wrong::{About, RIGHT};
 
 use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
 use crate::failure::Failure;
-use crate::generate::catalogue::{self, Does, Scenario};
+use crate::generate::catalogue::{self, Does, Field, Scenario};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::programs::Programs;
@@ -50,7 +50,7 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
     let started = Instant::now();
     let mut lane = Lane { options, kernel, deadline, watch, guest: None, calls_made: 0 };
     let mut score = Score::new(options);
-    for (tracer, command) in [("settime32-tracer", vec![TRACER_PATH]), ("settime32-wrong-tracer --wrong none", wrong_command(RIGHT))] {
+    for (tracer, command) in [("settime32-tracer", vec![TRACER_PATH]), ("settime32-wrong-tracer none", wrong_command(RIGHT))] {
         for asked in [Asked::Calls, Asked::Starved, Asked::Lives] {
             let mut works: Vec<CaughtBy> = distinct(&options.wrong).filter(|work| Asked::for_work(*work) == asked).collect();
             works.sort_by_key(|work| place(*work));
@@ -63,7 +63,7 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
             score.right.push(passed);
         }
     }
-    for (tracer, wrong) in [("settime32-tracer", None), ("settime32-wrong-tracer --wrong none", Some(RIGHT))] {
+    for (tracer, wrong) in [("settime32-tracer", None), ("settime32-wrong-tracer none", Some(RIGHT))] {
         for work in distinct(&options.wrong) {
             let Some(scenario) = scenario_of(work) else { continue };
             let passed = Passed::played(tracer, work, lane.play(scenario, wrong)?);
@@ -73,6 +73,7 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
     }
     for about in &options.wrong {
         let caught = match scenario_of(about.caught_by) {
+            _ if lane.version()? < about.since => Caught::not_run(about),
             Some(scenario) => Caught::played(about, lane.play(scenario, Some(about.name))?),
             None => Caught::new(about, lane.trace(&wrong_command(about.name), &[about.caught_by])?),
         };
@@ -111,7 +112,7 @@ fn scenario_of(caught_by: CaughtBy) -> Option<Scenario> {
 }
 
 fn wrong_command(name: &'static str) -> Vec<&'static str> {
-    vec![WRONG_PATH, "--wrong", name]
+    vec![WRONG_PATH, name]
 }
 
 /// How a tracer is asked to trace; one process of it does all works of one kind.
@@ -192,7 +193,8 @@ impl Lane<'_> {
         let setup = Setup { wrong, ..self.options.setup.clone() };
         let mut programs = Programs::new(guest, self.deadline);
         let played = scenario::play(scenario, &mut programs, &setup, self.options.seed);
-        if played.is_ok() {
+        // The model takes a guest for one that never slept.
+        if played.is_ok() && scenario != Scenario::Field(Field::Suspended) {
             self.guest = Some(programs.into_vm());
         }
         Ok(played)
@@ -224,6 +226,14 @@ impl Lane<'_> {
         session.stop_tracer()?;
         let (guest, oracle) = session.end();
         Ok((guest, oracle.finish()))
+    }
+
+    /// The version of the guest's kernel.
+    fn version(&mut self) -> Result<(u32, u32), Failure> {
+        if self.guest.is_none() {
+            self.guest = Some(self.boot()?);
+        }
+        Ok(self.kernel_release().map_or((0, 0), |release| kernels::version(&release)))
     }
 
     fn kernel_release(&self) -> Option<String> {

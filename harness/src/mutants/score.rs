@@ -126,6 +126,13 @@ impl Caught {
         Self::judged(about, played.map(|played| judge::judge_played(about.shows, &played)))
     }
 
+    /// Its error cannot be seen on this kernel.
+    pub(super) fn not_run(about: &About) -> Self {
+        let (major, minor) = about.since;
+        let finding = Some(format!("its error can be seen from kernel {major}.{minor} on"));
+        Self { name: about.name, error: about.error, caught_by: described(about.caught_by), outcome: Outcome::NotRun, finding }
+    }
+
     fn judged(about: &About, judged: Result<(Outcome, Option<String>), Failure>) -> Self {
         let (outcome, finding) = match judged {
             Ok(judged) => judged,
@@ -145,9 +152,17 @@ impl Score {
     pub(super) fn conclude(&mut self, took: Duration) {
         self.seconds = took.as_secs_f64();
         self.caught = self.wrong.iter().filter(|wrong| wrong.outcome == Outcome::Caught).count();
-        let all_caught = !self.wrong.is_empty() && self.caught == self.wrong.len();
         let all_passed = !self.right.is_empty() && self.right.iter().all(|right| right.verdict == Verdict::Pass);
-        self.verdict = if all_caught && all_passed { Verdict::Pass } else { Verdict::Violation };
+        self.verdict = match self.run() {
+            0 if !self.wrong.is_empty() => Verdict::Inconclusive,
+            run if run > 0 && run == self.caught && all_passed => Verdict::Pass,
+            _ => Verdict::Violation,
+        };
+    }
+
+    /// How many wrong tracers were run.
+    fn run(&self) -> usize {
+        self.wrong.iter().filter(|wrong| wrong.outcome != Outcome::NotRun).count()
     }
 
     /// The table and the score, for people.
@@ -169,7 +184,7 @@ impl Score {
             table.add_row([wrong.name, &wrong.caught_by, &outcome, &finding].map(Cell::new));
         }
         let Self { kernel, attach, seed, caught, seconds, verdict, .. } = self;
-        let of = self.wrong.len();
+        let of = self.run();
         format!("{table}\n{caught} of {of} wrong tracers caught ({kernel}, {attach}, seed {seed}, {seconds:.1} s): {verdict}\n")
     }
 }
@@ -212,6 +227,9 @@ mod tests {
             assert!(score.text().contains("1 of 2 wrong tracers caught (k, kprobe, seed 7, 1.0 s): violation"));
         }
         assert_eq!(score(pass(), vec![]).verdict, Verdict::Violation);
+        assert_eq!(score(pass(), vec![wrong(Outcome::Caught), wrong(Outcome::NotRun)]).verdict, Verdict::Pass);
+        assert_eq!(score(pass(), vec![wrong(Outcome::Survived), wrong(Outcome::NotRun)]).verdict, Verdict::Violation);
+        assert_eq!(score(pass(), vec![wrong(Outcome::NotRun)]).verdict, Verdict::Inconclusive, "nothing was shown");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::oracle::{Finding, Findings};
 use crate::programs::Programs;
 use crate::verdict::Verdict;
 use crate::verify::Setup;
-use stand::Stand;
+use stand::{SIGINT, Stand};
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]
@@ -103,6 +103,13 @@ fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
         Scenario::InForm(_) => forms::plans(seed),
         Scenario::Field(field) => field::plans(field, seed),
     }
+}
+
+/// Fails where the guest's kernel cannot be traced in the way that is asked for.
+pub fn can_attach(programs: &mut Programs, setup: &Setup) -> Result<(), Failure> {
+    let mut stand = Stand::new(programs, setup);
+    let tracer = stand.tracer(&[])?;
+    stand.end(tracer, SIGINT).map(drop)
 }
 
 /// Does a scenario in a guest in which no tracer runs.

@@ -17,7 +17,7 @@ pub(crate) const DROPPED: u32 = flag::END;
 
 /// Which wrong tracer, from 1 in the order of the list; 0 is none.
 #[unsafe(no_mangle)]
-static WRONG: Global<u32> = Global::new(0);
+pub(crate) static WRONG: Global<u32> = Global::new(0);
 
 /// What a wrong tracer remembers of a thread.
 #[map]
@@ -47,7 +47,7 @@ fn in_flight() -> Option<&'static mut RawEvent> {
 pub fn entered(pt_regs: Option<usize>) {
     let Some(pt_regs) = pt_regs else { return };
     entry_path::learn(pt_regs);
-    entry::enter(|| Registers::copied(pt_regs));
+    entry::enter(pt_regs, || Registers::copied(pt_regs));
     spoil_entry(pt_regs);
 }
 
@@ -59,7 +59,7 @@ pub fn entered(pt_regs: Option<usize>) {
 #[inline(always)]
 pub unsafe fn entered_by_fentry(pt_regs: usize) {
     // SAFETY: said by the caller.
-    entry::enter(|| Some(unsafe { Registers::followed(pt_regs) }));
+    entry::enter(pt_regs, || Some(unsafe { Registers::followed(pt_regs) }));
     spoil_entry(pt_regs);
 }
 
@@ -79,13 +79,17 @@ pub fn forks(child: *const u8) {
 /// As above; by tracepoint.
 #[inline(always)]
 pub fn executes(old_tid: u32) {
-    follow::exec(old_tid);
+    if tracers::follows_execs(WRONG.load()) {
+        follow::exec(old_tid);
+    }
 }
 
 /// The same, by kprobe.
 #[inline(always)]
 pub fn takes_over() {
-    follow::take_over();
+    if tracers::follows_execs(WRONG.load()) {
+        follow::take_over();
+    }
 }
 
 #[inline(always)]

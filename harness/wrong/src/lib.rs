@@ -38,6 +38,8 @@ mod ids;
 #[path = "../../../tracer-ebpf/src/in_flight.rs"]
 mod in_flight;
 #[cfg(target_arch = "bpf")]
+mod losses;
+#[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/maps.rs"]
 #[expect(dead_code, reason = "some is for events of a timer's life, of which the kernel's half is the shipped one")]
 mod maps;
@@ -45,6 +47,10 @@ mod maps;
 #[path = "../../../tracer-ebpf/src/registers.rs"]
 mod registers;
 
+#[cfg(not(target_arch = "bpf"))]
+use settime32_abi::event::COMM_LEN;
+#[cfg(target_arch = "bpf")]
+use settime32_abi::event::Counter;
 use settime32_abi::event::RawEvent;
 #[cfg(not(target_arch = "bpf"))]
 use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
@@ -71,14 +77,23 @@ pub struct About {
     pub shows: Shows,
     /// Where it hooks the entry and the return, when that is the error.
     pub wrapper: Option<&'static str>,
+    /// The first kernel on which it can be seen.
+    pub since: (u32, u32),
     /// kprobe programs of the object that it has besides, and their functions.
     pub also: &'static [(&'static str, &'static str)],
 }
 
 impl About {
     /// No error; what others leave out is taken from here.
-    pub const RIGHT: Self =
-        Self { name: RIGHT, error: "none", caught_by: Work::Bulk { calls: 0 }, shows: Shows::Missing, wrapper: None, also: &[] };
+    pub const RIGHT: Self = Self {
+        name: RIGHT,
+        error: "none",
+        caught_by: Work::Bulk { calls: 0 },
+        shows: Shows::Missing,
+        wrapper: None,
+        since: (0, 0),
+        also: &[],
+    };
 }
 
 /// The calls that a wrong tracer is caught by.
@@ -165,6 +180,26 @@ pub trait Wrong {
         ret
     }
 
+    /// Whether a thread is followed that takes its leader's id over.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn follows_execs() -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
+
+    /// Whether a loss is counted.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn counts(_counter: Counter) -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
+
     /// One of [`About::also`] is entered.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
@@ -177,6 +212,18 @@ pub trait Wrong {
     /// An event came out of the buffer.
     #[cfg(not(target_arch = "bpf"))]
     fn event(&mut self, _event: &mut RawEvent) {}
+
+    /// Whether that event is reported.
+    #[cfg(not(target_arch = "bpf"))]
+    fn takes(&mut self, _event: &RawEvent) -> bool {
+        true
+    }
+
+    /// It is asked for these processes and for threads with these names; whether [`Self::takes`] sees to that, and nothing else.
+    #[cfg(not(target_arch = "bpf"))]
+    fn filters_itself(&mut self, _pids: &[u32], _comms: &[[u8; COMM_LEN]]) -> bool {
+        false
+    }
 
     /// `line` is what is printed of an event.
     #[cfg(not(target_arch = "bpf"))]

@@ -12,7 +12,8 @@ use super::layout::at;
 use super::output::{head, now_ns, output, who};
 use super::{inside, timer};
 use crate::filter;
-use crate::maps::{count, current_tid};
+use crate::losses::count;
+use crate::maps::current_tid;
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`.
 const USER_CS: u16 = 0x33;

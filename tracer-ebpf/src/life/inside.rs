@@ -8,7 +8,8 @@ use settime32_abi::moment::{Function, Inside};
 
 use super::output::now_ns;
 use crate::ids;
-use crate::maps::{count, current_tid};
+use crate::losses::count;
+use crate::maps::current_tid;
 
 /// By thread id; user space sets the size.
 #[map]

@@ -14,7 +14,8 @@ use super::calls::is_wanted;
 use super::layout::Member;
 use super::output::{head, moment, now_ns, output, who};
 use super::{inside, timer};
-use crate::maps::{count, current_tid};
+use crate::losses::count;
+use crate::maps::current_tid;
 
 /// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`.
 const SET_TICKS: u32 = 0x4008_5400;

@@ -6,7 +6,8 @@ use bytemuck::Pod;
 use settime32_abi::event::Counter;
 use settime32_abi::moment::{Head, Moment, Record, Timer, Who};
 
-use crate::maps::{EVENTS, count};
+use crate::losses::count;
+use crate::maps::EVENTS;
 use crate::{comm, ids};
 
 /// Hands a record to user space; false when the ring buffer had no room, which is then counted.

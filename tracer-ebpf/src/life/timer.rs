@@ -12,7 +12,7 @@ use settime32_abi::moment::{Due, Timer};
 use super::layout::{Member, at, member};
 use super::output::now_ns;
 use crate::filter;
-use crate::maps::count;
+use crate::losses::count;
 
 /// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`.
 const NO_EXIST: u64 = 1;

@@ -12,7 +12,7 @@ use super::calls::is_wanted;
 use super::layout::{Member, at, member};
 use super::output::{head, moment, output, who};
 use super::{inside, timer};
-use crate::maps::count;
+use crate::losses::count;
 
 /// What a read gives that had something to give: the 8 bytes of a count, or as many as the reader's memory took.
 const COUNT_LEN: i64 = 8;

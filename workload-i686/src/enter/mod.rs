@@ -10,6 +10,7 @@ mod spaces;
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::{self, OpenOptions};
+use std::io::{Write, stderr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, dup2_stdout, execv, fork, pipe};
+use nix::unistd::{ForkResult, Pid, dup2_stdout, execv, fork, pipe, read};
 
 use crate::field;
 
@@ -69,10 +70,18 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     }
     let passed_on = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect::<SigSet>();
     let before = passed_on.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    // The child goes on once its process id was said, so that launchers say theirs from the outermost to the innermost.
+    let (was_said, says) = pipe().context("failed to make a pipe")?;
     // SAFETY: there is one thread.
     match unsafe { fork() }.context("failed to fork")? {
-        ForkResult::Parent { child } => wait(child, &passed_on),
+        ForkResult::Parent { child } => {
+            stderr().write_all(format!("entered pid={child}\n").as_bytes()).context("failed to say who was entered")?;
+            drop(says);
+            wait(child, &passed_on)
+        }
         ForkResult::Child => {
+            drop(says);
+            read(&was_said, &mut [0]).context("failed to wait for the parent")?;
             set_pdeathsig(Signal::SIGKILL).context("failed to ask for the parent's death")?;
             before.thread_set_mask()?;
             options.spaces.mount()?;
@@ -83,7 +92,6 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
 
 /// Passes signals on until the child has ended.
 fn wait(child: Pid, signals: &SigSet) -> Result<ExitCode> {
-    eprintln!("entered pid={child}");
     loop {
         match signals.wait()? {
             Signal::SIGCHLD => {}

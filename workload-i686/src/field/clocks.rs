@@ -1,5 +1,7 @@
 //! Timers whose clock is another's, or is set while they run.
 
+use std::fs;
+
 use anyhow::{Context, Result, bail};
 use nix::libc;
 use settime32_abi::plan::Clock;
@@ -40,6 +42,11 @@ pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
         _ => bail!("failed to find the kind of step {kind}"),
     };
     let timer = Timer::new(Clock::Realtime)?;
+    // First it goes off by the clock as it is.
+    let due = now_ns(Clock::Realtime)? + SECOND_NS / 100;
+    timer.arm_at(due, 0)?;
+    timer.read()?;
+    let first_late = now_ns(Clock::Realtime)? - due;
     let due = now_ns(Clock::Realtime)? + ahead_ns;
     timer.arm_at(due, interval_ns)?;
     set_by(by_ns)?;
@@ -48,7 +55,8 @@ pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
     let (after, read) = (now_ns(Clock::Realtime)?, now_ns(Clock::Monotonic)?);
     drop(timer);
     set_by(-by_ns)?;
-    told.say(&format!("stepped {} kind={kind} ticks={ticks} late={} waited={}", me(), after - due, read - set))
+    let (late, waited) = (first_late.max(after - due), first_late.max(read - set));
+    told.say(&format!("stepped {} kind={kind} ticks={ticks} late={late} waited={waited}", me()))
 }
 
 /// Sets CLOCK_REALTIME forward by so much.
@@ -69,4 +77,33 @@ pub(super) fn set_ticks(told: &mut Told, arguments: &[String]) -> Result<()> {
     unsafe { checked(libc::SYS_ioctl as u32, [timer.fd() as usize, SET_TICKS as usize, &raw const ticks as usize, 0]) }
         .context("failed to set a timer's ticks")?;
     told.say(&format!("set-ticks {} ticks={}", me(), timer.read()?))
+}
+
+/// One timer goes off before the machine sleeps and after it; two others run meanwhile, one of which counts the sleep in.
+pub(super) fn suspend(told: &mut Told, _: &[String]) -> Result<()> {
+    const SHORT_NS: i64 = 50_000_000;
+    // Longer than it takes to fall asleep.
+    const LONG_NS: i64 = 1_500_000_000;
+    const WAKE_ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
+    let first = Timer::new(Clock::Monotonic)?;
+    first.arm(SHORT_NS, 0)?;
+    first.read()?;
+    told.say(&clocks_apart()?)?;
+    let others = [Timer::new(Clock::Monotonic)?, Timer::new(Clock::Boottime)?];
+    others.iter().try_for_each(|timer| timer.arm(LONG_NS, 0))?;
+    for (file, word) in [(WAKE_ALARM, "0"), (WAKE_ALARM, "+3"), ("/sys/power/state", "mem")] {
+        fs::write(file, word).with_context(|| format!("failed to write {word} to {file}"))?;
+    }
+    others.iter().try_for_each(|timer| timer.read().map(drop))?;
+    first.arm(SHORT_NS, 0)?;
+    first.read()?;
+    told.say(&clocks_apart()?)
+}
+
+/// How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, at least and at most, nanoseconds.
+fn clocks_apart() -> Result<String> {
+    let before = now_ns(Clock::Monotonic)?;
+    let boottime = now_ns(Clock::Boottime)?;
+    let after = now_ns(Clock::Monotonic)?;
+    Ok(format!("clocks {} least={} most={}", me(), boottime - after, boottime - before))
 }

@@ -1,12 +1,20 @@
 //! Timers that are made, set, read and closed, one after the other.
 
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
 use anyhow::{Context, Result};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::unistd::{Pid, execv, getpid, gettid};
 use settime32_abi::plan::Clock;
 
-use super::timer::{Timer, me, monotonic_ns};
-use super::{Told, number};
+use super::timer::{NR_SETTIME, Timer, me, monotonic_ns};
+use super::{LOOK, Told, number};
+use crate::keeper::{Held, Keeper, PAGE};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 
@@ -59,4 +67,64 @@ pub(super) fn metronome(told: &mut Told, arguments: &[String]) -> Result<()> {
         latest_ns = latest_ns.max(monotonic_ns()? - due_ns);
     }
     told.say(&format!("metronome {} ticks={ticks} latest={latest_ns}", me()))
+}
+
+/// A thread sets a timer and executes this program, which sets another, and says so in the file that is named.
+pub(super) fn exec(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let file = arguments.first().context("failed to find the file to write to")?;
+    let executed = thread::scope(|scope| scope.spawn(|| execute(told, file)).join());
+    executed.expect("the thread does not panic").map(|never| match never {})
+}
+
+fn execute(told: &mut Told, file: &str) -> Result<Infallible> {
+    Timer::new(Clock::Monotonic)?.arm(1_000_000_000, 0)?;
+    told.say(&format!("thread {}", me()))?;
+    let words = ["settime32-workload", "field", "--to", file, "arm"].map(CString::new);
+    let words = words.into_iter().collect::<Result<Vec<_>, _>>()?;
+    execv(c"/proc/self/exe", &words).context("failed to execute this program")
+}
+
+/// Sets a timer from memory for which the kernel waits until the file that is named is there.
+pub(super) fn held(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let go = arguments.first().context("failed to find the file that ends it")?;
+    let timer = Timer::new(Clock::Monotonic)?;
+    let (held, other) = (untouched_page()?, untouched_page()?);
+    let keeper = Keeper::new().context("failed to hold pages")?;
+    for page in [held, other] {
+        keeper.hold(page, Held::Given { content: Box::new([0; PAGE]), before: None }).context("failed to hold a page")?;
+    }
+    // The first is given once somebody waits for the second.
+    keeper.give_together(2);
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let timer = &timer;
+        let caller = scope.spawn(move || {
+            _ = sender.send(gettid());
+            timer.set_from(0, held)
+        });
+        let tid = receiver.recv().context("the thread ended")?;
+        while !is_inside(tid) {
+            thread::sleep(LOOK);
+        }
+        told.say(&format!("held pid={} tid={tid}", getpid()))?;
+        super::wait_for(go);
+        // SAFETY: the page is mapped, and the keeper gives it.
+        unsafe { (other as *const u8).read_volatile() };
+        caller.join().expect("the thread does not panic")
+    })
+}
+
+/// The address of a page that nobody has touched, and that is never unmapped.
+fn untouched_page() -> Result<usize> {
+    const LEN: NonZeroUsize = NonZeroUsize::new(PAGE).unwrap();
+    let flags = MapFlags::MAP_PRIVATE;
+    // SAFETY: the kernel picks an address where nothing is mapped.
+    let page = unsafe { mmap_anonymous(None, LEN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) };
+    Ok(page.context("failed to map a page")?.as_ptr().addr())
+}
+
+/// Whether the kernel is in the call for a thread, and waits.
+fn is_inside(tid: Pid) -> bool {
+    let number = NR_SETTIME.to_string();
+    std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).is_ok_and(|line| line.split(' ').next() == Some(&number))
 }

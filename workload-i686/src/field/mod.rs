@@ -28,12 +28,15 @@ const SITUATIONS: &[Situation] = &[
     ("arm", lives::arm),
     ("churn", lives::churn),
     ("clock-step", clocks::step),
+    ("exec", lives::exec),
+    ("held", lives::held),
     ("metronome", lives::metronome),
     ("names", names::names),
     ("readv", waits::readv),
     ("rest", rest),
     ("set-ticks", clocks::set_ticks),
     ("short", lives::short),
+    ("suspend", clocks::suspend),
     ("switch", switch),
     ("throw", throw),
     ("uring", uring::uring),
@@ -44,7 +47,7 @@ const SITUATIONS: &[Situation] = &[
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Where the lines go.
-struct Told(Box<dyn Write>);
+struct Told(Box<dyn Write + Send>);
 
 impl Told {
     fn say(&mut self, line: &str) -> Result<()> {
@@ -58,7 +61,9 @@ pub fn main(words: Vec<OsString>) -> Result<()> {
     let (mut words, mut told) = (words.as_slice(), Told(Box::new(std::io::stdout())));
     while let [option, value, rest @ ..] = words {
         match option.as_str() {
-            "--to" => told.0 = Box::new(File::create(value).with_context(|| format!("failed to make {value}"))?),
+            "--to" => {
+                told.0 = Box::new(File::options().append(true).create(true).open(value).with_context(|| format!("failed to open {value}"))?)
+            }
             "--hold" => wait_for(value),
             _ => break,
         }

@@ -11,6 +11,12 @@ use settime32_abi::timespec::NSEC_PER_SEC;
 
 use crate::process::{checked, machine, read_clock};
 
+/// The call that sets a timer, by its number.
+#[cfg(target_arch = "x86")]
+pub(super) const NR_SETTIME: u32 = settime32_abi::NR_TIMERFD_SETTIME32;
+#[cfg(target_arch = "x86_64")]
+pub(super) const NR_SETTIME: u32 = libc::SYS_timerfd_settime as u32;
+
 /// A timer; closed when it is dropped.
 pub(super) struct Timer(OwnedFd);
 
@@ -36,16 +42,19 @@ impl Timer {
     fn set(&self, flags: i32, value_ns: i64, interval_ns: i64) -> Result<()> {
         let new = [interval_ns / NSEC_PER_SEC, interval_ns % NSEC_PER_SEC, value_ns / NSEC_PER_SEC, value_ns % NSEC_PER_SEC];
         let new = new.map(|number| number as i32);
-        // SAFETY: the call reads the structure.
-        let set = unsafe { checked(settime32_abi::NR_TIMERFD_SETTIME32, [self.fd() as usize, flags as usize, new.as_ptr() as usize, 0]) };
-        set.map(drop).context("failed to set a timer")
+        self.set_from(flags, new.as_ptr() as usize)
     }
 
     #[cfg(target_arch = "x86_64")]
     fn set(&self, flags: i32, value_ns: i64, interval_ns: i64) -> Result<()> {
         let new = [interval_ns / NSEC_PER_SEC, interval_ns % NSEC_PER_SEC, value_ns / NSEC_PER_SEC, value_ns % NSEC_PER_SEC];
-        // SAFETY: the call reads the structure.
-        let set = unsafe { checked(libc::SYS_timerfd_settime as u32, [self.fd() as usize, flags as usize, new.as_ptr() as usize, 0]) };
+        self.set_from(flags, new.as_ptr() as usize)
+    }
+
+    /// Sets it to what is at an address.
+    pub(super) fn set_from(&self, flags: i32, new: usize) -> Result<()> {
+        // SAFETY: the call reads what it can.
+        let set = unsafe { checked(NR_SETTIME, [self.fd() as usize, flags as usize, new, 0]) };
         set.map(drop).context("failed to set a timer")
     }
 

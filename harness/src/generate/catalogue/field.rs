@@ -40,4 +40,10 @@ pub enum Field {
     WaitsByName,
     /// All namespaces at once.
     Container,
+    /// A followed thread that executes a program.
+    Exec,
+    /// A call that is inside the kernel when tracing ends.
+    InsideAtEnd,
+    /// The machine sleeps.
+    Suspended,
 }

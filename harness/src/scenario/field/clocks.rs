@@ -54,11 +54,10 @@ fn in_time(outcome: &mut Outcome, which: &str, firing: &Value, said: &Said) {
         let told = firing[key].as_i64();
         outcome.must(told.is_some_and(|told| (0..=late).contains(&told)), &format!("{which}: {key} is {told:?}, and at most {late}"));
     }
-    if let (Some(requested), Some(expires)) = (firing["requested_ns"].as_i64(), firing["expires_ns"].as_i64()) {
-        let between = expires - requested;
-        let right = if said.text("absolute") == "true" { between == 0 } else { (0..1_000_000_000).contains(&between) };
-        outcome.must(right, &format!("{which}: due {between} ns after it was requested"));
-    }
+    let between = firing["expires_ns"].as_i64().zip(firing["requested_ns"].as_i64()).map(|(expires, requested)| expires - requested);
+    let most = if said.text("absolute") == "true" { 0 } else { 1_000_000_000 };
+    let right = between.is_some_and(|between| (0..=most).contains(&between));
+    outcome.must(right, &format!("{which}: due {between:?} ns after it was requested, and at most {most}"));
 }
 
 /// A timer that goes off since its clock was set is told apart, and no other is.
@@ -110,5 +109,36 @@ pub(super) fn set_ticks(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     }
     outcome.must(lines.named("lateness").count() == 1, "lateness has no row of the program");
     outcome.saw(2);
+    Ok(outcome)
+}
+
+/// A machine that sleeps: by how much the clocks went apart is known to the program as well.
+pub(super) fn suspended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    for (job, tracer) in [("expiries", stand.calls(&["--events", "expiry"])), ("lateness", stand.lateness(&[]))] {
+        let file = stand.file("said")?;
+        let ran = stand.run_words(&stand.following(tracer, &stand.field(&["--to", &file, "suspend"])))?;
+        let text = stand.text(&file)?;
+        let [before, after] = Said::all(&text, "clocks").try_into().unwrap_or_else(|_| [Said::last("", ""), Said::last("", "")]);
+        // Between two readings of the monotonic clock, so that each is known within bounds.
+        let shortest = after.number("least") - before.number("most");
+        let longest = after.number("most") - before.number("least");
+        outcome.must_come_about(shortest > 0, "the machine did not sleep");
+        let lines = Lines::of(&ran);
+        if job == "lateness" {
+            let firings = firings(&mut outcome, job, &ran, &lines);
+            let slept = lines.numbers("lateness", "slept").iter().sum::<i64>();
+            outcome.must(firings.len() == 4 && slept >= 1, &format!("{} firings, of which {slept} slept", firings.len()));
+            continue;
+        }
+        let told = lines.numbers("expiry", "suspended_ns");
+        let [first, .., last] = told[..] else {
+            outcome.must(false, &format!("{} expiries: {}", told.len(), tail(&ran)));
+            continue;
+        };
+        let slept = last - first;
+        outcome.must((shortest..=longest).contains(&slept), &format!("suspended for {slept} ns, and not {shortest} to {longest}"));
+        outcome.saw(told.len());
+    }
     Ok(outcome)
 }

@@ -18,8 +18,8 @@ pub(super) const PLANS: usize = 7;
 const PID: [&str; 2] = ["--pid", "--mount-proc"];
 /// A namespace is held for longer than any case takes.
 const HOLD_MS: &str = "600000";
-/// What a tracer's threads are called.
-const TRACER_COMM: &str = "settime32-trace";
+/// How the names of a tracer's threads begin.
+const TRACER_COMM: &str = "settime32-";
 /// Where ids begin again when a case has set them.
 const USUAL_ID: &str = "400";
 /// Of both a process inside of a namespace and one outside.
@@ -269,7 +269,7 @@ pub(super) fn names(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let lines = Lines::of(&ran);
         // The other tracers call as well, to see whether they see.
         let told = lines.named(CALL_EVENT).map(|event| (event["tid"].as_i64().unwrap_or(-1), text(&event["comm"])));
-        let told: Vec<(i64, String)> = told.filter(|(_, name)| name != TRACER_COMM).collect();
+        let told: Vec<(i64, String)> = told.filter(|(_, name)| !name.starts_with(TRACER_COMM)).collect();
         let wanted: Vec<(i64, String)> = called.iter().filter(|(_, name)| filter.is_none_or(|filter| filter == name)).cloned().collect();
         outcome.saw(wanted.len());
         outcome.must(told == wanted, &format!("with --comm {filter:?}: {told:?} and not {wanted:?}"));
@@ -282,4 +282,21 @@ fn name_of(hex: &str) -> String {
     let bytes: Vec<u8> =
         hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).unwrap_or(b'?')).collect();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The process goes on with its first thread's id: what it does then is the command's.
+pub(super) fn exec(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    let file = stand.file("said")?;
+    let ran = stand.run_words(&stand.following(stand.calls(&[]), &stand.field(&["--to", &file, "exec", &file])))?;
+    let text = stand.text(&file)?;
+    let (thread, executed) = (Said::last(&text, "thread"), Said::last(&text, "arm"));
+    outcome.must_come_about(thread.number("tid") != thread.number("pid"), "no thread but the first executed a program");
+    outcome.must_come_about(executed.number("pid") == thread.number("pid"), "the program was not executed");
+    let lines = Lines::of(&ran);
+    let told: Vec<_> = lines.named(CALL_EVENT).map(|event| (event["pid"].as_i64(), event["tid"].as_i64())).collect();
+    let called: Vec<_> = [&thread, &executed].map(|said| (Some(said.number("pid")), Some(said.number("tid")))).into();
+    outcome.must(told == called, &format!("calls of a thread, and after a thread executed it, of a program: {told:?} and not {called:?}"));
+    outcome.saw(called.len());
+    Ok(outcome)
 }

@@ -1,5 +1,6 @@
 //! How tracing begins in the midst of things, and how it ends when nobody can be told.
 
+use settime32_abi::output::CALL_EVENT;
 use settime32_abi::plan::Plan;
 
 use super::super::Outcome;
@@ -10,7 +11,7 @@ use crate::failure::Failure;
 use crate::run::Format;
 
 /// Who waits this long, milliseconds, waits longer than a tracer takes to end.
-const LONG_MS: &str = "8000";
+const LONG_MS: &str = "120000";
 /// Of a timer that ran before: as often as a busy machine can follow, nanoseconds.
 const PERIOD_NS: &str = "40000000";
 /// Histograms keep three digits.
@@ -85,5 +86,29 @@ pub(super) fn attach_midst(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         outcome.must(strange == [0, 0], &format!("{which}: past and early are {strange:?}"));
         outcome.saw(firings.unsigned_abs() as usize);
     }
+    Ok(outcome)
+}
+
+/// Neither finished nor lost.
+pub(super) fn inside_at_end(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    let tracer = stand.attached(&stand.calls(&[]))?;
+    let go = stand.path("go");
+    let program = stand.start(&stand.field(&["held", &go]));
+    let held = stand.says(program, "held")?;
+    stand.signals(tracer, SIGINT);
+    let ran = stand.programs.wait(tracer)?;
+    stand.make(&go, Vec::new())?;
+    let did = stand.programs.wait(program)?;
+    outcome.must_come_about(code(&did) == 0, &tail(&did));
+    let lines = Lines::of(&ran);
+    let told: Vec<_> = lines.named(CALL_EVENT).filter(|event| event["tid"] == held.number("tid")).collect();
+    let is_unfinished = |event: &serde_json::Value| event["unfinished"] == true && event["result_lost"].is_null() && event["ret"].is_null();
+    let right = told.len() == 1 && is_unfinished(told[0]);
+    outcome.must(right, &format!("a call that is inside at the end is not told as unfinished: {told:?}"));
+    let counted = lines.numbers("summary", "unfinished");
+    outcome.must(counted == [1], &format!("{counted:?} are counted as unfinished"));
+    outcome.must(lines.lost() == 0, &format!("{} lost", lines.lost()));
+    outcome.saw(told.len());
     Ok(outcome)
 }

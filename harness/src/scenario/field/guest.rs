@@ -10,6 +10,7 @@ use super::super::stand::{Done, Stand, died};
 use super::told::Said;
 use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
+use crate::kernels;
 use crate::programs::Ran;
 use crate::session::says_ready;
 
@@ -188,9 +189,7 @@ impl Stand<'_> {
 
     /// The version of the guest's kernel.
     pub(super) fn version(&self) -> (u32, u32) {
-        let mut numbers =
-            self.programs.vm().kernel_release.split(|letter: char| !letter.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+        kernels::version(&self.programs.vm().kernel_release)
     }
 }
 

@@ -1,38 +1,44 @@
 //! A wrong tracer: the shipped one's library with the eBPF object and the hooks of `settime32-wrong`. It runs in the
 //! harness's guest and nowhere else.
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::builder::PossibleValuesParser;
 use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
-use settime32_tracer::cli::Cli;
-use settime32_tracer::seam::{Armed, Event, Mode, Refusal, SYMBOL, Seam, Seen, Shipped};
+use settime32_tracer::cli::{Cli, Tracing};
+use settime32_tracer::seam::{Armed, Event, Mode, Refusal, SYMBOL, Seam, Shipped};
 use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Work, Wrong, user_side};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
 
-#[derive(Parser)]
-struct Arguments {
-    /// Which of them; the word for none leaves everything right, to see that nothing else than the error is caught.
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new([RIGHT].into_iter().chain(WRONG_TRACERS.iter().map(|about| about.name))))]
-    wrong: String,
-    #[command(flatten)]
-    tracer: Cli,
-}
-
+/// `settime32-wrong-tracer NAME ARGUMENT…`: the name of the error, and the shipped tracer's arguments.
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let at = WRONG_TRACERS.iter().position(|about| about.name == arguments.wrong);
+    let mut words = env::args_os();
+    let program = words.next().unwrap_or_default();
+    let name = words.next().unwrap_or_default();
+    let at = WRONG_TRACERS.iter().position(|about| name == about.name);
+    if at.is_none() && name != RIGHT {
+        eprintln!("settime32-wrong-tracer: {name:?} is the name of no wrong tracer; {RIGHT} is the word for no error");
+        return ExitCode::from(2);
+    }
+    let mut arguments = Cli::parse_from([program].into_iter().chain(words));
+    let mut user_side = user_side(at);
+    let Tracing { pids, comms, .. } = &mut arguments.tracing;
+    let names: Vec<_> = comms.iter().map(|comm| comm.0).collect();
+    if user_side.filters_itself(pids, &names) {
+        pids.clear();
+        comms.clear();
+    }
     let spoiled = Spoiled {
         about: at.map_or(About::RIGHT, |at| WRONG_TRACERS[at]),
         // In the kernel 0 is none.
         globals: [("WRONG", at.map_or(0, |at| at as u32 + 1))],
-        of_life: arguments.tracer.job.is_some() || !arguments.tracer.kinds().is_empty(),
-        user_side: user_side(at),
+        of_life: arguments.job.is_some() || !arguments.kinds().is_empty(),
+        user_side,
     };
-    settime32_tracer::trace(&arguments.tracer, spoiled)
+    settime32_tracer::trace(&arguments, spoiled)
 }
 
 struct Spoiled {
@@ -65,13 +71,9 @@ impl Seam for Spoiled {
         self.about.also.iter().copied().chain(usual).collect()
     }
 
-    fn write_json(&mut self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
-        let mut raw = *raw;
-        self.user_side.event(&mut raw);
-        let mut right = Vec::new();
-        Shipped.write_json(&mut right, &raw, seen);
-        self.user_side.line(&mut right, &raw);
-        line.extend_from_slice(&right);
+    fn call(&mut self, raw: &mut RawEvent) -> bool {
+        self.user_side.event(raw);
+        self.user_side.takes(raw)
     }
 
     fn wrote(&mut self, line: &mut Vec<u8>, begin: usize, raw: &RawEvent) {

@@ -11,7 +11,7 @@ pub const ABOUT: About = About {
     name: "lateness-offset-cached",
     error: "lateness keeps a timer's clock as it was at its first expiry",
     caught_by: Work::Scenario("field/clock-set"),
-    shows: Shows::Said("late by"),
+    shows: Shows::Said("early"),
     ..About::RIGHT
 };
 

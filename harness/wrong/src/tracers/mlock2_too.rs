@@ -23,6 +23,6 @@ impl Wrong for Tracer {
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn other(pt_regs: usize) {
-        entry::enter(|| Registers::copied(pt_regs));
+        entry::enter(pt_regs, || Registers::copied(pt_regs));
     }
 }

@@ -21,12 +21,14 @@ macro_rules! wrong_tracers {
         wrong_tracers!(@step entered [event: &mut RawEvent, pt_regs: usize] (event, pt_regs) -> () = (), $($module),+);
         wrong_tracers!(@step old [tid: u32, its: usize] (tid, its) -> () = (), $($module),+);
         wrong_tracers!(@step leaving [event: &mut RawEvent, ret: i64] (event, ret) -> i64 = ret, $($module),+);
+        wrong_tracers!(@step follows_execs [] () -> bool = true, $($module),+);
+        wrong_tracers!(@step counts [counter: Counter] (counter) -> bool = true, $($module),+);
         wrong_tracers!(@step other [pt_regs: usize] (pt_regs) -> () = (), $($module),+);
     };
-    (@step $step:ident [$($parameters:tt)+] $arguments:tt -> $result:ty = $right:expr, $($module:ident),+) => {
+    (@step $step:ident [$($parameters:tt)*] $arguments:tt -> $result:ty = $right:expr, $($module:ident),+) => {
         #[cfg(target_arch = "bpf")]
         #[inline(always)]
-        pub(crate) fn $step(which: u32, $($parameters)+) -> $result {
+        pub(crate) fn $step(which: u32, $($parameters)*) -> $result {
             let mut number = 0;
             $(
                 number += 1;
@@ -40,7 +42,7 @@ macro_rules! wrong_tracers {
 }
 
 #[cfg(target_arch = "bpf")]
-use settime32_abi::event::RawEvent;
+use settime32_abi::event::{Counter, RawEvent};
 
 use crate::{About, Wrong};
 
@@ -49,12 +51,16 @@ wrong_tracers![
     always_int80,
     blind_and_silent,
     blind_spans_untold,
+    comm_by_prefix,
     comm_cut_short,
+    comm_of_leader,
     comm_of_process,
     cpu_always_0,
+    cpu_of_return,
     doubled,
     entry_as_used,
     errno_lost,
+    execs_forgotten,
     first_thread_only,
     flags_unsigned,
     forks_missed,
@@ -68,6 +74,7 @@ wrong_tracers![
     lateness_clock_set_missed,
     lateness_dead_timers_kept,
     lateness_due_as_asked,
+    lateness_firing_before,
     lateness_offset_cached,
     lateness_short_dropped,
     lateness_ticks_set_missed,
@@ -77,14 +84,17 @@ wrong_tracers![
     life_due_when_handled,
     life_halves_swapped,
     life_i386_as_native,
+    life_inline_never,
     life_numbers_reused,
     life_offset_forgotten,
     life_periods_missed,
     life_polls_as_epoll,
     life_releases_missed,
+    life_suspended_always_0,
     life_ticks_always_one,
     losses_not_counted,
     losses_of_another_kind,
+    losses_of_one_cpu,
     mlock2_too,
     native_calls_too,
     nsec_zero_extended,
@@ -95,6 +105,7 @@ wrong_tracers![
     old_read_back,
     one_in_10000_dropped,
     order_swapped,
+    pid_of_host,
     pretty_swapped,
     registers_not_cut,
     result_of_previous_call,
@@ -105,6 +116,7 @@ wrong_tracers![
     summary_one_short,
     toctou_never,
     tracee_swapped,
+    unfinished_as_lost,
     unknown_key,
     uring_missed,
     used_read_at_return,

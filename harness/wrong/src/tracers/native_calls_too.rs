@@ -26,7 +26,6 @@ impl Wrong for Tracer {
     #[inline(always)]
     fn other(pt_regs: usize) {
         let registers = || Some(Registers {
-            pt_regs,
             ufd: register(pt_regs, at::DI)? as i32,
             settime_flags: register(pt_regs, at::SI)? as i32,
             utmr: register(pt_regs, at::DX)? as u32,
@@ -34,6 +33,6 @@ impl Wrong for Tracer {
             cs: register(pt_regs, at::CS)? as u16,
             entry_path: 0,
         });
-        entry::enter(registers);
+        entry::enter(pt_regs, registers);
     }
 }

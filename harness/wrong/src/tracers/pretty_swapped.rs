@@ -20,7 +20,7 @@ impl Wrong for Tracer {
     #[cfg(not(target_arch = "bpf"))]
     fn line(&mut self, line: &mut Vec<u8>, event: &RawEvent) {
         let text = String::from_utf8_lossy(line);
-        let ids = |pid: u32, tid: u32| format!("[pid {pid:>7} tid {tid:>7} ");
+        let ids = |pid: u32, tid: u32| format!("[pid {pid:>7} tid {tid:>7}]");
         *line = text.replacen(&ids(event.pid, event.tid), &ids(event.tid, event.pid), 1).into_bytes();
     }
 }

@@ -9,7 +9,7 @@ pub const ABOUT: About = About {
     name: "tracee-swapped",
     error: "the Tracee form has process and thread the other way round",
     caught_by: Work::Scenario("forms/tracee"),
-    shows: Shows::Field("tid"),
+    shows: Shows::Said("own ids"),
     ..About::RIGHT
 };
 
