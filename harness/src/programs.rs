@@ -104,9 +104,9 @@ impl Programs {
         self.vm
     }
 
-    /// Sends a signal.
+    /// Sends a signal; a program that has ended gets none.
     pub fn signal(&mut self, id: u32, signal: i32) {
-        self.vm.send(&Request::Signal { id, signal });
+        self.vm.send(&Request::PassOn { id, signal });
     }
 
     /// Waits until the program has ended and all that it wrote has come.

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use aya::maps::{HashMap, MapData};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
@@ -26,6 +27,7 @@ use crate::life::{self, Decoder, Event};
 use crate::look::is_empty;
 use crate::outcome::Outcome;
 use crate::probes::Ring;
+use crate::processes::Processes;
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
@@ -43,6 +45,8 @@ pub enum Ended {
     Signal,
     /// The traced command ended; this is its exit code.
     Command(u8),
+    /// The processes that were asked for have.
+    Processes,
     /// `--duration` is over.
     Duration,
     /// `--count` calls were printed.
@@ -109,6 +113,8 @@ pub struct Drain<'a, S> {
     /// What ended before is not printed.
     since_ns: u64,
     collect: Duration,
+    /// Which are still asked for, when some are, and where the kernel's half looks them up.
+    processes: Option<(Processes, HashMap<MapData, u32, u8>)>,
     seam: S,
 }
 
@@ -119,12 +125,17 @@ impl<'a, S: Seam> Drain<'a, S> {
         let since_ns = if seam.watches() { now_ns() } else { 0 };
         let mut decoder = Decoder::new(form.always_tells_host_ids());
         watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
-        Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }
+        Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, processes: None, seam }
     }
 
     /// Events printed so far.
     pub const fn reported(&self) -> u64 {
         self.reported
+    }
+
+    /// Ends when these processes have.
+    pub fn end_with(&mut self, processes: Processes, pids: HashMap<MapData, u32, u8>) {
+        self.processes = Some((processes, pids));
     }
 
     /// Prints calls as they come, until something ends that.
@@ -276,7 +287,7 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(is_wanted)
     }
 
-    fn ended(&self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {
+    fn ended(&mut self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {
         if self.reported >= self.wanted.limit {
             return Ok(Some(Ended::Count));
         }
@@ -286,8 +297,15 @@ impl<'a, S: Seam> Drain<'a, S> {
         if signals.stop_requested() {
             return Ok(Some(Ended::Signal));
         }
+        let follows = command.is_some();
         if let Some(code) = command.map(GatedCommand::ended).transpose()?.flatten() {
             return Ok(Some(Ended::Command(code)));
+        }
+        if let Some((processes, pids)) = &mut self.processes {
+            processes.forget_ended(pids)?;
+            if processes.is_empty() && !follows {
+                return Ok(Some(Ended::Processes));
+            }
         }
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         Ok(is_over.then_some(Ended::Duration))
@@ -302,7 +320,8 @@ impl<'a, S: Seam> Drain<'a, S> {
             Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),
         };
         let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.ring.map.as_fd(), interest)];
-        sources.extend(self.watch.sources().map(|source| PollFd::new(source, PollFlags::POLLIN)));
+        let processes = self.processes.iter().flat_map(|(processes, _)| processes.sources());
+        sources.extend(self.watch.sources().chain(processes).map(|source| PollFd::new(source, PollFlags::POLLIN)));
         if self.sink.is_read() {
             // Without asking for anything, one is told of a reader that left.
             sources.push(PollFd::new(self.sink.as_fd(), PollFlags::empty()));

@@ -25,6 +25,7 @@ mod preflight;
 mod pretty;
 mod pretty_life;
 mod probes;
+mod processes;
 pub mod seam;
 mod sight;
 mod signals;
@@ -54,6 +55,7 @@ use crate::outcome::{Outcome, SeesNothing};
 use crate::own_call::{NoCall, OwnCall};
 use crate::preflight::{Facts, Refusal};
 use crate::probes::{Known, Probes, Ring};
+use crate::processes::Processes;
 use crate::seam::Seam;
 use crate::signals::Signals;
 use crate::sink::Sink;
@@ -83,6 +85,7 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
     preflight::check_run(&facts, tracing)?;
+    let processes = Processes::open(&tracing.pids)?;
     // Before anything is loaded: copies of a small process, which inherit nothing.
     let mut command = GatedCommand::spawn(&tracing.command)?;
     let own_call = own_call()?;
@@ -109,6 +112,9 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
         return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, 0, Vec::new()));
     }
     let mut drain = Drain::new(ring, watch, sink, form, wanted, seam);
+    if !processes.is_empty() {
+        drain.end_with(processes, probes.take_pids()?);
+    }
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
     if let Some(command) = &mut command {
         command.release()?;

@@ -56,7 +56,7 @@ impl Outcome {
             Ended::Command(code) if commands => code,
             _ if self.summary.lost.total() > 0 || self.summary.unknown > 0 || !self.summary.blind.is_empty() => LOST,
             Ended::Command(code) => code,
-            Ended::Signal | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
+            Ended::Signal | Ended::Processes | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
 use crate::cli::Tracing;
 use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
-use crate::{inside, trial};
+use crate::trial;
 
 /// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
 pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
@@ -144,10 +144,18 @@ pub enum Refusal {
         reason: String,
     },
     /// What is to be traced is not there.
-    #[error("there is no process {pid}")]
+    #[error("no process {pid} runs")]
     NoProcess {
         /// Its id.
         pid: u32,
+    },
+    /// What is to be traced is a thread.
+    #[error("{tid} is a thread, and processes are traced: run with `-p {}`", .pid.map_or_else(|| "PID".into(), |pid| pid.to_string()))]
+    OfThread {
+        /// Its id.
+        tid: u32,
+        /// That of its process, where it is known.
+        pid: Option<u32>,
     },
     /// No type information, and a command is to be followed.
     #[error(
@@ -219,7 +227,7 @@ impl Refusal {
     /// The exit code that stands for it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::NoProcess { .. } => 1,
+            Self::Unreadable { .. } | Self::NoProcess { .. } | Self::OfThread { .. } => 1,
             Self::Stub { .. } => 10,
             Self::KernelTooOld { .. } => 11,
             Self::Unprivileged { .. } | Self::UserNamespace | Self::BpfRefused { .. } | Self::Memlock { .. } | Self::NoKprobe { .. } => 12,
@@ -316,9 +324,6 @@ pub fn check(facts: &Facts) -> Result<(), Refusal> {
 /// Judges what this run needs besides, and tries whether the kernel loads programs at all.
 pub fn check_run(facts: &Facts, tracing: &Tracing) -> Result<(), Refusal> {
     trial::load().or_else(|errno| load_refused(facts, errno, memlock_limit_kib(&facts.release)))?;
-    if let Some(&pid) = tracing.pids.iter().find(|&&pid| !inside::exists(pid)) {
-        return Err(Refusal::NoProcess { pid });
-    }
     if !tracing.command.is_empty() && facts.task_pid_at.is_none() {
         return Err(Refusal::FollowNeedsBtf { release: facts.release.clone() });
     }

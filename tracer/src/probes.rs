@@ -109,6 +109,11 @@ impl Probes {
         Ok((probes, Ring { map, size }))
     }
 
+    /// The processes that are asked for, which are those in this map.
+    pub fn take_pids(&mut self) -> Result<HashMap<MapData, u32, u8>> {
+        Ok(HashMap::try_from(self.ebpf.take_map("PIDS").context("the eBPF object has no map PIDS")?)?)
+    }
+
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
@@ -176,7 +181,7 @@ impl Probes {
 
     /// What could not be reported; and what the kernel passed over of which nobody knows whether it was wanted, at most.
     pub fn losses(&mut self) -> Result<(Lost, u64)> {
-        let of_timers = self.life.iter().map(|(name, _)| *name).filter(|name| !life::OF_OTHERS.contains(name));
+        let of_timers = self.life.iter().map(|(name, _)| *name).filter(|name| !life::is_of_others(name));
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;

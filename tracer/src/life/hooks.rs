@@ -8,12 +8,21 @@ use crate::attach::Mode;
 /// Sees threads exit, and where.
 pub const EXIT_PROGRAM: (&str, &str) = ("life_exit", "sched_process_exit");
 
-/// A program by kprobe, the same by fentry or fexit, where it takes one, and its function.
-type Hook = (&'static str, &'static str, &'static str);
+/// A program and the function that it goes to.
+#[derive(Clone, Copy)]
+struct Hook {
+    /// Its name when calls are hooked by kprobe.
+    kprobe: &'static str,
+    /// When they are hooked by fentry; empty where that takes none.
+    fentry: &'static str,
+    /// When they are, and kprobes cannot be had.
+    fentry_alone: &'static str,
+    function: &'static str,
+}
 
 macro_rules! hook {
     ($program:literal, $function:expr) => {
-        ($program, concat!($program, "_f"), $function)
+        Hook { kprobe: $program, fentry: concat!($program, "_f"), fentry_alone: concat!($program, "_f"), function: $function }
     };
 }
 
@@ -22,21 +31,26 @@ macro_rules! hook {
 /// sleep, and nothing is hooked after them, so that it is safe before 5.12, too.
 macro_rules! interrupt {
     ($program:literal, $function:expr) => {
-        ($program, $program, $function)
+        Hook { kprobe: $program, fentry: $program, fentry_alone: $program, function: $function }
     };
 }
 
-/// What many calls come to that are none of a timer's is hooked by kprobe in either way: kernels that preempt would pass some of
-/// them over by fentry.
+/// What many calls come to that are none of a timer's is hooked by kprobe in either way, where there are kprobes: kernels that
+/// preempt would pass some of them over by fentry.
 macro_rules! of_all {
     ($program:literal, $function:expr) => {
-        ($program, $program, $function)
+        Hook { kprobe: $program, fentry: $program, fentry_alone: concat!($program, "_f"), function: $function }
     };
 }
 
 /// Programs of that kind of which it is no loss by itself that the kernel passed one over, since most were of other calls: one that
 /// was needed is missed as its call returns.
-pub const OF_OTHERS: [&str; 5] = ["life_make_fd", "life_make_file", "life_make_file_fmode", "life_get_old", "life_put_old"];
+const OF_OTHERS: [&str; 5] = ["life_make_fd", "life_make_file", "life_make_file_fmode", "life_get_old", "life_put_old"];
+
+/// Whether a program is one of them.
+pub fn is_of_others(program: &str) -> bool {
+    OF_OTHERS.contains(&program.strip_suffix("_f").unwrap_or(program))
+}
 
 /// Where interrupts are threads (`PREEMPT_RT`), they are preempted as all threads are, and a kprobe is in none of them.
 const WAKE: Hook = interrupt!("life_wake_f", "__wake_up_locked_key");
@@ -61,6 +75,8 @@ pub struct Ways {
     pub makes_files_by_mode: bool,
     /// Their timers expire in threads.
     pub interrupts_are_threads: bool,
+    /// Kprobes can be had.
+    pub has_kprobes: bool,
 }
 
 /// What is to be attached for these kinds, in this order: what sees the end of something before what sees its begin.
@@ -82,8 +98,13 @@ pub fn hooks(kinds: &[Kind], mode: Mode, kernel: Ways) -> Vec<(&'static str, &'s
         hooks.extend(POLL);
     }
     let mut chosen: Vec<(&str, &str)> = Vec::new();
-    for (by_kprobe, by_fentry, function) in hooks {
-        let hook = (if mode == Mode::Kprobe { by_kprobe } else { by_fentry }, function);
+    for hook in hooks {
+        let program = match mode {
+            Mode::Kprobe => hook.kprobe,
+            Mode::Fentry if kernel.has_kprobes => hook.fentry,
+            Mode::Fentry => hook.fentry_alone,
+        };
+        let hook = (program, hook.function);
         if !hook.0.is_empty() && !chosen.contains(&hook) {
             chosen.push(hook);
         }
@@ -92,10 +113,13 @@ pub fn hooks(kinds: &[Kind], mode: Mode, kernel: Ways) -> Vec<(&'static str, &'s
 }
 
 const READ: [Hook; 2] = [hook!("life_read_out", "timerfd_read"), hook!("life_read", "timerfd_read")];
-const READ_BY_ITERATOR: [Hook; 2] =
-    [("life_read_out", "life_read_iter_out_f", "timerfd_read_iter"), hook!("life_read_iter", "timerfd_read_iter")];
+const READ_BY_ITERATOR: [Hook; 2] = [
+    Hook { kprobe: "life_read_out", fentry: "life_read_iter_out_f", fentry_alone: "life_read_iter_out_f", function: "timerfd_read_iter" },
+    hook!("life_read_iter", "timerfd_read_iter"),
+];
 /// By fexit one sees both what a poll was asked and what it answered.
-const POLL: [Hook; 2] = [hook!("life_poll_out", "timerfd_poll"), ("life_poll", "", "timerfd_poll")];
+const POLL: [Hook; 2] =
+    [hook!("life_poll_out", "timerfd_poll"), Hook { kprobe: "life_poll", fentry: "", fentry_alone: "", function: "timerfd_poll" }];
 const SET_TICKS: [Hook; 2] = [hook!("life_ioctl_out", "timerfd_ioctl"), hook!("life_ioctl", "timerfd_ioctl")];
 
 const fn of(kind: Kind) -> &'static [Hook] {
@@ -175,17 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn what_others_come_to_is_hooked_by_kprobe() {
+    fn what_others_come_to_is_hooked_by_kprobe_where_there_are_kprobes() {
         for mode in [Mode::Kprobe, Mode::Fentry] {
-            let hooks = hooks(&Kind::ALL, mode, Ways { makes_files_by_mode: true, ..Ways::default() });
+            let hooks = hooks(&Kind::ALL, mode, Ways { makes_files_by_mode: true, has_kprobes: true, ..Ways::default() });
             assert!(OF_OTHERS.iter().all(|name| hooks.iter().any(|(program, _)| program == name)), "{mode}");
         }
+        let alone = hooks(&Kind::ALL, Mode::Fentry, Ways { makes_files_by_mode: true, interrupts_are_threads: true, ..Ways::default() });
+        assert!(alone.iter().all(|(program, _)| program.ends_with("_f")), "{alone:?}");
+        assert_eq!(alone.iter().filter(|(program, _)| is_of_others(program)).count(), OF_OTHERS.len());
     }
 
     #[test]
     fn expiries_are_woken_in_one_way() {
         for interrupts_are_threads in [false, true] {
-            let hooks = hooks(&[Kind::Expiry], Mode::Fentry, Ways { interrupts_are_threads, ..Ways::default() });
+            let hooks = hooks(&[Kind::Expiry], Mode::Fentry, Ways { interrupts_are_threads, has_kprobes: true, ..Ways::default() });
             let programs: Vec<&str> =
                 hooks.iter().filter(|(_, function)| *function == "__wake_up_locked_key").map(|(name, _)| *name).collect();
             assert_eq!(programs, [if interrupts_are_threads { "life_wake" } else { "life_wake_f" }]);

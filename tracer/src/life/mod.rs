@@ -17,11 +17,11 @@ use settime32_abi::life::Kind;
 
 pub use self::armed::Armed;
 pub use self::decode::{Decoder, Event};
-pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
+pub use self::hooks::{EXIT_PROGRAM, is_of_others};
 pub use self::layout::Offsets;
 pub use self::rest::{Rest, rest};
 use crate::attach::Mode;
-use crate::preflight::{Facts, Refusal};
+use crate::preflight::{self, Facts, Refusal};
 
 /// Calls in flight at one time, at most; those beyond are counted as lost.
 pub const MAX_CALLS: u32 = 8192;
@@ -57,6 +57,7 @@ impl Life {
             sets_ticks: has("timerfd_ioctl"),
             makes_files_by_mode: has("anon_inode_getfile_fmode"),
             interrupts_are_threads: facts.interrupts_are_threads,
+            has_kprobes: preflight::check_kprobe(root).is_ok(),
         };
         offsets.push(("FIRES_INLINE", has("hrtimer_start_range_ns_user").into()));
         offsets.push(("WAKEUPS", kinds.contains(&Kind::Wakeup).into()));
