@@ -128,3 +128,14 @@ fn is_inside(tid: Pid) -> bool {
     let number = NR_SETTIME.to_string();
     std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).is_ok_and(|line| line.split(' ').next() == Some(&number))
 }
+
+/// A thread beside the first waits until the file that is named is there.
+pub(super) fn thread(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let go = arguments.first().context("failed to find the file that ends it")?;
+    let waits = || {
+        told.say(&format!("thread {}", me()))?;
+        super::wait_for(go);
+        Ok(())
+    };
+    thread::scope(|scope| scope.spawn(waits).join()).expect("the thread does not panic")
+}

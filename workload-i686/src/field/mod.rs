@@ -38,6 +38,7 @@ const SITUATIONS: &[Situation] = &[
     ("short", lives::short),
     ("suspend", clocks::suspend),
     ("switch", switch),
+    ("thread", lives::thread),
     ("throw", throw),
     ("uring", uring::uring),
     ("waits", waits::waits),

@@ -40,6 +40,8 @@ pub enum Field {
     WaitsByName,
     /// All namespaces at once.
     Container,
+    /// A process that is asked for ends.
+    ProcessEnded,
     /// A followed thread that executes a program.
     Exec,
     /// A call that is inside the kernel when tracing ends.

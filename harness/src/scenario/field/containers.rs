@@ -300,3 +300,37 @@ pub(super) fn exec(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     outcome.saw(called.len());
     Ok(outcome)
 }
+
+/// A process that is asked for ends; another gets its id, and is not asked for. When none is left, so does the tracer.
+pub(super) fn process_ended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    let holder = stand.start(&stand.field(&["rest", HOLD_MS]));
+    let (go, stays) = (stand.path("go"), stand.pid_of(holder)?.to_string());
+    // With the id of a thread of which the process is another.
+    let other = stand.start(&stand.field(&["thread", &go]));
+    let tid = stand.says(other, "thread")?.number("tid").to_string();
+    let ran = stand.run_words(&stand.calls(&["-p", &tid, "--duration", "300ms"]))?;
+    outcome.must(code(&ran) != 0 && ran.said().contains("is a thread"), &format!("a thread's id is taken for a process's: {}", tail(&ran)));
+
+    let first = stand.start(&stand.enter(&["--last-pid", "30000"], &stand.field(&["--hold", &go, "rest", "0"])));
+    let pid = stand.entered(first, 1)?.to_string();
+    let both = stand.attached(&stand.calls(&["-p", &pid, "-p", &stays]))?;
+    let alone = stand.attached(&stand.calls(&["-p", &pid]))?;
+    stand.make(&go, Vec::new())?;
+    for program in [first, other] {
+        stand.programs.wait(program)?;
+    }
+    // It ends by itself, or the run does by its limit.
+    stand.programs.wait(alone)?;
+    let before = (pid.parse::<u32>().unwrap_or(1) - 1).to_string();
+    let ran = stand.situation(&stand.enter(&["--last-pid", &before], &stand.field(&["arm"])))?;
+    outcome.must_come_about(innermost(&ran).to_string() == pid, "no other process got the id");
+    stand.signals(holder, SIGKILL);
+    let ran = stand.programs.wait(both)?;
+    let told = Lines::of(&ran).events();
+    outcome.must(told == 0, &format!("{told} calls are told of a process that has the id of one that has ended"));
+    outcome.must(code(&ran) == 0, &tail(&ran));
+    outcome.saw(3);
+    usual_ids(&mut stand)?;
+    Ok(outcome)
+}

@@ -75,6 +75,7 @@ pub(super) fn play(field: Field, stand: Stand<'_>, plans: Vec<Plan>) -> Result<O
         Field::OwnCall => containers::own_call(stand),
         Field::IdsLarge => containers::ids_large(stand, plans),
         Field::Container => containers::container(stand, plans),
+        Field::ProcessEnded => containers::process_ended(stand),
         Field::Exec => containers::exec(stand),
         Field::InsideAtEnd => ends::inside_at_end(stand),
         Field::Suspended => clocks::suspended(stand),

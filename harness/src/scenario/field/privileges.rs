@@ -5,6 +5,7 @@ use settime32_abi::plan::Plan;
 use super::super::Outcome;
 use super::super::stand::{SIGINT, Stand};
 use super::guest::{code, tail};
+use super::told::Lines;
 use crate::failure::Failure;
 
 /// What README names.
@@ -43,8 +44,30 @@ pub(super) fn privileges(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     } else {
         outcome.must(false, &format!("without a command: {}", tail(stand.programs.ran(tracer))));
     }
+    other_events(&mut stand, &mut outcome, &enough)?;
     refusals(&mut stand, &mut outcome)?;
     Ok(outcome)
+}
+
+/// The other events and `lateness` take no more.
+fn other_events(stand: &mut Stand<'_>, outcome: &mut Outcome, enough: &[&str]) -> Result<(), Failure> {
+    const TIMERS: i64 = 100;
+    let program = stand.field(&["--to", "/dev/null", "short", &TIMERS.to_string(), "1000"]);
+    for (event, more) in [("release", "all"), ("timerfd_create", "timerfd_create")] {
+        let tracer = stand.following(stand.calls(&["--events", more]), &program);
+        let ran = stand.run_words(&stand.enter(enough, &tracer))?;
+        let lines = Lines::of(&ran);
+        let told = lines.named(event).count() as i64;
+        let missing = TIMERS - told;
+        let right = matches!(code(&ran), 0 | 3) && missing >= 0 && missing <= lines.lost().cast_signed();
+        outcome.must(right, &format!("--events {more}: {told} of {TIMERS} {event}, {} lost: {}", lines.lost(), tail(&ran)));
+        outcome.saw(told.unsigned_abs() as usize);
+    }
+    let tracer = stand.following(stand.lateness(&[]), &program);
+    let ran = stand.run_words(&stand.enter(enough, &tracer))?;
+    let firings = Lines::of(&ran).numbers("lateness", "firings").iter().sum::<i64>();
+    outcome.must(matches!(code(&ran), 0 | 3) && firings > 0, &format!("lateness: {firings} firings: {}", tail(&ran)));
+    Ok(())
 }
 
 /// Who has less is told what is missing, and nothing is attached.
