@@ -178,9 +178,9 @@ impl<'a> Life<'a> {
         self.act(Act::Gettime { slot, api });
     }
 
-    /// Nanoseconds: more often than not so few that the timer fires before its setting call returns, 20 ms at most.
+    /// Nanoseconds: mostly so few that the timer fires before its setting call returns, or right after it; 20 ms at most.
     fn short(&mut self) -> i64 {
-        let most = self.draw.pick(&[1, 1_000, 100_000, 10_000, 1_000, 100_000, 3_000_000, 1_000_000, 3_000_000, 20_000_000]);
+        let most = self.draw.pick(&[1, 1_000, 100_000, 10_000, 1_000, 100_000, 100, 100_000, 3_000_000, 20_000_000]);
         1 + i64::from(self.draw.word()) * (most - 1) / i64::from(u16::MAX)
     }
 
@@ -189,16 +189,16 @@ impl<'a> Life<'a> {
         let far = 2_000_000_000 * seconds + i64::from(self.draw.word()) * 1_000_003;
         let long = 1000 * seconds + i64::from(self.draw.word()) * 7_000_001;
         let interval = 50_000 + i64::from(self.draw.word()) * 60;
-        let (flags, value, interval, sure) = match self.draw.below(16) {
-            0..4 => (0, self.short(), 0, Sure::Once),
-            4..7 => (0, self.short(), interval, Sure::Always),
-            7 => (1, 1 + i64::from(self.draw.word()), 0, Sure::Once),
-            8 => (1, 1 + i64::from(self.draw.word()), interval * 3, Sure::Always),
-            9 => (3, 1 + i64::from(self.draw.word()), interval * (self.draw.below(2) as i64), Sure::Once),
-            10 | 11 => (3, far, 0, Sure::Nothing),
-            12 => (self.draw.below(2) as i32, far, interval, Sure::Nothing),
-            13 => (0, long, self.short(), Sure::Nothing),
-            14 => (self.draw.below(4) as i32, 0, interval, Sure::Nothing),
+        let (flags, value, interval, sure) = match self.draw.below(28) {
+            0..10 => (0, self.short(), 0, Sure::Once),
+            10..19 => (0, self.short(), interval, Sure::Always),
+            19 => (1, 1 + i64::from(self.draw.word()), 0, Sure::Once),
+            20 => (1, 1 + i64::from(self.draw.word()), interval * 3, Sure::Always),
+            21 => (3, 1 + i64::from(self.draw.word()), interval * (self.draw.below(2) as i64), Sure::Once),
+            22 | 23 => (3, far, 0, Sure::Nothing),
+            24 => (self.draw.below(2) as i32, far, interval, Sure::Nothing),
+            25 => (0, long, self.short(), Sure::Nothing),
+            26 => (self.draw.below(4) as i32, 0, interval, Sure::Nothing),
             // Flags that ask for nothing are taken all the same.
             _ => (2, self.short(), 0, Sure::Once),
         };

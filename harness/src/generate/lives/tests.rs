@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use settime32_abi::plan::{Ending, PosixAct};
+use settime32_abi::plan::{Call, Ending, PosixAct};
 
 use super::*;
 
@@ -50,6 +50,36 @@ fn plans_have_each_kind_of_step() {
         }
     }
     assert_eq!(kinds.len(), 25, "{kinds:?}");
+}
+
+/// Half of all timers at least are set, once or more, to fire in 1 ns to 100 µs.
+#[test]
+fn most_timers_are_short() {
+    let (mut made, mut short) = (0, BTreeSet::new());
+    for index in 0..8 {
+        let mut behind = [0; SLOTS];
+        for step in &plan(1, index, 500).steps {
+            let value = match *step {
+                Step::Call(ref call) if call.flags & 1 == 0 => call.new.it_value.as_nanos(),
+                Step::Life(Act::Settime64 { flags, new, .. }) if flags & 1 == 0 => {
+                    new.it_value.tv_sec.saturating_mul(1_000_000_000).saturating_add(new.it_value.tv_nsec)
+                }
+                _ => 0,
+            };
+            match *step {
+                Step::Open { slot, kind: FdKind::Timer(_) } | Step::Life(Act::Create { slot, .. }) => {
+                    made += 1;
+                    behind[usize::from(slot)] = made;
+                }
+                Step::Open { slot, kind: FdKind::Dup(of) | FdKind::Passed(of) } => behind[usize::from(slot)] = behind[usize::from(of)],
+                Step::Call(Call { slot, .. }) | Step::Life(Act::Settime64 { slot, .. }) if (1..=100_000).contains(&value) => {
+                    short.insert(behind[usize::from(slot)]);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(short.len() * 2 > made, "{} of {made}", short.len());
 }
 
 #[test]
