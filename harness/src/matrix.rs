@@ -41,6 +41,11 @@ pub fn verdict(reports: &[Report]) -> Verdict {
     ran.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
 }
 
+/// How the tracer attached, and for what, where it was not asked for everything.
+fn attached(report: &Report) -> String {
+    report.events.as_ref().map_or_else(|| report.attach.clone(), |events| format!("{}: {events}", report.attach))
+}
+
 /// What became of a cell, in a word.
 fn outcome(report: &Report) -> &'static str {
     if report.not_run.is_some() { "not run" } else { report.verdict.as_str() }
@@ -68,7 +73,7 @@ pub fn text(reports: &[Report]) -> String {
         table.add_row([
             Cell::new(release),
             Cell::new(report.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
-            Cell::new(&report.attach),
+            Cell::new(attached(report)),
             Cell::new(report.seed),
             Cell::new(grouped(report.calls)),
             Cell::new(grouped(report.captured)),
@@ -82,11 +87,11 @@ pub fn text(reports: &[Report]) -> String {
     let mut text = format!("{table}\n");
     for report in reports {
         if let Some(reason) = &report.not_run {
-            text += &format!("{} {}: not run, because {reason}\n", report.kernel.name, report.attach);
+            text += &format!("{} {}: not run, because {reason}\n", report.kernel.name, attached(report));
         }
     }
     for report in reports.iter().filter(|report| report.verdict != Verdict::Pass && report.not_run.is_none()) {
-        text += &format!("\n── {} ({})\n{}", report.kernel.name, report.attach, report.details());
+        text += &format!("\n── {} ({})\n{}", report.kernel.name, attached(report), report.details());
     }
     text
 }

@@ -266,7 +266,9 @@ impl Setup {
     /// A guest for a session, in which the tracer may be attached already.
     pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
-        let tracer = (self.wrong.is_none() && self.tells != Tells::Nothing).then_some(tracer.as_slice());
+        // A template for each set of events would take more time and room than it saves.
+        let is_usual = self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
+        let tracer = is_usual.then_some(tracer.as_slice());
         warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
 

@@ -8,8 +8,9 @@ use settime32_abi::plan::Plan;
 
 use super::{ALL_KERNELS, Attaches, Job, RunArgs, UsageError, fresh_seed};
 use crate::generate::catalogue::CASES;
-use crate::oracle::EventSet;
+use crate::oracle::{EventSet, EventSets};
 use crate::regression::Regression;
+use crate::verify::{Setup, VerifyOptions};
 use crate::work::{CALLS_PER_PLAN, Tells, Work};
 
 /// Calls of a run that names no number.
@@ -50,9 +51,10 @@ pub struct LivesArgs {
     /// Only this plan of the run; --timers is then the number of timers in it.
     #[arg(long, requires = "seed")]
     plan: Option<u64>,
-    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`.
+    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`; or `pairs`, each two kinds by a
+    /// tracer in a guest of its own, which share the timers and have seeds that follow each other.
     #[arg(long, value_name = "EVENTS", default_value = "all", conflicts_with = "no_tracer")]
-    events: EventSet,
+    events: EventSets,
     /// Have the tracer report threads of the workload's name only (--comm), which must make no difference.
     #[arg(long, conflicts_with = "no_tracer")]
     by_name: bool,
@@ -116,11 +118,20 @@ impl VerifyArgs {
 impl LivesArgs {
     /// The job.
     pub fn job(self) -> Job {
-        let timers = self.timers;
+        let EventSets(sets) = self.events;
+        let timers = self.timers.div_ceil(sets.len() as u64);
         let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
+        let with_each = |cell: VerifyOptions| {
+            let with = move |(events, index): (&EventSet, u64)| {
+                let setup = Setup { events: events.clone(), ..cell.setup.clone() };
+                VerifyOptions { seed: cell.seed.wrapping_add(index), setup, ..cell.clone() }
+            };
+            sets.iter().zip(0..).map(with)
+        };
+        job.cells = job.cells.into_iter().flat_map(with_each).collect();
         for setup in job.cells.iter_mut().map(|cell| &mut cell.setup) {
-            (setup.events, setup.by_name) = (self.events.clone(), self.by_name);
+            setup.by_name = self.by_name;
             if self.no_tracer {
                 setup.tells = Tells::Nothing;
             }

@@ -1,4 +1,4 @@
-//! Which events a tracer was asked for.
+//! Which events a tracer was asked for, and which such sets a run goes through.
 
 use std::str::FromStr;
 
@@ -23,6 +23,31 @@ impl EventSet {
     /// As the tracer's command line takes it.
     pub fn to_argument(&self) -> String {
         self.0.join(",")
+    }
+}
+
+/// Sets of events, each for a tracer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSets(pub Vec<EventSet>);
+
+impl EventSets {
+    /// Every two kinds.
+    fn pairs() -> Self {
+        let EventSet(all) = EventSet::all();
+        let with_later =
+            |(at, one): (usize, &&'static str)| all[at + 1..].iter().map(|other| EventSet(vec![one, other])).collect::<Vec<_>>();
+        Self(all.iter().enumerate().flat_map(with_later).collect())
+    }
+}
+
+impl FromStr for EventSets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pairs" => Ok(Self::pairs()),
+            one => one.parse().map(|set| Self(vec![set])),
+        }
     }
 }
 
@@ -58,6 +83,9 @@ mod tests {
         let two: EventSet = "expiry,timerfd_settime32".parse().unwrap();
         assert!(two.has("expiry") && two.has(CALL_EVENT) && !two.has("wakeup"));
         assert_eq!(two.to_argument(), "expiry,timerfd_settime32");
+        let EventSets(pairs) = "pairs".parse().unwrap();
+        assert!(pairs.len() == 45 && pairs.iter().all(|pair| EventSet::all().0.iter().filter(|name| pair.has(name)).count() == 2));
+        assert_eq!(pairs.iter().map(EventSet::to_argument).collect::<std::collections::BTreeSet<_>>().len(), pairs.len());
         assert!("expiry,life".parse::<EventSet>().unwrap_err().contains("no event life"));
     }
 }

@@ -56,7 +56,7 @@ use settime32_abi::plan::Plan;
 
 use align::Recent;
 use contract::Contract;
-pub use events::EventSet;
+pub use events::{EventSet, EventSets};
 pub use facts::{Example, FactTally, Facts};
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};

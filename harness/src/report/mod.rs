@@ -15,7 +15,7 @@ use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
 use crate::generate::lives::LIVES_PER_PLAN;
-use crate::oracle::{Finding, Place};
+use crate::oracle::{EventSet, Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
 use crate::verdict::{Provoked, Verdict};
@@ -71,6 +71,9 @@ pub struct Report {
     pub start: Option<Start>,
     /// How the tracer attached.
     pub attach: String,
+    /// Events that the tracer was asked for, where those are not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<String>,
     /// Seed of the calls.
     pub seed: u64,
     /// Calls asked for.
@@ -122,6 +125,7 @@ impl Report {
             accelerator: None,
             start: None,
             attach: options.setup.attach.to_string(),
+            events: Some(&options.setup.events).filter(|events| **events != EventSet::all()).map(EventSet::to_argument),
             seed: options.seed,
             calls: options.work.calls(),
             unit: if options.setup.tells == Tells::Calls { "calls" } else { "timers" },
@@ -352,6 +356,7 @@ impl Report {
             ("accelerator", self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
             ("start", self.start.map_or_else(|| "none".into(), |start| start.to_string())),
             ("attach mode", self.attach.clone()),
+            ("events", self.events.clone().unwrap_or_default()),
             ("seed", self.seed.to_string()),
             (self.unit, grouped(self.calls)),
             ("captured", grouped(self.captured)),
@@ -361,7 +366,7 @@ impl Report {
             ("seconds", stages),
             ("verdict", self.verdict.to_string()),
         ];
-        for (name, value) in rows {
+        for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
             table.add_row([Cell::new(name), Cell::new(value)]);
         }
         table
