@@ -6,7 +6,7 @@ use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
 use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
 use settime32_harness::generate::lives;
-use settime32_harness::oracle::{Config, EventSet, Findings, Kind, Oracle};
+use settime32_harness::oracle::{Config, EventSet, EventSets, Findings, Kind, Oracle};
 use settime32_harness::verdict::{Provoked, Verdict};
 
 use super::simulate_life::{Event, Lived, id_of, live, live_from};
@@ -112,6 +112,31 @@ proptest! {
         lived.events.insert(at + 1, copy);
         let findings = judge(&lived);
         prop_assert_eq!((findings.mismatches(), findings.count(Kind::Doubled)), (1, 1), "{}", words(&findings));
+    }
+}
+
+/// Which timer an id is of may come out late: of every two kinds, in plans with many timers side by side.
+#[test]
+fn every_two_kinds_of_events_of_long_plans_pass() {
+    let EventSets(pairs) = "pairs".parse().unwrap();
+    for index in [0, 1] {
+        let lived = live(&lives::plan(21, index, 300), index);
+        for asked in &pairs {
+            let findings = judge_of(asked, std::slice::from_ref(&lived), 0, |lines| lines);
+            assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
+        }
+    }
+}
+
+/// The kernel cancels the timer first that asked for it last.
+#[test]
+fn timers_that_no_call_names_may_be_cancelled_in_any_order() {
+    for index in [0, 1, 4, 5] {
+        let mut lived = live(&lives::plan(21, index, 300), index);
+        let is_cancel = |event: &Event| matches!(event, Event::Cancel(_));
+        lived.events.chunk_by_mut(|one, other| is_cancel(one) && is_cancel(other)).for_each(<[Event]>::reverse);
+        let findings = judge_of(&"timer_settime32,expiry".parse().unwrap(), std::slice::from_ref(&lived), 0, |lines| lines);
+        assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{}", words(&findings));
     }
 }
 

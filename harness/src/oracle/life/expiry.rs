@@ -1,6 +1,6 @@
 //! Judges expiries: each is one of an arming, due when that says, and what only an expiry explains has one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use settime32_abi::life::{self, Expiry};
 
@@ -29,12 +29,9 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
     let mut in_time: Vec<&&Expiry> = expiries.iter().collect();
     in_time.sort_by_key(|expiry| expiry.ns);
     for expiry in in_time {
-        let timer = match judge.timer_of(expiry.timer) {
-            Some(timer) => timer,
-            None => match unnamed(judge, expiry, &armings, &mut fired) {
-                Some(timer) => timer,
-                None => continue,
-            },
+        let Some(timer) = judge.timer_of(expiry.timer) else {
+            unsure(judge, expiry, &armings, &mut fired);
+            continue;
         };
         facts(judge, timer, expiry);
         place(judge, timer, expiry, &armings, &mut fired);
@@ -44,28 +41,25 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
     }
 }
 
-/// The timer of an expiry whose id no other event has named: that which it fits, where it is the only one. Of several it is
-/// possibly of each.
-fn unnamed(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) -> Option<usize> {
-    let mut fits: Vec<(usize, Bounds)> = Vec::new();
-    for (index, arming) in armings.iter().enumerate() {
-        if judge.ids[arming.timer].is_none() && is_during(judge, arming, nanos(expiry.ns)) {
-            fits.extend(schedule(judge, arming, expiry, &placed.of[index]).map(|forwards| (index, forwards)));
-        }
-    }
-    let timers: HashSet<usize> = fits.iter().map(|(index, _)| armings[*index].timer).collect();
-    if timers.len() > 1 {
-        for (index, forwards) in fits {
+/// The timers that an expiry can be of, whatever its id says.
+pub(super) fn fitting(judge: &Judge<'_>, expiry: &Expiry) -> BTreeSet<usize> {
+    let fits = |arming: &&Arming| is_during(judge, arming, nanos(expiry.ns)) && schedule(judge, arming, expiry, &[]).is_some();
+    judge.done.story.armings.iter().filter(fits).map(|arming| arming.timer).collect()
+}
+
+/// An expiry whose id may be of several timers is possibly of each.
+fn unsure(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) {
+    let may_be = judge.may_be.get(&expiry.timer).cloned().unwrap_or_default();
+    let mut fits = 0;
+    for (index, arming) in armings.iter().enumerate().filter(|(_, arming)| may_be.contains(&arming.timer)) {
+        if let Some(forwards) = schedule(judge, arming, expiry, &[]).filter(|_| is_during(judge, arming, nanos(expiry.ns))) {
             placed.possibly_of[index].push(Fired { ns: nanos(expiry.ns), expires_ns: expiry.expires_ns, forwards });
+            fits += 1;
         }
-        return None;
     }
-    let Some(timer) = timers.into_iter().next() else {
+    if fits == 0 {
         judge.add(None, Kind::Identity, Vec::new(), format!("an expiry of no timer that is known: {expiry:?}"));
-        return None;
-    };
-    judge.identity(fits.first().map_or(0, |(index, _)| armings[*index].by), Some(timer), Some(expiry.timer), "expiry");
-    judge.timer_of(expiry.timer)
+    }
 }
 
 /// Whether the timer was set so at this time.
@@ -111,8 +105,7 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
-    let mut fits: Vec<(usize, Bounds)> =
-        candidates.iter().rev().filter_map(|index| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?))).collect();
+    let mut fits = fits_of(judge, &candidates, expiry, armings, fired);
     for (index, forwards) in &fits {
         possibly_of[*index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards: *forwards });
     }
@@ -122,8 +115,8 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         None => forwards.low == 0,
         Some(before) => before.expires_ns < expiry.expires_ns && armings[*index].interval > 0,
     };
-    let fits = fits.iter().find(is_next).or(fits.first()).copied();
-    let Some((index, forwards)) = fits else {
+    let best = fits.iter().find(is_next).or(fits.first()).copied();
+    let Some((index, forwards)) = best else {
         let arming = &armings[last];
         let (entry, exit) = judge.span(arming.by);
         let expected = match arming.absolute {
@@ -151,6 +144,12 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
+}
+
+/// The armings that it fits, the latest first, and how often the timer had been forwarded then.
+fn fits_of(judge: &Judge<'_>, candidates: &[usize], expiry: &Expiry, armings: &[Arming], fired: &[Vec<Fired>]) -> Vec<(usize, Bounds)> {
+    let fits = |index: &usize| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?));
+    candidates.iter().rev().filter_map(fits).collect()
 }
 
 /// How closely it is known when the timer is due, nanoseconds.

@@ -12,7 +12,8 @@ use super::call::{self, Made};
 use super::compare::Compare;
 use super::finding::Kind;
 use super::line::Event;
-use super::{Config, Difference, Done, Verdicts, expiry, is_told};
+use super::names::MayBe;
+use super::{Config, Difference, Done, Verdicts, expiry, is_told, names};
 use crate::model::Bounds;
 use crate::oracle::workload::comm_of;
 
@@ -86,10 +87,12 @@ pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &Has
         sequence: (0..done.journal.moments.len()).filter(|at| done.journal.moments[*at].what != what::CHILD).collect(),
         taken: vec![None; done.journal.moments.len()],
         ids: vec![None; done.story.timers.len()],
+        may_be: MayBe::new(),
         out: Verdicts::default(),
     };
     judge.order(&events);
     judge.calls(&events);
+    names::learn(&mut judge, &events);
     judge.wakeups(&events);
     judge.releases(&events);
     judge.cancels(&events);
@@ -110,6 +113,7 @@ pub(super) struct Judge<'a> {
     taken: Vec<Option<Call<'a>>>,
     /// The id of each timer.
     pub ids: Vec<Option<TimerId>>,
+    pub may_be: MayBe,
     pub out: Verdicts,
 }
 
@@ -157,6 +161,12 @@ impl<'a> Judge<'a> {
     /// The timer of an id.
     pub(super) fn timer_of(&self, id: TimerId) -> Option<usize> {
         self.out.ids.get(&id).copied()
+    }
+
+    /// Whether an id may be of one of these timers, of which no event is certain to be.
+    fn may_be_one_of(&self, id: TimerId, timers: &[usize]) -> bool {
+        let is_one = |timer: &usize| self.ids[*timer].is_none() && timers.contains(timer);
+        self.may_be.get(&id).is_some_and(|may_be| may_be.iter().any(is_one))
     }
 
     pub(super) fn add(&mut self, at: Option<usize>, kind: Kind, differences: Vec<Difference>, note: impl Into<String>) {
@@ -278,13 +288,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// One id for one timer; the first event of a timer says which.
+    /// One id for one timer; the first call that comes to a timer says which.
     pub(super) fn identity(&mut self, at: usize, timer: Option<usize>, id: Option<TimerId>, event: &str) {
         let (expected, right) = match (timer, id) {
             (None, None) => return,
             (Some(timer), Some(id)) if self.ids[timer].is_none() => {
                 // Where the id is another's, or was, the timer has none that could be right.
-                let taken = self.used.contains(&id) || self.out.ids.contains_key(&id);
+                let taken = self.used.contains(&id) || self.out.ids.contains_key(&id) || self.may_be.contains_key(&id);
                 if !taken {
                     self.ids[timer] = Some(id);
                     self.out.ids.insert(id, timer);
@@ -320,17 +330,18 @@ impl<'a> Judge<'a> {
                     None => left.push(timer),
                 }
             }
-            let is_only_one = left.len() == 1;
-            // What no event has named yet has an id that is not known: it comes before those whose own is missing.
-            left.sort_by_key(|timer| self.ids[*timer].is_some());
+            // Of an id that may be several timers', any of them may be told.
+            let unnamed = left.clone();
+            left.retain(|timer| {
+                let is_it = |wakeup: &&Wakeup| self.ids[*timer].is_none() && self.may_be_one_of(wakeup.timer, &unnamed);
+                let place = found.iter().position(is_it);
+                place.inspect(|place| self.wakeup(at, found.remove(*place))).is_none()
+            });
             for timer in left {
                 match found.pop() {
                     Some(wakeup) => {
                         self.wakeup(at, wakeup);
-                        // Of several that no event has named yet, any may be it.
-                        if is_only_one || self.ids[timer].is_some() || self.timer_of(wakeup.timer).is_some() {
-                            self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
-                        }
+                        self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
                     }
                     None if !self.has(life::Kind::Wakeup) => {}
                     None => self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at)),
@@ -410,15 +421,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A timer that was cancelled at this moment and that no event has named yet; where it is the only one, this names it.
-    fn unnamed_canceled(&mut self, at: usize, cancel: &Cancel, told: &HashSet<(usize, usize)>) -> Option<usize> {
+    /// A timer that was cancelled at this moment, of those that the cancellation's id may be of.
+    fn unnamed_canceled(&self, at: usize, cancel: &Cancel, told: &HashSet<(usize, usize)>) -> Option<usize> {
         let canceled = self.done.story.told[at].canceled.iter().map(|(timer, _)| *timer);
-        let unnamed: Vec<usize> = canceled.filter(|timer| self.ids[*timer].is_none() && !told.contains(&(at, *timer))).collect();
-        let timer = unnamed.first().copied()?;
-        if unnamed.len() == 1 {
-            self.identity(at, Some(timer), Some(cancel.timer), "cancel");
-        }
-        Some(timer)
+        let unnamed: Vec<usize> = canceled.filter(|timer| self.ids[*timer].is_none()).collect();
+        let is_one = self.may_be_one_of(cancel.timer, &unnamed);
+        unnamed.into_iter().find(|timer| is_one && !told.contains(&(at, *timer)))
     }
 
     fn releases(&mut self, events: &[Event]) {
@@ -432,28 +440,30 @@ impl<'a> Judge<'a> {
                 None => strangers.push(release),
             }
         }
-        // What no event has named yet has an id that is not known: it comes before those whose own is missing.
+        // Of an id that may be several timers', any of them may be told: those come before the ones whose own is missing.
         let mut found: Vec<(usize, Option<&Release>)> = found.into_iter().enumerate().collect();
         found.sort_by_key(|(timer, _)| self.ids[*timer].is_some());
         for (timer, found) in found {
+            let window = self.release_window(timer);
+            let together = self.released_together(timer);
+            let in_time: Vec<usize> = (0..strangers.len()).filter(|place| window.contains(&nanos(strangers[*place].ns))).collect();
+            let may_be = |place: &&usize| self.ids[timer].is_none() && self.may_be_one_of(strangers[**place].timer, &together);
+            let unsure = in_time.iter().find(may_be);
             let at = self.done.story.timers[timer].released;
-            match found {
-                Some(release) => self.release(timer, release),
-                None => match strangers.iter().position(|release| self.release_window(timer).contains(&nanos(release.ns))) {
-                    Some(place) => {
-                        let release = strangers.remove(place);
-                        // Of several that are released at one moment and that no event has named yet, any may be it.
-                        if self.ids[timer].is_some() || self.is_released_alone(timer) {
-                            self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
-                        }
-                        self.release(timer, release);
+            match (found, unsure.or(in_time.first()).copied()) {
+                (Some(release), _) => self.release(timer, release),
+                (None, Some(place)) => {
+                    let is_unsure = unsure.is_some();
+                    let release = strangers.remove(place);
+                    if !is_unsure {
+                        self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
                     }
-                    None if !self.has(life::Kind::Release) => {}
-                    None => {
-                        let window = self.release_window(timer);
-                        self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
-                    }
-                },
+                    self.release(timer, release);
+                }
+                (None, None) if !self.has(life::Kind::Release) => {}
+                (None, None) => {
+                    self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
+                }
             }
         }
         for release in strangers {
@@ -461,14 +471,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether no other timer is released at the same moment.
-    fn is_released_alone(&self, timer: usize) -> bool {
+    /// The timers that are released at the same moment as this one, which is one of them.
+    fn released_together(&self, timer: usize) -> Vec<usize> {
         let timers = &self.done.story.timers;
-        timers.iter().filter(|other| other.released == timers[timer].released).count() == 1
+        (0..timers.len()).filter(|other| timers[*other].released == timers[timer].released).collect()
     }
 
     /// When a timer must have been released.
-    fn release_window(&self, timer: usize) -> std::ops::RangeInclusive<i64> {
+    pub(super) fn release_window(&self, timer: usize) -> std::ops::RangeInclusive<i64> {
         match self.done.story.timers[timer].released {
             Some(at) => {
                 let moment = self.moment(at);

@@ -37,6 +37,7 @@ mod compare;
 mod expiry;
 mod judge;
 mod line;
+mod names;
 
 use std::collections::{HashMap, HashSet};
 
