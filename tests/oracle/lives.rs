@@ -119,13 +119,37 @@ proptest! {
 #[test]
 fn every_two_kinds_of_events_of_long_plans_pass() {
     let EventSets(pairs) = "pairs".parse().unwrap();
-    for index in [0, 1] {
+    for index in [0, 1, 52] {
         let lived = live(&lives::plan(21, index, 300), index);
         for asked in &pairs {
             let findings = judge_of(asked, std::slice::from_ref(&lived), 0, |lines| lines);
             assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
         }
     }
+}
+
+/// An event may say that it does not know the timer, as a loss that is counted.
+#[test]
+fn a_call_without_its_timer_is_a_loss_that_must_be_counted() {
+    let mut lived = good();
+    let call = related(&mut lived, |call| &*call.event == "timerfd_settime" && call.ret == Some(0) && call.old.is_some());
+    (call.timer, call.clockid, call.old, call.utmr_used) = (None, None, None, None);
+    let findings = judge(&lived);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+    let findings = judge_with(std::slice::from_ref(&lived), 1, |lines| lines);
+    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
+}
+
+/// An expiry that no answer shows may have been lost, and nothing else may that is not missing.
+#[test]
+fn more_may_be_lost_than_is_missing_where_expiries_are_told() {
+    let lived = good();
+    let findings = judge_with(std::slice::from_ref(&lived), 1, |lines| lines);
+    assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
+    assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
+    let findings = judge_of(&"wakeup,release".parse().unwrap(), std::slice::from_ref(&lived), 1, |lines| lines);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (1, 1), "{}", words(&findings));
 }
 
 /// The kernel cancels the timer first that asked for it last.

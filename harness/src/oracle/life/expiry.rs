@@ -21,6 +21,8 @@ struct Fired {
     expires_ns: i64,
     /// How often the timer had been forwarded: the least number that may be.
     forwards: Bounds,
+    /// Another arming of which it may be as well.
+    or_of: Option<usize>,
 }
 
 pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
@@ -53,7 +55,7 @@ fn unsure(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &m
     let mut fits = 0;
     for (index, arming) in armings.iter().enumerate().filter(|(_, arming)| may_be.contains(&arming.timer)) {
         if let Some(forwards) = schedule(judge, arming, expiry, &[]).filter(|_| is_during(judge, arming, nanos(expiry.ns))) {
-            placed.possibly_of[index].push(Fired { ns: nanos(expiry.ns), expires_ns: expiry.expires_ns, forwards });
+            placed.possibly_of[index].push(Fired { ns: nanos(expiry.ns), expires_ns: expiry.expires_ns, forwards, or_of: None });
             fits += 1;
         }
     }
@@ -106,8 +108,12 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
     let mut fits = fits_of(judge, &candidates, expiry, armings, fired);
+    if fits.is_empty() {
+        candidates.iter().for_each(|index| take_back(*index, fired));
+        fits = fits_of(judge, &candidates, expiry, armings, fired);
+    }
     for (index, forwards) in &fits {
-        possibly_of[*index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards: *forwards });
+        possibly_of[*index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards: *forwards, or_of: None });
     }
     fits.sort_by_key(|(index, _)| vagueness(judge, &armings[*index], &fired[*index]));
     // By chance it may fit both. Then it is of the one of which it is what must come next, and of which that is known best.
@@ -143,13 +149,21 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
             Difference { field: "inline", expected: "false, outside of the calls that start the timer".into(), found: "true".into() };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
-    fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards });
+    let or_of = fits.iter().map(|(other, _)| *other).find(|other| *other != index);
+    fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards, or_of });
 }
 
 /// The armings that it fits, the latest first, and how often the timer had been forwarded then.
 fn fits_of(judge: &Judge<'_>, candidates: &[usize], expiry: &Expiry, armings: &[Arming], fired: &[Vec<Fired>]) -> Vec<(usize, Bounds)> {
     let fits = |index: &usize| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?));
     candidates.iter().rev().filter_map(fits).collect()
+}
+
+/// The last expiry of an arming is contradicted by the one that follows: where it may be of another arming as well, it is.
+fn take_back(index: usize, fired: &mut [Vec<Fired>]) {
+    let Some(other) = fired[index].last().and_then(|last| last.or_of) else { return };
+    let last = fired[index].pop().map(|last| Fired { or_of: None, ..last });
+    fired[other].extend(last);
 }
 
 /// How closely it is known when the timer is due, nanoseconds.
