@@ -107,10 +107,11 @@ pub(crate) fn ioctl_returns(ret: i64) {
     }
 }
 
-/// `timerfd_release(inode, file)` is entered. A handler may still run until it returns.
+/// `timerfd_release(inode, file)` is entered, by whom its last descriptor was of. A handler may still run until it returns.
 #[inline(always)]
 pub(crate) fn release_enters(file: u64) {
-    let timer = timer::watched(timer::of_file(file));
+    let address = timer::of_file(file);
+    let timer = if is_wanted() { timer::meet(address) } else { timer::known(address) };
     if !timer.is_none() {
         inside::enter(Function::Release, Inside { file, timer, ..Inside::zeroed() });
     }
