@@ -194,6 +194,7 @@ fn child(parent: Pid, gate: OwnedFd, answers: OwnedFd, interval: OldTimespec32) 
     // Where the entry is switched off, no core is to be left: this is the limit that goes for programs that take cores, too
     // (`do_coredump`, `fs/coredump.c`).
     _ = setrlimit(Resource::RLIMIT_CORE, 1, 1);
+    go_first();
     if getppid() == parent
         && let Some(memory) = low_memory()
         && let Some((mut gate, mut answers, timer)) = only_ours(&gate, &answers)
@@ -210,6 +211,14 @@ fn child(parent: Pid, gate: OwnedFd, answers: OwnedFd, interval: OldTimespec32) 
     }
     // SAFETY: it does not return, and nothing of the parent's is to be flushed or undone.
     unsafe { libc::_exit(0) }
+}
+
+/// While a program in a trampoline is preempted, the kernel passes it over for others' calls on the same CPU. So this process is put
+/// before all that are not for real time, where that is allowed.
+fn go_first() {
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: it reads what it is pointed to.
+    _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) };
 }
 
 fn low_memory() -> Option<*mut Memory> {

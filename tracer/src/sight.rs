@@ -84,6 +84,11 @@ impl Sight {
         }
     }
 
+    /// Whether there is no doubt, and something was seen that entered at this time or later.
+    pub const fn sees_since(&self, ns: u64) -> bool {
+        self.doubt.is_none() && self.last_ns >= ns
+    }
+
     /// Whether it is not known to see.
     #[cfg(test)]
     pub const fn is_in_doubt(&self) -> bool {
@@ -183,6 +188,16 @@ mod tests {
         sight.saw_own(200);
         assert!(!sight.is_in_doubt());
         assert!(sight.ended(300, &mut Lost::default(), &mut 0).is_empty());
+    }
+
+    #[test]
+    fn calls_of_others_show_that_it_sees_as_long_as_nothing_is_in_doubt() {
+        let mut sight = seeing();
+        sight.saw(150);
+        assert!(sight.sees_since(150) && !sight.sees_since(151));
+        sight.may_be_blind(200, WRITTEN.to_owned());
+        sight.saw(210);
+        assert!(!sight.sees_since(150));
     }
 
     #[test]

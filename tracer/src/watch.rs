@@ -16,8 +16,8 @@ use crate::switches::Switches;
 
 /// How often it looks when nothing hints at a change.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often while it is in doubt.
-const EVERY_IN_DOUBT: Duration = Duration::from_millis(50);
+/// How often while it is in doubt, or while calls of others show that it is in none.
+const OFTEN: Duration = Duration::from_millis(50);
 /// How long a call of its own may take: a machine under load has its child wait for its turn.
 const MAX_CALL: Duration = Duration::from_secs(20);
 
@@ -51,6 +51,8 @@ pub struct Watch {
     /// When it last looked for an answer.
     looked: Instant,
     next: Instant,
+    /// A call of its own must be seen, whatever is seen of others.
+    must_see_own: bool,
     /// When the last one that was seen entered.
     seen_ns: u64,
     sight: Sight,
@@ -68,6 +70,7 @@ impl Watch {
             asked: None,
             looked: Instant::now(),
             next: Instant::now(),
+            must_see_own: true,
             seen_ns: 0,
             sight: Sight::default(),
         }
@@ -153,6 +156,7 @@ impl Watch {
         if own.is_whole(raw) {
             self.tid = Some(raw.host_tid);
             self.seen_ns = raw.entry_ns;
+            self.must_see_own = false;
             self.sight.saw_own(raw.entry_ns);
             if let Some(asked) = &mut self.asked {
                 asked.is_seen = true;
@@ -179,8 +183,13 @@ impl Watch {
             self.missed();
         }
         if self.asked.is_none() && Instant::now() >= self.next {
-            self.next = Instant::now() + EVERY;
-            self.ask();
+            // A call of ours would show nothing more, and where a kernel preempts it inside of a program, those of others would be
+            // passed over.
+            let is_shown = !self.must_see_own && self.sight.sees_since(now_ns().saturating_sub(OFTEN.as_nanos() as u64));
+            self.next = Instant::now() + if is_shown { OFTEN } else { EVERY };
+            if !is_shown {
+                self.ask();
+            }
         }
     }
 
@@ -196,6 +205,7 @@ impl Watch {
 
     /// Has it look as soon as it can.
     pub fn hurry(&mut self) {
+        self.must_see_own = true;
         self.next = Instant::now();
     }
 
@@ -228,8 +238,9 @@ impl Watch {
     fn missed(&mut self) {
         if let Some(asked) = self.asked.take() {
             self.sight.missed(asked.at_ns, self.switches.off());
+            self.must_see_own = true;
             // At once at first: it may have been chance.
-            let wait = if self.sight.is_blind() { EVERY_IN_DOUBT } else { Duration::ZERO };
+            let wait = if self.sight.is_blind() { OFTEN } else { Duration::ZERO };
             self.next = Instant::now() + wait;
         }
     }
