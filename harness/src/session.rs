@@ -76,10 +76,32 @@ pub struct Session {
     partial_line: Vec<u8>,
     tracer_stderr: Vec<u8>,
     tracer_exit: Option<Exit>,
+    coming: Coming,
     last_output: Instant,
     next_workload: u32,
     /// The last plan's journal and the lines that the tracer wrote, for who asked that they be kept.
     kept: Option<(Option<Journal>, Vec<Vec<u8>>)>,
+}
+
+/// Where a tracer stands that comes while plans are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coming {
+    /// It has not said that it is ready.
+    UnderWay,
+    /// It has, and the guest is asked for its clock.
+    Ready,
+    /// The oracle knows when it was ready; or it was there before the first plan.
+    There,
+}
+
+/// Tells the time since the boot in hundredths of a second, rounded down.
+const UPTIME: &str = "/proc/uptime";
+
+/// A time after the reading of [`UPTIME`], nanoseconds.
+fn uptime_ns(content: &[u8]) -> Option<i64> {
+    let (seconds, rest) = std::str::from_utf8(content).ok()?.split_whitespace().next()?.split_once('.')?;
+    let hundredths = seconds.parse::<i64>().ok()? * 100 + rest.parse::<i64>().ok()?;
+    Some((hundredths + 1) * 10_000_000)
 }
 
 /// The workload that is running.
@@ -99,6 +121,7 @@ impl Session {
             partial_line: Vec::new(),
             tracer_stderr: Vec::new(),
             tracer_exit: None,
+            coming: Coming::There,
             last_output: Instant::now(),
             next_workload: FIRST_WORKLOAD,
             kept: None,
@@ -133,6 +156,22 @@ impl Session {
         Ok(())
     }
 
+    /// Starts the tracer, and waits for nothing: the plans that are run from now on are under way when it attaches.
+    pub fn attach_midway(&mut self) {
+        self.coming = Coming::UnderWay;
+        self.oracle.ready_since(i64::MAX);
+        self.vm.send(&Request::Spawn(Spawn::new(TRACER, self.options.tracer.clone())));
+    }
+
+    /// Waits until a tracer that comes midway is there.
+    pub fn wait_ready(&mut self) -> Result<(), Failure> {
+        while self.coming != Coming::There {
+            self.take("the tracer attaches", &mut None)?;
+            self.fail_if_tracer_ended("it attached")?;
+        }
+        Ok(())
+    }
+
     /// Runs one plan and hands its journal to the oracle. Events may still be on their way afterwards.
     pub fn run_plan(&mut self, index: u64, plan: Plan) -> Result<(), Failure> {
         let id = self.next_workload;
@@ -152,6 +191,9 @@ impl Session {
             }
             self.fail_if_tracer_ended("a plan ran")?;
         };
+        while self.coming == Coming::Ready {
+            self.take("the guest's clock is read", &mut None)?;
+        }
         let Workload { mut stdout, stderr, .. } = workload.expect("it was put there above");
         if status != Exit::Code(0) {
             return Err(GuestError::Workload { plan: index, status, said: told(&stderr) }.into());
@@ -270,6 +312,9 @@ impl Session {
     }
 
     fn fail_if_tracer_ended(&self, doing: &'static str) -> Result<(), Failure> {
+        if let Some(status) = self.tracer_exit.filter(|_| self.coming == Coming::UnderWay) {
+            kernel_cannot(status, &self.tracer_stderr())?;
+        }
         match self.tracer_exit {
             Some(status) => Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into()),
             None => Ok(()),
@@ -290,7 +335,13 @@ impl Session {
     fn sort(&mut self, reply: Reply, workload: &mut Option<Workload>) -> Option<Exit> {
         match reply {
             Reply::Output { id: TRACER, stream: Stream::Stdout, content } => self.lines(&content),
-            Reply::Output { id: TRACER, stream: Stream::Stderr, content } => self.tracer_stderr.extend(content),
+            Reply::Output { id: TRACER, stream: Stream::Stderr, content } => self.tracer_said(&content),
+            Reply::File { path, content } if path == UPTIME && self.coming == Coming::Ready => {
+                if let Some(ns) = uptime_ns(&content) {
+                    self.oracle.ready_since(ns);
+                }
+                self.coming = Coming::There;
+            }
             Reply::Output { id, stream, content } => {
                 if let Some(workload) = workload.as_mut().filter(|workload| workload.id == id) {
                     match stream {
@@ -306,6 +357,14 @@ impl Session {
             }
         }
         None
+    }
+
+    fn tracer_said(&mut self, content: &[u8]) {
+        self.tracer_stderr.extend(content);
+        if self.coming == Coming::UnderWay && says_ready(&String::from_utf8_lossy(&self.tracer_stderr)) {
+            self.coming = Coming::Ready;
+            self.vm.send(&Request::Get { path: UPTIME.into() });
+        }
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -356,6 +415,12 @@ fn told(stderr: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_is_read_to_a_time_that_has_not_come_yet() {
+        assert_eq!(uptime_ns(b"12.34 20.01\n"), Some(12_350_000_000));
+        assert_eq!(uptime_ns(b"soon"), None);
+    }
 
     #[test]
     fn a_tracer_is_ready_when_it_has_said_all_of_it() {

@@ -70,7 +70,8 @@ impl Verdict {
     }
 
     /// The verdict on a guest that ran to its end, of which `asked` calls were wanted. A mismatch outweighs a loss,
-    /// since what was seen was wrong already; a run that checked nothing, or less than asked, is never a pass. `provoked`
+    /// since what was seen was wrong already; a run that checked nothing, or less than asked, is never a pass, and neither is one whose
+    /// tracer was to come in the midst of lives and did not. `provoked`
     /// are the calls and results that were lost, and counted, where the situation under test is one that loses them.
     pub fn of(findings: &Findings, asked: u64, provoked: Provoked) -> Self {
         let excused = provoked.calls + provoked.results;
@@ -79,7 +80,8 @@ impl Verdict {
         } else if findings.lost > excused
             || findings.missing > provoked.calls
             || findings.checked == 0
-            || findings.checked + excused < asked
+            || findings.across == Some(0)
+            || findings.checked + findings.outside + excused < asked
         {
             Self::Inconclusive
         } else {

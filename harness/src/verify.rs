@@ -92,6 +92,8 @@ pub struct Setup {
     pub events: EventSet,
     /// The tracer is asked for threads of the workload's name alone.
     pub by_name: bool,
+    /// The tracer comes while the plans are done.
+    pub midway: bool,
 }
 
 /// Kernel of runs that name none.
@@ -121,6 +123,7 @@ impl Default for Setup {
             form: Format::Json,
             events: EventSet::all(),
             by_name: false,
+            midway: false,
         }
     }
 }
@@ -200,9 +203,17 @@ fn trace_plans(
     }
     let tracer = options.setup.tracer_program(&vm);
     let mut session = options.setup.session(vm, &tracer, deadline);
-    let outcome = timed(&mut seconds.attach, || session.attach());
+    let midway = options.setup.midway;
+    let outcome = match midway {
+        true => {
+            session.attach_midway();
+            Ok(())
+        }
+        false => timed(&mut seconds.attach, || session.attach()),
+    };
     watch.say("making calls");
     let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
+    let outcome = outcome.and_then(|()| if midway { session.wait_ready() } else { Ok(()) });
     let outcome = outcome.and_then(|()| timed(&mut seconds.drain, || session.stop_tracer()));
     (report.ran(session, outcome.is_ok()), outcome)
 }
@@ -268,7 +279,7 @@ impl Setup {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
         // A template for each set of events would take more time and room than it saves.
         let is_usual = self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
-        let tracer = is_usual.then_some(tracer.as_slice());
+        let tracer = (is_usual && !self.midway).then_some(tracer.as_slice());
         warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
 
@@ -310,8 +321,8 @@ impl Setup {
         let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
-        let events = self.events.clone();
-        oracle::Config { cpus, comm, entry_path_needed, lives, events, untraced, ..oracle::Config::default() }
+        let (events, filtered) = (self.events.clone(), self.by_name);
+        oracle::Config { cpus, comm, entry_path_needed, lives, events, filtered, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.
@@ -345,7 +356,11 @@ fn run_plans(options: &VerifyOptions, session: &mut Session, watch: &dyn Watch) 
     thread::spawn(move || source.into_iter().try_for_each(|plan| sender.send(plan)));
     let mut made = 0;
     for (index, plan) in plans {
-        let calls = if options.setup.tells == Tells::Calls { plan.calls() as u64 } else { LIVES_PER_PLAN };
+        let calls = match options.work {
+            Work::Lives { per_plan, .. } => per_plan,
+            _ if options.setup.tells == Tells::Calls => plan.calls() as u64,
+            _ => LIVES_PER_PLAN,
+        };
         session.run_plan(index, plan)?;
         made += calls;
         watch.calls_made(made);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use settime32_abi::plan::Plan;
 
-use crate::generate::lives::LIVES_PER_PLAN;
 use crate::generate::{self, catalogue};
 
 /// The most calls in one plan, which is one process of the workload.
@@ -36,10 +35,12 @@ pub enum Work {
         /// Calls of each at least; those that can be repeated are, under the seeds that follow.
         least: u64,
     },
-    /// Whole lives of timers, in plans of [`generate::lives::LIVES_PER_PLAN`]; each counts as a call.
+    /// Whole lives of timers; each counts as a call.
     Lives {
         /// Timers in all.
         timers: u64,
+        /// Timers in one plan.
+        per_plan: u64,
     },
     /// One plan of such a run.
     OneOfLives {
@@ -62,7 +63,7 @@ impl Work {
     pub fn calls(&self) -> u64 {
         match self {
             Self::Run { calls } | Self::OnePlan { calls, .. } => *calls,
-            Self::Lives { timers } | Self::OneOfLives { timers, .. } => *timers,
+            Self::Lives { timers, .. } | Self::OneOfLives { timers, .. } => *timers,
             Self::Literal { plan, .. } if plan.is_of_lives() => generate::lives::timers(plan),
             Self::Cases { names, least } => cases(names).map(|case| case.calls(*least)).sum(),
             Self::Literal { plan, .. } => plan.calls() as u64,
@@ -111,7 +112,7 @@ impl Work {
         let single = match self {
             Self::Run { calls } => *calls <= CALLS_PER_PLAN,
             Self::Cases { names, least } => names.len() == 1 && *least == 0,
-            Self::Lives { timers } => *timers <= LIVES_PER_PLAN,
+            Self::Lives { timers, per_plan } => timers <= per_plan,
             Self::OnePlan { .. } | Self::OneOfLives { .. } | Self::Literal { .. } => true,
         };
         self.plans(seed).find(|(index, _)| single || Some(*index) == only).filter(|_| single || only.is_some()).map(|(_, plan)| plan)
@@ -134,10 +135,9 @@ impl Work {
                 let (index, calls) = (*index, *calls);
                 Box::new(std::iter::once_with(move || generated(index, calls)))
             }
-            Self::Lives { timers } => {
-                let timers = *timers;
-                let sizes =
-                    (0..timers.div_ceil(LIVES_PER_PLAN)).map(move |index| (index, LIVES_PER_PLAN.min(timers - index * LIVES_PER_PLAN)));
+            Self::Lives { timers, per_plan } => {
+                let (timers, per_plan) = (*timers, *per_plan);
+                let sizes = (0..timers.div_ceil(per_plan)).map(move |index| (index, per_plan.min(timers - index * per_plan)));
                 Box::new(sizes.map(move |(index, timers)| (index, generate::lives::plan(seed, index, timers))))
             }
             Self::OneOfLives { index, timers } => {

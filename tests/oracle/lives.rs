@@ -152,6 +152,85 @@ fn more_may_be_lost_than_is_missing_where_expiries_are_told() {
     assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (1, 1), "{}", words(&findings));
 }
 
+/// When an event was, and when what it tells of began.
+fn times_of(event: &Event) -> (i64, i64) {
+    let ns = |ns: u64| i64::try_from(ns).unwrap();
+    match event {
+        Event::Main(call) => (ns(call.exit_ns.unwrap()), ns(call.entry_ns)),
+        Event::Call(call) => (ns(call.exit_ns.unwrap()), ns(call.entry_ns)),
+        Event::Expiry(expiry) => (ns(expiry.ns), ns(expiry.ns)),
+        Event::Cancel(cancel) => (ns(cancel.ns), ns(cancel.ns)),
+        Event::Wakeup(wakeup) => (ns(wakeup.ns), ns(wakeup.entry_ns.flatten().unwrap_or(wakeup.ns))),
+        Event::Release(release) => (ns(release.ns), ns(release.ns)),
+    }
+}
+
+/// The findings of a tracer that was ready at this time.
+fn judge_since(since_ns: i64, filtered: bool, lived: &Lived) -> Findings {
+    let comm = Some(COMM.to_owned());
+    let mut oracle = Oracle::new(Config { cpus: CPUS, comm, lives: true, since_ns, filtered, ..Config::default() });
+    oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
+    lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
+    let (event, reported) = (SUMMARY_EVENT.to_owned(), lived.events.len() as u64);
+    oracle.summary(Summary { event, reported, lost: Lost::default(), unknown: 0, unfinished: 0, blind: Vec::new() });
+    oracle.finish()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Of what began before the tracer was ready anything may be absent; of what began afterwards nothing.
+    #[test]
+    fn a_tracer_that_comes_midway_must_tell_what_begins_then(
+        lived in any_lives(), when: prop::sample::Index, told: u64, at: prop::sample::Index
+    ) {
+        prop_assume!(!lived.journal.moments.is_empty());
+        let since = lived.journal.moments[when.index(lived.journal.moments.len())].before_ns;
+        let mut seen = lived.clone();
+        let mut number = 0;
+        seen.events.retain(|event| {
+            number += 1;
+            times_of(event).0 >= since || (told >> (number % 64)) & 1 == 1
+        });
+        let findings = judge_since(since, false, &seen);
+        prop_assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{}", words(&findings));
+        prop_assert_eq!(findings.checked + findings.outside, findings.calls);
+        let sure = |event: &Event| times_of(event).1 > since + 5_000 && !matches!(event, Event::Expiry(_) | Event::Cancel(_));
+        let sure: Vec<usize> = (0..seen.events.len()).filter(|at| sure(&seen.events[*at])).collect();
+        prop_assume!(!sure.is_empty());
+        seen.events.remove(sure[at.index(sure.len())]);
+        let findings = judge_since(since, false, &seen);
+        prop_assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+    }
+}
+
+/// Before it was ready it may be silent, and not wrong.
+#[test]
+fn what_a_tracer_tells_of_before_it_was_ready_must_be_right() {
+    let mut lived = good();
+    let end = lived.journal.header.end.monotonic_before_ns;
+    assert_eq!(judge_since(end, false, &lived).mismatches(), 0);
+    related(&mut lived, |call| call.nr == 326).nr = 325;
+    let findings = judge_since(end, false, &lived);
+    assert_eq!((findings.mismatches(), findings.count(Kind::Field)), (1, 1), "{}", words(&findings));
+    // With no timer across, it did not come midway.
+    let findings = judge_since(lived.journal.header.end.monotonic_after_ns + 1_000_000_000, false, &good());
+    assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
+}
+
+/// With a filter, a timer that was armed before is not known until somebody comes to it.
+#[test]
+fn a_filter_keeps_a_cancel_from_being_told_of_a_timer_that_nobody_came_to() {
+    let lived = good();
+    let canceled = lived.events.iter().find_map(|event| if let Event::Cancel(cancel) = event { Some(cancel.clone()) } else { None });
+    let canceled = canceled.unwrap();
+    let since = lived.journal.moments.iter().map(|moment| moment.before_ns).filter(|ns| *ns < canceled.ns as i64).max().unwrap();
+    let mut seen = lived.clone();
+    seen.events.retain(|event| !matches!(event, Event::Cancel(other) if other == &canceled));
+    assert_eq!(judge_since(since, true, &seen).mismatches(), 0, "{}", words(&judge_since(since, true, &seen)));
+    assert_eq!(judge_since(since, false, &seen).count(Kind::Missing), 1);
+}
+
 /// The kernel cancels the timer first that asked for it last.
 #[test]
 fn timers_that_no_call_names_may_be_cancelled_in_any_order() {

@@ -8,11 +8,14 @@ use settime32_abi::plan::Plan;
 
 use super::{ALL_KERNELS, Attaches, Job, RunArgs, UsageError, fresh_seed};
 use crate::generate::catalogue::CASES;
+use crate::generate::lives::LIVES_PER_PLAN;
 use crate::oracle::{EventSet, EventSets};
 use crate::regression::Regression;
 use crate::verify::{Setup, VerifyOptions};
 use crate::work::{CALLS_PER_PLAN, Tells, Work};
 
+/// Timers in a plan where the tracer comes midway: between plans, none is alive.
+const MIDWAY_PER_PLAN: u64 = 2_000;
 /// Calls of a run that names no number.
 const DEFAULT_CALLS: u64 = 10_000;
 
@@ -58,6 +61,10 @@ pub struct LivesArgs {
     /// Have the tracer report threads of the workload's name only (--comm), which must make no difference.
     #[arg(long, conflicts_with = "no_tracer")]
     by_name: bool,
+    /// Attach while timers are alive already: what begins once the tracer is ready is compared. Takes 10,000 timers or so, of which
+    /// some have gone by then.
+    #[arg(long, conflicts_with_all = ["no_tracer", "inject"])]
+    midway: bool,
     /// Start no tracer: compare only what the kernel answers with what its sources say.
     #[arg(long)]
     no_tracer: bool,
@@ -120,7 +127,8 @@ impl LivesArgs {
     pub fn job(self) -> Job {
         let EventSets(sets) = self.events;
         let timers = self.timers.div_ceil(sets.len() as u64);
-        let work = self.plan.map_or(Work::Lives { timers }, |index| Work::OneOfLives { index, timers });
+        let per_plan = if self.midway { MIDWAY_PER_PLAN } else { LIVES_PER_PLAN };
+        let work = self.plan.map_or(Work::Lives { timers, per_plan }, |index| Work::OneOfLives { index, timers });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
         let with_each = |cell: VerifyOptions| {
             let with = move |(events, index): (&EventSet, u64)| {
@@ -131,7 +139,7 @@ impl LivesArgs {
         };
         job.cells = job.cells.into_iter().flat_map(with_each).collect();
         for setup in job.cells.iter_mut().map(|cell| &mut cell.setup) {
-            setup.by_name = self.by_name;
+            (setup.by_name, setup.midway) = (self.by_name, self.midway);
             if self.no_tracer {
                 setup.tells = Tells::Nothing;
             }

@@ -13,6 +13,7 @@ use settime32_wrong::{About, RIGHT};
 use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
 use crate::failure::Failure;
 use crate::generate::catalogue::{self, Does, Field, Scenario};
+use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::programs::Programs;
@@ -152,7 +153,7 @@ fn work(caught_by: CaughtBy) -> Work {
     match caught_by {
         CaughtBy::Case(name) | CaughtBy::Scenario(name) => Work::Cases { names: vec![name], least: 0 },
         CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
-        CaughtBy::Lives { timers } => Work::Lives { timers },
+        CaughtBy::Lives { timers } => Work::Lives { timers, per_plan: LIVES_PER_PLAN },
     }
 }
 

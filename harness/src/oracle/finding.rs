@@ -186,6 +186,9 @@ pub struct Findings {
     pub missing: u64,
     /// Calls that were made before the tracer came, or after it went ([`super::Config::partial`]).
     pub outside: u64,
+    /// Timers that were there when the tracer was ready, where it came in the midst of them ([`super::Config::since_ns`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub across: Option<u64>,
     /// What the tracer says that it lost.
     pub lost: u64,
     /// By plan, as far as they can be laid at one's door; complete when the oracle has finished.

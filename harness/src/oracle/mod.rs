@@ -83,6 +83,12 @@ pub struct Config {
     pub lives: bool,
     /// What it was asked for, where the plans are of whole lives.
     pub events: EventSet,
+    /// Of whole lives, the tracer tells of some threads only: a timer that was there before it is known once such a thread has
+    /// come to it.
+    pub filtered: bool,
+    /// Of whole lives, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be told, but what is told of it must
+    /// be right.
+    pub since_ns: i64,
     /// No tracer ran: only the journal is compared.
     pub untraced: bool,
     /// Findings that are kept; the others are only counted.
@@ -106,6 +112,8 @@ impl Default for Config {
             loses_lines: false,
             lives: false,
             events: EventSet::all(),
+            filtered: false,
+            since_ns: i64::MIN,
             untraced: false,
             max_findings: 100,
             partial: false,
@@ -268,6 +276,11 @@ impl Oracle {
         // A span in which it was blind is one loss at least, of nobody knows how many calls.
         self.report.findings.lost = summary.lost.total() + summary.blind.len() as u64;
         self.report.findings.summary = Some(summary);
+    }
+
+    /// From now on it is known when the tracer was ready ([`Config::since_ns`]).
+    pub fn ready_since(&mut self, ns: i64) {
+        self.config.since_ns = ns;
     }
 
     /// Call events that have come.

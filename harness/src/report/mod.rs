@@ -14,7 +14,6 @@ use crate::boot::{Accelerator, Scratch, Start, Vm};
 use crate::cache;
 use crate::failure::{Failure, InfraError};
 use crate::generate::catalogue::CASES;
-use crate::generate::lives::LIVES_PER_PLAN;
 use crate::oracle::{EventSet, Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
@@ -74,6 +73,9 @@ pub struct Report {
     /// Events that the tracer was asked for, where those are not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<String>,
+    /// Timers that were there when a tracer was ready that came in their midst.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub across: Option<u64>,
     /// Seed of the calls.
     pub seed: u64,
     /// Calls asked for.
@@ -126,6 +128,7 @@ impl Report {
             start: None,
             attach: options.setup.attach.to_string(),
             events: Some(&options.setup.events).filter(|events| **events != EventSet::all()).map(EventSet::to_argument),
+            across: None,
             seed: options.seed,
             calls: options.work.calls(),
             unit: if options.setup.tells == Tells::Calls { "calls" } else { "timers" },
@@ -171,6 +174,7 @@ impl Report {
         self.captured = findings.checked;
         self.mismatches = findings.mismatches();
         self.lost = findings.lost;
+        self.across = findings.across;
         let provoked = self
             .cases
             .iter()
@@ -252,12 +256,12 @@ impl Report {
             }
             (Work::Cases { .. }, _) => Ok(()),
             (Work::Run { calls }, None) => write!(command, " --seed {} --calls {calls}", options.seed),
-            (Work::Lives { timers }, None) => {
+            (Work::Lives { timers, .. }, None) => {
                 command = format!("cargo harness lives --seed {} --timers {timers}", options.seed);
                 Ok(())
             }
-            (Work::Lives { timers }, Some(index)) => {
-                let timers = LIVES_PER_PLAN.min(timers - index * LIVES_PER_PLAN);
+            (Work::Lives { timers, per_plan }, Some(index)) => {
+                let timers = (*per_plan).min(timers - index * per_plan);
                 command = format!("cargo harness lives --seed {} --plan {index} --timers {timers}", options.seed);
                 Ok(())
             }
@@ -357,6 +361,7 @@ impl Report {
             ("start", self.start.map_or_else(|| "none".into(), |start| start.to_string())),
             ("attach mode", self.attach.clone()),
             ("events", self.events.clone().unwrap_or_default()),
+            ("alive when ready", self.across.map(grouped).unwrap_or_default()),
             ("seed", self.seed.to_string()),
             (self.unit, grouped(self.calls)),
             ("captured", grouped(self.captured)),
@@ -409,6 +414,9 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
     }
     if setup.by_name {
         command += " --by-name";
+    }
+    if setup.midway {
+        command += " --midway";
     }
     if let Some(buffer) = &setup.buffer {
         command += &format!(" --buffer {buffer}");

@@ -15,6 +15,9 @@
 //! * that each setting of the clock cancelled the timers that asked for it, and that each timer was released once, by who closed
 //!   its last descriptor, when that was closed.
 //!
+//! Of a tracer that came in the midst of lives ([`Config::since_ns`]) everything is asked for that began after it was ready, of timers
+//! that were there before as well.
+//!
 //! A tracer that was asked for a few kinds of events is held to those. A timer may then be told by its id in one event alone; which
 //! timer it is is known where only one can be it.
 //!
@@ -50,7 +53,7 @@ use super::replay::{Missing, Report};
 use super::workload::comm_of;
 use super::{Config, Difference, Finding, Place};
 use crate::model::Bounds;
-use crate::model::life::{Story, follow};
+use crate::model::life::{Lived, Story, follow};
 pub(super) use line::Event;
 
 /// A plan that was done, and not judged yet.
@@ -63,6 +66,8 @@ struct Done {
     /// Events that must come of it, and those that have.
     sure: u64,
     came: u64,
+    /// Since when these are counted.
+    since: i64,
 }
 
 /// See the head of this file.
@@ -123,16 +128,19 @@ impl Lives {
             let finding = Finding { place: place(0), kind, differences: vec![difference], note: String::new() };
             report.add(place(0), kind, finding);
         }
-        let is_asked_for = |moment: &&Moment| is_told(moment.what) && config.events.has(call::name(moment));
+        let is_asked_for =
+            |moment: &&Moment| is_told(moment.what) && config.events.has(call::name(moment)) && moment.before_ns >= config.since_ns;
         let calls = journal.moments.iter().filter(is_asked_for).count() as u64;
-        let came = self.events.iter().filter(|event| event.time() >= start && event.is_sure()).count() as u64;
+        let since = start.max(config.since_ns);
+        let came = self.events.iter().filter(|event| event.time() >= since && event.is_sure()).count() as u64;
         // The releases at its end are what comes last of a plan; without them nobody knows whether all of it has come.
         let has_releases = config.events.has(Kind::Release.as_str());
         if has_releases {
             self.judge_before(start, config, report);
         }
-        let sure = if has_releases { calls + timers } else { calls };
-        self.done.push(Done { index, plan, journal, story, sure, came });
+        let ends = |lived: &&Lived| lived.released.map_or(journal.header.end.monotonic_before_ns, |at| journal.moments[at].before_ns);
+        let releases = story.timers.iter().filter(|lived| has_releases && ends(lived) >= config.since_ns).count() as u64;
+        self.done.push(Done { index, plan, sure: calls + releases, came, since, journal, story });
     }
 
     /// Takes an event.
@@ -140,7 +148,7 @@ impl Lives {
         if event.is_sure()
             && let Some(last) = self.done.last_mut()
         {
-            last.came += u64::from(event.time() >= last.journal.header.start.monotonic_before_ns);
+            last.came += u64::from(event.time() >= last.since);
         }
         self.events.push(event);
     }
@@ -171,12 +179,12 @@ impl Lives {
             self.events = later;
             let verdicts = judge::judge(done, ours, config, &self.used);
             self.used.extend(verdicts.ids.keys());
-            tell(done, verdicts, report);
+            tell(done, verdicts, config.since_ns, report);
         }
     }
 }
 
-fn tell(done: &Done, verdicts: Verdicts, report: &mut Report) {
+fn tell(done: &Done, verdicts: Verdicts, since_ns: i64, report: &mut Report) {
     let place = |step| Place { plan: Some(done.index), step, call: None };
     for (step, kind, differences, note) in verdicts.findings {
         report.add(place(step), kind, Finding { place: place(step), kind, differences, note });
@@ -184,7 +192,17 @@ fn tell(done: &Done, verdicts: Verdicts, report: &mut Report) {
     for (step, what, when) in verdicts.missing {
         report.missing_event(Missing { place: place(step), what, when });
     }
-    let whole = (done.story.timers.len() - verdicts.incomplete.len()) as u64;
+    let when = |lived: &Lived| {
+        let end = lived.released.map_or(done.journal.header.end.monotonic_after_ns, |at| done.journal.moments[at].after_ns);
+        (done.journal.moments[lived.created].before_ns, end)
+    };
+    let outside = done.story.timers.iter().filter(|lived| when(lived).1 < since_ns).count();
+    if since_ns > i64::MIN {
+        let across = done.story.timers.iter().filter(|lived| when(lived).0 < since_ns && since_ns <= when(lived).1).count();
+        *report.findings.across.get_or_insert(0) += across as u64;
+    }
+    report.findings.outside += outside as u64;
+    let whole = (done.story.timers.len() - outside - verdicts.incomplete.len()) as u64;
     report.findings.checked += whole;
     report.findings.tally(done.index).checked += whole;
 }
