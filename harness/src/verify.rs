@@ -128,6 +128,8 @@ impl Default for Setup {
     }
 }
 
+/// From here on a kernel fires a timer that is due as it is set.
+pub(crate) const FIRES_INLINE: (u32, u32) = (7, 2);
 /// A guest that is not up by then never will be: ten times the usual under emulation on a busy machine.
 pub const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -322,7 +324,8 @@ impl Setup {
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
         let (events, filtered) = (self.events.clone(), self.by_name);
-        oracle::Config { cpus, comm, entry_path_needed, lives, events, filtered, untraced, ..oracle::Config::default() }
+        let fires_inline = kernels::version(&vm.kernel_release) >= FIRES_INLINE;
+        oracle::Config { cpus, comm, entry_path_needed, lives, events, filtered, fires_inline, untraced, ..oracle::Config::default() }
     }
 
     /// A tracer and its arguments.

@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use settime32_abi::output::Lost;
 
-use crate::attach::Mode;
+use crate::attach::{FOLLOW_BY_KPROBE, Mode};
 use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Ended, Rest, Wanted};
@@ -96,7 +96,7 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     let known = Known {
         comm_at: facts.comm_at,
         task_pid_at: facts.task_pid_at,
-        follow: preflight::follow_by(&facts),
+        follow: if command.is_some() { preflight::follow_by(&facts) } else { &[] },
         own_interval: own_call.as_ref().map(OwnCall::interval),
         tells_doors: !facts.one_door,
         life: life.as_ref(),
@@ -105,7 +105,7 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     };
     let filter = tracing.filter(command.as_ref().map(GatedCommand::pid));
     let load = || Probes::load(object, &filter, tracing.buffer, known, seam.globals());
-    let seeing = attach_seeing(load, &seam, life.as_ref(), tracing.attach, &facts, own_call, &signals)?;
+    let seeing = attach_seeing(load, &seam, known, tracing.attach, &facts, own_call, &signals)?;
     let Seeing { mut probes, ring, watch, mode } = seeing;
     if signals.stop_requested() {
         probes.detach()?;
@@ -158,20 +158,20 @@ struct Seeing {
 fn attach_seeing(
     load: impl Fn() -> Result<(Probes, Ring)>,
     seam: &impl Seam,
-    life: Option<&Life>,
+    known: Known<'_>,
     asked: Attach,
     facts: &Facts,
     mut own_call: Option<OwnCall>,
     signals: &Signals,
 ) -> Result<Seeing> {
-    let mut blind = Vec::new();
-    let mut failed = None;
+    let by_kprobe_besides = known.follow == FOLLOW_BY_KPROBE || known.life.is_some_and(Life::has_kprobes);
+    let (mut blind, mut failed) = (Vec::new(), None);
     for mode in modes(asked, facts)? {
         if let (Mode::Fentry, Some(reason)) = (mode, preflight::fentry_loses(facts)) {
             say(&format!("calls may be lost, and counted: {reason}"));
         }
         let (mut probes, mut ring) = load()?;
-        if let Err(error) = attach(&mut probes, seam, life, mode, facts) {
+        if let Err(error) = attach(&mut probes, seam, known.life, mode, facts) {
             say_unless_asked(asked, &format!("{mode} cannot be used: {error:#}"));
             // By kprobe the reason is the kernel's, not that of a way to attach.
             if mode == Mode::Kprobe || failed.is_none() {
@@ -179,7 +179,7 @@ fn attach_seeing(
             }
             continue;
         }
-        let mut watch = Watch::new(own_call.take(), mode, life.is_some());
+        let mut watch = Watch::new(own_call.take(), mode, by_kprobe_besides);
         let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
             return Ok(Seeing { probes, ring, watch, mode });
         };

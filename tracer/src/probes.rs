@@ -104,8 +104,7 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let follow = if filter.command.is_some() { known.follow } else { &[] };
-        let probes = Self { ebpf, follow, filters: filter.is_any(), life: Vec::new(), attached: None };
+        let probes = Self { ebpf, follow: known.follow, filters: filter.is_any(), life: Vec::new(), attached: None };
         Ok((probes, Ring { map, size }))
     }
 

@@ -49,6 +49,15 @@ impl Sight {
         self.sure_ns = entry_ns;
     }
 
+    /// From now on it is asked for what happens.
+    pub const fn begins(&mut self, now_ns: u64) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.from_ns = now_ns;
+        } else if self.sure_ns == 0 {
+            self.sure_ns = now_ns;
+        }
+    }
+
     /// A call of others was seen, whole.
     pub fn saw(&mut self, entry_ns: u64) {
         self.last_ns = self.last_ns.max(entry_ns);
@@ -276,6 +285,15 @@ mod tests {
         let mut lost = Lost { in_flight: 1, ..Lost::default() };
         assert!(sight.ended(200, &mut lost, &mut 0).is_empty());
         assert_eq!(lost.total(), 0);
+    }
+
+    #[test]
+    fn what_was_off_from_the_begin_is_a_span_from_there() {
+        let mut sight = Sight::default();
+        sight.may_be_blind(50, OFF.to_owned());
+        sight.begins(100);
+        sight.may_be_blind(200, OFF.to_owned());
+        assert_eq!(sight.ended(300, &mut Lost::default(), &mut 0), [blind(100, 300, OFF)]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Watch {
     /// Of the thread that makes the calls, by the kernel's id, once it is known.
     tid: Option<u32>,
     switches: Switches,
-    /// Events of a timer's life come by kprobe, though calls do not.
+    /// Something is seen by kprobe, though calls are not: events of a timer's life, or the forks of a command.
     kprobes_besides: bool,
     asked: Option<Asked>,
     /// When it last looked for an answer.
@@ -90,10 +90,17 @@ impl Watch {
     pub fn blind(&self) -> Option<String> {
         let off = self.switches.off();
         match (&self.own, self.is_gone) {
+            // Its own calls show nothing of what comes by kprobe besides.
+            (Some(_), _) if self.kprobes_besides && off.is_some() => off,
             (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| NO_CAUSE.to_owned())),
             (None, false) => off,
             (None, true) => Some(off.unwrap_or_else(|| GONE.to_owned())),
         }
+    }
+
+    /// From now on it matters whether it sees.
+    pub fn begins(&mut self, now_ns: u64) {
+        self.sight.begins(now_ns);
     }
 
     /// Whether there is a way to look.

@@ -89,6 +89,8 @@ pub struct Config {
     /// Of whole lives, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be told, but what is told of it must
     /// be right.
     pub since_ns: i64,
+    /// The kernel fires a timer that is due as it is set in the call that sets it (since 7.2).
+    pub fires_inline: bool,
     /// No tracer ran: only the journal is compared.
     pub untraced: bool,
     /// Findings that are kept; the others are only counted.
@@ -114,6 +116,7 @@ impl Default for Config {
             events: EventSet::all(),
             filtered: false,
             since_ns: i64::MIN,
+            fires_inline: false,
             untraced: false,
             max_findings: 100,
             partial: false,

@@ -149,8 +149,20 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
             Difference { field: "inline", expected: "false, outside of the calls that start the timer".into(), found: "true".into() };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
+    if judge.config.fires_inline && !expiry.inline && fired[index].is_empty() && was_past(judge, arming, expiry) {
+        let difference = Difference { field: "inline", expected: "true, since it was due before the call".into(), found: "false".into() };
+        judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
+    }
     let or_of = fits.iter().map(|(other, _)| *other).find(|other| *other != index);
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards, or_of });
+}
+
+/// Whether the first expiry of an arming was due before the call that armed it. Alarm timers are started in another way
+/// (`alarm_start`, `kernel/time/alarmtimer.c`).
+fn was_past(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry) -> bool {
+    const ALARMS: [i32; 2] = [8, 9];
+    let began_ns = judge.moment(arming.by).before_ns + expiry.clock_offset_ns;
+    arming.absolute && !arming.clock_was_set && !ALARMS.contains(&expiry.clockid) && expiry.expires_ns < began_ns
 }
 
 /// The armings that it fits, the latest first, and how often the timer had been forwarded then.

@@ -8,13 +8,12 @@ use super::guest::{code, tail, with, words};
 use super::told::{Lines, Said};
 use crate::boot::WORKLOAD_COMM;
 use crate::failure::Failure;
+use crate::verify::FIRES_INLINE;
 
 /// Timers of a run with events.
 const TIMERS: i64 = 300;
 /// The longest is no shorter than a call takes.
 const VALUES_NS: [&str; 2] = ["1", "100000"];
-/// A kernel from here on fires a timer that is due already as it is armed.
-const FIRES_INLINE: (u32, u32) = (7, 2);
 
 /// Each timer fires once, whatever else is asked for.
 pub(super) fn short(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
