@@ -46,7 +46,7 @@ use settime32_abi::output::Lost;
 use crate::attach::Mode;
 use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
-use crate::drain::{Drain, Ended, Rest, Wanted};
+use crate::drain::{Drain, Ended, Wanted};
 use crate::form::Form;
 use crate::ids::{Ids, Reported};
 use crate::life::Life;
@@ -114,14 +114,23 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
         command.release()?;
     }
 
+    let mut unfinished = 0;
     let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
     drain.look_back(&signals, ended)?;
+    // It takes the kernel a while to take the programs off, one by one. What they see or lose meanwhile is after the end.
+    drain.end();
+    let (mut losses, mut unknown) = probes.losses()?;
+    let unseen = probes.life_unseen()?;
     probes.detach()?;
-    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let (losses, mut unknown) = probes.losses()?;
-    let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
+    if ended.wants_rest() {
+        let rest = drain.finish(&probes.in_flight()?, &probes.life_rest(&unseen)?)?;
+        // Of these the records tell which are after the end.
+        losses.result = probes.losses()?.0.result.saturating_sub(rest.results_after) + rest.results_lost;
+        losses.in_flight += rest.in_flight_lost;
+        unfinished = rest.unfinished;
+    }
     let blind = drain.blind(&mut losses, &mut unknown);
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }

@@ -19,7 +19,7 @@ pub use self::armed::Armed;
 pub use self::decode::{Decoder, Event};
 pub use self::hooks::{EXIT_PROGRAM, OF_OTHERS};
 pub use self::layout::Offsets;
-pub use self::rest::{Rest, rest};
+pub use self::rest::{Rest, Unseen, rest};
 use crate::attach::Mode;
 use crate::preflight::{Facts, Refusal};
 
