@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use aya::maps::{HashMap, MapData};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
@@ -23,7 +22,7 @@ use crate::command::GatedCommand;
 use crate::form::Form;
 use crate::kernel_clock::now_ns;
 use crate::lateness;
-use crate::life::{self, Decoder, Event};
+use crate::life::{self, Armed, Decoder, Event};
 use crate::look::is_empty;
 use crate::outcome::Outcome;
 use crate::probes::Ring;
@@ -62,7 +61,7 @@ impl Ended {
     }
 }
 
-/// Calls that were not seen to return before the probes were detached.
+/// Calls that were not seen to return before the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     /// Still inside the kernel.
@@ -71,6 +70,26 @@ pub struct Rest {
     pub results_lost: u64,
     /// The same of what is not reported without its result.
     pub in_flight_lost: u64,
+    /// Results that the programs counted as lost, of calls that began after the end.
+    pub results_after: u64,
+}
+
+/// The time that is told of, by `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    /// What ended before is not told.
+    since_ns: u64,
+    /// What began then or later is not, either.
+    until_ns: u64,
+}
+
+impl Span {
+    /// How much is told of what began and ended then, if anything. What was not seen to end may have at any time.
+    fn seen(self, began_ns: u64, ended_ns: Option<u64>) -> Option<Seen> {
+        let is_told = ended_ns.unwrap_or(u64::MAX - 1) >= self.since_ns && began_ns < self.until_ns;
+        let has_ended = ended_ns.is_none_or(|ended_ns| ended_ns < self.until_ns);
+        is_told.then_some(if has_ended { Seen::Whole } else { Seen::Entry })
+    }
 }
 
 /// Which of the events that come out of the kernel are printed.
@@ -110,33 +129,41 @@ pub struct Drain<'a, S> {
     wanted: Wanted,
     decoder: Decoder,
     reported: u64,
-    /// What ended before is not printed.
-    since_ns: u64,
+    span: Span,
+    rest: Rest,
     collect: Duration,
-    /// Which are still asked for, when some are, and where the kernel's half looks them up.
-    processes: Option<(Processes, HashMap<MapData, u32, u8>)>,
+    /// Those that are asked for by their ids.
+    processes: Processes,
     seam: S,
 }
 
 impl<'a, S: Seam> Drain<'a, S> {
     /// Prints what is wanted of that which ends from now on.
-    pub fn new(ring: Ring, mut watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
+    pub fn new(ring: Ring, mut watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, processes: Processes, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
         watch.begins(now_ns());
         let mut decoder = Decoder::new(form.always_tells_host_ids());
         watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
-        Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, processes: None, seam }
+        Self {
+            ring,
+            watch,
+            sink,
+            form,
+            wanted,
+            decoder,
+            reported: 0,
+            span: Span { since_ns, until_ns: u64::MAX },
+            rest: Rest::default(),
+            collect,
+            processes,
+            seam,
+        }
     }
 
     /// Events printed so far.
     pub const fn reported(&self) -> u64 {
         self.reported
-    }
-
-    /// Ends when these processes have.
-    pub fn end_with(&mut self, processes: Processes, pids: HashMap<MapData, u32, u8>) {
-        self.processes = Some((processes, pids));
     }
 
     /// Prints calls as they come, until something ends that.
@@ -165,10 +192,10 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(())
     }
 
-    /// Looks a last time whether the probes see, before they come off. What comes meanwhile is printed, when it is wanted.
+    /// Looks a last time whether the probes see. What comes meanwhile is printed, when it is wanted.
     pub fn look_back(&mut self, signals: &Signals, ended: Ended) -> Result<()> {
         if !ended.wants_rest() {
-            self.since_ns = u64::MAX;
+            self.span.since_ns = u64::MAX;
         }
         let now = now_ns();
         self.watch.hurry();
@@ -181,6 +208,11 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(())
     }
 
+    /// Prints nothing of what happens from now on: a call that has not returned by now has not at the end.
+    pub fn end(&mut self) {
+        self.span.until_ns = now_ns();
+    }
+
     /// When it was blind; takes losses of its own calls off those of others, and off what is `unknown`.
     pub fn blind(&mut self, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
         self.watch.ended(lost, unknown)
@@ -189,9 +221,9 @@ impl<'a, S: Seam> Drain<'a, S> {
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
     pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
-        let mut rest = Rest { in_flight_lost: life.returns_lost, ..Rest::default() };
+        let mut rest = Rest { in_flight_lost: life.returns_lost, ..self.rest };
         for raw in in_flight {
-            if self.watch.takes_in_flight(raw) {
+            if self.watch.takes_in_flight(raw) || raw.entry_ns >= self.span.until_ns {
                 continue;
             }
             if self.reported >= self.wanted.limit {
@@ -202,13 +234,14 @@ impl<'a, S: Seam> Drain<'a, S> {
             if has(raw, flag::RESULT_LOST) {
                 // A loss, whether or not anybody wants to see the call.
                 rest.results_lost += 1;
-                self.print(raw, is_chosen.then_some(Seen::Whole))?;
+                self.print(raw, None, is_chosen.then_some(Seen::Whole))?;
             } else {
                 rest.unfinished += u64::from(is_chosen);
-                self.print(raw, is_chosen.then_some(Seen::Entry))?;
+                self.print(raw, None, is_chosen.then_some(Seen::Entry))?;
             }
         }
-        for raw in &life.calls {
+        let until_ns = self.span.until_ns;
+        for raw in life.calls.iter().filter(|raw| raw.entry_ns < until_ns) {
             let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
             let Some(event) = self.decoder.call_inside(raw) else { continue };
             let is_printed = self.print_of_life(event)?;
@@ -233,7 +266,7 @@ impl<'a, S: Seam> Drain<'a, S> {
         let mut left = most;
         while left > 0 {
             // What is beyond the limit stays there, but for the last look.
-            if self.reported >= self.wanted.limit && self.since_ns != u64::MAX {
+            if self.reported >= self.wanted.limit && self.span.since_ns != u64::MAX {
                 break;
             }
             let Some(record) = self.ring.map.next() else { break };
@@ -242,8 +275,8 @@ impl<'a, S: Seam> Drain<'a, S> {
             let Some(mut raw) = RawEvent::from_record(&record) else {
                 let event = self.decoder.event(&record)?;
                 drop(record);
-                if let Some(event) = event.filter(|event| event.ended_ns() >= self.since_ns) {
-                    self.print_of_life(event)?;
+                if let Some(event) = event {
+                    self.take_of_life(event)?;
                 }
                 continue;
             };
@@ -251,19 +284,41 @@ impl<'a, S: Seam> Drain<'a, S> {
             if self.watch.takes(&raw) {
                 continue;
             }
-            let is_chosen = self.is_chosen(&mut raw) && ended_ns(&raw) >= self.since_ns;
-            self.print(&raw, is_chosen.then_some(Seen::Whole))?;
+            self.take_call(&mut raw)?;
         }
         Ok(self.sink.flush()?)
     }
 
+    fn take_call(&mut self, raw: &mut RawEvent) -> Result<(), SinkError> {
+        let returned = has(raw, flag::RETURNED);
+        let seen = self.span.seen(raw.entry_ns, returned.then_some(raw.exit_ns));
+        let armed = self.decoder.armed_of(raw).filter(|armed| armed.ns < self.span.until_ns);
+        if seen == Some(Seen::Entry) {
+            raw.flags &= !flag::RETURNED;
+        }
+        self.rest.results_after += u64::from(raw.entry_ns >= self.span.until_ns && !returned);
+        let chosen = seen.filter(|_| self.is_chosen(raw));
+        self.rest.unfinished += u64::from(chosen == Some(Seen::Entry));
+        self.print(raw, armed, chosen)
+    }
+
+    fn take_of_life(&mut self, event: Event) -> Result<(), SinkError> {
+        let (began_ns, ended_ns) = (event.began_ns(), event.ended_ns());
+        match self.span.seen(began_ns, ended_ns) {
+            Some(Seen::Whole) => _ = self.print_of_life(event)?,
+            Some(Seen::Entry) => self.rest.unfinished += u64::from(self.print_of_life(event.at(self.span.until_ns))?),
+            None => self.rest.results_after += u64::from(began_ns >= self.span.until_ns && ended_ns.is_none()),
+        }
+        Ok(())
+    }
+
     fn is_chosen(&mut self, raw: &mut RawEvent) -> bool {
-        self.seam.call(raw) && self.wanted.calls && self.wanted.choice.takes(raw)
+        let is_asked_for = !self.processes.is_another(raw.pid, raw.entry_ns);
+        self.seam.call(raw) && is_asked_for && self.wanted.calls && self.wanted.choice.takes(raw)
     }
 
     /// Prints a call that is chosen, in forms that have words for it.
-    fn print(&mut self, raw: &RawEvent, chosen: Option<Seen>) -> Result<(), SinkError> {
-        let mut armed = self.decoder.armed_of(raw);
+    fn print(&mut self, raw: &RawEvent, mut armed: Option<Armed>, chosen: Option<Seen>) -> Result<(), SinkError> {
         if let Some(armed) = &mut armed {
             self.seam.armed(raw, armed);
         }
@@ -280,7 +335,8 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
             return Ok(false);
         }
-        let is_wanted = self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
+        let is_another = event.process().is_some_and(|pid| self.processes.is_another(pid, event.began_ns()));
+        let is_wanted = !is_another && self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
         if is_wanted && self.seam.tells(&mut event) {
             self.reported += 1;
             self.sink.append(|line| self.form.write_of_life(line, &event))?;
@@ -298,15 +354,12 @@ impl<'a, S: Seam> Drain<'a, S> {
         if signals.stop_requested() {
             return Ok(Some(Ended::Signal));
         }
-        let follows = command.is_some();
         if let Some(code) = command.map(GatedCommand::ended).transpose()?.flatten() {
             return Ok(Some(Ended::Command(code)));
         }
-        if let Some((processes, pids)) = &mut self.processes {
-            processes.forget_ended(pids)?;
-            if processes.is_empty() && !follows {
-                return Ok(Some(Ended::Processes));
-            }
+        self.processes.look(now_ns());
+        if self.processes.have_ended() {
+            return Ok(Some(Ended::Processes));
         }
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         Ok(is_over.then_some(Ended::Duration))
@@ -321,7 +374,7 @@ impl<'a, S: Seam> Drain<'a, S> {
             Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),
         };
         let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.ring.map.as_fd(), interest)];
-        let processes = self.processes.iter().flat_map(|(processes, _)| processes.sources());
+        let processes = self.processes.sources();
         sources.extend(self.watch.sources().chain(processes).map(|source| PollFd::new(source, PollFlags::POLLIN)));
         if self.sink.is_read() {
             // Without asking for anything, one is told of a reader that left.
@@ -356,11 +409,6 @@ fn collect_time(buffer_bytes: u32) -> Duration {
     half_full.min(MAX_COLLECT)
 }
 
-/// When a call ended. One whose return was not seen may have at any time.
-const fn ended_ns(raw: &RawEvent) -> u64 {
-    if has(raw, flag::RETURNED) { raw.exit_ns } else { u64::MAX - 1 }
-}
-
 /// Rounded up, so that a deadline has passed when the sleep is over.
 pub fn timeout(longest: Option<Duration>) -> PollTimeout {
     let Some(longest) = longest else { return PollTimeout::NONE };
@@ -376,6 +424,18 @@ mod tests {
         assert_eq!(collect_time(16 << 20), MAX_COLLECT);
         assert_eq!(collect_time(2 << 20), Duration::from_millis(1));
         assert_eq!(collect_time(4096), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_told_began_before_the_end_and_ended_after_the_beginning() {
+        let span = Span { since_ns: 10, until_ns: 20 };
+        let seen = |began_ns, ended_ns| span.seen(began_ns, ended_ns);
+        assert_eq!([seen(1, Some(9)), seen(20, Some(20)), seen(21, Some(22)), seen(20, None)], [None; 4]);
+        assert_eq!([seen(1, Some(10)), seen(19, Some(19))], [Some(Seen::Whole); 2]);
+        assert_eq!([seen(1, Some(20)), seen(19, Some(30))], [Some(Seen::Entry); 2], "not yet over at the end");
+        assert_eq!(seen(1, None), Some(Seen::Whole), "its return was passed over");
+        let nothing = Span { since_ns: u64::MAX, until_ns: u64::MAX };
+        assert_eq!([nothing.seen(1, Some(2)), nothing.seen(1, None)], [None; 2]);
     }
 
     #[test]

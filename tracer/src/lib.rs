@@ -47,7 +47,7 @@ use settime32_abi::output::Lost;
 use crate::attach::{FOLLOW_BY_KPROBE, Mode};
 use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
-use crate::drain::{Drain, Ended, Rest, Wanted};
+use crate::drain::{Drain, Ended, Wanted};
 use crate::form::Form;
 use crate::ids::{Ids, Reported};
 use crate::life::Life;
@@ -86,6 +86,8 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     preflight::check(&facts)?;
     preflight::check_run(&facts, tracing)?;
     let processes = Processes::open(&tracing.pids)?;
+    // A process of the command may have the id of one that has ended.
+    let processes = if tracing.command.is_empty() { processes } else { Processes::default() };
     // Before anything is loaded: copies of a small process, which inherit nothing.
     let mut command = GatedCommand::spawn(&tracing.command)?;
     let own_call = own_call()?;
@@ -111,23 +113,29 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
         probes.detach()?;
         return Ok(Outcome::new(Ended::Signal, 0, Lost::default(), 0, 0, Vec::new()));
     }
-    let mut drain = Drain::new(ring, watch, sink, form, wanted, seam);
-    if !processes.is_empty() {
-        drain.end_with(processes, probes.take_pids()?);
-    }
+    let mut drain = Drain::new(ring, watch, sink, form, wanted, processes, seam);
     say(&format!("ready ({mode} on {})", preflight::SYMBOL));
     if let Some(command) = &mut command {
         command.release()?;
     }
 
+    let mut unfinished = 0;
     let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
     drain.look_back(&signals, ended)?;
+    // It takes the kernel a while to take the programs off, one by one. What they see or lose meanwhile is after the end.
+    drain.end();
+    let (mut losses, mut unknown) = probes.losses()?;
+    let unseen = probes.life_unseen()?;
     probes.detach()?;
-    let rest = if ended.wants_rest() { drain.finish(&probes.in_flight()?, &probes.life_rest()?)? } else { Rest::default() };
-    let (losses, mut unknown) = probes.losses()?;
-    let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
+    if ended.wants_rest() {
+        let rest = drain.finish(&probes.in_flight()?, &probes.life_rest(&unseen)?)?;
+        // Of these the records tell which are after the end.
+        losses.result = probes.losses()?.0.result.saturating_sub(rest.results_after) + rest.results_lost;
+        losses.in_flight += rest.in_flight_lost;
+        unfinished = rest.unfinished;
+    }
     let blind = drain.blind(&mut losses, &mut unknown);
-    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
+    let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, unfinished, blind);
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }

@@ -1,5 +1,5 @@
-//! The eBPF object: loaded, attached, detached, and read once it is detached. No map is touched by a system call
-//! while probes are attached: the kernel skips probes on a CPU that is inside one (`bpf_disable_instrumentation`).
+//! The eBPF object: loaded, attached, detached, and read once tracing has ended. No map is touched by a system call
+//! before: the kernel skips probes on a CPU that is inside one (`bpf_disable_instrumentation`).
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
@@ -108,11 +108,6 @@ impl Probes {
         Ok((probes, Ring { map, size }))
     }
 
-    /// The processes that are asked for, which are those in this map.
-    pub fn take_pids(&mut self) -> Result<HashMap<MapData, u32, u8>> {
-        Ok(HashMap::try_from(self.ebpf.take_map("PIDS").context("the eBPF object has no map PIDS")?)?)
-    }
-
     /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
     /// enter before everything is there.
     pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
@@ -166,16 +161,27 @@ impl Probes {
         Ok(slots)
     }
 
-    /// What threads are doing with timers that was not seen to end, if a timer's life is traced.
-    pub fn life_rest(&self) -> Result<life::Rest> {
+    /// What threads seem to be doing with timers and are not, if a timer's life is traced. While the programs are attached, so that
+    /// what ends is seen to.
+    pub fn life_unseen(&self) -> Result<life::Unseen> {
+        let (calls, inside) = self.life_left()?;
+        Ok(life::Unseen::look(Threads::below(Path::new("/")), &calls, &inside))
+    }
+
+    /// What threads are doing with timers that was not seen to end, though the programs are detached.
+    pub fn life_rest(&self, unseen: &life::Unseen) -> Result<life::Rest> {
+        let (calls, inside) = self.life_left()?;
+        Ok(life::rest(unseen, calls, &inside))
+    }
+
+    fn life_left(&self) -> Result<(Vec<RawCall>, Vec<Inside>)> {
         if self.life.is_empty() {
-            return Ok(life::Rest::default());
+            return Ok((Vec::new(), Vec::new()));
         }
         let calls = entries_of::<u32, [u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
-        let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
         let inside = entries_of::<u32, [u64; size_of::<Inside>() / 8]>(&self.ebpf, "INSIDE")?;
-        let inside: Vec<Inside> = inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
-        Ok(life::rest(Threads::below(Path::new("/")), calls, &inside))
+        let calls = calls.into_iter().map(|(_, words)| bytemuck::cast(words)).collect();
+        Ok((calls, inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect()))
     }
 
     /// What could not be reported; and what the kernel passed over of which nobody knows whether it was wanted, at most.
@@ -206,11 +212,11 @@ impl Probes {
     }
 }
 
-/// What is in a map by thread.
+/// What is in a map by thread. Whoever goes on from an entry that is gone begins again, so that there may be more of them than there are.
 fn entries_of<K: Pod, V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(K, V)>> {
     let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
     let map: HashMap<_, K, V> = HashMap::try_from(map)?;
-    map.iter().collect::<Result<_, _>>().with_context(|| format!("failed to read what is in {name}"))
+    map.iter().take(2 * life::MAX_INSIDE as usize).collect::<Result<_, _>>().with_context(|| format!("failed to read what is in {name}"))
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.

@@ -4,17 +4,19 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use aya::maps::{HashMap, MapData};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::preflight::Refusal;
 
-/// Processes that run, or did so when it was last looked.
-#[derive(Debug)]
-pub struct Processes(Vec<(u32, OwnedFd)>);
+/// Processes that ran when tracing began.
+#[derive(Debug, Default)]
+pub struct Processes {
+    run: Vec<(u32, OwnedFd)>,
+    /// Those that have ended, and when that was found, by `CLOCK_MONOTONIC`.
+    ended: Vec<(u32, u64)>,
+}
 
 impl Processes {
     /// Those with these ids, in the tracer's own pid namespace. Fails where an id is of no process that runs, or of another thread than
@@ -27,25 +29,28 @@ impl Processes {
             // Kernels differ in what they say of a thread.
             Err(_) => Err(Refusal::OfThread { tid: pid, pid: process_of(Path::new("/"), pid) }),
         });
-        opened.collect::<Result<_, _>>().map(Self)
+        Ok(Self { run: opened.collect::<Result<_, _>>()?, ended: Vec::new() })
     }
 
-    /// Whether none is left.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether some were asked for, and none runs any more.
+    pub const fn have_ended(&self) -> bool {
+        self.run.is_empty() && !self.ended.is_empty()
     }
 
     /// What can be read when a process has ended.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|(_, process)| process.as_fd())
+        self.run.iter().map(|(_, process)| process.as_fd())
     }
 
-    /// Takes those that have ended out of what is asked for.
-    pub fn forget_ended(&mut self, asked: &mut HashMap<MapData, u32, u8>) -> Result<()> {
-        for (pid, _) in self.0.extract_if(.., |(_, process)| has_ended(process.as_fd())) {
-            asked.remove(&pid).with_context(|| format!("failed to take the process {pid} out of those that are asked for"))?;
-        }
-        Ok(())
+    /// Looks which have ended by now. The kernel's half is not told, since it passes programs over while a map is written to.
+    pub fn look(&mut self, now_ns: u64) {
+        let ended = self.run.extract_if(.., |(_, process)| has_ended(process.as_fd()));
+        self.ended.extend(ended.map(|(pid, _)| (pid, now_ns)));
+    }
+
+    /// Whether what a process with this id began then is done by another one than was asked for.
+    pub fn is_another(&self, pid: u32, began_ns: u64) -> bool {
+        self.ended.iter().any(|(ended, ns)| *ended == pid && *ns <= began_ns)
     }
 }
 

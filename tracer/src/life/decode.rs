@@ -65,16 +65,38 @@ impl Event {
         }
     }
 
-    /// When it ended, by `CLOCK_MONOTONIC`; a call that was not seen to return may have at any time.
-    pub fn ended_ns(&self) -> u64 {
+    /// When it ended, by `CLOCK_MONOTONIC`; `None` of a call that was not seen to return.
+    pub fn ended_ns(&self) -> Option<u64> {
         match self {
-            Self::Call(call, _) => call.exit_ns.unwrap_or(u64::MAX - 1),
-            Self::Expiry(expiry) => expiry.ns,
-            Self::Cancel(cancel) => cancel.ns,
-            Self::Wakeup(wakeup) => wakeup.ns,
-            Self::Release(release) => release.ns,
-            Self::ClockSet { ns } | Self::TicksSet { ns, .. } => *ns,
+            Self::Call(call, _) => call.exit_ns,
+            Self::Expiry(expiry) => Some(expiry.ns),
+            Self::Cancel(cancel) => Some(cancel.ns),
+            Self::Wakeup(wakeup) => Some(wakeup.ns),
+            Self::Release(release) => Some(release.ns),
+            Self::ClockSet { ns } | Self::TicksSet { ns, .. } => Some(*ns),
         }
+    }
+
+    /// The process that did it, by the id that is reported.
+    pub fn process(&self) -> Option<u32> {
+        match self {
+            Self::Call(call, _) => Some(call.pid),
+            Self::Wakeup(wakeup) => Some(wakeup.pid),
+            Self::Release(release) => Some(release.pid),
+            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => None,
+        }
+    }
+
+    /// When it began, by the same clock.
+    pub fn began_ns(&self) -> u64 {
+        if let Self::Call(call, _) = self { call.entry_ns } else { self.ended_ns().unwrap_or(0) }
+    }
+
+    /// As it was at this time: a call had not returned, and what it set may not be set yet.
+    pub fn at(self, ns: u64) -> Self {
+        let Self::Call(call, armed) = self else { return self };
+        let call = RelatedCall { exit_ns: None, ret: None, errno: None, unfinished: true, ..call };
+        Self::Call(call, armed.filter(|armed| armed.ns < ns))
     }
 
     /// Whether it is one of those that are documented.

@@ -19,7 +19,7 @@ pub use self::armed::Armed;
 pub use self::decode::{Decoder, Event};
 pub use self::hooks::{EXIT_PROGRAM, is_of_others};
 pub use self::layout::Offsets;
-pub use self::rest::{Rest, rest};
+pub use self::rest::{Rest, Unseen, rest};
 use crate::attach::Mode;
 use crate::preflight::{self, Facts, Refusal};
 

@@ -1,4 +1,6 @@
-//! What threads were still doing when the programs came off.
+//! What threads were still doing when tracing ended.
+
+use std::collections::HashSet;
 
 use settime32_abi::moment::{Call, Function, Inside, RawCall, call_flag};
 
@@ -30,20 +32,39 @@ const fn callers(function: u32) -> &'static [u32] {
     }
 }
 
-/// Tells what is left, by what the threads are doing now. What is unknown is no loss.
-pub fn rest(threads: Threads<'_>, mut calls: Vec<RawCall>, inside: &[Inside]) -> Rest {
-    calls.sort_by_key(|call| call.entry_ns);
-    for call in &mut calls {
-        let nr = Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
-        if !threads.may_be_inside_any((call.who.own_ids >> 32) as u32, call.who.own_ids as u32, &[nr]) {
-            call.flags |= call_flag::RESULT_LOST;
-        }
+/// What has ended already though it was not seen to: when it began, and the thread's ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unseen(HashSet<(u64, u64)>);
+
+impl Unseen {
+    /// Looks what the threads are doing now. What is unknown may be going on. What ends right now is here, too: it is seen to end, and so
+    /// not left.
+    pub fn look(threads: Threads<'_>, calls: &[RawCall], inside: &[Inside]) -> Self {
+        let is_over = |ids: u64, numbers: &[u32]| !threads.may_be_inside_any((ids >> 32) as u32, ids as u32, numbers);
+        let nr = |call: &RawCall| Call::ALL.get(call.call as usize).map_or(u32::MAX, |call| call.nr());
+        let calls = calls.iter().filter(|call| is_over(call.who.own_ids, &[nr(call)])).map(key_of_call);
+        // Of the clock's being set nothing is told but what happens meanwhile.
+        let told = inside.iter().filter(|inside| inside.function != Function::ClockWasSet as u32);
+        let inside = told.filter(|inside| is_over(inside.own_ids, callers(inside.function))).map(key_of_inside);
+        Self(calls.chain(inside).collect())
     }
-    // Of the clock's being set nothing is told but what happens meanwhile.
-    let told = inside.iter().filter(|inside| inside.function != Function::ClockWasSet as u32);
-    let may_be_inside =
-        |inside: &Inside| threads.may_be_inside_any((inside.own_ids >> 32) as u32, inside.own_ids as u32, callers(inside.function));
-    let lost = told.filter(|inside| !may_be_inside(inside));
+}
+
+const fn key_of_call(call: &RawCall) -> (u64, u64) {
+    (call.entry_ns, call.who.own_ids)
+}
+
+const fn key_of_inside(inside: &Inside) -> (u64, u64) {
+    (inside.entry_ns, inside.own_ids)
+}
+
+/// Tells what is left when the programs are off. What returned while they came off was not lost, and is told as going on.
+pub fn rest(unseen: &Unseen, mut calls: Vec<RawCall>, inside: &[Inside]) -> Rest {
+    calls.sort_by_key(|call| call.entry_ns);
+    for call in calls.iter_mut().filter(|call| unseen.0.contains(&key_of_call(call))) {
+        call.flags |= call_flag::RESULT_LOST;
+    }
+    let lost = inside.iter().filter(|inside| unseen.0.contains(&key_of_inside(inside)));
     Rest { calls, returns_lost: lost.count() as u64 }
 }
 
@@ -80,7 +101,11 @@ mod tests {
         ];
         let inside = threads.map(|(tid, function)| inside(tid, function));
         let threads = Threads::fake(root.path(), |tid| [0, 12].contains(&tid));
-        let rest = rest(threads, vec![call(8, 2), call(7, 1), call(12, 3)], &inside);
+        let calls = vec![call(8, 2), call(7, 1), call(12, 3)];
+        let unseen = Unseen::look(threads, &calls, &inside);
+        assert_eq!(rest(&unseen, Vec::new(), &[]), Rest::default(), "what was seen to end since then");
+        assert_eq!(rest(&Unseen::default(), calls.clone(), &inside).returns_lost, 0, "what ended since then unseen");
+        let rest = rest(&unseen, calls, &inside);
         let lost = rest.calls.iter().map(|call| (call.who.own_ids as u32, call.flags & call_flag::RESULT_LOST != 0)).collect::<Vec<_>>();
         assert_eq!(lost, [(7, false), (8, true), (12, false)], "what cannot be looked at is unknown");
         assert_eq!(rest.returns_lost, 3, "two reads, and a poll");
