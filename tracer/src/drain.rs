@@ -213,6 +213,14 @@ impl<'a, S: Seam> Drain<'a, S> {
         self.span.until_ns = now_ns();
     }
 
+    /// Takes what is left when nothing can be written any more, and counts the events that ought to have been.
+    pub fn not_written(&mut self) -> Result<u64> {
+        let lines = self.sink.give_up();
+        let reported = self.reported;
+        self.take(u64::MAX)?;
+        Ok(lines + self.reported - reported)
+    }
+
     /// When it was blind; takes losses of its own calls off those of others, and off what is `unknown`.
     pub fn blind(&mut self, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
         self.watch.ended(lost, unknown)

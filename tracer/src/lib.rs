@@ -58,7 +58,7 @@ use crate::probes::{Known, Probes, Ring};
 use crate::processes::Processes;
 use crate::seam::Seam;
 use crate::signals::Signals;
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkError};
 use crate::watch::Watch;
 
 /// Traces, tells how late timers fire, or describes the program, as the command line says; the exit code of the process.
@@ -120,8 +120,16 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     }
 
     let mut unfinished = 0;
-    let ended = drain.run(&signals, command.as_mut(), tracing.duration)?;
-    drain.look_back(&signals, ended)?;
+    let ended = drain.run(&signals, command.as_mut(), tracing.duration);
+    let ended = ended.and_then(|ended| drain.look_back(&signals, ended).map(|()| ended));
+    let ended = match ended {
+        Err(error) if error.is::<SinkError>() => {
+            drain.end();
+            probes.detach()?;
+            return Err(error.context(format!("{} events were not written", drain.not_written()?)));
+        }
+        ended => ended?,
+    };
     // It takes the kernel a while to take the programs off, one by one. What they see or lose meanwhile is after the end.
     drain.end();
     let (mut losses, mut unknown) = probes.losses()?;

@@ -30,11 +30,8 @@ pub enum SinkError {
     #[error("standard output is closed; give it a file or /dev/null")]
     Closed,
     /// Told to end while the reader takes nothing.
-    #[error("standard output takes nothing; {left} bytes were not written")]
-    Stuck {
-        /// What was left.
-        left: usize,
-    },
+    #[error("standard output takes nothing")]
+    Stuck,
     /// Anything else, a full disk above all.
     #[error("failed to write to standard output")]
     Write {
@@ -82,21 +79,36 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
     /// Writes out what has come together.
     pub fn flush(&mut self) -> Result<(), SinkError> {
         let mut done = 0;
-        while self.is_read && done < self.buffer.len() {
-            let rest = &self.buffer[done..];
+        let written = self.write_out(&mut done);
+        self.buffer.drain(..done.min(self.buffer.len()));
+        written
+    }
+
+    /// Writes nothing any more; gives how many lines were appended and not written, or not wholly.
+    pub fn give_up(&mut self) -> u64 {
+        self.is_read = false;
+        let lines = memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
+        self.buffer.clear();
+        lines
+    }
+
+    fn write_out(&mut self, done: &mut usize) -> Result<(), SinkError> {
+        while self.is_read && *done < self.buffer.len() {
+            let rest = &self.buffer[*done..];
             match self.out.write(rest) {
                 Ok(0) => return Err(SinkError::Write { source: ErrorKind::WriteZero.into() }),
-                Ok(len) => done += len,
+                Ok(len) => *done += len,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock if self.can_write_again() => {}
-                    ErrorKind::WouldBlock => return Err(SinkError::Stuck { left: rest.len() }),
+                    ErrorKind::WouldBlock => return Err(SinkError::Stuck),
                     ErrorKind::BrokenPipe => self.is_read = false,
                     _ => return Err(SinkError::Write { source: error }),
                 },
             }
         }
-        self.buffer.clear();
+        // What nobody reads is done with, too.
+        *done = self.buffer.len();
         Ok(())
     }
 
@@ -238,7 +250,7 @@ mod tests {
         let mut sink = Sink::new(own_handle(into.as_fd()).unwrap(), None);
         let started = Instant::now();
         let error = (0..100).find_map(|_| sink.append(|line| line.resize(FULL_LEN, b'x')).err());
-        assert!(matches!(error, Some(SinkError::Stuck { left: 1.. })), "{error:?}");
+        assert!(matches!(error, Some(SinkError::Stuck)), "{error:?}");
         assert!(started.elapsed() >= LAST_WAIT);
         let flags = nix::fcntl::fcntl(&into, nix::fcntl::FcntlArg::F_GETFL).unwrap();
         assert!(!OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK), "the pipe is shared with others");
