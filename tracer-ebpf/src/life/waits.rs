@@ -39,7 +39,7 @@ static WAKEUPS: Global<u32> = Global::new(0);
 /// `timerfd_read(file, buf, …)` is entered.
 #[inline(always)]
 pub(crate) fn read_enters(file: u64, buffer: u64) {
-    enter(Inside { file, value: buffer, pieces: pieces::ONE, ..Inside::zeroed() });
+    enter(Inside { file, value: buffer, pieces: pieces::ONE, is_request: is_of_ring(file).into(), ..Inside::zeroed() });
 }
 
 /// `timerfd_read_iter(iocb, to)` is entered.
@@ -105,7 +105,7 @@ pub(crate) fn read_returns(ret: i64) {
 /// `timerfd_read(file, buf, …)` returns.
 #[inline(always)]
 pub(crate) fn read_returns_of(file: u64, buffer: u64, ret: i64) {
-    let unseen = Inside { file, value: buffer, pieces: pieces::ONE, ..Inside::zeroed() };
+    let unseen = Inside { file, value: buffer, pieces: pieces::ONE, is_request: is_of_ring(file).into(), ..Inside::zeroed() };
     returns(unseen, ret);
 }
 
@@ -154,11 +154,32 @@ fn read(inside: &Inside, ret: i64) {
 #[inline(always)]
 fn read_by(is_request: bool) -> Option<By> {
     match by() {
-        _ if is_request && matches!(system_call(), Some((209 | SUBMIT_X32, false) | (248, true))) => None,
+        _ if is_request && submits() => None,
         _ if is_request => Some(By::IoUring),
         Some(by @ (By::Read | By::Readv | By::Preadv | By::Preadv2 | By::IoUring)) => Some(by),
         _ => None,
     }
+}
+
+/// Whether the thread asks by `io_submit`.
+#[inline(always)]
+fn submits() -> bool {
+    matches!(system_call(), Some(SystemCall { nr: 209 | SUBMIT_X32, is_i386: false, .. } | SystemCall { nr: 248, is_i386: true, .. }))
+}
+
+/// Whether a read without a `kiocb`, as kernels before 6.10 do it, is done for a ring: these do it in whatever call the thread is in,
+/// which then reads something else.
+#[inline(always)]
+fn is_of_ring(file: u64) -> bool {
+    // SAFETY: the helper gives the current task's address.
+    let task = unsafe { bpf_get_current_task() } as usize;
+    // Kernels that are built without rings have no such member.
+    if Member::IO_URING_AT.at() == 0 || member::<u64>(task, Member::IO_URING_AT).unwrap_or(0) == 0 {
+        return false;
+    }
+    let Some(call) = system_call() else { return true };
+    let reads = By::of(call.nr, call.is_i386).is_some_and(|by| (by as u32) < By::Poll as u32);
+    !reads || call.first_argument().is_none_or(|fd| timer::file_at(fd as i32) != file)
 }
 
 /// What the kernel has just written to the reader's memory.
@@ -212,26 +233,66 @@ fn gather(iovec: u64, skipped: u64) -> Option<u64> {
 pub(crate) fn poll_enters(file: u64, wait: usize) {
     let timer = of_reader(file);
     if !timer.is_none() && WAKEUPS.load() != 0 {
-        let (asked, waits) = asked(wait);
-        inside::enter(Function::Poll, Inside { file, timer, value: asked, skipped: waits.into(), ..Inside::zeroed() });
+        let (asked, poller) = (asked(wait), poller(file, wait));
+        inside::enter(Function::Poll, Inside { file, timer, value: asked, skipped: poller as u64, ..Inside::zeroed() });
     }
 }
 
-/// Which events a poll asks for, as callers set it before each poll, and whether it is to be told later.
+/// Which events a poll asks for, as callers set it before each poll.
 #[inline(always)]
-fn asked(wait: usize) -> (u64, bool) {
-    if wait == 0 {
-        return (EPOLLIN, false);
+fn asked(wait: usize) -> u64 {
+    let asked = if wait == 0 { None } else { member::<u32>(wait, Member::POLL_KEY_AT) };
+    asked.map_or(EPOLLIN, u64::from)
+}
+
+/// Who polls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Poller {
+    /// A call that polls again when it is woken.
+    Call = 0,
+    /// A request to a ring, or of `io_submit`, in whatever call the thread is by then. When the timer fires the kernel tells so without
+    /// another poll.
+    Request = 1,
+    /// An epoll that is given the timer, which tells nobody.
+    Epoll = 2,
+}
+
+impl Poller {
+    #[inline(always)]
+    fn from(number: u64) -> Self {
+        match number {
+            0 => Self::Call,
+            1 => Self::Request,
+            _ => Self::Epoll,
+        }
     }
-    let asked: u32 = member(wait, Member::POLL_KEY_AT).unwrap_or(EPOLLIN as u32);
-    (asked.into(), member::<u64>(wait, Member::POLL_QPROC_AT).unwrap_or(0) != 0)
+}
+
+/// By what is behind the `poll_table` of a poll that is to be told later: it points to a request, that begins with its file
+/// (`struct io_poll_table` with `struct io_kiocb`, `struct aio_poll_table` with `struct aio_kiocb`), or to an item of an epoll, that
+/// has it, too (`struct ep_pqueue` with `struct epitem`).
+#[inline(always)]
+fn poller(file: u64, wait: usize) -> Poller {
+    if wait == 0 || member::<u64>(wait, Member::POLL_QPROC_AT).unwrap_or(0) == 0 {
+        return Poller::Call;
+    }
+    let behind: usize = member(wait, Member::POLL_TABLE_SIZE).unwrap_or(0);
+    if behind == 0 {
+        Poller::Call
+    } else if at(behind) == Some(file) {
+        Poller::Request
+    } else if member(behind, Member::EPITEM_FILE_AT) == Some(file) {
+        Poller::Epoll
+    } else {
+        Poller::Call
+    }
 }
 
 /// It returns the events that there are, by a return probe.
 #[inline(always)]
 pub(crate) fn poll_returns(events: u32) {
     if let Some(inside) = inside::leave(Function::Poll) {
-        polled(inside.timer, (inside.value, inside.skipped != 0), events);
+        polled(inside.timer, inside.value, Poller::from(inside.skipped), events);
     }
 }
 
@@ -240,32 +301,33 @@ pub(crate) fn poll_returns(events: u32) {
 pub(crate) fn poll_returns_of(file: u64, wait: usize, events: u32) {
     let timer = of_reader(file);
     if !timer.is_none() && WAKEUPS.load() != 0 {
-        polled(timer, asked(wait), events);
+        polled(timer, asked(wait), poller(file, wait), events);
     }
 }
 
 #[inline(always)]
-fn polled(timer: Timer, (asked, waits): (u64, bool), events: u32) {
+fn polled(timer: Timer, asked: u64, poller: Poller, events: u32) {
     let is_ready = u64::from(events) & asked & EPOLLIN != 0;
-    // Of a ring's read it is the read that is told.
-    if !is_ready && !waits || asked & (TO_READ | EPOLLHUP) == TO_READ {
-        return;
-    }
-    match by() {
-        // When it is ready the kernel tells so without a poll.
-        Some(By::IoUring) if !is_ready => count(Counter::LostInFlight),
-        Some(by) if is_ready && by as u32 >= By::Poll as u32 => {
-            output(&told(timer, by));
-        }
-        _ if is_ready && !wakes_nobody() => count(Counter::LostInFlight),
-        _ => {}
+    let by = match poller {
+        // Of a ring's read it is the read that is told.
+        Poller::Epoll => return,
+        _ if asked & (TO_READ | EPOLLHUP) == TO_READ => return,
+        Poller::Request if is_ready && !submits() => Some(By::IoUring),
+        Poller::Request => None,
+        Poller::Call if !is_ready => return,
+        Poller::Call => by().filter(|by| *by as u32 >= By::Poll as u32),
+    };
+    match by {
+        Some(by) => _ = output(&told(timer, by)),
+        None if poller == Poller::Call && wakes_nobody() => {}
+        None => count(Counter::LostInFlight),
     }
 }
 
 /// In `epoll_ctl`, a poll wakes nobody.
 #[inline(always)]
 fn wakes_nobody() -> bool {
-    matches!(system_call(), Some((233, false) | (255, true)))
+    matches!(system_call(), Some(SystemCall { nr: 233, is_i386: false, .. } | SystemCall { nr: 255, is_i386: true, .. }))
 }
 
 #[inline(always)]
@@ -285,8 +347,8 @@ fn by() -> Option<By> {
         Some(Worker::OfRing) => Some(By::IoUring),
         Some(Worker::Other) => None,
         None => {
-            let (nr, is_i386) = system_call()?;
-            By::of(nr, is_i386)
+            let call = system_call()?;
+            By::of(call.nr, call.is_i386)
         }
     }
 }
@@ -315,31 +377,49 @@ fn worker() -> Option<Worker> {
     }
 }
 
-/// The call that the current thread is in, and whether it came by the i386 table (`TS_COMPAT`).
+/// A call that a thread is in.
+struct SystemCall {
+    nr: u32,
+    /// It came by the i386 table (`TS_COMPAT`).
+    is_i386: bool,
+    /// Where its number lies in `struct pt_regs`.
+    orig_ax_at: usize,
+}
+
+impl SystemCall {
+    /// From `di` or `bx`, as `struct pt_regs` has them before `orig_ax`.
+    #[inline(always)]
+    fn first_argument(&self) -> Option<u64> {
+        at(self.orig_ax_at - if self.is_i386 { 10 * size_of::<u64>() } else { size_of::<u64>() })
+    }
+}
+
+/// The call that the current thread is in.
 ///
 /// Its registers lie at the top of the thread's stack: right there, or on kernels that are built for FRED 16 bytes below
 /// (`TOP_OF_KERNEL_STACK_PADDING`, `arch/x86/include/asm/thread_info.h`). The two segments say which: no other word there looks
 /// like them.
 #[inline(always)]
-fn system_call() -> Option<(u32, bool)> {
+fn system_call() -> Option<SystemCall> {
     const TS_COMPAT: u32 = 2;
     // SAFETY: the helper gives the current task's address.
     let task = unsafe { bpf_get_current_task() } as usize;
     let stack: usize = member(task, Member::STACK_AT)?;
     let status: u32 = member(task, Member::STATUS_AT)?;
-    let nr = number(stack, 0).or_else(|| number(stack, 16))?;
-    Some((nr, status & TS_COMPAT != 0))
+    let (orig_ax_at, nr) = number(stack, 0).or_else(|| number(stack, 16))?;
+    Some(SystemCall { nr, is_i386: status & TS_COMPAT != 0, orig_ax_at })
 }
 
-/// `orig_ax`, when the registers are there.
+/// Where `orig_ax` is and what, when the registers are there.
 #[inline(always)]
-fn number(stack: usize, padding: usize) -> Option<u32> {
+fn number(stack: usize, padding: usize) -> Option<(usize, u32)> {
     /// `THREAD_SIZE` without KASAN.
     const STACK_LEN: usize = 16_384;
     /// `orig_ax`, `ip`, `cs`, `flags`, `sp`, `ss`: the last six words of `struct pt_regs`.
     type Last = [u64; 6];
     const USER_DS: u16 = 0x2b;
     const USER_CODE: [u16; 2] = [0x23, 0x33];
-    let [orig_ax, _ip, cs, _flags, _sp, ss] = at::<Last>(stack.wrapping_add(STACK_LEN - padding - size_of::<Last>()))?;
-    (ss as u16 == USER_DS && USER_CODE.contains(&(cs as u16))).then_some(orig_ax as u32)
+    let orig_ax_at = stack.wrapping_add(STACK_LEN - padding - size_of::<Last>());
+    let [orig_ax, _ip, cs, _flags, _sp, ss] = at::<Last>(orig_ax_at)?;
+    (ss as u16 == USER_DS && USER_CODE.contains(&(cs as u16))).then_some((orig_ax_at, orig_ax as u32))
 }

@@ -7,7 +7,7 @@ use crate::preflight::Refusal;
 pub type Offsets = Vec<(&'static str, u32)>;
 
 /// Members by variable.
-const MEMBERS: [(&str, &str, &str); 20] = [
+const MEMBERS: [(&str, &str, &str); 21] = [
     ("FILES_AT", "task_struct", "files"),
     ("STACK_AT", "task_struct", "stack"),
     ("FLAGS_AT", "task_struct", "flags"),
@@ -26,9 +26,20 @@ const MEMBERS: [(&str, &str, &str); 20] = [
     ("OFFSET_AT", "hrtimer_clock_base", "offset"),
     ("POLL_KEY_AT", "poll_table_struct", "_key"),
     ("POLL_QPROC_AT", "poll_table_struct", "_qproc"),
+    // It begins with the file, whatever its type is called.
+    ("EPITEM_FILE_AT", "epitem", "ffd"),
     ("KI_COMPLETE_AT", "kiocb", "ki_complete"),
     // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10 reads by iterator).
     ("UBUF_AT", "iov_iter", ""),
+];
+
+/// Members that are 0 where there are none.
+const OPTIONAL: [(&str, &str, &str); 3] = [
+    // Older kernels call the one `type`, or have the other in a union without a name; they read timers without.
+    ("ITER_TYPE_AT", "iov_iter", "iter_type"),
+    ("IOV_OFFSET_AT", "iov_iter", "iov_offset"),
+    // Kernels may be built without rings.
+    ("IO_URING_AT", "task_struct", "io_uring"),
 ];
 
 /// What is found in two steps: a member of a member.
@@ -41,7 +52,7 @@ const SUMS: [(&str, [(&str, &str); 2]); 2] = [
 pub fn offsets(btf: &[u8]) -> Result<Offsets, Refusal> {
     let mut questions: Vec<(&str, Of)> = MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
     questions.extend(SUMS.iter().flat_map(|(_, members)| members.map(|(structure, member)| (structure, Of::Member(member)))));
-    questions.push(("hrtimer_clock_base", Of::Size));
+    questions.extend([("hrtimer_clock_base", Of::Size), ("poll_table_struct", Of::Size)]);
     let answers = look_up(btf, &questions);
     let mut known = questions.iter().zip(answers).map(|((structure, of), answer)| {
         answer.ok_or_else(|| Refusal::NoMember {
@@ -60,9 +71,9 @@ pub fn offsets(btf: &[u8]) -> Result<Offsets, Refusal> {
         offsets.push((variable, next()? + next()?));
     }
     offsets.push(("BASE_SIZE", next()?));
-    // Older kernels call the one `type`, or have the other in a union without a name; they read timers without.
-    for (variable, member) in [("ITER_TYPE_AT", "iter_type"), ("IOV_OFFSET_AT", "iov_offset")] {
-        let offset = look_up(btf, &[("iov_iter", Of::Member(member))])[0];
+    offsets.push(("POLL_TABLE_SIZE", next()?));
+    for (variable, structure, member) in OPTIONAL {
+        let offset = look_up(btf, &[(structure, Of::Member(member))])[0];
         offsets.push((variable, offset.unwrap_or(0)));
     }
     Ok(offsets)
