@@ -1,6 +1,8 @@
 //! Timers whose clock is another's, or is set while they run.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
@@ -33,12 +35,14 @@ pub(super) fn absolute(told: &mut Told, arguments: &[String]) -> Result<()> {
 /// A timer for a time of CLOCK_REALTIME, which is set meanwhile and set right again at the end.
 pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
     let kind = arguments.first().context("failed to find the kind of step")?;
-    // How far ahead it is due, its interval, and by how much the clock is set forward.
-    let (ahead_ns, interval_ns, by_ns) = match kind.as_str() {
-        "past" => (600 * SECOND_NS, 0, DAY_NS),
-        "not-past" => (600 * SECOND_NS, 0, 599 * SECOND_NS + SECOND_NS / 2),
-        "back" => (SECOND_NS / 10, 0, -SECOND_NS / 2),
-        "periodic" => (600 * SECOND_NS, 10 * SECOND_NS, DAY_NS),
+    // How far ahead it is due, its interval, by how much the clock is set forward, and how long after the arming.
+    let (ahead_ns, interval_ns, by_ns, rest_ns): (_, _, _, i64) = match kind.as_str() {
+        "past" => (600 * SECOND_NS, 0, DAY_NS, 0),
+        // By the clock as it is set, the time had not come when the timer was armed, and has when the clock is set.
+        "just-past" => (600 * SECOND_NS, 0, 600 * SECOND_NS - SECOND_NS / 10, 3 * SECOND_NS / 10),
+        "not-past" => (600 * SECOND_NS, 0, 599 * SECOND_NS + SECOND_NS / 2, 0),
+        "back" => (SECOND_NS / 10, 0, -SECOND_NS / 2, 0),
+        "periodic" => (600 * SECOND_NS, 10 * SECOND_NS, DAY_NS, 0),
         _ => bail!("failed to find the kind of step {kind}"),
     };
     let timer = Timer::new(Clock::Realtime)?;
@@ -49,14 +53,15 @@ pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
     let first_late = now_ns(Clock::Realtime)? - due;
     let due = now_ns(Clock::Realtime)? + ahead_ns;
     timer.arm_at(due, interval_ns)?;
+    thread::sleep(Duration::from_nanos(rest_ns.unsigned_abs()));
     set_by(by_ns)?;
     let set = now_ns(Clock::Monotonic)?;
     let ticks = timer.read()?;
     let (after, read) = (now_ns(Clock::Realtime)?, now_ns(Clock::Monotonic)?);
     drop(timer);
     set_by(-by_ns)?;
-    let (late, waited) = (first_late.max(after - due), first_late.max(read - set));
-    told.say(&format!("stepped {} kind={kind} ticks={ticks} late={late} waited={waited}", me()))
+    let (late, waited) = (after - due, read - set);
+    told.say(&format!("stepped {} kind={kind} ticks={ticks} first={first_late} late={late} waited={waited}", me()))
 }
 
 /// Sets CLOCK_REALTIME forward by so much.

@@ -1,5 +1,8 @@
 //! Attaches, and takes that for seeing.
 
+#[cfg(not(target_arch = "bpf"))]
+use settime32_abi::output::Summary;
+
 use crate::{About, Shows, Work, Wrong};
 
 pub const ABOUT: About = About {
@@ -17,5 +20,10 @@ impl Wrong for Tracer {
     #[cfg(not(target_arch = "bpf"))]
     fn looks(&self) -> bool {
         false
+    }
+
+    #[cfg(not(target_arch = "bpf"))]
+    fn summary(&mut self, summary: &mut Summary) {
+        summary.blind.clear();
     }
 }
