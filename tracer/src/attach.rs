@@ -146,6 +146,11 @@ impl Attached {
         Ok(())
     }
 
+    /// Whether any of it is by kprobe, whatever the mode is.
+    pub fn has_kprobes(&self) -> bool {
+        self.links.iter().any(|(_, link)| matches!(link, Link::KProbe(_)))
+    }
+
     /// Calls whose entry the kernel passed over. By fentry it does because the program was still busy with another one on that
     /// CPU: a program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
     /// `kernel/bpf/trampoline.c`). By kprobe, because a thread that changes or reads a map of BPF was preempted there

@@ -114,9 +114,10 @@ pub struct Drain<'a, S> {
 
 impl<'a, S: Seam> Drain<'a, S> {
     /// Prints what is wanted of that which ends from now on.
-    pub fn new(ring: Ring, watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
+    pub fn new(ring: Ring, mut watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, seam: S) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
+        watch.begins(now_ns());
         let mut decoder = Decoder::new(form.always_tells_host_ids());
         watch.tid().into_iter().for_each(|tid| decoder.ignore(tid));
         Self { ring, watch, sink, form, wanted, decoder, reported: 0, since_ns, collect, seam }

@@ -173,13 +173,13 @@ fn attach_seeing(
             }
             continue;
         }
-        let mut watch = Watch::new(own_call.take(), mode, life.is_some());
+        let mut watch = Watch::new(own_call.take(), mode, probes.have_kprobes());
         let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
             return Ok(Seeing { probes, ring, watch, mode });
         };
         probes.detach()?;
         own_call = watch.into_own_call();
-        say_unless_asked(asked, &format!("{mode} sees nothing: {reason}"));
+        say_unless_asked(asked, &format!("{mode} is blind: {reason}"));
         blind.push((mode, reason));
     }
     match (blind.first(), failed) {

@@ -26,7 +26,7 @@ pub fn look(ring: &mut Ring, watch: &mut Watch, signals: &Signals, must_see: boo
                 }
             }
         }
-        let blind = watch.blind();
+        let blind = watch.blind().or_else(|| watch.blind_besides());
         if blind.is_some() || watch.has_seen_since(0) || !watch.can_look() {
             return Ok(blind);
         }

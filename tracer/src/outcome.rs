@@ -24,7 +24,7 @@ const BLIND: u8 = 20;
 
 /// Everything is attached, and nothing comes of it.
 #[derive(Debug, thiserror::Error)]
-#[error("attached by {ways}, and blind: a call that the tracer made itself was not seen; {reason}")]
+#[error("attached by {ways}, and blind: {reason}")]
 pub struct SeesNothing {
     /// How it was attached.
     pub ways: String,

@@ -13,7 +13,7 @@ use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
 use crate::cli::Tracing;
 use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
-use crate::{inside, trial};
+use crate::{inside, switches, trial};
 
 /// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
 pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
@@ -368,9 +368,11 @@ pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
     })
 }
 
-/// What follows a command here: of the two, what loses nothing, if it can be had.
+/// What follows a command here: of the two, what loses nothing, if it can be had and sees.
 pub fn follow_by(facts: &Facts) -> Places {
-    if tracepoints_lose(facts) && check_kprobe(Path::new("/")).is_ok() { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
+    let root = Path::new("/");
+    let by_kprobe = tracepoints_lose(facts) && check_kprobe(root).is_ok() && !switches::are_kprobes_off(root);
+    if by_kprobe { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
 }
 
 fn tracepoints_lose(facts: &Facts) -> bool {

@@ -7,7 +7,7 @@ use settime32_abi::output::{Blind, Lost};
 const MANY: u32 = 5;
 
 /// Why, where no switch is off.
-pub const NO_CAUSE: &str = "the probes were attached and saw nothing, for no cause that is known";
+pub const NO_CAUSE: &str = "a call that the tracer made itself was not seen, for no cause that is known";
 /// A switch that is on may have been off since it was looked at last.
 pub const WRITTEN: &str = "kprobes or ftrace were switched, or may have been";
 
@@ -26,6 +26,8 @@ struct Doubt {
 /// What is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
+    /// From when on what is seen is asked for.
+    began_ns: Option<u64>,
     /// The last entry that was seen before the switches were last found untouched.
     sure_ns: u64,
     /// The last entry that was seen.
@@ -41,6 +43,11 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// What is seen from now on is asked for.
+    pub const fn begins(&mut self, now_ns: u64) {
+        self.began_ns = Some(now_ns);
+    }
+
     /// A call of ours was seen, whole.
     pub fn saw_own(&mut self, entry_ns: u64) {
         self.last_ns = self.last_ns.max(entry_ns);
@@ -120,14 +127,15 @@ impl Sight {
     }
 
     fn close(&mut self, doubt: Doubt, to_ns: u64) {
-        // What was before the first sight is not asked for.
-        if doubt.from_ns == 0 {
+        // What was before the begin is not asked for.
+        let Some(began_ns) = self.began_ns.filter(|began_ns| *began_ns < to_ns) else {
             self.lost += doubt.missed;
             return;
-        }
+        };
+        let from_ns = doubt.from_ns.max(began_ns);
         let is_sure = doubt.reason.is_some() || doubt.missed >= MANY;
         let reason = doubt.reason.unwrap_or_else(|| NO_CAUSE.to_owned());
-        self.spans.push((Blind { from_ns: doubt.from_ns, to_ns: to_ns.max(doubt.from_ns), reason }, doubt.missed, is_sure));
+        self.spans.push((Blind { from_ns, to_ns: to_ns.max(from_ns), reason }, doubt.missed, is_sure));
     }
 }
 
@@ -172,6 +180,7 @@ mod tests {
     fn seeing() -> Sight {
         let mut sight = Sight::default();
         sight.saw_own(100);
+        sight.begins(100);
         sight.is_untouched();
         sight
     }
@@ -254,13 +263,30 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_the_first_sight_is_not_told() {
+    fn what_was_before_the_begin_is_not_told() {
         let mut sight = Sight::default();
         sight.missed(50, None);
         sight.saw_own(100);
+        sight.begins(110);
         let mut lost = Lost { in_flight: 1, ..Lost::default() };
         assert!(sight.ended(200, &mut lost, &mut 0).is_empty());
         assert_eq!(lost.total(), 0);
+    }
+
+    /// Where something else than calls is not seen from the start, or the switch was off when the reporting began.
+    #[test]
+    fn what_lasts_beyond_the_begin_is_told_from_there() {
+        let began = || {
+            let mut sight = Sight::default();
+            sight.may_be_blind(50, OFF.to_owned());
+            sight.begins(60);
+            sight.may_be_blind(70, OFF.to_owned());
+            sight
+        };
+        assert_eq!(began().ended(200, &mut Lost::default(), &mut 0), [blind(60, 200, OFF)]);
+        let mut sight = began();
+        sight.saw_own(100);
+        assert_eq!(sight.ended(200, &mut Lost::default(), &mut 0), [blind(60, 100, OFF)]);
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::attach::Mode;
+/// The switch of kprobes, in debugfs.
+const KPROBES: &str = "kprobes/enabled";
+/// What it switches.
+const KPROBES_ARE: &str = "kprobes are";
 
 /// One switch.
 #[derive(Debug)]
@@ -27,10 +30,10 @@ pub struct Switches {
 }
 
 impl Switches {
-    /// Those below `root` that programs depend on that are attached by `mode`, and by kprobe besides. What cannot be opened is not
-    /// watched: it needs root, and kprobes' needs debugfs.
-    pub fn open(root: &Path, mode: Mode, kprobes_besides: bool) -> Self {
-        let kprobes = (mode == Mode::Kprobe || kprobes_besides).then(|| ("kprobes are", debugfs(root).join("kprobes/enabled")));
+    /// Those below `root` that programs depend on, some of which `have_kprobes`. What cannot be opened is not watched: it needs root,
+    /// and kprobes' needs debugfs.
+    pub fn open(root: &Path, have_kprobes: bool) -> Self {
+        let kprobes = have_kprobes.then(|| (KPROBES_ARE, debugfs(root).join(KPROBES)));
         let ftrace = ("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
         let open = |(name, path): (_, PathBuf)| File::open(&path).ok().map(|file| Switch { name, path, file });
         let all: Vec<Switch> = kprobes.into_iter().chain([ftrace]).filter_map(open).collect();
@@ -72,6 +75,11 @@ impl Switch {
     }
 }
 
+/// Whether kprobes are known to be off.
+pub fn are_kprobes_off(root: &Path) -> bool {
+    Switches::open(root, true).all.iter().any(|switch| switch.name == KPROBES_ARE && switch.is_off())
+}
+
 /// Where debugfs is mounted.
 fn debugfs(root: &Path) -> PathBuf {
     let mounts = fs::read_to_string(root.join("proc/self/mounts")).unwrap_or_default();
@@ -102,7 +110,7 @@ mod tests {
     #[test]
     fn a_switch_is_told_by_its_state_and_by_writes() {
         let root = machine();
-        let switches = Switches::open(root.path(), Mode::Kprobe, false);
+        let switches = Switches::open(root.path(), true);
         assert!(!switches.were_written() && switches.off().is_none());
         let path = root.path().join("debug/kprobes/enabled");
         fs::write(&path, "0\n").unwrap();
@@ -118,14 +126,14 @@ mod tests {
     fn fentry_alone_does_not_depend_on_kprobes() {
         let root = machine();
         fs::write(root.path().join("debug/kprobes/enabled"), "0\n").unwrap();
-        assert!(Switches::open(root.path(), Mode::Fentry, false).off().is_none());
-        assert!(Switches::open(root.path(), Mode::Fentry, true).off().is_some());
+        assert!(Switches::open(root.path(), false).off().is_none());
+        assert!(Switches::open(root.path(), true).off().is_some());
     }
 
     #[test]
     fn a_machine_without_switches_has_none_off() {
         let root = tempfile::tempdir().unwrap();
-        let switches = Switches::open(root.path(), Mode::Kprobe, true);
+        let switches = Switches::open(root.path(), true);
         assert!(switches.off().is_none() && !switches.were_written());
     }
 }

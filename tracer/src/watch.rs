@@ -45,7 +45,7 @@ pub struct Watch {
     /// Of the thread that makes the calls, by the kernel's id, once it is known.
     tid: Option<u32>,
     switches: Switches,
-    /// Events of a timer's life come by kprobe, though calls do not.
+    /// Something else is seen by kprobe, though calls are not.
     kprobes_besides: bool,
     asked: Option<Asked>,
     /// When it last looked for an answer.
@@ -57,14 +57,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches programs that are attached by `mode`, and some by kprobe `besides`.
-    pub fn new(own: Option<OwnCall>, mode: Mode, besides: bool) -> Self {
+    /// Watches programs that are attached by `mode`, and says whether any `have_kprobes`.
+    pub fn new(own: Option<OwnCall>, mode: Mode, have_kprobes: bool) -> Self {
         Self {
             own,
             is_gone: false,
             tid: None,
-            switches: Switches::open(Path::new("/"), mode, besides),
-            kprobes_besides: besides && mode == Mode::Fentry,
+            switches: Switches::open(Path::new("/"), have_kprobes),
+            kprobes_besides: have_kprobes && mode == Mode::Fentry,
             asked: None,
             looked: Instant::now(),
             next: Instant::now(),
@@ -91,6 +91,17 @@ impl Watch {
             (None, false) => off,
             (None, true) => Some(off.unwrap_or_else(|| GONE.to_owned())),
         }
+    }
+
+    /// Why something else than calls is not seen, though calls are.
+    pub fn blind_besides(&self) -> Option<String> {
+        let off = self.switches.off().filter(|_| self.kprobes_besides)?;
+        Some(format!("{off}, by which new threads of COMMAND, or events beside timerfd_settime32, are seen here"))
+    }
+
+    /// What is seen from now on is asked for.
+    pub fn begins(&mut self, now_ns: u64) {
+        self.sight.begins(now_ns);
     }
 
     /// Whether there is a way to look.
