@@ -53,6 +53,15 @@ impl Mode {
         }
     }
 
+    /// Sees when ftrace is about to be switched.
+    pub const fn switch_program(self) -> (&'static str, &'static str) {
+        let program = match self {
+            Self::Kprobe => "settime32_switch",
+            Self::Fentry => "settime32_switch_f",
+        };
+        (program, "proc_dointvec")
+    }
+
     /// The program that sees a call return.
     const fn exit(self) -> &'static str {
         match self {

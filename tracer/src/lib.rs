@@ -175,6 +175,7 @@ fn attach_seeing(
         }
         let mut watch = Watch::new(own_call.take(), mode, probes.have_kprobes());
         let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
+            watch.cannot_tell().into_iter().for_each(say);
             return Ok(Seeing { probes, ring, watch, mode });
         };
         probes.detach()?;

@@ -116,7 +116,7 @@ impl Probes {
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
         first.extend(life.map(|_| life::EXIT_PROGRAM));
         first.extend(self.follow);
-        let programs = [self.life.as_slice(), programs].concat();
+        let programs = [&[mode.switch_program()], self.life.as_slice(), programs].concat();
         let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);
         Ok(())

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::moment::RawSwitch;
 use settime32_abi::output::{Blind, Lost};
 
 use crate::attach::Mode;
@@ -87,10 +88,23 @@ impl Watch {
     pub fn blind(&self) -> Option<String> {
         let off = self.switches.off();
         match (&self.own, self.is_gone) {
-            (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| NO_CAUSE.to_owned())),
+            (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| self.no_cause())),
             (None, false) => off,
             (None, true) => Some(off.unwrap_or_else(|| GONE.to_owned())),
         }
+    }
+
+    fn no_cause(&self) -> String {
+        let hint =
+            if self.switches.is_kprobes_hidden { "; kprobes may be switched off, which debugfs, mounted, would tell root" } else { "" };
+        format!("{NO_CAUSE}{hint}")
+    }
+
+    /// What may be missed without a word, if anything.
+    pub fn cannot_tell(&self) -> Option<&'static str> {
+        (self.kprobes_besides && self.switches.is_kprobes_hidden).then_some(
+            "whether kprobes are switched off, now or later, cannot be told, and by them some of it is seen; root is told by debugfs",
+        )
     }
 
     /// Why something else than calls is not seen, though calls are.
@@ -118,8 +132,7 @@ impl Watch {
     pub fn before_records(&mut self) {
         let is_off = || self.switches.off().filter(|_| self.own.is_none() || self.kprobes_besides);
         if self.switches.were_written() {
-            self.sight.may_be_blind(now_ns(), WRITTEN.to_owned());
-            self.next = Instant::now();
+            self.was_switched();
         } else if let Some(reason) = is_off() {
             self.sight.may_be_blind(now_ns(), reason);
         } else if self.is_gone {
@@ -182,6 +195,20 @@ impl Watch {
         let is_own = self.tid == Some(raw.host_tid);
         self.sight.without_result += u64::from(is_own);
         is_own
+    }
+
+    /// Whether a record is of a switch that was written to.
+    pub fn takes_switch(&mut self, record: &[u8]) -> bool {
+        let is_switch = RawSwitch::is(record);
+        if is_switch {
+            self.was_switched();
+        }
+        is_switch
+    }
+
+    fn was_switched(&mut self) {
+        self.sight.may_be_blind(now_ns(), WRITTEN.to_owned());
+        self.hurry();
     }
 
     /// Draws its conclusions once records were taken, and has a call made when it is time. `is_empty` says that there are no more.

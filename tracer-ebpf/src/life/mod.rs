@@ -7,7 +7,7 @@ mod calls;
 mod inside;
 mod layout;
 mod moments;
-mod output;
+pub(crate) mod output;
 mod programs;
 mod timer;
 mod waits;
