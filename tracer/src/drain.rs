@@ -128,6 +128,11 @@ impl<'a, S: Seam> Drain<'a, S> {
         self.reported
     }
 
+    /// Events, or lines of another form, that could not be written.
+    pub fn not_written(&self) -> u64 {
+        self.sink.not_written()
+    }
+
     /// Prints calls as they come, until something ends that.
     pub fn run(&mut self, signals: &Signals, mut command: Option<&mut GatedCommand>, duration: Option<Duration>) -> Result<Ended> {
         // A duration past the end of the clock is no limit.

@@ -122,6 +122,7 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     let mut losses = Lost { result: losses.result + rest.results_lost, in_flight: losses.in_flight + rest.in_flight_lost, ..losses };
     let blind = drain.blind(&mut losses, &mut unknown);
     let mut outcome = Outcome::new(ended, drain.reported(), losses, unknown, rest.unfinished, blind);
+    outcome.left_out(drain.not_written());
     drain.summarise(&mut outcome)?;
     Ok(outcome)
 }

@@ -38,6 +38,8 @@ pub struct Outcome {
     ended: Ended,
     /// Somebody reads standard output.
     pub is_read: bool,
+    /// Events that standard output took no more.
+    not_written: u64,
     /// What is printed last in JSON.
     pub summary: Summary,
 }
@@ -46,13 +48,20 @@ impl Outcome {
     /// Puts the counts together.
     pub fn new(ended: Ended, reported: u64, lost: Lost, unknown: u64, unfinished: u64, blind: Vec<Blind>) -> Self {
         let summary = Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unknown, unfinished, blind };
-        Self { ended, is_read: ended != Ended::ReaderGone, summary }
+        Self { ended, is_read: ended != Ended::ReaderGone, not_written: 0, summary }
+    }
+
+    /// So many of what was reported were not written, since standard output took no more.
+    pub fn left_out(&mut self, not_written: u64) {
+        self.not_written = not_written;
+        self.summary.reported = self.summary.reported.saturating_sub(not_written);
     }
 
     /// Losses come before the command's own code, unless that is asked for: a run that missed calls must not look
     /// complete.
     pub fn exit_code(&self, commands: bool) -> u8 {
         match self.ended {
+            _ if self.not_written > 0 => NOT_WRITTEN,
             Ended::Command(code) if commands => code,
             _ if self.summary.lost.total() > 0 || self.summary.unknown > 0 || !self.summary.blind.is_empty() => LOST,
             Ended::Command(code) => code,
@@ -67,8 +76,9 @@ impl fmt::Display for Outcome {
         if !self.is_read {
             write!(f, "standard output was closed by its reader; ")?;
         }
-        write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total())?;
-        write_losses(f, lost)?;
+        let not_written = self.not_written;
+        write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total() + not_written)?;
+        write_losses(f, lost, not_written)?;
         if *unknown > 0 {
             write!(f, "; {unknown} calls at most, or new processes, were passed over while a program was busy, of whomever")?;
         }
@@ -76,13 +86,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-fn write_losses(f: &mut fmt::Formatter<'_>, lost: &Lost) -> fmt::Result {
-    if lost.total() > 0 {
+fn write_losses(f: &mut fmt::Formatter<'_>, lost: &Lost, not_written: u64) -> fmt::Result {
+    if lost.total() + not_written > 0 {
         let kinds = [
             (lost.buffer, "found the buffer full (give a larger --buffer)"),
             (lost.in_flight, "found too many calls in flight, or a program busy"),
             (lost.result, "without their result"),
             (lost.follow, "new threads of COMMAND not followed"),
+            (not_written, "not written, since standard output takes nothing"),
         ];
         let mut separator = " (";
         for (count, words) in kinds.into_iter().filter(|(count, _)| *count > 0) {
@@ -162,6 +173,17 @@ mod tests {
         assert_eq!(
             text(Lost::default(), 0, 0, vec![blind()]),
             "7 events reported, 0 lost, 0 unfinished; blind for 1.250 s, from 1.000 to 2.250: kprobes are switched off"
+        );
+    }
+
+    #[test]
+    fn what_was_not_written_is_lost_and_has_its_code() {
+        let mut outcome = Outcome::new(Ended::Signal, 7, Lost { buffer: 2, ..Lost::default() }, 0, 0, Vec::new());
+        outcome.left_out(4);
+        assert_eq!(outcome.exit_code(true), NOT_WRITTEN);
+        assert_eq!(
+            outcome.to_string(),
+            "3 events reported, 6 lost, 0 unfinished (2 found the buffer full (give a larger --buffer), 4 not written, since standard output takes nothing)"
         );
     }
 

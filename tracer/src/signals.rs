@@ -36,6 +36,13 @@ impl Signals {
         Ok(Self { wake, stop })
     }
 
+    /// As after a signal, without one.
+    #[cfg(test)]
+    pub fn stopped() -> Self {
+        let (wake, _) = UnixStream::pair().unwrap();
+        Self { wake, stop: Arc::new(AtomicBool::new(true)) }
+    }
+
     /// Whether SIGINT or SIGTERM came.
     pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

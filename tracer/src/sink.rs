@@ -3,7 +3,8 @@
 //!
 //! A reader that goes away is no error: what is written afterwards goes nowhere, and whoever writes asks now and then. Anything
 //! else that keeps text from being written is one, and nothing is left out before it is reported. A write waits for as long as the
-//! reader takes, but once somebody wants the program to end, only as long as the reader takes something.
+//! reader takes, but once somebody wants the program to end, only as long as the reader takes something; then lines are counted
+//! instead, so that what comes later is, too.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -51,6 +52,8 @@ pub struct Sink<'a, W> {
     /// `None` where no signal ends a wait: then it ends soon.
     signals: Option<&'a Signals>,
     is_read: bool,
+    /// Lines that could not be written any more, once that is so.
+    not_written: Option<u64>,
 }
 
 impl<'a> Sink<'a, File> {
@@ -70,7 +73,7 @@ impl<'a> Sink<'a, File> {
 
 impl<'a, W: Write + AsFd> Sink<'a, W> {
     fn new(out: W, signals: Option<&'a Signals>) -> Self {
-        Self { out, buffer: Vec::with_capacity(2 * FULL_LEN), signals, is_read: true }
+        Self { out, buffer: Vec::with_capacity(2 * FULL_LEN), signals, is_read: true, not_written: None }
     }
 
     /// Appends what `line` appends, and writes out when enough has come together.
@@ -82,6 +85,10 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
     /// Writes out what has come together.
     pub fn flush(&mut self) -> Result<(), SinkError> {
         let mut done = 0;
+        if let Some(not_written) = &mut self.not_written {
+            *not_written += lines(&self.buffer);
+            done = self.buffer.len();
+        }
         while self.is_read && done < self.buffer.len() {
             let rest = &self.buffer[done..];
             match self.out.write(rest) {
@@ -90,6 +97,10 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock if self.can_write_again() => {}
+                    ErrorKind::WouldBlock if self.signals.is_some() => {
+                        self.not_written = Some(lines(rest));
+                        break;
+                    }
                     ErrorKind::WouldBlock => return Err(SinkError::Stuck { left: rest.len() }),
                     ErrorKind::BrokenPipe => self.is_read = false,
                     _ => return Err(SinkError::Write { source: error }),
@@ -103,6 +114,11 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
     /// Whether somebody reads, as far as was noticed.
     pub const fn is_read(&self) -> bool {
         self.is_read
+    }
+
+    /// Lines that were not written since it was to end and the reader took nothing.
+    pub fn not_written(&self) -> u64 {
+        self.not_written.unwrap_or(0)
     }
 
     /// Takes note of what a poll for nothing told of it.
@@ -127,6 +143,11 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
             signals.clear();
         }
     }
+}
+
+/// Of the first, a part may have been written.
+fn lines(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 impl<W: AsFd> AsFd for Sink<'_, W> {
@@ -242,6 +263,20 @@ mod tests {
         assert!(started.elapsed() >= LAST_WAIT);
         let flags = nix::fcntl::fcntl(&into, nix::fcntl::FcntlArg::F_GETFL).unwrap();
         assert!(!OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK), "the pipe is shared with others");
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_once_it_is_to_end_are_counted() {
+        const LINE: &[u8] = b"0123456789abcde\n";
+        let signals = Signals::stopped();
+        let (_out, into) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let mut sink = Sink::new(own_handle(into.as_fd()).unwrap(), Some(&signals));
+        for _ in 0..20_000 {
+            sink.append(|line| line.extend_from_slice(LINE)).unwrap();
+        }
+        sink.flush().unwrap();
+        // A pipe holds 64 KiB.
+        assert_eq!(sink.not_written(), 20_000 - (1 << 16) / LINE.len() as u64);
     }
 
     #[test]
