@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
@@ -93,8 +94,9 @@ pub enum Refusal {
     },
     /// A fact could not be read.
     #[error(
-        "failed to read {}, which tells whether this machine can be traced (if it is not mounted, run `mount -t proc proc /proc`, `mount -t sysfs sysfs /sys`)",
-        path.display()
+        "failed to read {}, which tells whether this machine can be traced ({})",
+        path.display(),
+        mounting(path)
     )]
     Unreadable {
         /// Of what.
@@ -451,6 +453,17 @@ fn read(path: &Path) -> Result<String, Refusal> {
     fs::read_to_string(path).map_err(|source| Refusal::Unreadable { path: path.to_owned(), source })
 }
 
+/// How what is below a path is had, if that is why it is not there.
+fn mounting(path: &Path) -> &'static str {
+    let proc = path.ancestors().find(|folder| folder.ends_with("proc"));
+    match proc.map(statfs) {
+        Some(Ok(mounted)) if mounted.filesystem_type() == PROC_SUPER_MAGIC => {
+            "this procfs is another pid namespace's, or lacks it, as one with subset=pid does; run `mount -t proc proc /proc` for one of its own"
+        }
+        _ => "if it is not mounted, run `mount -t proc proc /proc`, `mount -t sysfs sysfs /sys`",
+    }
+}
+
 fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line(status, "CapEff:")?, 16).ok()
 }
@@ -696,5 +709,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let refusal = judge(root.path()).unwrap_err();
         assert!(matches!(refusal, Refusal::Unreadable { .. }) && refusal.to_string().contains("osrelease"), "{refusal}");
+        assert!(refusal.to_string().contains("if it is not mounted"), "{refusal}");
+        let hidden = Refusal::Unreadable { path: "/proc/sys/kernel/osrelease".into(), source: io::ErrorKind::NotFound.into() };
+        assert!(hidden.to_string().contains("subset=pid"), "{hidden}");
     }
 }
