@@ -172,10 +172,7 @@ impl Lane<'_> {
     /// Has a tracer trace, and gives what the oracle finds, or why it could find nothing; the guest is then given up,
     /// as nobody knows what is left in it. Fails itself when no guest comes up.
     fn trace(&mut self, tracer: &[&str], works: &[CaughtBy]) -> Result<Result<Findings, Failure>, Failure> {
-        let guest = match self.guest.take() {
-            Some(guest) => guest,
-            None => self.boot()?,
-        };
+        let guest = self.take_guest()?;
         match self.trace_in(guest, tracer, works) {
             Ok((guest, findings)) => {
                 self.guest = Some(guest);
@@ -187,10 +184,7 @@ impl Lane<'_> {
 
     /// Does a scenario with a tracer; likewise.
     fn play(&mut self, scenario: Scenario, wrong: Option<&'static str>) -> Result<Result<scenario::Outcome, Failure>, Failure> {
-        let guest = match self.guest.take() {
-            Some(guest) => guest,
-            None => self.boot()?,
-        };
+        let guest = self.take_guest()?;
         let setup = Setup { wrong, ..self.options.setup.clone() };
         let mut programs = Programs::new(guest, self.deadline);
         let played = scenario::play(scenario, &mut programs, &setup, self.options.seed);
@@ -199,6 +193,11 @@ impl Lane<'_> {
             self.guest = Some(programs.into_vm());
         }
         Ok(played)
+    }
+
+    /// The guest that is up, or another one.
+    fn take_guest(&mut self) -> Result<Vm, Failure> {
+        self.guest.take().map_or_else(|| self.boot(), Ok)
     }
 
     fn boot(&self) -> Result<Vm, Failure> {
@@ -231,9 +230,7 @@ impl Lane<'_> {
 
     /// The version of the guest's kernel.
     fn version(&mut self) -> Result<(u32, u32), Failure> {
-        if self.guest.is_none() {
-            self.guest = Some(self.boot()?);
-        }
+        self.guest = Some(self.take_guest()?);
         Ok(self.kernel_release().map_or((0, 0), |release| kernels::version(&release)))
     }
 

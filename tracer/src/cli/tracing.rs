@@ -14,7 +14,8 @@ use crate::buffer_size::BufferSize;
 /// Options of everything that traces.
 #[derive(Clone, Debug, Args)]
 pub struct Tracing {
-    /// Report the calls of this process only, by its id in the tracer's own pid namespace; can be given more than once.
+    /// Report the calls of this process only, by its id in the tracer's own pid namespace; can be given more than once. Without
+    /// COMMAND, tracing ends when none of them runs any more.
     #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)), help_heading = FILTERS)]
     pub pids: Vec<u32>,
 
