@@ -10,12 +10,14 @@ use super::guest::{PlanFile, code, innermost, tail};
 use super::told::{Lines, Said};
 use crate::failure::Failure;
 use crate::oracle::Config;
-use crate::programs::Ran;
+use crate::programs::{Programs, Ran};
 
 /// Plans of [`pid_namespace`].
 pub(super) const PLANS: usize = 7;
 
 const PID: [&str; 2] = ["--pid", "--mount-proc"];
+/// Who waits this long waits longer than a tracer takes to end.
+const LONG_MS: &str = "30000";
 /// A namespace is held for longer than any case takes.
 const HOLD_MS: &str = "600000";
 /// How the names of a tracer's threads begin.
@@ -320,11 +322,18 @@ pub(super) fn process_ended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     for program in [first, other] {
         stand.programs.wait(program)?;
     }
-    // It ends by itself, or the run does by its limit.
-    stand.programs.wait(alone)?;
+    let waiter = stand.start(&stand.field(&["rest", LONG_MS]));
+    let runs = |programs: &Programs, id: u32| programs.ran(id).exit.is_none();
+    stand.programs.wait_while("a tracer ends", |programs| runs(programs, alone) && runs(programs, waiter))?;
+    outcome.must(!runs(stand.programs, alone), "it runs on although the process that was asked for has ended");
+    for left in [alone, waiter] {
+        stand.signals(left, SIGKILL);
+        stand.programs.wait(left)?;
+    }
     let before = (pid.parse::<u32>().unwrap_or(1) - 1).to_string();
     let ran = stand.situation(&stand.enter(&["--last-pid", &before], &stand.field(&["arm"])))?;
     outcome.must_come_about(innermost(&ran).to_string() == pid, "no other process got the id");
+    stand.signals(both, SIGINT);
     stand.signals(holder, SIGKILL);
     let ran = stand.programs.wait(both)?;
     let told = Lines::of(&ran).events();
