@@ -88,14 +88,14 @@ pub struct Comm(pub [u8; COMM_LEN]);
 
 /// Why a text is no [`Comm`].
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("a thread's name is not empty and has no NUL")]
+#[error("a thread's name has no NUL")]
 pub struct CommError;
 
 impl FromStr for Comm {
     type Err = CommError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        if name.is_empty() || name.contains('\0') {
+        if name.contains('\0') {
             return Err(CommError);
         }
         let mut comm = [0; COMM_LEN];
@@ -112,6 +112,8 @@ mod tests {
     #[test]
     fn names_are_cut_as_the_kernel_cuts_them() {
         assert_eq!("prog".parse(), Ok(Comm(*b"prog\0\0\0\0\0\0\0\0\0\0\0\0")));
+        // By `prctl`.
+        assert_eq!("".parse(), Ok(Comm([0; COMM_LEN])));
         assert_eq!("a-very-long-program-name".parse(), Ok(Comm(*b"a-very-long-pro\0")));
     }
 }
