@@ -80,6 +80,8 @@ pub enum Record {
     ClockSet = 7,
     /// A [`RawTicksSet`].
     TicksSet = 8,
+    /// A [`RawSwitch`].
+    Switch = 9,
 }
 
 /// What each record begins with.
@@ -301,6 +303,21 @@ pub struct RawTicksSet {
     pub ids: u64,
 }
 
+/// Somebody wrote to the switch of ftrace, which takes the effect from programs; of no timer's life, and always there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RawSwitch {
+    /// Which record.
+    pub head: Head,
+}
+
+impl RawSwitch {
+    /// Whether a record is one.
+    pub fn is(record: &[u8]) -> bool {
+        bytemuck::try_pod_read_unaligned(record).is_ok_and(|switch: Self| switch.head.record == Record::Switch as u32)
+    }
+}
+
 /// In which call a thread was told of a timer.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -459,6 +476,7 @@ const _: () = {
         size_of::<RawWakeup>(),
         size_of::<RawClockSet>(),
         size_of::<RawTicksSet>(),
+        size_of::<RawSwitch>(),
     ];
     let mut at = 0;
     while at < lengths.len() {

@@ -23,6 +23,7 @@ mod life;
 mod losses;
 mod maps;
 mod registers;
+mod switch;
 
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
 use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
@@ -117,6 +118,36 @@ pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn settime32_takes_over(_ctx: ProbeContext) -> u32 {
     follow::take_over();
+    0
+}
+
+/// On `proc_dointvec`, `(table, write, …)`, at offset 0.
+#[kprobe]
+pub fn settime32_switch(ctx: ProbeContext) -> u32 {
+    if let (Some(table), Some(write)) = (ctx.arg(0), ctx.arg(1)) {
+        switch::number(table, write);
+    }
+    0
+}
+
+/// On the return of `proc_sys_write`.
+#[kretprobe]
+pub fn settime32_switched(ctx: RetProbeContext) -> u32 {
+    switch::written(ctx.ret());
+    0
+}
+
+/// Instead of [`settime32_switch`].
+#[fentry(function = "proc_dointvec")]
+pub fn settime32_switch_f(ctx: FEntryContext) -> i32 {
+    switch::number(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// Instead of [`settime32_switched`]: on `proc_sys_write`, `(kiocb, from)`.
+#[fexit(function = "proc_sys_write")]
+pub fn settime32_switched_f(ctx: FExitContext) -> i32 {
+    switch::written(ctx.arg(2));
     0
 }
 

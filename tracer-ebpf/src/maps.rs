@@ -3,9 +3,12 @@
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;
+use bytemuck::Pod;
 use settime32_abi::event::{Counter, RawEvent, SHORT_LEN, flag};
+use settime32_abi::moment::{Head, Record};
 
 use crate::losses::count;
 
@@ -73,4 +76,21 @@ fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], from: &RawEvent, return
         // SAFETY: it has so many words.
         unsafe { to.cast::<u64>().add(at).write_volatile(word) };
     }
+}
+
+/// Hands a record to user space; false when the ring buffer had no room, which is then counted.
+#[inline(always)]
+pub(crate) fn output<T: Pod>(record: &T) -> bool {
+    if EVENTS.output::<T>(record, 0).is_ok() {
+        return true;
+    }
+    count(Counter::LostBuffer);
+    false
+}
+
+/// Of a record that is written here and now.
+#[inline(always)]
+pub(crate) fn head(record: Record) -> Head {
+    // SAFETY: the helper only reads the CPU's number.
+    Head { record: record as u32, cpu: unsafe { bpf_get_smp_processor_id() } }
 }

@@ -53,6 +53,14 @@ impl Mode {
         }
     }
 
+    /// See when ftrace is switched, by whatever mount of procfs.
+    pub const fn switch_programs(self) -> Places {
+        match self {
+            Self::Kprobe => &[("settime32_switched", "proc_sys_write"), ("settime32_switch", "proc_dointvec")],
+            Self::Fentry => &[("settime32_switched_f", "proc_sys_write"), ("settime32_switch_f", "proc_dointvec")],
+        }
+    }
+
     /// The program that sees a call return.
     const fn exit(self) -> &'static str {
         match self {
@@ -144,6 +152,11 @@ impl Attached {
             wait_for_programs();
         }
         Ok(())
+    }
+
+    /// Whether any of it is by kprobe, whatever the mode is.
+    pub fn has_kprobes(&self) -> bool {
+        self.links.iter().any(|(_, link)| matches!(link, Link::KProbe(_)))
     }
 
     /// Calls whose entry the kernel passed over. By fentry it does because the program was still busy with another one on that

@@ -281,6 +281,9 @@ impl<'a, S: Seam> Drain<'a, S> {
             left -= 1;
             // A copy, so that the kernel can use the room while the line is made.
             let Some(mut raw) = RawEvent::from_record(&record) else {
+                if self.watch.takes_switch(&record) {
+                    continue;
+                }
                 let event = self.decoder.event(&record)?;
                 drop(record);
                 if let Some(event) = event {

@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use settime32_abi::output::Lost;
 
-use crate::attach::{FOLLOW_BY_KPROBE, Mode};
+use crate::attach::Mode;
 use crate::cli::{Attach, Cli, Job, Tracing};
 use crate::command::GatedCommand;
 use crate::drain::{Drain, Ended, Wanted};
@@ -180,7 +180,6 @@ fn attach_seeing(
     mut own_call: Option<OwnCall>,
     signals: &Signals,
 ) -> Result<Seeing> {
-    let by_kprobe_besides = known.follow == FOLLOW_BY_KPROBE || known.life.is_some_and(Life::has_kprobes);
     let (mut blind, mut failed) = (Vec::new(), None);
     for mode in modes(asked, facts)? {
         if let (Mode::Fentry, Some(reason)) = (mode, preflight::fentry_loses(facts)) {
@@ -195,13 +194,14 @@ fn attach_seeing(
             }
             continue;
         }
-        let mut watch = Watch::new(own_call.take(), mode, by_kprobe_besides);
+        let mut watch = Watch::new(own_call.take(), mode, probes.have_kprobes());
         let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
+            watch.cannot_tell().into_iter().for_each(say);
             return Ok(Seeing { probes, ring, watch, mode });
         };
         probes.detach()?;
         own_call = watch.into_own_call();
-        say_unless_asked(asked, &format!("{mode} sees nothing: {reason}"));
+        say_unless_asked(asked, &format!("{mode} is blind: {reason}"));
         blind.push((mode, reason));
     }
     match (blind.first(), failed) {

@@ -19,6 +19,9 @@ pub fn look(ring: &mut Ring, watch: &mut Watch, signals: &Signals, must_see: boo
     while !signals.stop_requested() {
         watch.before_records();
         while let Some(record) = ring.map.next() {
+            if watch.takes_switch(&record) {
+                continue;
+            }
             if let Some(raw) = RawEvent::from_record(&record) {
                 drop(record);
                 if !watch.takes(&raw) && raw.flags & flag::RESULT_LOST != 0 {

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use thiserror::Error;
 
 use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
 use crate::cli::Tracing;
 use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
-use crate::trial;
+use crate::{switches, trial};
 
 /// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
 pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
@@ -93,8 +94,9 @@ pub enum Refusal {
     },
     /// A fact could not be read.
     #[error(
-        "failed to read {}, which tells whether this machine can be traced (if it is not mounted, run `mount -t proc proc /proc`, `mount -t sysfs sysfs /sys`)",
-        path.display()
+        "failed to read {}, which tells whether this machine can be traced ({})",
+        path.display(),
+        mounting(path)
     )]
     Unreadable {
         /// Of what.
@@ -373,9 +375,11 @@ pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
     })
 }
 
-/// What follows a command here: of the two, what loses nothing, if it can be had.
+/// What follows a command here: of the two, what loses nothing, if it can be had and sees.
 pub fn follow_by(facts: &Facts) -> Places {
-    if tracepoints_lose(facts) && check_kprobe(Path::new("/")).is_ok() { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
+    let root = Path::new("/");
+    let by_kprobe = tracepoints_lose(facts) && check_kprobe(root).is_ok() && !switches::are_kprobes_off(root);
+    if by_kprobe { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
 }
 
 fn tracepoints_lose(facts: &Facts) -> bool {
@@ -452,6 +456,17 @@ pub fn check_symbol(root: &Path) -> Result<(), Refusal> {
 
 fn read(path: &Path) -> Result<String, Refusal> {
     fs::read_to_string(path).map_err(|source| Refusal::Unreadable { path: path.to_owned(), source })
+}
+
+/// How what is below a path is had, if that is why it is not there.
+fn mounting(path: &Path) -> &'static str {
+    let proc = path.ancestors().find(|folder| folder.ends_with("proc"));
+    match proc.map(statfs) {
+        Some(Ok(mounted)) if mounted.filesystem_type() == PROC_SUPER_MAGIC => {
+            "this procfs is another pid namespace's, or lacks it, as one with subset=pid does; run `mount -t proc proc /proc` for one of its own"
+        }
+        _ => "if it is not mounted, run `mount -t proc proc /proc`, `mount -t sysfs sysfs /sys`",
+    }
 }
 
 fn effective_capabilities(status: &str) -> Option<u64> {
@@ -699,5 +714,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let refusal = judge(root.path()).unwrap_err();
         assert!(matches!(refusal, Refusal::Unreadable { .. }) && refusal.to_string().contains("osrelease"), "{refusal}");
+        assert!(refusal.to_string().contains("if it is not mounted"), "{refusal}");
+        let hidden = Refusal::Unreadable { path: "/proc/sys/kernel/osrelease".into(), source: io::ErrorKind::NotFound.into() };
+        assert!(hidden.to_string().contains("subset=pid"), "{hidden}");
     }
 }

@@ -121,6 +121,11 @@ impl Probes {
         Ok(())
     }
 
+    /// Whether anything that is attached needs kprobes.
+    pub fn have_kprobes(&self) -> bool {
+        self.attached.as_ref().is_some_and(Attached::has_kprobes)
+    }
+
     /// Detaches everything. When it returns, no program runs any more.
     pub fn detach(&mut self) -> Result<()> {
         self.attached.as_mut().map_or(Ok(()), |attached| attached.detach(&mut self.ebpf))

@@ -23,7 +23,8 @@ pub trait Seam {
 
     /// Programs of the object and the kernel's functions that they go to, in the order in which they are attached.
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
-        mode.hooks().iter().map(|hook| (hook.program, hook.function)).collect()
+        let calls = mode.hooks().iter().map(|hook| (hook.program, hook.function));
+        mode.switch_programs().iter().copied().chain(calls).collect()
     }
 
     /// Looks at a call before anything is made of it; whether it is reported.

@@ -7,7 +7,7 @@ use settime32_abi::output::{Blind, Lost};
 const MANY: u32 = 5;
 
 /// Why, where no switch is off.
-pub const NO_CAUSE: &str = "the probes were attached and saw nothing, for no cause that is known";
+pub const NO_CAUSE: &str = "a call that the tracer made itself was not seen, for no cause that is known";
 /// A switch that is on may have been off since it was looked at last.
 pub const WRITTEN: &str = "kprobes or ftrace were switched, or may have been";
 

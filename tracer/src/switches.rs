@@ -1,13 +1,17 @@
 //! The switches of the kernel that take the effect from probes that stay attached: their state, and whether somebody wrote to them.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::attach::Mode;
+/// The switch of kprobes, in debugfs.
+const KPROBES: &str = "kprobes/enabled";
+/// What it switches.
+const KPROBES_ARE: &str = "kprobes are";
 
 /// One switch.
 #[derive(Debug)]
@@ -24,24 +28,27 @@ pub struct Switches {
     all: Vec<Switch>,
     /// `None` where the kernel has none to give; then only the states are looked at.
     writes: Option<Inotify>,
+    /// Something depends on kprobes, whose switch this process cannot look at.
+    pub is_kprobes_hidden: bool,
 }
 
 impl Switches {
-    /// Those below `root` that programs depend on that are attached by `mode`, and by kprobe besides. What cannot be opened is not
-    /// watched: it needs root, and kprobes' needs debugfs.
-    pub fn open(root: &Path, mode: Mode, kprobes_besides: bool) -> Self {
-        let kprobes = (mode == Mode::Kprobe || kprobes_besides).then(|| ("kprobes are", debugfs(root).join("kprobes/enabled")));
-        let ftrace = ("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
-        let open = |(name, path): (_, PathBuf)| File::open(&path).ok().map(|file| Switch { name, path, file });
-        let all: Vec<Switch> = kprobes.into_iter().chain([ftrace]).filter_map(open).collect();
+    /// Those below `root` that programs depend on, some of which `have_kprobes`. What cannot be opened is not watched: it needs root.
+    /// That of ftrace is another file in each pid namespace, so a program besides tells of writes.
+    pub fn open(root: &Path, have_kprobes: bool) -> Self {
+        let kprobes = have_kprobes.then(|| Switch::open(KPROBES_ARE, debugfs(root).join(KPROBES)).or_else(|| kprobes_unmounted(root)));
+        let is_kprobes_hidden = matches!(kprobes, Some(None));
+        let ftrace = Switch::open("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
+        let all: Vec<Switch> = kprobes.flatten().into_iter().chain(ftrace).collect();
         let writes = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok();
         if let Some(writes) = &writes {
             for switch in &all {
                 // Where it fails, the state is still looked at.
-                _ = writes.add_watch(&switch.path, AddWatchFlags::IN_MODIFY);
+                let path = format!("/proc/self/fd/{}", switch.file.as_raw_fd());
+                _ = writes.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY);
             }
         }
-        Self { all, writes }
+        Self { all, writes, is_kprobes_hidden }
     }
 
     /// Whether somebody wrote to one since this was asked last.
@@ -66,9 +73,51 @@ impl Switches {
 }
 
 impl Switch {
+    fn open(name: &'static str, path: PathBuf) -> Option<Self> {
+        let file = File::open(&path).ok()?;
+        Some(Self { name, path, file })
+    }
+
     fn is_off(&self) -> bool {
         let mut state = [0; 8];
         self.file.read_at(&mut state, 0).is_ok_and(|len| state[..len].trim_ascii() == b"0")
+    }
+}
+
+/// Whether kprobes are known to be off.
+pub fn are_kprobes_off(root: &Path) -> bool {
+    Switches::open(root, true).all.iter().any(|switch| switch.name == KPROBES_ARE && switch.is_off())
+}
+
+/// That of kprobes, where debugfs is not mounted, or not here. There is one debugfs, whatever mounts it.
+fn kprobes_unmounted(root: &Path) -> Option<Switch> {
+    let debugfs = detached(root, c"debugfs")?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", debugfs.as_raw_fd())).join(KPROBES);
+    Some(Switch { path: Path::new("debugfs").join(KPROBES), ..Switch::open(KPROBES_ARE, path)? })
+}
+
+/// A file system's root in a mount that is nowhere and goes with its descriptor; for who may mount, and not in tests.
+fn detached(root: &Path, file_system: &CStr) -> Option<OwnedFd> {
+    /// `FSCONFIG_CMD_CREATE` of `include/uapi/linux/mount.h`.
+    const CREATE: libc::c_uint = 6;
+    // `FSOPEN_CLOEXEC` and `FSMOUNT_CLOEXEC`.
+    const CLOEXEC: libc::c_uint = 1;
+    if root != Path::new("/") {
+        return None;
+    }
+    let owned = |fd: libc::c_long| {
+        let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+        // SAFETY: the kernel has just given it to this process.
+        Some(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: the name ends with a NUL; all else are numbers and null.
+    unsafe {
+        let context = owned(libc::syscall(libc::SYS_fsopen, file_system.as_ptr(), CLOEXEC))?;
+        let (null, fd) = (std::ptr::null::<u8>(), context.as_raw_fd());
+        if libc::syscall(libc::SYS_fsconfig, fd, CREATE, null, null, 0) != 0 {
+            return None;
+        }
+        owned(libc::syscall(libc::SYS_fsmount, fd, CLOEXEC, 0))
     }
 }
 
@@ -102,7 +151,7 @@ mod tests {
     #[test]
     fn a_switch_is_told_by_its_state_and_by_writes() {
         let root = machine();
-        let switches = Switches::open(root.path(), Mode::Kprobe, false);
+        let switches = Switches::open(root.path(), true);
         assert!(!switches.were_written() && switches.off().is_none());
         let path = root.path().join("debug/kprobes/enabled");
         fs::write(&path, "0\n").unwrap();
@@ -118,14 +167,14 @@ mod tests {
     fn fentry_alone_does_not_depend_on_kprobes() {
         let root = machine();
         fs::write(root.path().join("debug/kprobes/enabled"), "0\n").unwrap();
-        assert!(Switches::open(root.path(), Mode::Fentry, false).off().is_none());
-        assert!(Switches::open(root.path(), Mode::Fentry, true).off().is_some());
+        assert!(Switches::open(root.path(), false).off().is_none());
+        assert!(Switches::open(root.path(), true).off().is_some());
     }
 
     #[test]
     fn a_machine_without_switches_has_none_off() {
         let root = tempfile::tempdir().unwrap();
-        let switches = Switches::open(root.path(), Mode::Kprobe, true);
+        let switches = Switches::open(root.path(), true);
         assert!(switches.off().is_none() && !switches.were_written());
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use settime32_abi::event::{RawEvent, flag};
+use settime32_abi::moment::RawSwitch;
 use settime32_abi::output::{Blind, Lost};
 
 use crate::attach::Mode;
@@ -59,14 +60,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches programs that are attached by `mode`, and some by kprobe `besides`.
-    pub fn new(own: Option<OwnCall>, mode: Mode, besides: bool) -> Self {
+    /// Watches programs that are attached by `mode`, and says whether any `have_kprobes`.
+    pub fn new(own: Option<OwnCall>, mode: Mode, have_kprobes: bool) -> Self {
         Self {
             own,
             is_gone: false,
             tid: None,
-            switches: Switches::open(Path::new("/"), mode, besides),
-            kprobes_besides: besides && mode == Mode::Fentry,
+            switches: Switches::open(Path::new("/"), have_kprobes),
+            kprobes_besides: have_kprobes && mode == Mode::Fentry,
             asked: None,
             looked: Instant::now(),
             next: Instant::now(),
@@ -92,10 +93,23 @@ impl Watch {
         match (&self.own, self.is_gone) {
             // Its own calls show nothing of what comes by kprobe besides.
             (Some(_), _) if self.kprobes_besides && off.is_some() => off,
-            (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| NO_CAUSE.to_owned())),
+            (Some(_), _) => self.sight.is_blind().then(|| off.unwrap_or_else(|| self.no_cause())),
             (None, false) => off,
             (None, true) => Some(off.unwrap_or_else(|| GONE.to_owned())),
         }
+    }
+
+    fn no_cause(&self) -> String {
+        let hint =
+            if self.switches.is_kprobes_hidden { "; kprobes may be switched off, which debugfs, mounted, would tell root" } else { "" };
+        format!("{NO_CAUSE}{hint}")
+    }
+
+    /// What may be missed without a word, if anything.
+    pub fn cannot_tell(&self) -> Option<&'static str> {
+        (self.kprobes_besides && self.switches.is_kprobes_hidden).then_some(
+            "whether kprobes are switched off, now or later, cannot be told, and by them some of it is seen; root is told by debugfs",
+        )
     }
 
     /// From now on it matters whether it sees.
@@ -117,8 +131,7 @@ impl Watch {
     pub fn before_records(&mut self) {
         let is_off = || self.switches.off().filter(|_| self.own.is_none() || self.kprobes_besides);
         if self.switches.were_written() {
-            self.sight.may_be_blind(now_ns(), WRITTEN.to_owned());
-            self.next = Instant::now();
+            self.was_switched();
         } else if let Some(reason) = is_off() {
             self.sight.may_be_blind(now_ns(), reason);
         } else if self.is_gone {
@@ -182,6 +195,20 @@ impl Watch {
         let is_own = self.tid == Some(raw.host_tid);
         self.sight.without_result += u64::from(is_own);
         is_own
+    }
+
+    /// Whether a record is of a switch that was written to.
+    pub fn takes_switch(&mut self, record: &[u8]) -> bool {
+        let is_switch = RawSwitch::is(record);
+        if is_switch {
+            self.was_switched();
+        }
+        is_switch
+    }
+
+    fn was_switched(&mut self) {
+        self.sight.may_be_blind(now_ns(), WRITTEN.to_owned());
+        self.hurry();
     }
 
     /// Draws its conclusions once records were taken, and has a call made when it is time. `is_empty` says that there are no more.

@@ -88,6 +88,32 @@ mod programs {
         0
     }
 
+    #[kprobe]
+    pub fn settime32_switch(ctx: ProbeContext) -> u32 {
+        if let (Some(table), Some(write)) = (ctx.arg(0), ctx.arg(1)) {
+            kernel::switches(table, write);
+        }
+        0
+    }
+
+    #[kretprobe]
+    pub fn settime32_switched(ctx: RetProbeContext) -> u32 {
+        kernel::switched(ctx.ret());
+        0
+    }
+
+    #[fentry(function = "proc_dointvec")]
+    pub fn settime32_switch_f(ctx: FEntryContext) -> i32 {
+        kernel::switches(ctx.arg(0), ctx.arg(1));
+        0
+    }
+
+    #[fexit(function = "proc_sys_write")]
+    pub fn settime32_switched_f(ctx: FExitContext) -> i32 {
+        kernel::switched(ctx.arg(2));
+        0
+    }
+
     /// On the entry of another system call.
     #[kprobe]
     pub fn other_entry(ctx: ProbeContext) -> u32 {

@@ -10,7 +10,7 @@ use settime32_abi::event::{RawEvent, flag};
 use settime32_abi::timespec::Itimerspec64;
 
 use crate::registers::Registers;
-use crate::{copies, entry, entry_path, exit, follow, in_flight, tracers};
+use crate::{copies, entry, entry_path, exit, follow, in_flight, switch, tracers};
 
 /// A flag of a call that is not to be reported.
 pub(crate) const DROPPED: u32 = flag::END;
@@ -68,6 +68,18 @@ pub unsafe fn entered_by_fentry(pt_regs: usize) {
 pub fn thread_exits() {
     exit::thread_exits();
     follow::exit();
+}
+
+/// As the shipped tracer has it.
+#[inline(always)]
+pub fn switches(table: usize, write: i32) {
+    switch::number(table, write);
+}
+
+/// As the shipped tracer has it.
+#[inline(always)]
+pub fn switched(ret: i64) {
+    switch::written(ret);
 }
 
 /// As the shipped tracer has it.

@@ -41,11 +41,13 @@ mod in_flight;
 mod losses;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/maps.rs"]
-#[expect(dead_code, reason = "some is for events of a timer's life, of which the kernel's half is the shipped one")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 #[path = "../../../tracer-ebpf/src/registers.rs"]
 mod registers;
+#[cfg(target_arch = "bpf")]
+#[path = "../../../tracer-ebpf/src/switch.rs"]
+mod switch;
 
 #[cfg(not(target_arch = "bpf"))]
 use settime32_abi::event::COMM_LEN;
@@ -81,6 +83,8 @@ pub struct About {
     pub since: (u32, u32),
     /// kprobe programs of the object that it has besides, and their functions.
     pub also: &'static [(&'static str, &'static str)],
+    /// Programs that it lacks.
+    pub without: &'static [&'static str],
 }
 
 impl About {
@@ -93,6 +97,7 @@ impl About {
         wrapper: None,
         since: (0, 0),
         also: &[],
+        without: &[],
     };
 }
 

@@ -9,16 +9,21 @@ use settime32_abi::moment::{Call, Function, Inside, Moment, RawArming, RawCall, 
 use settime32_abi::timespec::Itimerspec64;
 
 use super::layout::at;
-use super::output::{head, now_ns, output, who};
+use super::output::{now_ns, who};
 use super::{inside, timer};
 use crate::filter;
 use crate::losses::count;
 use crate::maps::current_tid;
+use crate::maps::{head, output};
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`.
 const USER_CS: u16 = 0x33;
 /// `-ECANCELED`: the timer was armed all the same (`timerfd_setup`, `fs/timerfd.c`).
 const ECANCELED: i32 = -125;
+/// `-EFAULT`.
+const EFAULT: i64 = -14;
+/// Instead of the place that a setting is copied to: that was seen to be done, or to fail.
+const WAS_COPIED: u64 = 1;
 
 /// Related calls in flight by thread id; user space sets the size.
 #[map]
@@ -91,10 +96,14 @@ fn is_complete(call: &RawCall, ret: i64) -> bool {
     if creates(call) {
         return ret < 0 || !call.timer.is_none();
     }
-    let sets = is(Call::PosixSettime32);
-    let used = has(call_flag::USED) || !sets;
-    let old = has(call_flag::OLD) || !(is(Call::PosixGettime32) || sets && call.args[3] != 0);
-    ret != 0 || used && old
+    let (sets, gets) = (is(Call::PosixSettime32), is(Call::PosixGettime32));
+    // Without a new setting there is nothing to copy, and what fails later had it copied (`timer_settime32`,
+    // `kernel/time/posix-timers.c`).
+    let used = !sets || call.args[2] == 0 || call.filled == WAS_COPIED;
+    // It is handed over once all else is done, which may fail itself, but does not where the new one could not be copied.
+    let hands_over = gets || sets && call.args[3] != 0 && has(call_flag::USED);
+    let old = has(call_flag::OLD) || !hands_over || ret != 0 && ret != EFAULT;
+    used && old
 }
 
 #[inline(always)]
@@ -225,11 +234,13 @@ pub(crate) fn get_old_enters(its: usize) {
 /// It returns, and has filled `its` if it could.
 #[inline(always)]
 pub(crate) fn get_old_returns(ret: i32) {
-    let Some(call) = current_of(Call::PosixSettime32, Call::PosixSettime32).filter(|_| ret == 0) else { return };
-    if let Some(used) = at(call.filled as usize) {
+    let Some(call) = current_of(Call::PosixSettime32, Call::PosixSettime32) else { return };
+    if ret == 0 {
+        let Some(used) = at(call.filled as usize) else { return };
         call.used = used;
         call.flags |= call_flag::USED;
     }
+    call.filled = WAS_COPIED;
 }
 
 /// `put_old_itimerspec32(its, uits)` is entered.

@@ -12,10 +12,11 @@ use settime32_abi::moment::{Function, Inside, Moment, RawCancel, RawClockSet, Ra
 
 use super::calls::is_wanted;
 use super::layout::Member;
-use super::output::{head, moment, now_ns, output, who};
+use super::output::{moment, now_ns, who};
 use super::{inside, timer};
 use crate::losses::count;
 use crate::maps::current_tid;
+use crate::maps::{head, output};
 
 /// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`.
 const SET_TICKS: u32 = 0x4008_5400;

@@ -10,9 +10,10 @@ use settime32_abi::moment::{By, Function, Inside, RawWakeup, Record, Timer, piec
 
 use super::calls::is_wanted;
 use super::layout::{Member, at, member};
-use super::output::{head, moment, output, who};
+use super::output::{moment, who};
 use super::{inside, timer};
 use crate::losses::count;
+use crate::maps::{head, output};
 
 /// What a read gives that had something to give: the 8 bytes of a count, or as many as the reader's memory took.
 const COUNT_LEN: i64 = 8;

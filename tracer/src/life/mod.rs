@@ -64,11 +64,6 @@ impl Life {
         Ok(Some(Self { kinds, offsets, kernel }))
     }
 
-    /// Whether some of its programs go to kprobes, whatever calls are hooked by.
-    pub const fn has_kprobes(&self) -> bool {
-        self.kernel.has_kprobes
-    }
-
     /// Programs and the functions that they go to, in the order in which they are attached.
     pub fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
         hooks::hooks(&self.kinds, mode, self.kernel)

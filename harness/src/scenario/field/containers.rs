@@ -6,7 +6,7 @@ use settime32_abi::plan::Plan;
 
 use super::super::Outcome;
 use super::super::stand::{Done, SIGINT, SIGKILL, Stand};
-use super::guest::{PlanFile, code, innermost, tail};
+use super::guest::{PID, PlanFile, code, innermost, tail};
 use super::told::{Lines, Said};
 use crate::failure::Failure;
 use crate::oracle::Config;
@@ -15,7 +15,6 @@ use crate::programs::{Programs, Ran};
 /// Plans of [`pid_namespace`].
 pub(super) const PLANS: usize = 7;
 
-const PID: [&str; 2] = ["--pid", "--mount-proc"];
 /// Who waits this long waits longer than a tracer takes to end.
 const LONG_MS: &str = "30000";
 /// A namespace is held for longer than any case takes.

@@ -14,6 +14,8 @@ use crate::kernels;
 use crate::programs::Ran;
 use crate::session::says_ready;
 
+/// A pid namespace with a procfs of its own, as containers have it.
+pub(super) const PID: [&str; 2] = ["--pid", "--mount-proc"];
 /// Where the files are.
 const FOLDER: &str = "/tmp/settime32-field";
 /// Nothing is written for so long when all that a program did has come.

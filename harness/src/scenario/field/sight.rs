@@ -8,7 +8,7 @@ use settime32_abi::plan::Plan;
 use super::super::Outcome;
 use super::super::coming::steady;
 use super::super::stand::{Done, SIGINT, Stand};
-use super::guest::{code, tail};
+use super::guest::{PID, code, tail};
 use super::told::Lines;
 use crate::failure::Failure;
 use crate::oracle::{Config, Findings, Kind};
@@ -51,18 +51,23 @@ pub(super) fn blind_from_begin(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result
     Ok(outcome)
 }
 
-/// A workload for each switch, which lasts longer than it is thrown.
+/// By which switches, and whether through the procfs of a container.
+const THROWN: [(&str, bool); 3] = [("kprobes", false), ("ftrace", false), ("ftrace", true)];
+
+/// A workload for each, which lasts longer than it is thrown.
 pub(super) fn load(seed: u64) -> Vec<Plan> {
-    SWITCHES.iter().map(|(name, _)| steady(&format!("field/switch-{name}"), seed, 600, true)).collect()
+    THROWN.iter().zip(0..).map(|((name, _), nth)| steady(&format!("field/switch-{name}-{nth}"), seed, 600, true)).collect()
 }
 
 /// Events, counted losses, and the spans in which it was blind explain every call.
 pub(super) fn switch_thrown(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    for ((name, _), plan) in SWITCHES.into_iter().zip(plans) {
+    for ((name, in_container), plan) in THROWN.into_iter().zip(plans) {
         let tracer = stand.attached(&stand.calls(&[]))?;
         let workload = stand.workload(plan);
-        let thrown = stand.run_words(&stand.field(&["throw", name, THROWS[0], THROWS[1]]))?;
+        let throw = stand.field(&["throw", name, THROWS[0], THROWS[1]]);
+        let throw = if in_container { stand.enter(&PID, &throw) } else { throw };
+        let thrown = stand.run_words(&throw)?;
         if code(&thrown) != 0 {
             // It was left off where it failed on the way back.
             stand.run_words(&stand.field(&["switch", name, "1"]))?;

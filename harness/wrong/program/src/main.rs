@@ -68,7 +68,7 @@ impl Seam for Spoiled {
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
         let wrapper = self.about.wrapper.unwrap_or(SYMBOL);
         let usual = Shipped.programs(mode).into_iter().map(|(name, function)| (name, if function == SYMBOL { wrapper } else { function }));
-        self.about.also.iter().copied().chain(usual).collect()
+        self.about.also.iter().copied().chain(usual).filter(|(name, _)| !self.about.without.contains(name)).collect()
     }
 
     fn call(&mut self, raw: &mut RawEvent) -> bool {

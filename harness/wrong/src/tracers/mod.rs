@@ -114,6 +114,7 @@ wrong_tracers![
     stale_used,
     stamped_when_printed,
     summary_one_short,
+    switch_elsewhere_unseen,
     toctou_never,
     tracee_swapped,
     unfinished_as_lost,
