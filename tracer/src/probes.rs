@@ -15,7 +15,7 @@ use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, Mode, Places};
+use crate::attach::{Attached, EXIT_PROGRAM, FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
@@ -114,7 +114,9 @@ impl Probes {
         let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
         first.extend(life.map(|_| life::EXIT_PROGRAM));
-        first.extend(self.follow);
+        // Where kprobes follow a command, tracepoints still do while kprobes are switched off.
+        let by_tracepoint = if self.follow == FOLLOW_BY_KPROBE { FOLLOW_BY_TRACEPOINT } else { &[] };
+        first.extend(self.follow.iter().chain(by_tracepoint));
         let programs = [self.life.as_slice(), programs].concat();
         let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         self.attached = Some(attached);

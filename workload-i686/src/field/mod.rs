@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ const SITUATIONS: &[Situation] = &[
     ("churn", lives::churn),
     ("clock-step", clocks::step),
     ("exec", lives::exec),
+    ("fork-while-off", fork_while_off),
     ("held", lives::held),
     ("metronome", lives::metronome),
     ("names", names::names),
@@ -110,6 +112,20 @@ fn switch(told: &mut Told, arguments: &[String]) -> Result<()> {
     let [name, value] = arguments else { bail!("usage: switch kprobes|ftrace 0|1") };
     std::fs::write(switch_file(name)?, value).with_context(|| format!("failed to switch {name} to {value}"))?;
     told.say(&format!("switch name={name} value={value}"))
+}
+
+/// Makes a process while a switch is off, that sets a timer once it is on again, and says so in the file that is named.
+fn fork_while_off(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let [name, to, go] = arguments else { bail!("usage: fork-while-off kprobes|ftrace FILE GO") };
+    switch(told, &[name.clone(), "0".to_owned()])?;
+    let child = Command::new("/proc/self/exe").args(["field", "--to", to, "--hold", go, "arm"]).spawn();
+    switch(told, &[name.clone(), "1".to_owned()])?;
+    File::create(go).with_context(|| format!("failed to make {go}"))?;
+    let ended = child.context("failed to make a process")?.wait().context("failed to wait for it")?;
+    if !ended.success() {
+        bail!("the process ended with {ended}");
+    }
+    Ok(())
 }
 
 /// Throws a switch off and on again so many times, for so many milliseconds each way.

@@ -44,6 +44,8 @@ pub enum Field {
     ProcessEnded,
     /// A followed thread that executes a program.
     Exec,
+    /// A process is made while probes are switched off.
+    ForkWhileOff,
     /// A call that is inside the kernel when tracing ends.
     InsideAtEnd,
     /// The machine sleeps.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use settime32_abi::output::CALL_EVENT;
 use settime32_abi::plan::Plan;
 
 use super::super::Outcome;
 use super::super::coming::steady;
 use super::super::stand::{Done, SIGINT, Stand};
 use super::guest::{PID, code, tail};
-use super::told::Lines;
+use super::told::{Lines, Said};
 use crate::failure::Failure;
 use crate::oracle::{Config, Findings, Kind};
 use crate::programs::Ran;
@@ -53,6 +54,25 @@ pub(super) fn blind_from_begin(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result
 
 /// By which switches, and whether through the procfs of a container.
 const THROWN: [(&str, bool); 3] = [("kprobes", false), ("ftrace", false), ("ftrace", true)];
+
+/// It is followed all the same.
+pub(super) fn fork_while_off(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    for (name, _) in SWITCHES {
+        let (file, go) = (stand.file("said")?, stand.path("go"));
+        let ran = stand.run_words(&stand.following(stand.calls(&[]), &stand.field(&["fork-while-off", name, &file, &go])))?;
+        let text = stand.text(&file)?;
+        if Said::all(&text, "arm").is_empty() {
+            outcome.say(&format!("{name} cannot be switched off while it is in use"));
+            continue;
+        }
+        let (called, lines) = (Said::last(&text, "arm").number("pid"), Lines::of(&ran));
+        let told = lines.named(CALL_EVENT).filter(|event| event["pid"].as_i64() == Some(called)).count();
+        outcome.must(told == 1, &format!("{name} was off when process {called} was made: of its one call {told} are told: {}", tail(&ran)));
+        outcome.saw(1);
+    }
+    Ok(outcome)
+}
 
 /// A workload for each, which lasts longer than it is thrown.
 pub(super) fn load(seed: u64) -> Vec<Plan> {
