@@ -178,6 +178,9 @@ pub struct CostArgs {
     /// Calls that are made under each set of probes.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(100..))]
     pub calls: u16,
+    /// Threads that call and end before, where the cost for later threads with large ids is measured.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub dead_threads: u32,
     /// QEMU's program.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_QEMU)]
     pub qemu: PathBuf,

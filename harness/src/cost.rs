@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 use settime32_abi::frame::Exit;
 use settime32_abi::hook::{BY_FENTRY, BY_KPROBE, Hook, Kind, WRAPPER};
 use settime32_abi::journal::Journal;
+use settime32_abi::output::CALL_EVENT;
 use settime32_abi::plan::{Call, Clock, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -55,19 +57,26 @@ enum Subject {
     Empty(&'static [(Kind, &'static str)]),
     EmptyAs(&'static [Hook]),
     Tracer(Attach),
+    /// The same once many threads called and ended, by threads with ids above [`LARGE_ID`].
+    Later(Attach),
 }
 
+/// Ids of threads begin here, for [`Subject::Later`].
+const LARGE_ID: &str = "400000";
+
 /// What is measured, in this order. Nothing comes first and last: what was attached must leave no trace.
-const SUBJECTS: [(&str, Subject); 10] = [
+const SUBJECTS: [(&str, Subject); 12] = [
     ("untraced", Subject::Nothing),
     ("fentry, empty", Subject::Empty(&[(Kind::Fentry, WRAPPER)])),
     ("fentry + fexit, empty", Subject::Empty(&[(Kind::Fentry, WRAPPER), (Kind::Fexit, WRAPPER)])),
     ("as the tracer by fentry, empty", Subject::EmptyAs(BY_FENTRY)),
     ("tracer by fentry", Subject::Tracer(Attach::Fentry)),
+    ("tracer by fentry, after many threads", Subject::Later(Attach::Fentry)),
     ("kprobe, empty", Subject::Empty(&[(Kind::Kprobe, WRAPPER)])),
     ("kprobe + kretprobe, empty", Subject::Empty(&[(Kind::Kprobe, WRAPPER), (Kind::Kretprobe, WRAPPER)])),
     ("as the tracer by kprobe, empty", Subject::EmptyAs(BY_KPROBE)),
     ("tracer by kprobe", Subject::Tracer(Attach::Kprobe)),
+    ("tracer by kprobe, after many threads", Subject::Later(Attach::Kprobe)),
     ("untraced, at the end", Subject::Nothing),
 ];
 
@@ -94,6 +103,8 @@ pub struct Cost {
     pub kernel: String,
     /// Calls under each subject.
     pub calls: u16,
+    /// Threads that called and ended before, where they do.
+    pub dead_threads: u32,
     /// One for each subject.
     pub rows: Vec<Row>,
     /// Pass unless what the tracer reported while it was measured is not whole and right.
@@ -115,8 +126,8 @@ impl Cost {
                 Cell::new(&row.note),
             ]);
         }
-        let (kernel, calls) = (&self.kernel, grouped(self.calls.into()));
-        format!("{kernel}, guest instructions, median of {calls} calls\n{table}\n")
+        let (kernel, calls, threads) = (&self.kernel, grouped(self.calls.into()), grouped(self.dead_threads.into()));
+        format!("{kernel}, guest instructions, median of {calls} calls; many threads are {threads}\n{table}\n")
     }
 
     /// What a subject adds, by the name of its row.
@@ -126,7 +137,7 @@ impl Cost {
 }
 
 /// Measures all subjects in one guest.
-pub fn measure(kernel: &str, qemu: &Path, calls: u16, say: Say) -> Result<Cost, Failure> {
+pub fn measure(kernel: &str, qemu: &Path, calls: u16, dead_threads: u32, say: Say) -> Result<Cost, Failure> {
     boot::check_qemu(qemu)?;
     let kernel = kernels::resolve(kernel, say)?;
     let deadline = Deadline::after(LIMIT);
@@ -135,10 +146,11 @@ pub fn measure(kernel: &str, qemu: &Path, calls: u16, say: Say) -> Result<Cost, 
     let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
     say("booting");
     let vm = Vm::boot(&options, &Scratch::new()?, deadline, say)?;
-    let mut bench = Bench { kernel: vm.kernel_release.clone(), cpus: vm.cpus, guest: Programs::new(vm, deadline), plan: plan(calls) };
+    let mut bench =
+        Bench { kernel: vm.kernel_release.clone(), cpus: vm.cpus, guest: Programs::new(vm, deadline), plan: plan(calls), dead_threads };
     bench.guest.put(EMPTY_PROBES_PATH, 0o755, empty_probes()?.to_vec())?;
     bench.guest.put(PLAN_PATH, 0o644, bench.plan.encode())?;
-    let mut cost = Cost { kernel: bench.kernel.clone(), calls, rows: Vec::new(), verdict: Verdict::Pass };
+    let mut cost = Cost { kernel: bench.kernel.clone(), calls, dead_threads, rows: Vec::new(), verdict: Verdict::Pass };
     for (probes, subject) in SUBJECTS {
         say(&format!("measuring: {probes}"));
         let (mut row, verdict) = bench.measure(probes, subject)?;
@@ -170,6 +182,7 @@ struct Bench {
     cpus: u32,
     guest: Programs,
     plan: Plan,
+    dead_threads: u32,
 }
 
 impl Bench {
@@ -185,6 +198,7 @@ impl Bench {
             },
             None => None,
         };
+        let before = if let Subject::Later(_) = subject { Some(self.make_threads()?) } else { None };
         let journals = (0..PROCESSES).map(|_| self.make_calls()).collect::<Result<Vec<_>, _>>()?;
         let least = journals.iter().map(middle_and_steady).min_by(|one, other| one.0.total_cmp(&other.0));
         let (middle, steady) = least.unzip();
@@ -192,8 +206,8 @@ impl Bench {
         let Some(id) = attached else { return Ok((row, Verdict::Pass)) };
         self.guest.signal(id, SIGINT);
         let ran = self.guest.wait(id)?;
-        if let Subject::Tracer(attach) = subject {
-            let verdict = self.judge(&ran, journals, attach);
+        if let Subject::Tracer(attach) | Subject::Later(attach) = subject {
+            let verdict = self.judge(&ran, before, journals, attach);
             row.note = format!("events compared: {verdict}");
             return Ok((row, verdict));
         }
@@ -208,6 +222,18 @@ impl Bench {
         Ok(if ran.exit.is_none() { Ok(id) } else { Err(ran.said().lines().last().unwrap_or_default().to_owned()) })
     }
 
+    /// Has threads of one process call once each, one after the other; gives the process.
+    fn make_threads(&mut self) -> Result<u64, Failure> {
+        let threads = self.dead_threads.to_string();
+        let command = ["enter", "--last-pid", LARGE_ID, "--", WORKLOAD_PATH, "field", "dead-threads", &threads];
+        let ran = self.guest.run(&[&[WORKLOAD_PATH], command.as_slice()].concat())?;
+        let process = ran.said().split_once("dead-threads pid=").and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
+        match (ran.exit, process) {
+            (Some(Exit::Code(0)), Some(process)) => Ok(process),
+            (status, _) => Err(GuestError::Workload { plan: 0, status: status.expect("`run` waits for the end"), said: ran.said() }.into()),
+        }
+    }
+
     fn make_calls(&mut self) -> Result<Journal, Failure> {
         let ran = self.guest.run(&[WORKLOAD_PATH, PLAN_PATH, "-"])?;
         match ran.exit {
@@ -217,13 +243,27 @@ impl Bench {
         }
     }
 
-    /// What the oracle says of what the tracer printed: a tracer that leaves something out is cheap.
-    fn judge(&self, ran: &Ran, journals: Vec<Journal>, attach: Attach) -> Verdict {
+    /// What the oracle says of what the tracer printed: a tracer that leaves something out is cheap. Of calls of the process `before`
+    /// only the number is looked at.
+    fn judge(&self, ran: &Ran, before: Option<u64>, journals: Vec<Journal>, attach: Attach) -> Verdict {
         let entry_path_needed = attach == Attach::Kprobe;
         let comm = Some(WORKLOAD_COMM.into());
         let config = oracle::Config { cpus: self.cpus, comm, entry_path_needed, ..oracle::Config::default() };
         let mut oracle = Oracle::new(config);
-        ran.stdout.split_inclusive(|byte| *byte == b'\n').for_each(|line| oracle.line(line.trim_ascii_end()));
+        let mut calls_before = 0;
+        for line in ran.stdout.split_inclusive(|byte| *byte == b'\n') {
+            let is_before = before.is_some_and(|process| {
+                serde_json::from_slice::<Value>(line).is_ok_and(|line| line["event"] == CALL_EVENT && line["pid"] == process)
+            });
+            if is_before {
+                calls_before += 1;
+            } else {
+                oracle.line(line.trim_ascii_end());
+            }
+        }
+        if before.is_some() && calls_before != self.dead_threads {
+            return Verdict::Violation;
+        }
         (0..).zip(journals).for_each(|(index, journal)| oracle.plan_done(index, self.plan.clone(), journal));
         Verdict::of(&oracle.finish(), (PROCESSES * self.plan.calls()) as u64, Provoked::default())
     }
@@ -240,7 +280,9 @@ impl Subject {
             Self::Nothing => None,
             Self::Empty(hooks) => empty(&mut hooks.iter().copied()),
             Self::EmptyAs(hooks) => empty(&mut hooks.iter().map(|hook| (hook.kind, hook.function))),
-            Self::Tracer(attach) => Some([TRACER_PATH, "--output", "json", "--attach", &attach.to_string()].map(str::to_owned).into()),
+            Self::Tracer(attach) | Self::Later(attach) => {
+                Some([TRACER_PATH, "--output", "json", "--attach", &attach.to_string()].map(str::to_owned).into())
+            }
         }
     }
 }

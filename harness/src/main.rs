@@ -219,8 +219,8 @@ fn measured<T: Serialize>(
 }
 
 fn measure_cost(arguments: &CostArgs) -> Verdict {
-    let CostArgs { kernel, calls, qemu, json } = arguments;
-    measured(cost::measure(kernel, qemu, *calls, &say), *json, Cost::text, |cost| cost.verdict)
+    let CostArgs { kernel, calls, dead_threads, qemu, json } = arguments;
+    measured(cost::measure(kernel, qemu, *calls, *dead_threads, &say), *json, Cost::text, |cost| cost.verdict)
 }
 
 fn list_tracers() -> Verdict {

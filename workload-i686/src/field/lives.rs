@@ -24,6 +24,15 @@ pub(super) fn arm(told: &mut Told, _: &[String]) -> Result<()> {
     told.say(&format!("arm {}", me()))
 }
 
+/// So many threads that set one timer and end, one after the other.
+pub(super) fn dead_threads(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let (threads, timer) = (number::<u32>(arguments, 0)?, Timer::new(Clock::Monotonic)?);
+    for _ in 0..threads {
+        thread::scope(|scope| scope.spawn(|| timer.arm(HOUR_NS, 0)).join()).expect("the thread does not panic")?;
+    }
+    told.say(&format!("dead-threads {} threads={threads}", me()))
+}
+
 /// So many timers of so many nanoseconds, each of which is read once.
 pub(super) fn short(told: &mut Told, arguments: &[String]) -> Result<()> {
     let (timers, value_ns) = (number::<u64>(arguments, 0)?, number(arguments, 1)?);

@@ -29,6 +29,7 @@ const SITUATIONS: &[Situation] = &[
     ("arm", lives::arm),
     ("churn", lives::churn),
     ("clock-step", clocks::step),
+    ("dead-threads", lives::dead_threads),
     ("exec", lives::exec),
     ("fork-while-off", fork_while_off),
     ("held", lives::held),

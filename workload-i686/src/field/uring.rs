@@ -1,4 +1,5 @@
-//! A timer that is read or waited for by io_uring (`include/uapi/linux/io_uring.h`).
+//! A timer that is read or waited for by a request: of io_uring (`include/uapi/linux/io_uring.h`), or of `io_submit`
+//! (`include/uapi/linux/aio_abi.h`).
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -34,9 +35,13 @@ const SQ_TAIL: usize = 11;
 const SQ_ARRAY: usize = 16;
 const CQES: usize = 25;
 
-/// By `plain`, by the kernel's polling thread (`sqpoll`), or a request to be told (`poll`), which is read then.
+/// By `plain`, by the kernel's polling thread (`sqpoll`), or a request to be told (`poll`), which is read then; so is that of
+/// `io_submit` (`aio`).
 pub(super) fn uring(told: &mut Told, arguments: &[String]) -> Result<()> {
     let kind = arguments.first().map_or("", String::as_str);
+    if kind == "aio" {
+        return aio(told);
+    }
     let (flags, op) = match kind {
         "plain" => (0, OP_READ),
         "sqpoll" => (SETUP_SQPOLL, OP_READ),
@@ -56,6 +61,40 @@ pub(super) fn uring(told: &mut Told, arguments: &[String]) -> Result<()> {
         ticks = timer.read()?;
     }
     told.say(&format!("uring {} kind={kind} ticks={ticks}", me()))
+}
+
+/// `struct iocb`, of a request to be told.
+#[repr(C)]
+#[derive(Default)]
+struct AioPoll {
+    data: u64,
+    key: [u32; 2],
+    op: u16,
+    priority: i16,
+    fd: u32,
+    events: u64,
+    rest: [u64; 4],
+}
+
+/// `IOCB_CMD_POLL`.
+const AIO_POLL: u16 = 5;
+
+fn aio(told: &mut Told) -> Result<()> {
+    let (timer, mut context) = (Timer::new(Clock::Monotonic)?, 0_usize);
+    // SAFETY: the call writes one word.
+    if unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) } < 0 {
+        return told.say(&format!("missing {} kind=aio errno={}", me(), Errno::last()));
+    }
+    timer.arm(20_000_000, 0)?;
+    let request = AioPoll { op: AIO_POLL, fd: timer.fd().unsigned_abs(), events: libc::POLLIN as u64, ..AioPoll::default() };
+    let (request, mut done) = (&raw const request, [0_u64; 4]);
+    // SAFETY: the kernel reads the request, and writes one result.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_io_submit, context, 1, &raw const request)).context("failed to make a request")?;
+        Errno::result(libc::syscall(libc::SYS_io_getevents, context, 1, 1, done.as_mut_ptr(), null_mut::<c_void>()))
+            .context("failed to wait for it")?;
+    }
+    told.say(&format!("uring {} kind=aio ticks={}", me(), timer.read()?))
 }
 
 /// Both rings and the entries, mapped until the process ends.

@@ -1,6 +1,8 @@
 //! Every call by which a thread learns that a timer went off, by its name.
 
 use std::ptr::{null, null_mut};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -42,12 +44,14 @@ const WAITS: &[Wait] = &[
     ("epoll_pwait2", |fd| by_epoll(&[fd], libc::SYS_epoll_pwait2), false),
 ];
 
-/// A timer for each; of those that give no ticks, they are read after. An epoll inside of another comes last.
+/// A timer for each; of those that give no ticks, they are read after. An epoll inside of another comes last, and one that is given a
+/// timer, and given it anew, when that went off already: of this only the wait tells.
 pub(super) fn waits(told: &mut Told, _: &[String]) -> Result<()> {
     for (name, wait, gives_ticks) in WAITS {
         wait_by(told, name, wait, *gives_ticks)?;
     }
-    wait_by(told, "epoll_wait", by_nested_epoll, false)
+    wait_by(told, "epoll_wait", by_nested_epoll, false)?;
+    wait_by(told, "epoll_wait", by_late_epoll, false)
 }
 
 fn wait_by(told: &mut Told, name: &str, wait: impl FnOnce(i32) -> c_long, gives_ticks: bool) -> Result<()> {
@@ -126,17 +130,23 @@ fn by_pselect6(fd: i32) -> c_long {
 fn epoll_of(fds: &[i32]) -> i32 {
     // SAFETY: the argument is a plain number.
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-    for fd in fds {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 1 };
-        // SAFETY: the call reads the structure.
-        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, *fd, &raw mut event) };
-    }
+    fds.iter().for_each(|fd| look_at(epoll, libc::EPOLL_CTL_ADD, *fd));
     epoll
+}
+
+fn look_at(epoll: i32, how: i32, fd: i32) {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 1 };
+    // SAFETY: the call reads the structure.
+    unsafe { libc::epoll_ctl(epoll, how, fd, &raw mut event) };
 }
 
 /// All of them take the same arguments, of which the timeout is none.
 fn by_epoll(fds: &[i32], number: c_long) -> c_long {
-    let epoll = epoll_of(fds);
+    wait_for(epoll_of(fds), number)
+}
+
+/// Closes the epoll, too.
+fn wait_for(epoll: i32, number: c_long) -> c_long {
     let mut event = libc::epoll_event { events: 0, u64: 0 };
     // epoll_pwait2 takes a pointer there, to no time.
     let timeout: isize = if number == libc::SYS_epoll_pwait2 { 0 } else { -1 };
@@ -155,4 +165,12 @@ fn by_nested_epoll(fd: i32) -> c_long {
     // SAFETY: it was made above.
     unsafe { libc::close(inner) };
     woken
+}
+
+/// It is ready when the epoll is given it, and given it anew.
+fn by_late_epoll(fd: i32) -> c_long {
+    thread::sleep(Duration::from_nanos(2 * AFTER_NS.unsigned_abs()));
+    let epoll = epoll_of(&[fd]);
+    look_at(epoll, libc::EPOLL_CTL_MOD, fd);
+    wait_for(epoll, libc::SYS_epoll_wait)
 }

@@ -144,13 +144,13 @@ pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
 /// A wake-up for each timer, or a loss that is counted.
 pub(super) fn uring(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    for kind in ["plain", "sqpoll", "poll"] {
+    for kind in ["plain", "sqpoll", "poll", "aio"] {
         let file = stand.file("said")?;
         let command = stand.field(&["--to", &file, "uring", kind]);
         let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
         let text = stand.text(&file)?;
         if let [missing, ..] = Said::all(&text, "missing").as_slice() {
-            outcome.say(&format!("{kind}: this kernel has no io_uring ({})", missing.text("errno")));
+            outcome.say(&format!("{kind}: this kernel has no such requests ({})", missing.text("errno")));
             continue;
         }
         let said = Said::last(&text, "uring");
