@@ -241,7 +241,11 @@ pub const CASES: &[Case] = &[
     ),
     field("field/short", "timers of a nanosecond, with any events and filters: each fires once, and is its own", Field::Short),
     field("field/clock-set", "the clock is set while a timer runs: forward past its time and not, back, periodic", Field::ClockSet),
-    field("field/uring", "timers that are read or waited for by requests of io_uring and io_submit: a wake-up, or a loss that is counted", Field::Uring),
+    field(
+        "field/uring",
+        "timers that are read or waited for by requests of io_uring and io_submit: a wake-up, or a loss that is counted",
+        Field::Uring,
+    ),
     field("field/reader-gone", "nobody reads what the tracer prints, or it cannot be written", Field::ReaderGone),
     field("field/attach-midst", "a periodic timer that ran before the tracer came, for all and for its process", Field::AttachMidst),
     field("field/ids-large", "process ids above 400,000, some with the same low bits", Field::IdsLarge),
