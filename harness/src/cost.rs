@@ -227,7 +227,8 @@ impl Bench {
         let threads = self.dead_threads.to_string();
         let command = ["enter", "--last-pid", LARGE_ID, "--", WORKLOAD_PATH, "field", "dead-threads", &threads];
         let ran = self.guest.run(&[&[WORKLOAD_PATH], command.as_slice()].concat())?;
-        let process = ran.said().split_once("dead-threads pid=").and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let process = said.split_once("dead-threads pid=").and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
         match (ran.exit, process) {
             (Some(Exit::Code(0)), Some(process)) => Ok(process),
             (status, _) => Err(GuestError::Workload { plan: 0, status: status.expect("`run` waits for the end"), said: ran.said() }.into()),

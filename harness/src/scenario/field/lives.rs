@@ -82,7 +82,7 @@ fn lateness_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, value_ns: &st
 /// What a tracer keeps does not grow, and a creation is a new timer whatever was lost.
 pub(super) fn churn(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     /// So many timers that what is kept of each would show.
-    const MANY: &str = "12000";
+    const MANY: &str = "40000";
     /// What a tracer's own bookkeeping may come to.
     const GROWTH_KIB: u64 = 1024;
     let mut outcome = Outcome::nothing();
