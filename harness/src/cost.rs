@@ -19,7 +19,7 @@ use serde_json::Value;
 use settime32_abi::frame::Exit;
 use settime32_abi::hook::{BY_FENTRY, BY_KPROBE, Hook, Kind, WRAPPER};
 use settime32_abi::journal::Journal;
-use settime32_abi::output::CALL_EVENT;
+use settime32_abi::output::{CALL_EVENT, Summary};
 use settime32_abi::plan::{Call, Clock, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -207,8 +207,8 @@ impl Bench {
         self.guest.signal(id, SIGINT);
         let ran = self.guest.wait(id)?;
         if let Subject::Tracer(attach) | Subject::Later(attach) = subject {
-            let verdict = self.judge(&ran, before, journals, attach);
-            row.note = format!("events compared: {verdict}");
+            let (verdict, why) = self.judge(&ran, before, journals, attach);
+            row.note = format!("events compared: {verdict}{why}");
             return Ok((row, verdict));
         }
         Ok((row, Verdict::Pass))
@@ -246,27 +246,31 @@ impl Bench {
 
     /// What the oracle says of what the tracer printed: a tracer that leaves something out is cheap. Of calls of the process `before`
     /// only the number is looked at.
-    fn judge(&self, ran: &Ran, before: Option<u64>, journals: Vec<Journal>, attach: Attach) -> Verdict {
+    fn judge(&self, ran: &Ran, before: Option<u64>, journals: Vec<Journal>, attach: Attach) -> (Verdict, String) {
         let entry_path_needed = attach == Attach::Kprobe;
         let comm = Some(WORKLOAD_COMM.into());
         let config = oracle::Config { cpus: self.cpus, comm, entry_path_needed, ..oracle::Config::default() };
         let mut oracle = Oracle::new(config);
         let mut calls_before = 0;
         for line in ran.stdout.split_inclusive(|byte| *byte == b'\n') {
-            let is_before = before.is_some_and(|process| {
-                serde_json::from_slice::<Value>(line).is_ok_and(|line| line["event"] == CALL_EVENT && line["pid"] == process)
-            });
-            if is_before {
+            let is_before = |line: &Value| line["event"] == CALL_EVENT && before.is_some_and(|process| line["pid"] == process);
+            if serde_json::from_slice(line).is_ok_and(|line| is_before(&line)) {
                 calls_before += 1;
+            } else if let Ok(mut summary) = serde_json::from_slice::<Summary>(line) {
+                summary.reported = summary.reported.saturating_sub(calls_before);
+                oracle.summary(summary);
             } else {
                 oracle.line(line.trim_ascii_end());
             }
         }
-        if before.is_some() && calls_before != self.dead_threads {
-            return Verdict::Violation;
+        if before.is_some() && calls_before != u64::from(self.dead_threads) {
+            let threads = grouped(self.dead_threads.into());
+            return (Verdict::Violation, format!(": {} events of {threads} threads", grouped(calls_before)));
         }
         (0..).zip(journals).for_each(|(index, journal)| oracle.plan_done(index, self.plan.clone(), journal));
-        Verdict::of(&oracle.finish(), (PROCESSES * self.plan.calls()) as u64, Provoked::default())
+        let findings = oracle.finish();
+        let verdict = Verdict::of(&findings, (PROCESSES * self.plan.calls()) as u64, Provoked::default());
+        (verdict, findings.first.first().map_or_else(String::new, |first| format!(": {first}")))
     }
 }
 
