@@ -6,9 +6,9 @@ mod simulate;
 
 use std::time::Instant;
 
-use settime32_harness::generate;
-use settime32_harness::oracle::{Config, Oracle};
-use settime32_harness::verdict::{Provoked, Verdict};
+use settime32_check::generate;
+use settime32_check::oracle::{Config, Oracle};
+use settime32_check::verdict::{Provoked, Verdict};
 use simulate::{COMM, CPUS, Machine, summary_of};
 
 const PLANS: u64 = 20;

@@ -5,9 +5,9 @@ use rstest::rstest;
 use settime32_abi::life::{By, RelatedCall, TimerId, Wakeup};
 use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Act, Step};
-use settime32_harness::generate::lives;
-use settime32_harness::oracle::{Config, EventSet, EventSets, Findings, Kind, Oracle};
-use settime32_harness::verdict::{Provoked, Verdict};
+use settime32_check::generate::lives;
+use settime32_check::oracle::{Config, EventSet, EventSets, Findings, Kind, Oracle};
+use settime32_check::verdict::{Provoked, Verdict};
 
 use super::simulate_life::{Event, Lived, id_of, live, live_from};
 use super::{COMM, CPUS, words};

@@ -19,9 +19,9 @@ use settime32_abi::journal::{ENTRY_VDSO, Record};
 use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
-use settime32_harness::generate::{self, catalogue};
-use settime32_harness::oracle::{Config, Findings, Kind, Oracle};
-use settime32_harness::verdict::{Provoked, Verdict};
+use settime32_check::generate::{self, catalogue};
+use settime32_check::oracle::{Config, Findings, Kind, Oracle};
+use settime32_check::verdict::{Provoked, Verdict};
 use simulate::{Bug, COMM, CPUS, Machine, Run, event_with, summary_of};
 
 type Event = CallEvent<'static>;

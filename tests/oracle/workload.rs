@@ -84,7 +84,7 @@ fn the_cpu_of_a_thread_that_is_kept_on_one_is_compared() {
         let mut run = run.clone();
         run.events.iter_mut().for_each(|event| event.cpu = alter(event.cpu));
         let findings = judge(&run);
-        let only_cpu = |finding: &settime32_harness::oracle::Finding| finding.differences.iter().all(|found| found.field == "cpu");
+        let only_cpu = |finding: &settime32_check::oracle::Finding| finding.differences.iter().all(|found| found.field == "cpu");
         assert!(findings.first.iter().all(only_cpu), "{}", words(&findings));
         findings.count(Kind::Field)
     };

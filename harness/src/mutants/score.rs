@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(verdict(&Findings { lost: 4, ..lost.clone() }), Verdict::Inconclusive);
         assert_eq!(verdict(&Findings { checked: 10, missing: 0, lost: 0, ..lost.clone() }), Verdict::Inconclusive);
         let mut wrong = lost.clone();
-        wrong.count_for_test(Kind::Field);
+        wrong.counts.insert(Kind::Field, 1);
         assert_eq!(verdict(&wrong), Verdict::Violation);
         let plain = Passed::new("t", &[CaughtBy::Bulk { calls: 10 }], Ok(lost));
         assert_eq!(plain.verdict, Verdict::Inconclusive);

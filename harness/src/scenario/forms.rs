@@ -3,50 +3,17 @@
 
 use serde_json::Value;
 use settime32_abi::frame::Exit;
-use settime32_abi::plan::{Call, Clock, Plan, Step};
+use settime32_abi::plan::Plan;
 
 use super::Outcome;
 use super::stand::{Done, SIGINT, Stand};
 use crate::compare::definition::Definition;
 use crate::failure::Failure;
-use crate::generate::catalogue::{self, script::Script};
 use crate::oracle::Kind;
 use crate::run::Format;
 
-/// Cases with everything in them that changes what a line looks like.
-const CASES: [&str; 7] = [
-    "values/edges",
-    "flags/any",
-    "fds/each-kind",
-    "pointers/nowhere",
-    "pointers/utmr-partly-mapped",
-    "pointers/otmr-partly-mapped",
-    "entry/int80-from-64bit",
-];
-
 /// Nanoseconds that a clock may be set by while it is set to the time that it shows, and more.
 const CLOCK_SLACK_NS: i64 = 1_000_000_000;
-
-pub(super) fn plans(seed: u64) -> Vec<Plan> {
-    let cases = CASES.iter().filter_map(|name| catalogue::find(name));
-    cases.flat_map(|case| case.plans(seed, 0)).chain([two_threads(seed)]).collect()
-}
-
-/// Process and thread are told apart, and so are CPUs.
-fn two_threads(seed: u64) -> Plan {
-    const CALLS: u16 = 50;
-    let mut script = Script::new("forms/threads", seed);
-    (0..2).for_each(|slot| script.timer(slot, Clock::Monotonic));
-    for cpu in [Some(1), Some(0), None] {
-        script.step(Step::Pin { cpu });
-        script.step(Step::Threads { threads: 2, calls: CALLS });
-        for call in 0..2 * CALLS {
-            let call = Call::plain(u8::from(call >= CALLS), script.valid());
-            script.call(call);
-        }
-    }
-    script.into_plan()
-}
 
 /// Every line tells of its call what the definition of the form's reader claims.
 pub(super) fn read_back(mut stand: Stand<'_>, plans: Vec<Plan>, form: Format) -> Result<Outcome, Failure> {
@@ -77,16 +44,4 @@ fn is_of_this_host(line: &[u8], done: &[Done]) -> bool {
     let end = done.iter().map(|done| done.journal.header.end.realtime_ns).max().unwrap_or(0);
     let date = event["timestamp"].as_i64().unwrap_or(0);
     same("processId", "hostProcessId") && same("threadId", "hostThreadId") && (begin - CLOCK_SLACK_NS..end + CLOCK_SLACK_NS).contains(&date)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_that_changes_a_line_is_done() {
-        let plans = plans(3);
-        assert_eq!(plans.len(), CASES.len() + 1);
-        assert!(plans.iter().all(|plan| plan.validate() == Ok(()) && plan.calls() > 0));
-    }
 }

@@ -1,21 +1,13 @@
 //! The tracer's options: a buffer that is too small, a filter.
 
-use settime32_abi::plan::{Call, Clock, Plan, Step};
+use settime32_abi::plan::Plan;
 
 use super::Outcome;
 use super::stand::{SIGCONT, SIGINT, SIGSTOP, Stand};
 use crate::failure::Failure;
-use crate::generate::catalogue::script::Script;
 
 /// The smallest buffer that there is, a page of a few dozen events.
 const SMALLEST: &str = "4K";
-
-pub(super) fn flood(seed: u64) -> Vec<Plan> {
-    let mut script = Script::new("volume/flood", seed);
-    script.timer(0, Clock::Monotonic);
-    (0..10_000).for_each(|_| script.arm(0));
-    vec![script.into_plan()]
-}
 
 /// Every call has its event or is counted as lost: neither more nor less.
 pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
@@ -32,25 +24,6 @@ pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Out
     outcome
         .must(by_buffer == missing, &format!("{missing} calls that the buffer had no room for are not counted as such: {by_buffer} are"));
     Ok(outcome)
-}
-
-pub(super) fn two_processes(seed: u64) -> Vec<Plan> {
-    let plan = |name| {
-        let mut script = Script::new(name, seed);
-        script.timer(0, Clock::Monotonic);
-        script.timer(1, Clock::Monotonic);
-        // So long that the process can be stopped before its first call.
-        script.step(Step::Wait { slot: 1, timeout_ms: 300 });
-        for _ in 0..100 {
-            for _ in 0..10 {
-                let call = Call::plain(0, script.valid());
-                script.call(call);
-            }
-            script.step(Step::Wait { slot: 1, timeout_ms: 1 });
-        }
-        script.into_plan()
-    };
-    ["silence/wanted", "silence/unwanted"].map(plan).into()
 }
 
 /// Both call side by side, and one is asked for.

@@ -7,12 +7,11 @@ mod forms;
 mod limits;
 mod stand;
 
-use settime32_abi::plan::Plan;
-
 use crate::failure::Failure;
-use crate::generate::catalogue::Scenario;
+use crate::generate::catalogue::{Scenario, scenario_plans};
 use crate::oracle::{Finding, Findings};
 use crate::programs::Programs;
+use crate::run::Format;
 use crate::verdict::Verdict;
 use crate::verify::Setup;
 use stand::{SIGINT, Stand};
@@ -88,23 +87,6 @@ impl Outcome {
     }
 }
 
-/// Calls that a scenario's workloads make.
-pub fn calls(scenario: Scenario) -> u64 {
-    plans(scenario, 0).iter().map(|plan| plan.calls() as u64).sum()
-}
-
-fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
-    match scenario {
-        Scenario::UnderLoad => coming::load(seed),
-        Scenario::TwoTracers | Scenario::Terminated => coming::one(seed),
-        Scenario::Killed => coming::two(seed),
-        Scenario::SmallBuffer => limits::flood(seed),
-        Scenario::OtherProcess => limits::two_processes(seed),
-        Scenario::InForm(_) => forms::plans(seed),
-        Scenario::Field(field) => field::plans(field, seed),
-    }
-}
-
 /// Fails where the guest's kernel cannot be traced in the way that is asked for.
 pub fn can_attach(programs: &mut Programs, setup: &Setup) -> Result<(), Failure> {
     let mut stand = Stand::new(programs, setup);
@@ -115,7 +97,7 @@ pub fn can_attach(programs: &mut Programs, setup: &Setup) -> Result<(), Failure>
 /// Does a scenario in a guest in which no tracer runs.
 pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u64) -> Result<Outcome, Failure> {
     let stand = Stand::new(programs, setup);
-    let plans = plans(scenario, seed);
+    let plans = scenario_plans(scenario, seed);
     let mut outcome = match scenario {
         Scenario::UnderLoad => coming::under_load(stand, plans),
         Scenario::TwoTracers => coming::two_tracers(stand, plans),
@@ -123,7 +105,8 @@ pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u6
         Scenario::Killed => coming::killed(stand, plans),
         Scenario::SmallBuffer => limits::small_buffer(stand, plans),
         Scenario::OtherProcess => limits::other_process(stand, plans),
-        Scenario::InForm(form) => forms::read_back(stand, plans, form),
+        Scenario::Pretty => forms::read_back(stand, plans, Format::Pretty),
+        Scenario::Tracee => forms::read_back(stand, plans, Format::Tracee),
         Scenario::Field(field) => field::play(field, stand, plans),
     }?;
     if outcome.lost > 0 && outcome.note.is_empty() {

@@ -12,9 +12,6 @@ use crate::failure::Failure;
 use crate::oracle::Config;
 use crate::programs::{Programs, Ran};
 
-/// Plans of [`pid_namespace`].
-pub(super) const PLANS: usize = 7;
-
 /// Who waits this long waits longer than a tracer takes to end.
 const LONG_MS: &str = "30000";
 /// A namespace is held for longer than any case takes.

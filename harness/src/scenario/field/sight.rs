@@ -7,7 +7,6 @@ use settime32_abi::output::CALL_EVENT;
 use settime32_abi::plan::Plan;
 
 use super::super::Outcome;
-use super::super::coming::steady;
 use super::super::stand::{Done, SIGINT, Stand};
 use super::guest::{PID, code, tail};
 use super::told::{Lines, Said};
@@ -72,11 +71,6 @@ pub(super) fn fork_while_off(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         outcome.saw(1);
     }
     Ok(outcome)
-}
-
-/// A workload for each, which lasts longer than it is thrown.
-pub(super) fn load(seed: u64) -> Vec<Plan> {
-    THROWN.iter().zip(0..).map(|((name, _), nth)| steady(&format!("field/switch-{name}-{nth}"), seed, 600, true)).collect()
 }
 
 /// Events, counted losses, and the spans in which it was blind explain every call.

@@ -91,7 +91,7 @@ impl Work {
     }
 
     /// The scenarios among the cases, each with its place among them.
-    pub(crate) fn scenarios(&self) -> Vec<(usize, catalogue::Scenario)> {
+    pub fn scenarios(&self) -> Vec<(usize, catalogue::Scenario)> {
         let Self::Cases { names, .. } = self else { return Vec::new() };
         let scenario = |(index, case): (usize, &catalogue::Case)| match case.does {
             catalogue::Does::Scenario(scenario) => Some((index, scenario)),
@@ -119,7 +119,7 @@ impl Work {
     }
 
     /// The plans, made one after the other when asked for.
-    pub(crate) fn plans(&self, seed: u64) -> Box<dyn Iterator<Item = (u64, Plan)> + Send> {
+    pub fn plans(&self, seed: u64) -> Box<dyn Iterator<Item = (u64, Plan)> + Send> {
         let generated = move |index: u64, calls: u64| {
             let calls = usize::try_from(calls).expect("plans hold at most CALLS_PER_PLAN calls");
             (index, generate::plan(seed, index, calls))
@@ -173,7 +173,7 @@ pub enum Tells {
 }
 
 /// The cases of these names, which are names of the catalogue.
-pub(crate) fn cases(names: &[&'static str]) -> impl Iterator<Item = &'static catalogue::Case> {
+pub fn cases(names: &[&'static str]) -> impl Iterator<Item = &'static catalogue::Case> {
     names.iter().filter_map(|name| catalogue::find(name))
 }
 

@@ -9,16 +9,17 @@ mod entry;
 mod fds;
 mod field;
 mod pointers;
-pub mod script;
+mod scenarios;
+mod script;
 mod silence;
 mod threads;
 mod values;
 
 use settime32_abi::plan::Plan;
 
-use crate::run::Format;
 use crate::work::CALLS_PER_PLAN;
 pub use field::Field;
+pub use scenarios::plans as scenario_plans;
 use script::Script;
 
 /// One situation.
@@ -63,7 +64,7 @@ pub enum Does {
     Scenario(Scenario),
 }
 
-/// Situations of the tracer itself; what each does is in [`crate::scenario`].
+/// Situations of the tracer itself; what each does is up to who runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// Started and stopped while calls are made.
@@ -78,8 +79,10 @@ pub enum Scenario {
     SmallBuffer,
     /// With a filter by process, while another calls.
     OtherProcess,
-    /// With output in this form, which is not the oracle's.
-    InForm(Format),
+    /// With output for people, which is not the oracle's form.
+    Pretty,
+    /// With output in Tracee's form.
+    Tracee,
     /// Somewhere else than in a root shell of the initial namespaces.
     Field(Field),
 }
@@ -90,7 +93,7 @@ impl Case {
         match self.does {
             Does::Bulk { calls } => calls.max(least),
             Does::Script(_) => self.repetitions(least) * self.once(),
-            Does::Scenario(scenario) => crate::scenario::calls(scenario),
+            Does::Scenario(scenario) => scenario_plans(scenario, 0).iter().map(|plan| plan.calls() as u64).sum(),
         }
     }
 
@@ -217,8 +220,8 @@ pub const CASES: &[Case] = &[
     crowd("threads/one-fd", "threads that set one timer side by side", threads::one_fd),
     scenario("volume/small-buffer", "a ring buffer too small for what comes: every loss is counted", Scenario::SmallBuffer),
     scenario("silence/other-process", "another process, while only one is asked for", Scenario::OtherProcess),
-    scenario("forms/pretty", "the form for people, read back", Scenario::InForm(Format::Pretty)),
-    scenario("forms/tracee", "Tracee's form, read back", Scenario::InForm(Format::Tracee)),
+    scenario("forms/pretty", "the form for people, read back", Scenario::Pretty),
+    scenario("forms/tracee", "Tracee's form, read back", Scenario::Tracee),
     scenario("restart/under-load", "the tracer starts and stops while calls are made", Scenario::UnderLoad),
     scenario("restart/two-tracers", "two tracers at once, either of them exact", Scenario::TwoTracers),
     scenario("restart/terminated", "the tracer is told to end, and leaves nothing behind", Scenario::Terminated),

@@ -229,11 +229,6 @@ impl Findings {
     pub(super) fn count_only(&mut self, kind: Kind, more: u64) {
         *self.counts.entry(kind).or_default() += more;
     }
-
-    #[cfg(test)]
-    pub(crate) fn count_for_test(&mut self, kind: Kind) {
-        self.count_only(kind, 1);
-    }
 }
 
 /// How many calls may be without an event: those that the tracer could not keep at all. `None` is any number, since

@@ -138,7 +138,7 @@ mod tests {
         let of = |calls, results| Verdict::of(&lossy, 10, Provoked { calls, results });
         assert_eq!([of(1, 2), of(1, 1), of(0, 3)], [Verdict::Pass, Verdict::Inconclusive, Verdict::Inconclusive]);
         let mut wrong = Findings { lost: 1, ..clean };
-        wrong.count_for_test(Kind::Doubled);
+        wrong.counts.insert(Kind::Doubled, 1);
         assert_eq!(Verdict::of(&wrong, 10, Provoked::default()), Verdict::Violation);
     }
 }

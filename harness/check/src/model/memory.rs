@@ -8,7 +8,7 @@ const HALF: usize = size_of::<OldTimespec32>();
 
 /// What `get_old_itimerspec32` copies; `None` when it faults, no matter where: nothing else was looked at yet. Of a call
 /// that is raced for it is what would be copied if the other thread wrote nothing.
-pub(crate) fn new_setting(call: &Call) -> Option<OldItimerspec32> {
+pub fn new_setting(call: &Call) -> Option<OldItimerspec32> {
     if call.utmr == Pointer::Valid {
         return Some(call.new);
     }
@@ -29,7 +29,7 @@ pub(crate) fn new_setting(call: &Call) -> Option<OldItimerspec32> {
 }
 
 /// What is at `utmr` before the call, and what a held page there is given with; zeros where nothing is.
-pub(crate) fn at_utmr(call: &Call) -> OldItimerspec32 {
+pub fn at_utmr(call: &Call) -> OldItimerspec32 {
     if call.utmr == Pointer::Valid {
         return call.new;
     }
@@ -48,23 +48,23 @@ pub(crate) fn at_utmr(call: &Call) -> OldItimerspec32 {
 /// How many bytes `put_old_itimerspec32` writes to `otmr`, which is not null, from the first one on; fewer than all is a
 /// fault. It copies the interval and then the value, and a copy that faults is repeated byte by byte up to the byte
 /// that cannot be written.
-pub(crate) fn bytes_written(call: &Call) -> usize {
+pub fn bytes_written(call: &Call) -> usize {
     (0..ITIMERSPEC32_SIZE).take_while(|byte| call.otmr_page(*byte).is_writable()).count()
 }
 
 /// Which bytes of `utmr` the process can read, a bit each.
-pub(crate) fn utmr_there(call: &Call) -> u16 {
+pub fn utmr_there(call: &Call) -> u16 {
     bits(|byte| call.utmr_page(byte).is_readable())
 }
 
 /// The same of `otmr`.
-pub(crate) fn otmr_there(call: &Call) -> u16 {
+pub fn otmr_there(call: &Call) -> u16 {
     bits(|byte| call.otmr_page(byte).is_readable())
 }
 
 /// Whether a probe at entry, which can take no page fault, can read the interval and the value at `utmr`: the whole
 /// halves, since it reads each at once.
-pub(crate) fn halves_resident(call: &Call) -> [bool; 2] {
+pub fn halves_resident(call: &Call) -> [bool; 2] {
     if call.utmr == Pointer::Valid {
         return [true; 2];
     }

@@ -8,7 +8,7 @@
 //! says so, and follows what it is told was seen.
 
 pub mod life;
-pub(crate) mod memory;
+pub mod memory;
 mod slots;
 mod timer;
 
