@@ -114,10 +114,6 @@ pub struct CallEvent<'a> {
     pub old_truncated: bool,
     /// What the kernel wrote to `*otmr`: there when the call succeeded and the pointer is not null.
     pub otmr_written: Option<OldItimerspec32>,
-    /// Why it is not known what was written; only there then. settime32-tracer takes it from the kernel's own copy
-    /// and always knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub otmr_written_errno: Option<Cow<'a, str>>,
     /// The result: 0 or a negative errno; null when the return was not seen.
     pub ret: Option<i64>,
     /// Name of the errno when `ret` is negative; only there then.
@@ -188,7 +184,6 @@ impl CallEvent<'_> {
             old: self.old,
             old_truncated: self.old_truncated,
             otmr_written: self.otmr_written,
-            otmr_written_errno: self.otmr_written_errno.map(owned),
             ret: self.ret,
             errno: self.errno.map(owned),
             unfinished: self.unfinished,
@@ -296,7 +291,6 @@ mod tests {
             old: None,
             old_truncated: false,
             otmr_written: None,
-            otmr_written_errno: None,
             host_pid: None,
             host_tid: None,
             timer: None,

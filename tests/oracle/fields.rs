@@ -5,7 +5,7 @@ use super::*;
 /// An alteration of one field: its name and what does it, given a number of a bit.
 pub type Alteration = (&'static str, fn(&mut Event, u32));
 
-pub const FIELDS: [Alteration; 24] = [
+pub const FIELDS: [Alteration; 23] = [
     ("event", |event, _| event.event = "timerfd_settime".into()),
     ("exit_ns", |event, _| event.exit_ns = None),
     ("pid", |event, bit| event.pid ^= 1 << (bit % 32)),
@@ -27,7 +27,6 @@ pub const FIELDS: [Alteration; 24] = [
     ("old", |event, bit| event.old = flip_wide_setting(event.old, bit)),
     ("old_truncated", |event, _| event.old_truncated = true),
     ("otmr_written", |event, bit| event.otmr_written = flip_setting(event.otmr_written, bit)),
-    ("otmr_written_errno", |event, _| event.otmr_written_errno = Some("EFAULT".into())),
     ("ret", |event, bit| event.ret = (bit != 127).then(|| event.ret.unwrap() ^ 1 << (bit % 64))),
     ("errno", |event, bit| event.errno = flip_errno(event, bit)),
     ("unfinished", |event, _| event.unfinished = true),

@@ -327,7 +327,6 @@ pub fn event_with(
         old: old.map(Into::into),
         old_truncated: false,
         otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
-        otmr_written_errno: None,
         timer: None,
         clockid: None,
         ret: Some(i64::from(record.ret)),

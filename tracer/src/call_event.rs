@@ -182,7 +182,6 @@ pub mod reference {
             old: old(raw).copied(),
             old_truncated: old_truncated(raw),
             otmr_written: otmr_written(raw),
-            otmr_written_errno: None,
             host_pid: host_ids.map(|(pid, _)| pid),
             host_tid: host_ids.map(|(_, tid)| tid),
             timer: None,

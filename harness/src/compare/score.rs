@@ -9,7 +9,7 @@ use crate::oracle::{Example, Fields, Findings, Kind, Place};
 use crate::verdict::Verdict;
 
 /// What there is to know of a call, by the keys of an event.
-pub const FACTS: [&str; 22] = [
+pub const FACTS: [&str; 21] = [
     "ufd",
     "flags",
     "utmr",
@@ -21,7 +21,6 @@ pub const FACTS: [&str; 22] = [
     "old",
     "old_truncated",
     "otmr_written",
-    "otmr_written_errno",
     "ret",
     "errno",
     "pid",

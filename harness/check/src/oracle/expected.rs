@@ -7,7 +7,8 @@ use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 
-use super::seen::{Fields, Name, Names, Seen, TellingId, WHOLE};
+use super::field::Fields;
+use super::seen::{Name, Names, Seen, TellingId, WHOLE};
 use super::workload;
 use crate::model::memory;
 
@@ -70,7 +71,6 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         old_known: if cut_short { memory::bytes_written(asked) as u8 } else { WHOLE },
         old_truncated: false,
         otmr_written: written.then_some(old),
-        otmr_written_errno: None,
         ret: Some(i64::from(record.ret)),
         errno: errno_name(record.ret),
         unfinished: false,

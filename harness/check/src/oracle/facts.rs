@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::field::Fields;
 use super::finding::{Difference, Place};
-use super::seen::Fields;
 
 /// What was found of one field, over all calls with an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -37,6 +37,7 @@ mod contract;
 mod events;
 mod expected;
 mod facts;
+mod field;
 mod finding;
 mod life;
 mod pairing;
@@ -58,10 +59,10 @@ use align::Recent;
 use contract::Contract;
 pub use events::{EventSet, EventSets};
 pub use facts::{Example, FactTally, Facts};
+pub use field::Fields;
 pub use finding::{Difference, Finding, Findings, Kind, Place, Tally};
 pub use reading::{Reading, Telling};
 use replay::{Missing, Replay, Report};
-pub use seen::Fields;
 use seen::{Names, Seen};
 
 /// What the oracle has to know of a run.

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 use super::align::Move;
-use super::seen::{Fields, Seen, differences};
+use super::field::Fields;
+use super::seen::{Seen, differences};
 
 /// What a call without an event costs.
 const MISSING: u32 = 1;

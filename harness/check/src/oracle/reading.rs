@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent};
 
-use super::seen::Fields;
+use super::field::Fields;
 
 /// One call as a tracer tells it.
 #[derive(Clone, Debug)]
@@ -56,7 +56,6 @@ impl Reading {
             old: None,
             old_truncated: false,
             otmr_written: None,
-            otmr_written_errno: None,
             host_pid: None,
             host_tid: None,
             timer: None,

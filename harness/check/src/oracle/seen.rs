@@ -4,6 +4,7 @@
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32, Timespec64};
 
+use super::field::{Field, Fields};
 use super::finding::Difference;
 use super::reading::{Reading, Telling};
 
@@ -117,7 +118,6 @@ pub(super) struct Seen {
     pub old_known: u8,
     pub old_truncated: bool,
     pub otmr_written: Option<OldItimerspec32>,
-    pub otmr_written_errno: Option<Name>,
     pub ret: Option<i64>,
     pub errno: Option<Name>,
     pub unfinished: bool,
@@ -192,7 +192,6 @@ impl Seen {
             old_known: WHOLE,
             old_truncated: event.old_truncated,
             otmr_written: event.otmr_written,
-            otmr_written_errno: event.otmr_written_errno.as_deref().map(|errno| names.number(errno)),
             ret: event.ret,
             errno: event.errno.as_deref().map(|errno| names.number(errno)),
             unfinished: event.unfinished,
@@ -203,108 +202,6 @@ impl Seen {
             telling: TellingId::NONE,
             of_others: false,
         }
-    }
-}
-
-/// A set of fields, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fields(u32);
-
-/// Names of the fields, by bit. The last has nothing that it must equal; it is judged by its surroundings.
-const FIELDS: [&str; 25] = [
-    "event",
-    "exit_ns",
-    "pid",
-    "tid",
-    "comm",
-    "cpu",
-    "abi",
-    "entry_path",
-    "ufd",
-    "flags",
-    "utmr",
-    "utmr_entry",
-    "utmr_entry_errno",
-    "utmr_used",
-    "toctou",
-    "otmr",
-    "old",
-    "old_truncated",
-    "otmr_written",
-    "otmr_written_errno",
-    "ret",
-    "errno",
-    "unfinished",
-    "result_lost",
-    "entry_ns",
-];
-
-impl Fields {
-    /// All of them.
-    pub const ALL: Self = Self((1 << FIELDS.len()) - 1);
-    /// None of them.
-    pub const NONE: Self = Self(0);
-    /// What every event has whoever tells it: that it is one, and that its call was not lost or still under way. A tracer
-    /// that knows of neither leaves such a call out.
-    pub const OF_ANY_EVENT: Self = Self(1 | 1 << 22 | 1 << 23);
-    const ENTRY_TIME: Self = Self(1 << 24);
-    /// What tells one call from the next: `ufd`, `flags`, `utmr`, `otmr` and `ret`.
-    pub(super) const TELLING: Self = Self(1 << 8 | 1 << 9 | 1 << 10 | 1 << 15 | 1 << 20);
-    const UTMR_ENTRY: Self = Self(1 << 11);
-    const UTMR_USED: Self = Self(1 << 13);
-    const OLD: Self = Self(1 << 16);
-    const OTMR_WRITTEN: Self = Self(1 << 18);
-
-    /// The set of this one field; `None` when there is no such field.
-    pub fn named(name: &str) -> Option<Self> {
-        FIELDS.iter().position(|known| *known == name).map(|bit| Self(1 << bit))
-    }
-
-    /// The names of those in the set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        (0..FIELDS.len()).filter(move |bit| self.0 >> bit & 1 == 1).map(|bit| FIELDS[bit])
-    }
-
-    /// What is in either.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// What is in this one only.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// `pid` and `tid`.
-    pub(super) const IDENTITY: Self = Self(0b1100);
-    /// What the return of a call tells: not there when the tracer lost it and says so.
-    const OF_RETURN: Self = Self(1 << 1 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
-
-    /// What is not known of a call that was still inside the kernel.
-    const UNFINISHED: Self = Self(Self::OF_RETURN.0 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 22);
-
-    /// Without what an event cannot say that says of itself that its call had not returned.
-    const fn of_a_call_that_was_seen_to_return(self, seen: &Seen) -> Self {
-        let honest = seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
-        // The later facts may be there already, and then they count.
-        let known = (if seen.utmr_used.is_some() { 1 << 13 } else { 0 }) | (if seen.old.is_some() { 1 << 16 } else { 0 });
-        if honest { Self(self.0 & !(Self::UNFINISHED.0 & !known)) } else { self }
-    }
-
-    /// Whether there is none in it.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) const fn count(self) -> u32 {
-        self.0.count_ones()
-    }
-
-    /// Whether the other has all of these.
-    pub const fn within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
     }
 }
 
@@ -323,35 +220,44 @@ impl Seen {
 /// The fields in which `found` is not what is `expected`. An event that says that its result was lost is not held against it.
 pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let different = [
-        expected.event != found.event,
-        expected.exit_ns.is_some() != found.exit_ns.is_some(),
-        expected.pid != found.pid,
-        expected.tid != found.tid,
-        expected.comm != found.comm,
-        !cpu_fits(expected, found),
-        expected.abi != found.abi,
-        (expected.entry_path_needed || found.entry_path.is_some()) && expected.entry_path != found.entry_path,
-        expected.ufd != found.ufd,
-        expected.flags != found.flags,
-        expected.utmr != found.utmr,
-        !entry_fits(expected, found),
-        expected.utmr_entry_errno != found.utmr_entry_errno,
-        !used_fits(expected, found),
-        found.toctou != toctou(expected, found),
-        expected.otmr != found.otmr,
-        !old_fits(expected, found),
-        expected.old_truncated != found.old_truncated,
-        expected.otmr_written != found.otmr_written,
-        expected.otmr_written_errno != found.otmr_written_errno,
-        expected.ret != found.ret,
-        expected.errno != found.errno,
-        expected.unfinished != found.unfinished,
-        expected.result_lost != found.result_lost,
+        (Field::Event, expected.event != found.event),
+        (Field::ExitNs, expected.exit_ns.is_some() != found.exit_ns.is_some()),
+        (Field::Pid, expected.pid != found.pid),
+        (Field::Tid, expected.tid != found.tid),
+        (Field::Comm, expected.comm != found.comm),
+        (Field::Cpu, !cpu_fits(expected, found)),
+        (Field::Abi, expected.abi != found.abi),
+        (Field::EntryPath, (expected.entry_path_needed || found.entry_path.is_some()) && expected.entry_path != found.entry_path),
+        (Field::Ufd, expected.ufd != found.ufd),
+        (Field::Flags, expected.flags != found.flags),
+        (Field::Utmr, expected.utmr != found.utmr),
+        (Field::UtmrEntry, !entry_fits(expected, found)),
+        (Field::UtmrEntryErrno, expected.utmr_entry_errno != found.utmr_entry_errno),
+        (Field::UtmrUsed, !used_fits(expected, found)),
+        (Field::Toctou, found.toctou != toctou(expected, found)),
+        (Field::Otmr, expected.otmr != found.otmr),
+        (Field::Old, !old_fits(expected, found)),
+        (Field::OldTruncated, expected.old_truncated != found.old_truncated),
+        (Field::OtmrWritten, expected.otmr_written != found.otmr_written),
+        (Field::Ret, expected.ret != found.ret),
+        (Field::Errno, expected.errno != found.errno),
+        (Field::Unfinished, expected.unfinished != found.unfinished),
+        (Field::ResultLost, expected.result_lost != found.result_lost),
     ];
-    let bits = different.iter().rev().fold(0, |bits, different| bits << 1 | u32::from(*different));
-    let bits = bits & found.reported.0 | found.unfit.0;
-    let fields = Fields(if found.lost_its_result_honestly() { bits & !Fields::OF_RETURN.0 } else { bits });
-    if expected.may_be_unfinished { fields.of_a_call_that_was_seen_to_return(found) } else { fields }
+    let different = different.into_iter().filter(|(_, is_different)| *is_different);
+    let fields = different.fold(Fields::NONE, |fields, (field, _)| fields.with(Fields::of(&[field])));
+    let fields = fields.and(found.reported).with(found.unfit);
+    let fields = if found.lost_its_result_honestly() { fields.without(Fields::OF_RETURN) } else { fields };
+    if expected.may_be_unfinished { fields.without(unknown_if_unfinished(found)) } else { fields }
+}
+
+/// What an event cannot say that says of itself that its call had not returned.
+fn unknown_if_unfinished(seen: &Seen) -> Fields {
+    let is_honest = seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
+    // The later facts may be there already, and then they count.
+    let used = if seen.utmr_used.is_some() { Fields::UTMR_USED } else { Fields::NONE };
+    let old = if seen.old.is_some() { Fields::OLD } else { Fields::NONE };
+    if is_honest { Fields::UNFINISHED.without(used).without(old) } else { Fields::NONE }
 }
 
 fn cpu_fits(expected: &Seen, found: &Seen) -> bool {
@@ -409,48 +315,48 @@ fn old_fits(expected: &Seen, found: &Seen) -> bool {
 
 /// The differing fields with both values, in words.
 pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Names) -> Vec<Difference> {
-    let differing = (0..FIELDS.len()).filter(|bit| fields.0 >> bit & 1 == 1);
-    let of = |bit: usize| Difference {
-        field: FIELDS[bit],
-        expected: if FIELDS[bit] == "cpu" && !expected.cpu_known { format!("below {}", expected.cpu) } else { text(bit, expected, names) },
-        found: text(bit, found, names),
+    let of = |field: Field| Difference {
+        field: field.name(),
+        expected: if field == Field::Cpu && !expected.cpu_known { format!("below {}", expected.cpu) } else { text(field, expected, names) },
+        found: text(field, found, names),
     };
-    differing.map(of).collect()
+    fields.iter().map(of).collect()
 }
 
-fn text(bit: usize, seen: &Seen, names: &Names) -> String {
-    if seen.unfit.0 >> bit & 1 == 1 {
-        let words = names.telling(seen.telling).and_then(|telling| telling.unfit.iter().find(|(field, _)| *field == FIELDS[bit]));
+fn text(field: Field, seen: &Seen, names: &Names) -> String {
+    if seen.unfit.has(field) {
+        let words = names.telling(seen.telling).and_then(|telling| telling.unfit.iter().find(|(name, _)| *name == field.name()));
         return words.map_or("no value of its type".to_owned(), |(_, words)| format!("{words:?}"));
     }
     let address = |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
     let errno = |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());
-    match FIELDS[bit] {
-        "event" => names.text(seen.event).to_owned(),
-        "exit_ns" => seen.exit_ns.map_or("null".to_owned(), |_| "a time".to_owned()),
-        "pid" => seen.pid.to_string(),
-        "tid" => seen.tid.to_string(),
-        "comm" => format!("{:?}", names.text(seen.comm)),
-        "cpu" => seen.cpu.to_string(),
-        "abi" => format!("{:?}", seen.abi),
-        "entry_path" => seen.entry_path.map_or("null".to_owned(), |path| format!("{path:?}")),
-        "ufd" => seen.ufd.to_string(),
-        "flags" => format!("{:#x}", seen.flags),
-        "utmr" => address(seen.utmr),
-        "utmr_entry" => seen.utmr_entry.map_or("null".to_owned(), |Halves { it_interval, it_value }| halves(it_interval, it_value)),
-        "utmr_entry_errno" => errno(seen.utmr_entry_errno),
-        "utmr_used" => setting(seen.utmr_used),
-        "toctou" => seen.toctou.to_string(),
-        "otmr" => address(seen.otmr),
-        "old" => seen.old.map_or("null".to_owned(), |Itimerspec64 { it_interval, it_value }| halves(Some(it_interval), Some(it_value))),
-        "old_truncated" => seen.old_truncated.to_string(),
-        "otmr_written" => setting(seen.otmr_written),
-        "otmr_written_errno" => errno(seen.otmr_written_errno),
-        "ret" => seen.ret.map_or("null".to_owned(), |ret| ret.to_string()),
-        "errno" => errno(seen.errno),
-        "unfinished" => seen.unfinished.to_string(),
-        "entry_ns" => seen.entry_ns.to_string(),
-        _ => seen.result_lost.to_string(),
+    match field {
+        Field::Event => names.text(seen.event).to_owned(),
+        Field::ExitNs => seen.exit_ns.map_or("null".to_owned(), |_| "a time".to_owned()),
+        Field::Pid => seen.pid.to_string(),
+        Field::Tid => seen.tid.to_string(),
+        Field::Comm => format!("{:?}", names.text(seen.comm)),
+        Field::Cpu => seen.cpu.to_string(),
+        Field::Abi => format!("{:?}", seen.abi),
+        Field::EntryPath => seen.entry_path.map_or("null".to_owned(), |path| format!("{path:?}")),
+        Field::Ufd => seen.ufd.to_string(),
+        Field::Flags => format!("{:#x}", seen.flags),
+        Field::Utmr => address(seen.utmr),
+        Field::UtmrEntry => seen.utmr_entry.map_or("null".to_owned(), |Halves { it_interval, it_value }| halves(it_interval, it_value)),
+        Field::UtmrEntryErrno => errno(seen.utmr_entry_errno),
+        Field::UtmrUsed => setting(seen.utmr_used),
+        Field::Toctou => seen.toctou.to_string(),
+        Field::Otmr => address(seen.otmr),
+        Field::Old => {
+            seen.old.map_or("null".to_owned(), |Itimerspec64 { it_interval, it_value }| halves(Some(it_interval), Some(it_value)))
+        }
+        Field::OldTruncated => seen.old_truncated.to_string(),
+        Field::OtmrWritten => setting(seen.otmr_written),
+        Field::Ret => seen.ret.map_or("null".to_owned(), |ret| ret.to_string()),
+        Field::Errno => errno(seen.errno),
+        Field::Unfinished => seen.unfinished.to_string(),
+        Field::EntryNs => seen.entry_ns.to_string(),
+        Field::ResultLost => seen.result_lost.to_string(),
     }
 }
 

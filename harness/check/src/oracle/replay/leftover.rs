@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::super::field::Fields;
 use super::super::finding::{Kind, Place};
 use super::super::pairing;
-use super::super::seen::{Fields, Seen, describe, differences};
+use super::super::seen::{Seen, describe, differences};
 use super::super::timing::Timing;
 use super::{Missing, Replay, Report, Thread, differing};
 
