@@ -152,7 +152,8 @@ fn make_on_stage<K: Kernel>(
         return Err(Errno::ETIME);
     }
     let ret = make(kernel)?;
-    let otmr_after = stage.read(&places.otmr);
+    // SAFETY: it was laid out above.
+    let otmr_after = unsafe { stage.read(&places.otmr) };
     stage.clear()?;
     if call.touches(Page::Held) {
         kernel.return_to_cpu()?;

@@ -2,6 +2,7 @@
 //! always be done, whatever its result.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use bytemuck::Zeroable;
 use nix::errno::Errno;
@@ -148,14 +149,15 @@ impl Workbench<'_> {
             keeper.give_together(threads.into());
         }
         let (table, steps) = (self.table, self.steps);
-        let records = self.journal.reserve(usize::from(threads) * calls);
+        // Each thread locks its own, once.
+        let records: Vec<_> = self.journal.reserve(usize::from(threads) * calls).chunks_mut(calls.max(1)).map(Mutex::new).collect();
         let done = kernel.side_by_side(threads, |thread, kernel| {
             let mut scratch = Scratch::new().map_err(around("map memory for the calls of a thread"))?;
             scratch.use_keeper(keeper.clone());
-            for index in usize::from(thread) * calls..(usize::from(thread) + 1) * calls {
-                let step = first + index;
+            let mut records = records[usize::from(thread)].lock().expect("no other thread has it");
+            for (record, step) in records.iter_mut().zip(first + usize::from(thread) * calls..) {
                 let Step::Call(call) = &steps[step] else { unreachable!("Plan::validate lets threads make calls only") };
-                let keep = |record| records.put(index, record);
+                let keep = |made| *record = made;
                 let made = call::make(kernel, &mut scratch, step as u32, number(&table, call.slot), call, keep);
                 made.map_err(|errno| Failure::Step { step, action: PREPARE, errno })?;
             }

@@ -95,17 +95,20 @@ impl Journal {
         RECORDS_OFFSET + self.capacity * size_of::<Record>()
     }
 
-    /// Makes room for records that are written later, in any order, by any thread.
+    /// Appends records that are written later, in any order.
     ///
     /// # Panics
     ///
     /// As [`Journal::push`].
-    pub fn reserve(&mut self, count: usize) -> Reserved<'_> {
+    pub fn reserve(&mut self, count: usize) -> &mut [Record] {
         let first = self.len();
         assert!(first + count <= self.capacity, "a plan has no more calls than were counted");
-        // SAFETY: the count is inside of the mapping, and this thread alone writes it.
-        unsafe { self.memory.at::<u32>(0).write_volatile((first + count) as u32) };
-        Reserved { journal: self, first, count }
+        let places = self.memory.at::<Record>(RECORDS_OFFSET + first * size_of::<Record>());
+        // SAFETY: the count and the places are inside of the mapping, this process alone uses them now, and any bytes are a record.
+        unsafe {
+            self.memory.at::<u32>(0).write_volatile((first + count) as u32);
+            slice::from_raw_parts_mut(places.as_ptr(), count)
+        }
     }
 
     /// The records so far.
@@ -122,30 +125,5 @@ impl Journal {
         out.write_all(bytemuck::cast_slice(self.records()))?;
         out.write_all(bytemuck::cast_slice(self.moments()))?;
         out.flush()
-    }
-}
-
-/// Room for records of threads.
-#[derive(Clone, Copy, Debug)]
-pub struct Reserved<'a> {
-    journal: &'a Journal,
-    first: usize,
-    count: usize,
-}
-
-// SAFETY: the memory is shared anyway, and each record is written by the one thread that makes its call.
-unsafe impl Sync for Reserved<'_> {}
-
-impl Reserved<'_> {
-    /// Writes the record at this place, from 0; no other thread may write the same.
-    ///
-    /// # Panics
-    ///
-    /// When so many were not reserved.
-    pub fn put(&self, index: usize, record: Record) {
-        assert!(index < self.count, "record {index} of {} that were reserved", self.count);
-        let offset = RECORDS_OFFSET + (self.first + index) * size_of::<Record>();
-        // SAFETY: the place is inside of the mapping, and this thread's own.
-        unsafe { self.journal.memory.at::<Record>(offset).write(record) };
     }
 }

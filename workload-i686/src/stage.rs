@@ -133,11 +133,15 @@ impl Stage {
     }
 
     /// The bytes that are at a place now.
-    pub fn read(&self, place: &Place) -> Bytes {
+    ///
+    /// # Safety
+    ///
+    /// This stage must have laid the place out, and nothing else since.
+    pub unsafe fn read(&self, place: &Place) -> Bytes {
         let mut bytes = [0; ITIMERSPEC32_SIZE];
         for (at, byte) in bytes.iter_mut().enumerate().filter(|(at, _)| place.there >> at & 1 == 1) {
             let address = (place.address as usize + at) as *const u8;
-            // SAFETY: the byte is on a page that this stage has mapped for reading. Volatile, since the kernel writes it.
+            // SAFETY: by the contract, the byte is on a page that is mapped for reading. Volatile, since the kernel writes it.
             *byte = unsafe { address.read_volatile() };
         }
         bytes

@@ -61,7 +61,8 @@ fn what_is_said_to_be_there_is_there_and_nothing_else() {
     for pointer in pointers().into_iter().chain([Pointer::Across4Gib]) {
         let places = stage.lay_out(&call(pointer, Pointer::Valid), PATTERN).unwrap();
         assert_eq!((places.utmr.there, places.utmr.bytes), as_the_kernel(places.utmr.address), "{pointer:?}");
-        assert_eq!(stage.read(&places.utmr), places.utmr.bytes, "{pointer:?}");
+        // SAFETY: it was laid out just now.
+        assert_eq!(unsafe { stage.read(&places.utmr) }, places.utmr.bytes, "{pointer:?}");
         stage.clear().unwrap();
         if pointer == Pointer::LastUserBytes {
             continue;
