@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::{Cell, Table, presets};
+use nix::libc::SIGINT;
 use serde::Serialize;
 use serde_json::Value;
 use settime32_abi::frame::Exit;
@@ -47,8 +48,6 @@ const NS_PER_S: i64 = 1_000_000_000;
 
 /// Wall-clock limit of a run, boot and all.
 const LIMIT: Duration = Duration::from_secs(600);
-
-const SIGINT: i32 = 2;
 
 /// What is attached while the calls are made.
 #[derive(Clone, Copy, Debug)]

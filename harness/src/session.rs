@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::libc::{SIGINT, SIGKILL};
 use settime32_abi::frame::{Exit, Fault, Reply, Request, Spawn, Stdin, Stream};
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
@@ -61,9 +62,6 @@ const TRACER_LOST: i32 = 3;
 /// Exit codes with which the tracer says what the kernel cannot do (`settime32-tracer --help`): too old, no BTF, no
 /// i386 entry, fentry not safe. A tracer that fails where it should work has others.
 const KERNEL_CANNOT: [i32; 4] = [11, 14, 15, 18];
-
-const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
 
 /// A guest and the tracer in it.
 #[derive(Debug)]

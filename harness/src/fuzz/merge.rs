@@ -114,7 +114,7 @@ pub fn keep(merged: &mut State, folders: &[PathBuf], out: &Path) -> Result<(), I
     for fault in &mut merged.faults {
         let Some(name) = fault.file.file_name() else { continue };
         let kept = out.join(REGRESSIONS).join(name);
-        let word = |path: &Path| quoted(&path.display().to_string());
+        let word = |path: &Path| quoted(&path.display().to_string()).into_owned();
         fault.replay = fault.replay.replace(&word(&fault.file), &word(&kept));
         if Path::new(&fault.c) == fault.file.with_extension("c") {
             fault.c = kept.with_extension("c").display().to_string();

@@ -4,10 +4,12 @@
 mod case;
 pub mod words;
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::boot::{Accelerator, Scratch, Start, Vm};
@@ -438,31 +440,17 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
 
 /// 1234567 → `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
 /// A word as a shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=:,+@%".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).expect("no argument of a program has a NUL")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str));
-    }
 
     fn options_of(names: &[&'static str], least: u64) -> VerifyOptions {
         let work = Work::Cases { names: names.to_vec(), least };
