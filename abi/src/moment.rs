@@ -303,7 +303,7 @@ pub struct RawTicksSet {
     pub ids: u64,
 }
 
-/// Somebody wrote to the switch of ftrace, which takes the effect from programs; of no timer's life, and always there.
+/// Somebody wrote to the switch of ftrace or of kprobes, which takes the effect from programs; of no timer's life, and always there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct RawSwitch {

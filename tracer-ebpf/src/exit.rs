@@ -1,12 +1,9 @@
 //! A call returns: its result, and the whole handed to user space.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use settime32_abi::event::{Counter, RawEvent, flag};
-use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
-use crate::in_flight::{current_beside, drop_current, forget_stale, free, own_place};
+use crate::in_flight::{current_beside, drop_current, forget_stale, free, is_readable, own_place};
 use crate::losses::count;
 use crate::maps::{Returned, submit, submit_short};
 
@@ -82,18 +79,4 @@ fn is_complete(event: &RawEvent, ret: i64) -> bool {
         (EFAULT, false) => !is_readable(event),
         (_, false) => false,
     }
-}
-
-/// Whether the new setting could be read at entry or can be now, and so by the kernel in between. Where another thread takes
-/// the memory away or puts it there meanwhile, a call whose facts are all known may be taken for one that lacks some.
-#[inline(always)]
-fn is_readable(event: &RawEvent) -> bool {
-    const BOTH: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
-    if event.utmr == 0 {
-        return false;
-    }
-    let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
-    // SAFETY: the destination is as long as said, and the helper checks the source.
-    let mut read = || unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) };
-    event.flags & BOTH == BOTH || read() == 0
 }

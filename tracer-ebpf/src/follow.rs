@@ -23,6 +23,9 @@ static TASK_PID_AT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static COMMAND_PID: Global<u32> = Global::new(0);
 
+/// What is kept of a thread in [`FOLLOWED`] once it exits; before that, 0.
+const EXITS: u8 = 1;
+
 /// Thread ids of the command; user space puts the first one in and sets the size.
 #[map]
 static FOLLOWED: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
@@ -91,12 +94,27 @@ fn move_on(from: u32, to: u32) {
     }
 }
 
-/// A thread that exits leaves the set, so that its id can be given to a stranger.
+/// A thread exits. Its files are closed after this (`do_exit`, `kernel/exit.c`), which is still the command's doing.
 #[inline(always)]
 pub(crate) fn exit() {
-    if enabled() {
-        // Most threads of the system were never in the set, and then there is nothing to remove.
-        _ = FOLLOWED.remove(current_tid());
+    if let Some(state) = FOLLOWED.get_ptr_mut(current_tid()).filter(|_| enabled()) {
+        // SAFETY: the entry is this thread's own, and nobody else's before it is gone.
+        unsafe { *state = EXITS };
+    }
+}
+
+/// A thread is gone, and leaves the set. Its id may have been given to another thread of the command by now, which stays.
+#[inline(always)]
+pub(crate) fn gone(task: *const u8) {
+    if !enabled() {
+        return;
+    }
+    let tid_at = task.wrapping_add(TASK_PID_AT.load() as usize).cast::<u32>();
+    // SAFETY: the helper reads whatever address it is given, or fails.
+    let Ok(tid) = (unsafe { bpf_probe_read_kernel(tid_at) }) else { return };
+    // SAFETY: a byte is read as one.
+    if FOLLOWED.get_ptr(tid).is_some_and(|state| unsafe { *state } == EXITS) {
+        _ = FOLLOWED.remove(tid);
     }
 }
 

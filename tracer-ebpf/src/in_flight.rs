@@ -5,12 +5,14 @@
 //! the table. Nothing is kept for threads that are not inside.
 
 use core::cell::UnsafeCell;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use settime32_abi::event::{Counter, RawEvent, SLOTS as PLACES, Slot, flag};
+use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
 use crate::losses::{add_at, count};
 use crate::maps::submit;
@@ -200,8 +202,26 @@ pub(crate) fn drop_current() {
 #[inline(never)]
 #[unsafe(link_section = ".text")]
 fn report_lost_result(earlier: &mut RawEvent) {
+    if earlier.flags & flag::USED == 0 && is_readable(earlier) {
+        // It was passed over on the way as well, and an event of it would look as if the kernel had not come that far.
+        return count(Counter::LostInFlight);
+    }
     earlier.flags = earlier.flags & !flag::RETURNED | flag::RESULT_LOST;
     if submit(earlier, None) {
         count(Counter::LostResult);
     }
+}
+
+/// Whether the new setting could be read at entry or can be now, and so by the kernel in between. Where another thread takes
+/// the memory away or puts it there meanwhile, a call whose facts are all known may be taken for one that lacks some.
+#[inline(always)]
+pub(crate) fn is_readable(event: &RawEvent) -> bool {
+    const BOTH: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
+    if event.utmr == 0 {
+        return false;
+    }
+    let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
+    // SAFETY: the destination is as long as said, and the helper checks the source.
+    let mut read = || unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) };
+    event.flags & BOTH == BOTH || read() == 0
 }

@@ -130,6 +130,13 @@ pub fn settime32_switch(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// On `write_enabled_file_bool`, where any program is on a kprobe.
+#[kprobe]
+pub fn settime32_kprobes_switch(_ctx: ProbeContext) -> u32 {
+    switch::kprobes();
+    0
+}
+
 /// On the return of `proc_sys_write`.
 #[kretprobe]
 pub fn settime32_switched(ctx: RetProbeContext) -> u32 {
@@ -156,6 +163,13 @@ pub fn settime32_switched_f(ctx: FExitContext) -> i32 {
 pub fn settime32_exit(_ctx: RawTracePointContext) -> i32 {
     exit::thread_exits();
     follow::exit();
+    0
+}
+
+/// On `sched_process_free`, `(task)`; attached when a command is followed.
+#[raw_tracepoint(tracepoint = "sched_process_free")]
+pub fn settime32_free(ctx: RawTracePointContext) -> i32 {
+    follow::gone(ctx.arg(0));
     0
 }
 

@@ -1,5 +1,5 @@
-//! The switch of ftrace, by which all programs but those on raw tracepoints are called: seen when it was written to, through whichever
-//! mount of procfs, so that user space learns of a time without effect however short it is.
+//! The switches of kprobes and of ftrace, by which all programs but those on raw tracepoints are called: seen when they are written
+//! to, through whichever mount, so that user space learns of a time without effect however short it is.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
@@ -32,6 +32,12 @@ pub(crate) fn written(ret: i64) {
     if SWITCHING.remove(current_tid()).is_ok() && ret > 0 {
         tell();
     }
+}
+
+/// Kprobes are about to be switched (`write_enabled_file_bool`, `kernel/kprobes.c`).
+#[inline(always)]
+pub(crate) fn kprobes() {
+    tell();
 }
 
 #[inline(always)]

@@ -76,6 +76,12 @@ pub type Places = &'static [(&'static str, &'static str)];
 /// Follow a command without tracefs and without a perf event.
 pub const FOLLOW_BY_TRACEPOINT: Places = &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
 
+/// Sees when kprobes are switched, and where.
+pub const KPROBES_SWITCH_PROGRAM: (&str, &str) = ("settime32_kprobes_switch", "write_enabled_file_bool");
+
+/// Forgets threads of a followed command, and where.
+pub const FORGET_PROGRAM: (&str, &str) = ("settime32_free", "sched_process_free");
+
 /// Follow a command with preemption off.
 pub const FOLLOW_BY_KPROBE: Places = &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")];
 
@@ -152,6 +158,12 @@ impl Attached {
             wait_for_programs();
         }
         Ok(())
+    }
+
+    /// Attaches one program more. Fails where its function is not there, and leaves the others as they are.
+    pub fn attach_also(&mut self, ebpf: &mut Ebpf, place: (&'static str, &'static str)) -> Result<()> {
+        load(ebpf, &[place])?;
+        self.attach_all(ebpf, &[place])
     }
 
     /// Whether any of it is by kprobe, whatever the mode is.

@@ -239,7 +239,9 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
             let raw = &mut { *raw };
             let is_chosen = self.is_chosen(raw);
-            if has(raw, flag::RESULT_LOST) {
+            if has(raw, flag::RESULT_LOST) && lacks_facts(raw) {
+                rest.in_flight_lost += 1;
+            } else if has(raw, flag::RESULT_LOST) {
                 // A loss, whether or not anybody wants to see the call.
                 rest.results_lost += 1;
                 self.print(raw, None, is_chosen.then_some(Seen::Whole))?;
@@ -424,6 +426,12 @@ fn collect_time(buffer_bytes: u32) -> Duration {
 pub fn timeout(longest: Option<Duration>) -> PollTimeout {
     let Some(longest) = longest else { return PollTimeout::NONE };
     PollTimeout::try_from(longest.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+}
+
+/// Whether the kernel read the new setting of a call, and was not seen to.
+const fn lacks_facts(raw: &RawEvent) -> bool {
+    const READ: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
+    raw.flags & READ == READ && !has(raw, flag::USED)
 }
 
 #[cfg(test)]

@@ -197,6 +197,11 @@ fn attach_seeing(
         let mut watch = Watch::new(own_call.take(), mode, probes.have_kprobes());
         let Some(reason) = look::look(&mut ring, &mut watch, signals, seam.watches())? else {
             watch.cannot_tell().into_iter().for_each(say);
+            if probes.is_switch_unseen {
+                say(
+                    "kprobes that are switched off and on again within a second go unnoticed: this kernel's write_enabled_file_bool cannot be hooked",
+                );
+            }
             return Ok(Seeing { probes, ring, watch, mode });
         };
         probes.detach()?;

@@ -159,6 +159,20 @@ pub enum Refusal {
         /// That of its process, where it is known.
         pid: Option<u32>,
     },
+    /// A process cannot be held.
+    #[error(
+        "pidfd_open(2), which --pid needs, is refused ({errno}): a seccomp filter or the limit on open files (`ulimit -n`) may be why; trace with --comm, or without a filter"
+    )]
+    NoPidfd {
+        /// By this.
+        errno: Errno,
+    },
+    /// More files are needed than may be open.
+    #[error("this process may have {limit} files open, too few for the programs and maps of BPF: run it after `ulimit -n 1024`")]
+    Files {
+        /// The limit.
+        limit: u64,
+    },
     /// No type information, and a command is to be followed.
     #[error(
         "kernel {release} does not say in /sys/kernel/btf/vmlinux where a task has its id, which following COMMAND needs; boot one built with CONFIG_DEBUG_INFO_BTF=y, or trace with --pid or --comm"
@@ -232,7 +246,13 @@ impl Refusal {
             Self::Unreadable { .. } | Self::NoProcess { .. } | Self::OfThread { .. } => 1,
             Self::Stub { .. } => 10,
             Self::KernelTooOld { .. } => 11,
-            Self::Unprivileged { .. } | Self::UserNamespace | Self::BpfRefused { .. } | Self::Memlock { .. } | Self::NoKprobe { .. } => 12,
+            Self::Unprivileged { .. }
+            | Self::UserNamespace
+            | Self::BpfRefused { .. }
+            | Self::Memlock { .. }
+            | Self::NoKprobe { .. }
+            | Self::NoPidfd { .. }
+            | Self::Files { .. } => 12,
             Self::LockedDown => 13,
             Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::FollowNeedsBtf { .. } | Self::IdsNeedBtf => 14,
             Self::NoSymbol { .. } => 15,
@@ -348,10 +368,17 @@ fn load_refused(facts: &Facts, errno: Errno, memlock_limit_kib: Option<u64>) -> 
     Err(Refusal::BpfRefused { errno, reason })
 }
 
-/// What an error comes of, where the kernel itself says no more than that it is not permitted.
+/// What an error comes of, where the kernel itself says no more than that something is not permitted, or too much.
 pub fn explained(error: anyhow::Error) -> anyhow::Error {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    let not_permitted = causes.any(|cause| cause.raw_os_error() == Some(Errno::EPERM as i32));
+    let is_of = |errno: Errno| {
+        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        causes.any(|cause| cause.raw_os_error() == Some(errno as i32))
+    };
+    if is_of(Errno::EMFILE) {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+        return Refusal::Files { limit }.into();
+    }
+    let not_permitted = is_of(Errno::EPERM);
     let release = nix::sys::utsname::uname().ok().and_then(|names| names.release().to_str().map(str::to_owned));
     match release.and_then(|release| memlock_limit_kib(&release)).filter(|_| not_permitted) {
         Some(limit_kib) => error.context(Refusal::Memlock { limit_kib }),

@@ -15,7 +15,7 @@ use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Mode, Places};
+use crate::attach::{Attached, EXIT_PROGRAM, FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, FORGET_PROGRAM, KPROBES_SWITCH_PROGRAM, Mode, Places};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
@@ -89,6 +89,8 @@ pub struct Probes {
     /// Programs of a timer's life that are attached.
     life: Vec<(&'static str, &'static str)>,
     attached: Option<Attached>,
+    /// Nothing sees when kprobes are switched, which programs depend on.
+    pub is_switch_unseen: bool,
 }
 
 impl Probes {
@@ -104,7 +106,8 @@ impl Probes {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
         let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes = Self { ebpf, follow: known.follow, filters: filter.is_any(), life: Vec::new(), attached: None };
+        let probes =
+            Self { ebpf, follow: known.follow, filters: filter.is_any(), life: Vec::new(), attached: None, is_switch_unseen: false };
         Ok((probes, Ring { map, size }))
     }
 
@@ -117,8 +120,11 @@ impl Probes {
         // Where kprobes follow a command, tracepoints still do while kprobes are switched off.
         let by_tracepoint = if self.follow == FOLLOW_BY_KPROBE { FOLLOW_BY_TRACEPOINT } else { &[] };
         first.extend(self.follow.iter().chain(by_tracepoint));
+        first.extend((!self.follow.is_empty()).then_some(FORGET_PROGRAM));
         let programs = [self.life.as_slice(), programs].concat();
-        let attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
+        let mut attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
+        // Debian's kernels have the function; one without debugfs has no switch.
+        self.is_switch_unseen = attached.has_kprobes() && attached.attach_also(&mut self.ebpf, KPROBES_SWITCH_PROGRAM).is_err();
         self.attached = Some(attached);
         Ok(())
     }

@@ -26,8 +26,7 @@ impl Processes {
             Ok(process) if has_ended(process.as_fd()) => Err(Refusal::NoProcess { pid }),
             Ok(process) => Ok((pid, process)),
             Err(Errno::ESRCH) => Err(Refusal::NoProcess { pid }),
-            // Kernels differ in what they say of a thread.
-            Err(_) => Err(Refusal::OfThread { tid: pid, pid: process_of(Path::new("/"), pid) }),
+            Err(errno) => Err(refused(pid, process_of(Path::new("/"), pid), errno)),
         });
         Ok(Self { run: opened.collect::<Result<_, _>>()?, ended: Vec::new() })
     }
@@ -52,6 +51,12 @@ impl Processes {
     pub fn is_another(&self, pid: u32, began_ns: u64) -> bool {
         self.ended.iter().any(|(ended, ns)| *ended == pid && *ns <= began_ns)
     }
+}
+
+/// Kernels differ in what they say of a thread; what stands in the way says it of any process.
+fn refused(id: u32, process: Option<u32>, errno: Errno) -> Refusal {
+    let may_be_thread = matches!(errno, Errno::EINVAL | Errno::ENOENT) || process.is_some_and(|process| process != id);
+    if may_be_thread { Refusal::OfThread { tid: id, pid: process } } else { Refusal::NoPidfd { errno } }
 }
 
 /// `pidfd_open(2)`.
@@ -82,6 +87,14 @@ mod tests {
     use nix::unistd::gettid;
 
     use super::*;
+
+    #[test]
+    fn what_is_refused_is_no_thread() {
+        assert!(matches!(refused(7, Some(7), Errno::EPERM), Refusal::NoPidfd { errno: Errno::EPERM }));
+        assert!(matches!(refused(7, None, Errno::ENOSYS), Refusal::NoPidfd { .. }));
+        assert!(matches!(refused(7, None, Errno::EINVAL), Refusal::OfThread { tid: 7, pid: None }));
+        assert!(matches!(refused(7, Some(6), Errno::EPERM), Refusal::OfThread { tid: 7, pid: Some(6) }));
+    }
 
     #[test]
     fn a_process_is_there_until_it_ends() {

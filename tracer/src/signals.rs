@@ -1,15 +1,17 @@
 //! Signals that end the tracing, and the one that tells of the command's end, as something to poll.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use nix::libc;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
-/// Handlers of SIGINT, SIGTERM and SIGCHLD.
+/// Handlers of SIGINT, SIGTERM, SIGHUP and SIGCHLD.
 #[derive(Debug)]
 pub struct Signals {
     wake: UnixStream,
@@ -17,13 +19,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers for the rest of the process's life. A second SIGINT or SIGTERM ends the process at
+    /// Installs the handlers for the rest of the process's life. A second one of the first three ends the process at
     /// once, which is the way out when the reader of standard output is stuck.
     pub fn install() -> io::Result<Self> {
         let (wake, handlers_end) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        // What `nohup` has ignored stays so.
+        let hang_up = (!is_ignored(SIGHUP)?).then_some(SIGHUP);
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
             // Handlers run in the order in which they are registered, so the first signal only sets the flag.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
             flag::register(signal, Arc::clone(&stop))?;
@@ -36,7 +40,7 @@ impl Signals {
         Ok(Self { wake, stop })
     }
 
-    /// Whether SIGINT or SIGTERM came.
+    /// Whether SIGINT, SIGTERM or SIGHUP came.
     pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -53,6 +57,14 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+fn is_ignored(signal: i32) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action, the call only writes the old one.
+    nix::errno::Errno::result(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+    // SAFETY: the call has written it.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
 #[cfg(test)]

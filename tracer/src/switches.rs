@@ -1,12 +1,10 @@
-//! The switches of the kernel that take the effect from probes that stay attached: their state, and whether somebody wrote to them.
+//! The switches of the kernel that take the effect from probes that stay attached: their state.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 /// The switch of kprobes, in debugfs.
 const KPROBES: &str = "kprobes/enabled";
@@ -26,49 +24,25 @@ struct Switch {
 #[derive(Debug)]
 pub struct Switches {
     all: Vec<Switch>,
-    /// `None` where the kernel has none to give; then only the states are looked at.
-    writes: Option<Inotify>,
     /// Something depends on kprobes, whose switch this process cannot look at.
     pub is_kprobes_hidden: bool,
 }
 
 impl Switches {
     /// Those below `root` that programs depend on, some of which `have_kprobes`. What cannot be opened is not watched: it needs root.
-    /// That of ftrace is another file in each pid namespace, so a program besides tells of writes.
+    /// Programs of their own see that they are written to.
     pub fn open(root: &Path, have_kprobes: bool) -> Self {
         let kprobes = have_kprobes.then(|| Switch::open(KPROBES_ARE, debugfs(root).join(KPROBES)).or_else(|| kprobes_unmounted(root)));
         let is_kprobes_hidden = matches!(kprobes, Some(None));
         let ftrace = Switch::open("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
         let all: Vec<Switch> = kprobes.flatten().into_iter().chain(ftrace).collect();
-        let writes = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok();
-        if let Some(writes) = &writes {
-            for switch in &all {
-                // Where it fails, the state is still looked at.
-                let path = format!("/proc/self/fd/{}", switch.file.as_raw_fd());
-                _ = writes.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY);
-            }
-        }
-        Self { all, writes, is_kprobes_hidden }
-    }
-
-    /// Whether somebody wrote to one since this was asked last.
-    pub fn were_written(&self) -> bool {
-        let mut written = false;
-        while self.writes.as_ref().is_some_and(|writes| writes.read_events().is_ok_and(|events| !events.is_empty())) {
-            written = true;
-        }
-        written
+        Self { all, is_kprobes_hidden }
     }
 
     /// Which is off, in words.
     pub fn off(&self) -> Option<String> {
         let off = self.all.iter().find(|switch| switch.is_off())?;
         Some(format!("{} switched off ({})", off.name, off.path.display()))
-    }
-
-    /// Something to poll that is readable once one was written to.
-    pub fn writes(&self) -> Option<BorrowedFd<'_>> {
-        self.writes.as_ref().map(AsFd::as_fd)
     }
 }
 
@@ -149,16 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_told_by_its_state_and_by_writes() {
+    fn a_switch_is_told_by_its_state() {
         let root = machine();
         let switches = Switches::open(root.path(), true);
-        assert!(!switches.were_written() && switches.off().is_none());
+        assert!(switches.off().is_none());
         let path = root.path().join("debug/kprobes/enabled");
         fs::write(&path, "0\n").unwrap();
-        assert!(switches.were_written());
         assert!(switches.off().unwrap().starts_with("kprobes are switched off ("));
         fs::write(&path, "1\n").unwrap();
-        assert!(switches.off().is_none() && switches.were_written() && !switches.were_written());
+        assert!(switches.off().is_none());
         fs::write(root.path().join("proc/sys/kernel/ftrace_enabled"), "0\n").unwrap();
         assert!(switches.off().unwrap().starts_with("ftrace is switched off ("));
     }
@@ -175,6 +148,6 @@ mod tests {
     fn a_machine_without_switches_has_none_off() {
         let root = tempfile::tempdir().unwrap();
         let switches = Switches::open(root.path(), true);
-        assert!(switches.off().is_none() && !switches.were_written());
+        assert!(switches.off().is_none());
     }
 }

@@ -10,27 +10,35 @@
 //!
 //! `processId` and `threadId` are those of the pid namespace that the thread is in, wherever the tracer is.
 
-use nix::time::{ClockId, clock_gettime};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use settime32_abi::event::{RawEvent, flag};
 
 use crate::call_event::{comm, has};
 use crate::json::{number, string};
+use crate::kernel_clock;
 
 /// The form for Tracee's consumers.
 #[derive(Clone, Copy, Debug)]
 pub struct Tracee {
-    /// What makes a date of a time of the monotonic clock, in nanoseconds.
+    /// What makes a date of a time of the kernel's monotonic clock, in nanoseconds.
     epoch: i64,
 }
 
+/// By less than this, what is read of two clocks one after the other says nothing new: dates of calls keep their distance.
+const NOTHING_NEW_NS: u64 = 10_000_000;
+
 impl Tracee {
-    /// With the date as it is now; like Tracee, this does not follow a clock that is set afterwards.
-    pub fn new() -> nix::Result<Self> {
-        let nanos = |clock| clock_gettime(clock).map(|time| time.tv_sec() * 1_000_000_000 + time.tv_nsec());
-        let before = nanos(ClockId::CLOCK_MONOTONIC)?;
-        let date = nanos(ClockId::CLOCK_REALTIME)?;
-        let after = nanos(ClockId::CLOCK_MONOTONIC)?;
-        Ok(Self { epoch: date - before.midpoint(after) })
+    /// With the date as it is now.
+    pub fn new() -> Self {
+        Self { epoch: epoch() }
+    }
+
+    /// Follows a clock that was set, and a machine that slept, through which the monotonic clock stands still.
+    fn follow(&mut self, epoch: i64) {
+        if epoch.abs_diff(self.epoch) > NOTHING_NEW_NS {
+            self.epoch = epoch;
+        }
     }
 
     /// Whether it can tell of a call.
@@ -39,7 +47,8 @@ impl Tracee {
     }
 
     /// Appends the line of one call that returned.
-    pub fn write_line(self, line: &mut Vec<u8>, raw: &RawEvent) {
+    pub fn write_line(&mut self, line: &mut Vec<u8>, raw: &RawEvent) {
+        self.follow(epoch());
         // Tracee's is the time of entry, too.
         number(line, br#"{"timestamp":"#, self.epoch.wrapping_add_unsigned(raw.entry_ns));
         number(line, br#","threadStartTime":0,"processorId":"#, raw.cpu);
@@ -64,6 +73,13 @@ impl Tracee {
     }
 }
 
+/// The date at which the kernel's monotonic clock began, as it is now.
+fn epoch() -> i64 {
+    let before = kernel_clock::now_ns();
+    let date = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |date| date.as_nanos() as i64);
+    date.wrapping_sub_unsigned(before.midpoint(kernel_clock::now_ns()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
@@ -73,6 +89,17 @@ mod tests {
 
     use super::*;
     use crate::call_event::examples::success;
+
+    #[test]
+    fn dates_follow_a_clock_that_jumps_and_nothing_less() {
+        let mut tracee = Tracee { epoch: 1_000 };
+        tracee.follow(1_000 + NOTHING_NEW_NS as i64);
+        assert_eq!(tracee.epoch, 1_000);
+        tracee.follow(5_000_000_000);
+        assert_eq!(tracee.epoch, 5_000_000_000);
+        tracee.follow(-5_000_000_000);
+        assert_eq!(tracee.epoch, -5_000_000_000);
+    }
 
     /// Written when this output changes, and read by the harness's reader of Tracee's events.
     const SAMPLE: &str = include_str!("../../harness/tracers/samples/settime32-tracee.txt");
@@ -214,11 +241,10 @@ mod tests {
 
     #[test]
     fn times_are_dates() {
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+        let entry_ns = kernel_clock::now_ns();
         let before = SystemTime::now();
         let mut printed = Vec::new();
-        let entry_ns = Duration::from(now).as_nanos() as u64;
-        Tracee::new().unwrap().write_line(&mut printed, &RawEvent { entry_ns, ..success() });
+        Tracee::new().write_line(&mut printed, &RawEvent { entry_ns, ..success() });
         let event: Event = serde_json::from_slice(&printed).unwrap();
         let date = SystemTime::UNIX_EPOCH + Duration::from_nanos(event.timestamp as u64);
         let apart = date.duration_since(before).unwrap_or_else(|error| error.duration());

@@ -130,9 +130,7 @@ impl Watch {
     /// Looks at the switches and for an answer, before records are taken that are there.
     pub fn before_records(&mut self) {
         let is_off = || self.switches.off().filter(|_| self.own.is_none() || self.kprobes_besides);
-        if self.switches.were_written() {
-            self.was_switched();
-        } else if let Some(reason) = is_off() {
+        if let Some(reason) = is_off() {
             self.sight.may_be_blind(now_ns(), reason);
         } else if self.is_gone {
             self.sight.may_be_blind(now_ns(), GONE.to_owned());
@@ -254,8 +252,7 @@ impl Watch {
 
     /// What makes it worth to look again.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let answer = self.own.as_ref().filter(|_| self.asked.is_some_and(|asked| asked.answered_ns.is_none())).map(AsFd::as_fd);
-        self.switches.writes().into_iter().chain(answer)
+        self.own.as_ref().filter(|_| self.asked.is_some_and(|asked| asked.answered_ns.is_none())).map(AsFd::as_fd).into_iter()
     }
 
     /// When to look again in any case.

@@ -88,11 +88,23 @@ mod programs {
         0
     }
 
+    #[raw_tracepoint(tracepoint = "sched_process_free")]
+    pub fn settime32_free(ctx: RawTracePointContext) -> i32 {
+        kernel::gone(ctx.arg(0));
+        0
+    }
+
     #[kprobe]
     pub fn settime32_switch(ctx: ProbeContext) -> u32 {
         if let (Some(table), Some(write)) = (ctx.arg(0), ctx.arg(1)) {
             kernel::switches(table, write);
         }
+        0
+    }
+
+    #[kprobe]
+    pub fn settime32_kprobes_switch(_ctx: ProbeContext) -> u32 {
+        kernel::kprobes_switch();
         0
     }
 

@@ -72,8 +72,20 @@ pub fn thread_exits() {
 
 /// As the shipped tracer has it.
 #[inline(always)]
+pub fn gone(task: *const u8) {
+    follow::gone(task);
+}
+
+/// As the shipped tracer has it.
+#[inline(always)]
 pub fn switches(table: usize, write: i32) {
     switch::number(table, write);
+}
+
+/// As the shipped tracer has it.
+#[inline(always)]
+pub fn kprobes_switch() {
+    switch::kprobes();
 }
 
 /// As the shipped tracer has it.

@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::unistd::{Pid, execv, getpid, gettid};
 use settime32_abi::plan::Clock;
@@ -22,6 +25,30 @@ const HOUR_NS: i64 = 3_600_000_000_000;
 pub(super) fn arm(told: &mut Told, _: &[String]) -> Result<()> {
     Timer::new(Clock::Monotonic)?.arm(1_000_000_000, 0)?;
     told.say(&format!("arm {}", me()))
+}
+
+/// Has a timer until the file that is named is there, and leaves another there when it has none any more.
+pub(super) fn give(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let [taken, closed] = arguments else { bail!("usage: give TAKEN CLOSED") };
+    let timer = Timer::new(Clock::Monotonic)?;
+    told.say(&format!("give {} fd={}", me(), timer.fd()))?;
+    super::wait_for(taken);
+    drop(timer);
+    File::create(closed).map(drop).with_context(|| format!("failed to make {closed}"))
+}
+
+/// Takes a copy of a process's descriptor, and ends with it once the process has closed its own.
+pub(super) fn take(told: &mut Told, arguments: &[String]) -> Result<()> {
+    let (pid, fd) = (number::<i32>(arguments, 0)?, number::<i32>(arguments, 1)?);
+    let [_, _, taken, closed] = arguments else { bail!("usage: take PID FD TAKEN CLOSED") };
+    // SAFETY: all arguments are plain numbers.
+    let copied = unsafe {
+        let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).context("failed to open the process")?;
+        Errno::result(libc::syscall(libc::SYS_pidfd_getfd, process, fd, 0)).context("failed to take the descriptor")?
+    };
+    File::create(taken).with_context(|| format!("failed to make {taken}"))?;
+    super::wait_for(closed);
+    told.say(&format!("take {} fd={copied}", me()))
 }
 
 /// So many threads that set one timer and end, one after the other.

@@ -119,6 +119,22 @@ fn creations(stand: &mut Stand<'_>, outcome: &mut Outcome) -> Result<(), Failure
     Ok(())
 }
 
+/// Its files are closed when a process has exited for everybody else.
+pub(super) fn taken(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::nothing();
+    for sees in [&["--events", "all"][..], &["--events", "release"]] {
+        let (taken, closed) = (stand.path("taken"), stand.path("closed"));
+        let giver = stand.start(&stand.field(&["give", &taken, &closed]));
+        let (pid, fd) = (stand.says(giver, "give")?.number("pid").to_string(), stand.says(giver, "give")?.number("fd").to_string());
+        let ran = stand.run_words(&stand.following(stand.calls(sees), &stand.field(&["take", &pid, &fd, &taken, &closed])))?;
+        stand.programs.wait(giver)?;
+        let released = Lines::of(&ran).named("release").count();
+        outcome.must(released == 1, &format!("{sees:?}: {released} releases of one timer: {}", tail(&ran)));
+        outcome.saw(1);
+    }
+    Ok(outcome)
+}
+
 /// Two pieces of four bytes: the kernel's ticks, or none.
 pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();

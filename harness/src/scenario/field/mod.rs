@@ -30,6 +30,7 @@ pub(super) fn play(field: Field, stand: Stand<'_>, plans: Vec<Plan>) -> Result<O
         Field::Container => containers::container(stand, plans),
         Field::ProcessEnded => containers::process_ended(stand),
         Field::Exec => containers::exec(stand),
+        Field::Taken => lives::taken(stand),
         Field::ForkWhileOff => sight::fork_while_off(stand),
         Field::InsideAtEnd => ends::inside_at_end(stand),
         Field::Suspended => clocks::suspended(stand),

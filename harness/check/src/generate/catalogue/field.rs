@@ -46,6 +46,8 @@ pub enum Field {
     Exec,
     /// A process is made while probes are switched off.
     ForkWhileOff,
+    /// The last to have a timer exits with it.
+    Taken,
     /// A call that is inside the kernel when tracing ends.
     InsideAtEnd,
     /// The machine sleeps.

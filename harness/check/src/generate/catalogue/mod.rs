@@ -257,6 +257,7 @@ pub const CASES: &[Case] = &[
     field("field/waits-by-name", "each call by which a thread learns of a timer is told by its name", Field::WaitsByName),
     field("field/process-ended", "a process that is asked for ends, and another gets its id", Field::ProcessEnded),
     field("field/fork-while-off", "a followed process is made while probes are off, and calls once they are on", Field::ForkWhileOff),
+    field("field/taken", "a process ends with a timer that it took from another and never touched: it is released", Field::Taken),
     field("field/exec", "a followed thread that is not its process's first executes a program", Field::Exec),
     field("field/inside-at-end", "a call waits in the kernel as tracing ends: told as unfinished, and not lost", Field::InsideAtEnd),
     field("field/container", "100,000 calls of processes in namespaces of their own, with large ids and an odd name", Field::Container),
