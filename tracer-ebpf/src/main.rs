@@ -130,9 +130,9 @@ pub fn settime32_switch(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// On `write_enabled_file_bool`, where any program is on a kprobe.
-#[kprobe]
-pub fn settime32_kprobes_switch(_ctx: ProbeContext) -> u32 {
+/// On the return of `write_enabled_file_bool`, where any program is on a kprobe.
+#[kretprobe]
+pub fn settime32_kprobes_switch(_ctx: RetProbeContext) -> u32 {
     switch::kprobes();
     0
 }

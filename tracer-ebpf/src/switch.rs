@@ -34,7 +34,8 @@ pub(crate) fn written(ret: i64) {
     }
 }
 
-/// Kprobes are about to be switched (`write_enabled_file_bool`, `kernel/kprobes.c`).
+/// Kprobes were switched (`write_enabled_file_bool`, `kernel/kprobes.c`). Told before it is done, what is seen until then would look
+/// as if it were over.
 #[inline(always)]
 pub(crate) fn kprobes() {
     tell();

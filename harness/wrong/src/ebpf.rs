@@ -102,8 +102,8 @@ mod programs {
         0
     }
 
-    #[kprobe]
-    pub fn settime32_kprobes_switch(_ctx: ProbeContext) -> u32 {
+    #[kretprobe]
+    pub fn settime32_kprobes_switch(_ctx: RetProbeContext) -> u32 {
         kernel::kprobes_switch();
         0
     }
