@@ -38,7 +38,7 @@ Exit codes:
   126  COMMAND could not be executed
   127  COMMAND was not found
 
-SIGINT and SIGTERM end the tracing, not COMMAND; a second one ends the tracer at once. So does a reader of standard output that
+SIGINT, SIGTERM and SIGHUP (unless it is ignored) end the tracing, not COMMAND; a second one ends the tracer at once. So does a reader of standard output that
 goes away.";
 
 const FILTERS: &str = "Filters";
