@@ -125,7 +125,12 @@ impl Sight {
         };
         take_off(lost, unknown, passed_over(self.lost));
         let spans = std::mem::take(&mut self.spans).into_iter();
-        merged(spans.filter(|(_, missed, is_sure)| *is_sure || !take_off(lost, unknown, passed_over(*missed))).map(|(blind, ..)| blind))
+        let is_told = |(blind, missed, is_sure): &(Blind, u32, bool)| {
+            // What a switch keeps from being seen the kernel does not count.
+            let is_counted = blind.reason == NO_CAUSE && take_off(lost, unknown, passed_over(*missed));
+            *is_sure || !is_counted
+        };
+        merged(spans.filter(is_told).map(|(blind, ..)| blind))
     }
 
     fn doubted(&mut self) -> &mut Doubt {
@@ -306,6 +311,6 @@ mod tests {
         assert!(sight.is_blind());
         let mut lost = Lost { buffer: 100, ..Lost::default() };
         assert_eq!(sight.ended(300, &mut lost, &mut 0), [blind(100, 300, NO_CAUSE)]);
-        assert_eq!(lost.buffer, 100);
+        assert_eq!(lost.buffer, 100 - u64::from(MANY), "what is counted of others has none of ours");
     }
 }
