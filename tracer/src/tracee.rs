@@ -49,6 +49,10 @@ impl Tracee {
     /// Appends the line of one call that returned.
     pub fn write_line(&mut self, line: &mut Vec<u8>, raw: &RawEvent) {
         self.follow(epoch());
+        self.write_dated(line, raw);
+    }
+
+    fn write_dated(self, line: &mut Vec<u8>, raw: &RawEvent) {
         // Tracee's is the time of entry, too.
         number(line, br#"{"timestamp":"#, self.epoch.wrapping_add_unsigned(raw.entry_ns));
         number(line, br#","threadStartTime":0,"processorId":"#, raw.cpu);
@@ -181,7 +185,7 @@ mod tests {
 
     fn line(raw: &RawEvent) -> String {
         let mut line = Vec::new();
-        Tracee { epoch: 1_700_000_000_000_000_000 }.write_line(&mut line, raw);
+        Tracee { epoch: 1_700_000_000_000_000_000 }.write_dated(&mut line, raw);
         String::from_utf8(line).unwrap()
     }
 
