@@ -70,7 +70,7 @@ mod programs {
 
     #[raw_tracepoint(tracepoint = "sched_process_exec")]
     pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
-        kernel::executes(ctx.arg(1));
+        kernel::executes(ctx.arg(0), ctx.arg(1));
         0
     }
 

@@ -102,9 +102,13 @@ pub fn forks(child: *const u8) {
 
 /// As above; by tracepoint.
 #[inline(always)]
-pub fn executes(old_tid: u32) {
+pub fn executes(task: *const u8, old_tid: u32) {
     if tracers::follows_execs(WRONG.load()) {
         follow::exec(old_tid);
+    } else {
+        // The leader, whose id this is now, was followed and exited.
+        follow::exit();
+        follow::gone(task);
     }
 }
 
