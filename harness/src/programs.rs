@@ -89,11 +89,6 @@ impl Programs {
         id
     }
 
-    /// How many were started.
-    pub fn started(&self) -> usize {
-        self.ran.len()
-    }
-
     /// The guest.
     pub fn vm(&self) -> &Vm {
         &self.vm

@@ -21,8 +21,6 @@ use crate::verify::{Attach, Setup};
 pub(super) struct Stand<'a> {
     pub programs: &'a mut Programs,
     setup: &'a Setup,
-    /// Files that were named.
-    pub files: u32,
 }
 
 /// A tracer that is attached.
@@ -44,7 +42,7 @@ pub(super) struct Done {
 
 impl<'a> Stand<'a> {
     pub(super) fn new(programs: &'a mut Programs, setup: &'a Setup) -> Self {
-        Self { programs, setup, files: 0 }
+        Self { programs, setup }
     }
 
     /// Starts a tracer with more arguments than every one has, and waits until it is attached.

@@ -1,5 +1,6 @@
 //! What situations do with a guest: start programs in containers, hold them, and have plans done from files.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use settime32_abi::frame::Exit;
@@ -134,8 +135,9 @@ impl Stand<'_> {
 
     /// A name for a file that is not there yet.
     pub(super) fn path(&mut self, name: &str) -> String {
-        self.files += 1;
-        format!("{FOLDER}/{name}-{}-{}", self.programs.started(), self.files)
+        // A guest may serve several tracers, each with a stand of its own.
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        format!("{FOLDER}/{name}-{}", FILES.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An empty file.
