@@ -13,8 +13,7 @@ use super::output::{now_ns, who};
 use super::{inside, timer};
 use crate::filter;
 use crate::losses::count;
-use crate::maps::current_tid;
-use crate::maps::{head, output};
+use crate::maps::{current_tid, head, output};
 
 /// `__USER_CS` of `arch/x86/include/asm/segment.h`.
 const USER_CS: u16 = 0x33;

@@ -15,8 +15,7 @@ use super::layout::Member;
 use super::output::{moment, now_ns, who};
 use super::{inside, timer};
 use crate::losses::count;
-use crate::maps::current_tid;
-use crate::maps::{head, output};
+use crate::maps::{current_tid, head, output};
 
 /// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`.
 const SET_TICKS: u32 = 0x4008_5400;
