@@ -95,6 +95,7 @@ wrong_tracers![
     losses_not_counted,
     losses_of_another_kind,
     losses_of_one_cpu,
+    losses_shared,
     mlock2_too,
     native_calls_too,
     nsec_zero_extended,

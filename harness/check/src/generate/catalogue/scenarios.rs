@@ -1,6 +1,6 @@
 //! What the workloads of scenarios do. When they are started, and beside which tracers, is none of the generator's business.
 
-use settime32_abi::plan::{Call, Clock, Plan, Pointer, Step};
+use settime32_abi::plan::{Call, Clock, Page, Plan, Pointer, Step};
 
 use super::script::Script;
 use super::{Field, Scenario, find};
@@ -80,7 +80,15 @@ fn burst(script: &mut Script) {
 fn flood(seed: u64) -> Plan {
     let mut script = Script::new("volume/flood", seed);
     script.timer(0, Clock::Monotonic);
-    (0..10_000).for_each(|_| script.arm(0));
+    for _ in 0..100 {
+        (0..100).for_each(|_| script.arm(0));
+        // Both are inside as the first of them is lost: as many as 5.10 has return probes for.
+        script.step(Step::Threads { threads: 2, calls: 1 });
+        for _ in 0..2 {
+            let new = script.valid();
+            script.call(Call { utmr: Pointer::On(Page::Held), ..Call::plain(0, new) });
+        }
+    }
     script.into_plan()
 }
 
