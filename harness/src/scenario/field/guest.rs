@@ -17,8 +17,8 @@ use crate::session::says_ready;
 
 /// A pid namespace with a procfs of its own, as containers have it.
 pub(super) const PID: [&str; 2] = ["--pid", "--mount-proc"];
-/// Where the files are.
-const FOLDER: &str = "/tmp/settime32-field";
+/// How the names of files begin.
+const FILES: &str = "/tmp/settime32-field";
 /// Nothing is written for so long when all that a program did has come.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -136,8 +136,9 @@ impl Stand<'_> {
     /// A name for a file that is not there yet.
     pub(super) fn path(&mut self, name: &str) -> String {
         // A guest may serve several tracers, each with a stand of its own.
-        static FILES: AtomicU64 = AtomicU64::new(0);
-        format!("{FOLDER}/{name}-{}", FILES.fetch_add(1, Ordering::Relaxed))
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        // A folder would have to be made, and whoever makes the file may be a situation.
+        format!("{FILES}-{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An empty file.

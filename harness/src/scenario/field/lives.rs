@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::Outcome;
-use super::super::stand::{SIGINT, Stand};
+use super::super::stand::{SIGINT, SIGKILL, Stand};
 use super::guest::{code, tail, with, words};
 use super::told::{Lines, Said};
 use crate::boot::WORKLOAD_COMM;
@@ -127,7 +127,10 @@ pub(super) fn taken(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let giver = stand.start(&stand.field(&["give", &taken, &closed]));
         let (pid, fd) = (stand.says(giver, "give")?.number("pid").to_string(), stand.says(giver, "give")?.number("fd").to_string());
         let ran = stand.run_words(&stand.following(stand.calls(sees), &stand.field(&["take", &pid, &fd, &taken, &closed])))?;
+        // Where the tracer did not start its command, nobody takes what there is to give.
+        stand.signals(giver, SIGKILL);
         stand.programs.wait(giver)?;
+        outcome.must_come_about(code(&ran) == 0, &format!("nothing was taken: {}", ran.said()));
         let released = Lines::of(&ran).named("release").count();
         outcome.must(released == 1, &format!("{sees:?}: {released} releases of one timer: {}", tail(&ran)));
         outcome.saw(1);
