@@ -5,7 +5,8 @@ use std::thread;
 use settime32_toolchain::{Guest, embed};
 
 fn main() -> anyhow::Result<()> {
-    // Side by side, since each waits for its own longest crate. The static programs share a folder and take turns.
+    // Side by side, since each waits for its own longest crate. The static programs share a folder
+    // and take turns.
     thread::scope(|scope| {
         let workload = scope.spawn(|| embed(Guest::Workload));
         embed(Guest::Static { package: "settime32-tracer", bin: "settime32-tracer" })?;

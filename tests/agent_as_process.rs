@@ -1,5 +1,6 @@
-//! The agent as a process on a socket (`verify --here`), which needs no privilege and no guest: what it must not do to
-//! the machine, and what becomes of its processes. Declared by the package `settime32-agent`, whose program it runs.
+//! The agent as a process on a socket (`verify --here`), which needs no privilege and no guest:
+//! what it must not do to the machine, and what becomes of its processes. Declared by the package
+//! `settime32-agent`, whose program it runs.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -23,7 +24,12 @@ impl Agent {
         let (socket, theirs) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_settime32-agent"));
-        let process = command.arg("serve").stdin(OwnedFd::from(theirs)).stderr(Stdio::null()).spawn().unwrap();
+        let process = command
+            .arg("serve")
+            .stdin(OwnedFd::from(theirs))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut agent = Self { process, socket, decoder: Decoder::default() };
         assert!(matches!(agent.next(), Reply::Ready { cpus: 1.., .. }));
         agent
@@ -48,7 +54,11 @@ impl Agent {
     /// Starts a shell with this script, and gives its process id.
     fn shell(&mut self, script: &str, stdin: Stdin) -> u32 {
         let argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
-        self.ask(&Request::Spawn(Spawn { stdin, env: vec!["PATH=/usr/bin:/bin".into()], ..Spawn::new(1, argv) }));
+        self.ask(&Request::Spawn(Spawn {
+            stdin,
+            env: vec!["PATH=/usr/bin:/bin".into()],
+            ..Spawn::new(1, argv)
+        }));
         match self.next() {
             Reply::Started { pid, .. } => pid,
             other => panic!("{other:?}"),
@@ -85,7 +95,8 @@ fn what_it_started_ends_with_it() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
     };
-    // The signal was sent before the agent's end was told; what is waited for is the process's own dying.
+    // The signal was sent before the agent's end was told; what is waited for is the process's own
+    // dying.
     let started = Instant::now();
     while is_alive() {
         assert!(started.elapsed() < PATIENCE, "process {pid} outlives the agent");
@@ -93,18 +104,23 @@ fn what_it_started_ends_with_it() {
     }
 }
 
-/// Each piece of input is answered, so that the harness can bound what is under way: when it was taken, and when it
-/// never will be.
+/// Each piece of input is answered, so that the harness can bound what is under way: when it was
+/// taken, and when it never will be.
 #[test]
 fn input_is_answered_when_it_was_taken_and_when_it_never_will_be() {
     let mut agent = Agent::start();
-    agent.shell("read line; echo \"got $line\"; exec <&-; echo closed; exec sleep 1000", Stdin::Follows);
+    agent.shell(
+        "read line; echo \"got $line\"; exec <&-; echo closed; exec sleep 1000",
+        Stdin::Follows,
+    );
     let input = |content: &[u8]| Request::Input { id: 1, content: content.to_vec() };
     agent.ask(&input(b"a line\n"));
     assert_eq!(agent.next(), Reply::Taken { id: 1 });
     let mut said = Vec::new();
     while !said.ends_with(b"closed\n") {
-        let Reply::Output { content, .. } = agent.next() else { panic!("{}", String::from_utf8_lossy(&said)) };
+        let Reply::Output { content, .. } = agent.next() else {
+            panic!("{}", String::from_utf8_lossy(&said))
+        };
         said.extend(content);
     }
     assert_eq!(said, b"got a line\nclosed\n");

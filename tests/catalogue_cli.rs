@@ -1,14 +1,21 @@
-//! The whole catalogue on two kernels, in either way to attach, run as a user would: every case passes and says how many
-//! calls it checked. Declared by the package `settime32-harness`, whose program it runs.
+//! The whole catalogue on two kernels, in either way to attach, run as a user would: every case
+//! passes and says how many calls it checked. Declared by the package `settime32-harness`, whose
+//! program it runs.
 
 use assert_cmd::Command;
 use rstest::rstest;
 use serde_json::Value;
 
 fn report_of(arguments: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_settime32-harness")).args(["verify", "--json"]).args(arguments).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_settime32-harness"))
+        .args(["verify", "--json"])
+        .args(arguments)
+        .output()
+        .unwrap();
     let report = serde_json::from_slice(&output.stdout);
-    report.unwrap_or_else(|error| panic!("no report ({error}): {}", String::from_utf8_lossy(&output.stderr)))
+    report.unwrap_or_else(|error| {
+        panic!("no report ({error}): {}", String::from_utf8_lossy(&output.stderr))
+    })
 }
 
 #[rstest]

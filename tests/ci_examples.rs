@@ -1,4 +1,5 @@
-//! The examples of `ci/examples` are YAML, and the commands in them are ones that the harness takes. Nothing is run.
+//! The examples of `ci/examples` are YAML, and the commands in them are ones that the harness
+//! takes. Nothing is run.
 
 use std::fs;
 use std::path::Path;
@@ -25,10 +26,15 @@ fn with_numbers(text: &str) -> String {
     while let Some(at) = rest.find('$') {
         plain += &rest[..at];
         rest = &rest[at + 1..];
-        let end = ["{{", "((", "{"].into_iter().zip(["}}", "))", "}"]).find(|(open, _)| rest.starts_with(open));
+        let end = ["{{", "((", "{"]
+            .into_iter()
+            .zip(["}}", "))", "}"])
+            .find(|(open, _)| rest.starts_with(open));
         let len = match end {
             Some((_, close)) => rest.find(close).expect("a bracket is closed") + close.len(),
-            None => rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len()),
+            None => rest
+                .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                .unwrap_or(rest.len()),
         };
         plain.push('1');
         rest = &rest[len..];
@@ -43,7 +49,8 @@ fn with_numbers(text: &str) -> String {
 fn each_command_is_one_that_the_harness_takes(#[case] name: &str, #[case] commands: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/examples").join(name);
     let documents = YamlLoader::load_from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let found: Vec<String> = documents.iter().flat_map(strings).filter(|text| text.contains("cargo harness ")).collect();
+    let found: Vec<String> =
+        documents.iter().flat_map(strings).filter(|text| text.contains("cargo harness ")).collect();
     assert_eq!(found.len(), commands, "{found:?}");
     for text in &found {
         let words = with_numbers(text).replace("cargo harness", "settime32-harness");

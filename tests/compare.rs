@@ -1,5 +1,5 @@
-//! `compare`, as somebody would use it who has a tracer of their own: a shell script, judged by a TOML file alone. Declared
-//! by the package `settime32-harness`, whose program it runs.
+//! `compare`, as somebody would use it who has a tracer of their own: a shell script, judged by a
+//! TOML file alone. Declared by the package `settime32-harness`, whose program it runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +46,9 @@ fn run(arguments: &str) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settime32-harness"));
     let output = command.arg("compare").args(arguments.split(' ')).arg("--json").output().unwrap();
     let board = serde_json::from_slice(&output.stdout);
-    let board = board.unwrap_or_else(|error| panic!("no scoreboard ({error}): {}", String::from_utf8_lossy(&output.stderr)));
+    let board = board.unwrap_or_else(|error| {
+        panic!("no scoreboard ({error}): {}", String::from_utf8_lossy(&output.stderr))
+    });
     (output.status.code().expect("it is not killed"), board)
 }
 
@@ -66,17 +68,24 @@ fn a_strangers_script_is_judged_by_its_definition() {
     let calls = number(&board, "calls");
     assert!(calls > 1000 && number(row, "events") == calls);
     for name in ["tid", "ufd", "flags"] {
-        assert_eq!((fact(row, name)["right"].as_u64(), fact(row, name)["claimed"].as_bool()), (Some(calls), Some(true)));
+        assert_eq!(
+            (fact(row, name)["right"].as_u64(), fact(row, name)["claimed"].as_bool()),
+            (Some(calls), Some(true))
+        );
     }
     let other = fact(row, "utmr");
-    assert_eq!((other["claimed"].as_bool(), other["right"].as_u64(), other["wrong"].as_u64()), (Some(false), Some(0), Some(0)));
+    assert_eq!(
+        (other["claimed"].as_bool(), other["right"].as_u64(), other["wrong"].as_u64()),
+        (Some(false), Some(0), Some(0))
+    );
 }
 
 #[test]
 fn a_wrong_fact_is_shown_with_the_call_and_the_tools_own_words() {
     // `cat` comes with all of its package this time.
     let definition = DEFINITION.replace(r#"programs = ["cat"]"#, r#"packages = ["coreutils"]"#);
-    let (code, board) = compare(&SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"), &definition, QUICK);
+    let (code, board) =
+        compare(&SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"), &definition, QUICK);
     let row = &board["rows"][0];
     assert_eq!((code, row["verdict"].as_str()), (1, Some("violation")));
     assert_eq!(fact(row, "ufd")["right"], board["calls"]);
@@ -85,11 +94,18 @@ fn a_wrong_fact_is_shown_with_the_call_and_the_tools_own_words() {
     let first = &flags["first"];
     let text = |of: &str| first[of].as_str().unwrap_or_default().to_owned();
     assert!(text("fault").contains("flags must be 0x"), "{first:#}");
-    assert!(text("asked").contains("timerfd_settime32(slot") && text("lines").contains("settime: ("), "{first:#}");
+    assert!(
+        text("asked").contains("timerfd_settime32(slot") && text("lines").contains("settime: ("),
+        "{first:#}"
+    );
     // The command that is printed shows it again, and less.
     let again = text("again");
     let words: Vec<&str> = again.split(' ').skip_while(|word| *word != "--kernel").collect();
-    let (code, board) = compare(&SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"), DEFINITION, &words.join(" "));
+    let (code, board) = compare(
+        &SCRIPT.replace("flags=+88(%di):s32", "flags=+88(%di):u8"),
+        DEFINITION,
+        &words.join(" "),
+    );
     assert_eq!((code, &fact(&board["rows"][0], "flags")["first"]["fault"]), (1, &first["fault"]));
     assert!(number(&board, "calls") < number(row, "events"));
 }
@@ -113,23 +129,43 @@ fn a_line_that_cannot_be_read_is_never_a_pass() {
     let row = &board["rows"][0];
     assert_eq!((code, number(row, "unreadable_lines")), (1, 1), "{row:#}");
     assert_eq!(fact(row, "flags")["right"], board["calls"], "all else was right");
-    let told = row["first"].as_array().unwrap().iter().any(|shown| shown["fault"].as_str().unwrap().contains("something else"));
+    let told = row["first"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|shown| shown["fault"].as_str().unwrap().contains("something else"));
     assert!(told, "{row:#}");
 }
 
 #[test]
 fn a_tool_that_cannot_start_says_why_in_its_own_words() {
-    let (code, board) = compare(&SCRIPT.replace("__ia32_sys_timerfd_settime32", "no_such_function"), DEFINITION, QUICK);
+    let (code, board) = compare(
+        &SCRIPT.replace("__ia32_sys_timerfd_settime32", "no_such_function"),
+        DEFINITION,
+        QUICK,
+    );
     let row = &board["rows"][0];
     assert_eq!((code, row["verdict"].as_str()), (6, Some("infrastructure")), "{row:#}");
     let why = row["not_run"].as_str().unwrap();
     assert!(why.contains("exit code") && why.contains("my-tracer.sh"), "{why}");
-    let (code, board) = compare(SCRIPT, &DEFINITION.replace(r#"["cat"]"#, r#"["cat", "no-such-tool"]"#), QUICK);
+    let (code, board) =
+        compare(SCRIPT, &DEFINITION.replace(r#"["cat"]"#, r#"["cat", "no-such-tool"]"#), QUICK);
     assert_eq!(code, 6);
-    assert!(board["rows"][0]["not_run"].as_str().unwrap().contains("failed to find the program no-such-tool"));
-    let (code, board) = compare(SCRIPT, &DEFINITION.replace(r#"programs = ["cat"]"#, r#"packages = ["no-such-package"]"#), QUICK);
+    assert!(
+        board["rows"][0]["not_run"]
+            .as_str()
+            .unwrap()
+            .contains("failed to find the program no-such-tool")
+    );
+    let (code, board) = compare(
+        SCRIPT,
+        &DEFINITION.replace(r#"programs = ["cat"]"#, r#"packages = ["no-such-package"]"#),
+        QUICK,
+    );
     assert_eq!(code, 6);
-    assert!(board["rows"][0]["not_run"].as_str().unwrap().contains("apt-get install no-such-package"));
+    assert!(
+        board["rows"][0]["not_run"].as_str().unwrap().contains("apt-get install no-such-package")
+    );
 }
 
 #[test]
@@ -141,8 +177,13 @@ fn a_definition_that_claims_what_it_cannot_tell_is_refused() {
     let refused = command.arg("compare").arg("--tracer").arg(&file).assert().code(2);
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("mine.toml") && said.contains("reader.claims has `ret`"), "{said}");
-    let nothing = Command::new(env!("CARGO_BIN_EXE_settime32-harness")).args(["compare", "--plan", "1000"]).assert().code(2);
-    assert!(String::from_utf8_lossy(&nothing.get_output().stderr).contains("no plan has that number"));
+    let nothing = Command::new(env!("CARGO_BIN_EXE_settime32-harness"))
+        .args(["compare", "--plan", "1000"])
+        .assert()
+        .code(2);
+    assert!(
+        String::from_utf8_lossy(&nothing.get_output().stderr).contains("no plan has that number")
+    );
 }
 
 #[test]
@@ -150,14 +191,25 @@ fn this_projects_tracers_are_right_about_all_that_they_claim_and_cost_the_same_t
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("board.html");
     let of = |calls: u64| {
-        format!("--tracer settime32-kprobe --tracer settime32-fentry --calls {calls} --cost-calls 200 --html {}", page.display())
+        format!(
+            "--tracer settime32-kprobe --tracer settime32-fentry --calls {calls} --cost-calls 200 --html {}",
+            page.display()
+        )
     };
     let costs = |(code, board): &(i32, Value)| {
         let rows = board["rows"].as_array().unwrap();
         assert_eq!((*code, rows.len()), (0, 2), "{board:#}");
         for row in rows {
-            let claimed: Vec<&Value> = row["facts"].as_array().unwrap().iter().filter(|fact| fact["claimed"] == true).collect();
-            assert!(claimed.len() > 18 && claimed.iter().all(|fact| fact["right"] == board["calls"]), "{row:#}");
+            let claimed: Vec<&Value> = row["facts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|fact| fact["claimed"] == true)
+                .collect();
+            assert!(
+                claimed.len() > 18 && claimed.iter().all(|fact| fact["right"] == board["calls"]),
+                "{row:#}"
+            );
         }
         rows.iter().map(|row| row["cost"]["instructions"].as_f64().unwrap()).collect::<Vec<f64>>()
     };
@@ -168,10 +220,12 @@ fn this_projects_tracers_are_right_about_all_that_they_claim_and_cost_the_same_t
     }
 }
 
-/// By kprobe, the kernel has room for the returns of fewer threads than are inside of the call at once here.
+/// By kprobe, the kernel has room for the returns of fewer threads than are inside of the call at
+/// once here.
 #[test]
 fn results_that_a_tracer_says_it_lost_are_neither_right_nor_wrong() {
-    let (code, board) = run("--tracer settime32-kprobe --case pointers/held-by-many --calls 0 --cost-calls 0");
+    let (code, board) =
+        run("--tracer settime32-kprobe --case pointers/held-by-many --calls 0 --cost-calls 0");
     let row = &board["rows"][0];
     assert_eq!((code, row["verdict"].as_str()), (3, Some("inconclusive")), "{row:#}");
     let (ret, ufd) = (fact(row, "ret"), fact(row, "ufd"));
@@ -183,7 +237,9 @@ fn results_that_a_tracer_says_it_lost_are_neither_right_nor_wrong() {
 /// Of one file: it loads nothing from elsewhere.
 fn page_is_whole(page: &Path) -> bool {
     let text = fs::read_to_string(page).unwrap();
-    ["<svg", "settime32-kprobe", "settime32-fentry", "</html>"].iter().all(|part| text.contains(part))
+    ["<svg", "settime32-kprobe", "settime32-fentry", "</html>"]
+        .iter()
+        .all(|part| text.contains(part))
         && !text.contains("src=")
         && !text.contains("href=")
 }

@@ -1,5 +1,5 @@
-//! `run` as the runner of cargo: a crate that is none of the project's, made here, whose tests run as root in a guest.
-//! Declared by the package `settime32-harness`, whose program it runs.
+//! `run` as the runner of cargo: a crate that is none of the project's, made here, whose tests run
+//! as root in a guest. Declared by the package `settime32-harness`, whose program it runs.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,8 +18,10 @@ use tempfile::TempDir;
 const HARNESS: &str = env!("CARGO_BIN_EXE_settime32-harness");
 
 const MANIFEST: &str = "[package]\nname = \"stranger\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
-const LIBRARY: &str = "/// ```\n/// assert_eq!(stranger::two(), 2);\n/// ```\npub fn two() -> i32 { 2 }\n";
-const HELPER: &str = "fn main() { println!(\"help from {}\", std::env::args().nth(1).unwrap()); }\n";
+const LIBRARY: &str =
+    "/// ```\n/// assert_eq!(stranger::two(), 2);\n/// ```\npub fn two() -> i32 { 2 }\n";
+const HELPER: &str =
+    "fn main() { println!(\"help from {}\", std::env::args().nth(1).unwrap()); }\n";
 
 /// What a test of a crate finds. It prints the kernel, for the runner's caller to see.
 const TESTS: &str = r#"
@@ -76,7 +78,8 @@ fn the_environment_is_what_is_allowed() {
 }
 "#;
 
-/// What a guest has, asked for by a C program, since the standard library of Rust asks for little of it.
+/// What a guest has, asked for by a C program, since the standard library of Rust asks for little
+/// of it.
 const EXPECTS: &str = r#"
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -135,7 +138,8 @@ int main(void) {
 }
 "#;
 
-/// Says its name, waits for a signal, and says that; ends by itself only after the one that is named.
+/// Says its name, waits for a signal, and says that; ends by itself only after the one that is
+/// named.
 const WAITS: &str = r#"
 #include <signal.h>
 #include <stdio.h>
@@ -191,7 +195,9 @@ impl Crate {
     /// Cargo in it, as its owner would call it: what this test's own cargo said is not there.
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("cargo");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME") {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && name != "CARGO_HOME")
+        {
             command.env_remove(name);
         }
         command.args(arguments).arg("--offline").current_dir(self.0.path());
@@ -201,7 +207,13 @@ impl Crate {
     fn compile(&self, source: &str) -> PathBuf {
         let (text, program) = (self.path("program.c"), self.path("program"));
         fs::write(&text, source).unwrap();
-        let status = Process::new("gcc").arg("-o").arg(&program).arg(&text).args(["-lutil", "-lrt"]).status().unwrap();
+        let status = Process::new("gcc")
+            .arg("-o")
+            .arg(&program)
+            .arg(&text)
+            .args(["-lutil", "-lrt"])
+            .status()
+            .unwrap();
         assert!(status.success());
         program
     }
@@ -218,8 +230,14 @@ fn a_strangers_tests_run_in_the_guest(stranger: Crate, #[case] kernel: &str) {
     fs::create_dir(stranger.path(".cargo")).unwrap();
     fs::write(stranger.path(".cargo/config.toml"), config).unwrap();
     let mut test = stranger.cargo(&["test", "--test", "finds"]);
-    test.args(["--", "--nocapture"]).envs([("ASKED_FOR_1", "given"), ("CARGO_REGISTRY_TOKEN", "secret"), ("NOBODY_ASKED", "1")]);
-    test.assert().success().stdout(contains(format!("kernel {kernel}.")).and(contains("test result: ok. 5 passed; 0 failed")));
+    test.args(["--", "--nocapture"]).envs([
+        ("ASKED_FOR_1", "given"),
+        ("CARGO_REGISTRY_TOKEN", "secret"),
+        ("NOBODY_ASKED", "1"),
+    ]);
+    test.assert().success().stdout(
+        contains(format!("kernel {kernel}.")).and(contains("test result: ok. 5 passed; 0 failed")),
+    );
 }
 
 /// What test runners such as nextest ask a test's program, and what cargo makes of a failed test.
@@ -249,7 +267,11 @@ fn a_tests_program_finds_its_helper_without_cargo(stranger: Crate) {
     let said = String::from_utf8(output.stderr).unwrap();
     let program = said.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
     let mut command = Command::new(HARNESS);
-    command.args(["run", "--"]).arg(stranger.path(program)).arg("the_crates_programs_run").env_clear();
+    command
+        .args(["run", "--"])
+        .arg(stranger.path(program))
+        .arg("the_crates_programs_run")
+        .env_clear();
     command.env("PATH", std::env::var("PATH").unwrap()).env("HOME", std::env::var("HOME").unwrap());
     command.assert().success().stdout(contains("1 passed"));
 }
@@ -260,7 +282,12 @@ fn a_tests_program_finds_its_helper_without_cargo(stranger: Crate) {
 #[case("7.3")]
 fn a_guest_has_what_programs_expect(stranger: Crate, #[case] kernel: &str) {
     let program = stranger.compile(EXPECTS);
-    Command::new(HARNESS).args(["run", "--kernel", kernel, "--"]).arg(program).assert().success().stdout("all there\n");
+    Command::new(HARNESS)
+        .args(["run", "--kernel", kernel, "--"])
+        .arg(program)
+        .assert()
+        .success()
+        .stdout("all there\n");
 }
 
 /// A program that waits for signals, behind its runner.
@@ -274,7 +301,12 @@ impl Waiting {
     fn start(stranger: &Crate, options: &[&str], last: i32) -> Self {
         let mut command = Process::new(HARNESS);
         // It decides only how long a test takes that fails.
-        command.args(["run", "--timeout", "2m"]).args(options).arg("--").arg(stranger.compile(WAITS)).arg(last.to_string());
+        command
+            .args(["run", "--timeout", "2m"])
+            .args(options)
+            .arg("--")
+            .arg(stranger.compile(WAITS))
+            .arg(last.to_string());
         let mut runner = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert_eq!(lines.next().as_deref(), Some("waiting"));

@@ -1,4 +1,5 @@
-//! `shell`: on a terminal, and without one. Declared by the package `settime32-harness`, whose program it runs.
+//! `shell`: on a terminal, and without one. Declared by the package `settime32-harness`, whose
+//! program it runs.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -60,7 +61,13 @@ impl User {
         let found = tcgetattr(&pair.slave).unwrap();
         let end = || pair.slave.try_clone().unwrap();
         let mut command = Command::new(HARNESS);
-        command.arg("shell").args(arguments).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        command
+            .arg("shell")
+            .args(arguments)
+            .env("TERM", "xterm")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end());
         // SAFETY: two system calls.
         unsafe {
             command.pre_exec(|| {
@@ -81,7 +88,8 @@ impl User {
                 }
             }
         });
-        let mut user = Self { shell, keyboard, terminal: pair.slave, screen, seen: String::new(), found };
+        let mut user =
+            Self { shell, keyboard, terminal: pair.slave, screen, seen: String::new(), found };
         user.sees("# ");
         user
     }
@@ -89,7 +97,10 @@ impl User {
     /// Waits until this is shown, after all that was waited for before.
     fn sees(&mut self, text: &str) {
         while !self.seen.contains(text) {
-            let more = self.screen.recv_timeout(WAIT).unwrap_or_else(|_| panic!("{text:?} is not shown, but {:?}", self.seen));
+            let more = self
+                .screen
+                .recv_timeout(WAIT)
+                .unwrap_or_else(|_| panic!("{text:?} is not shown, but {:?}", self.seen));
             self.seen += &String::from_utf8_lossy(&more);
         }
         let end = self.seen.find(text).unwrap() + text.len();
@@ -118,7 +129,10 @@ fn size(rows: u16, columns: u16) -> Winsize {
 fn a_shell_has_a_terminal_of_its_own() {
     let mut user = User::open(&["--kernel", "6.1"]);
     let raw = tcgetattr(user.terminal.as_fd()).unwrap();
-    assert!(!raw.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG), "keys go on as they are");
+    assert!(
+        !raw.local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG),
+        "keys go on as they are"
+    );
     user.types("tty; uname -r; stty size\n");
     user.sees("/dev/pts/0");
     user.sees("6.1.");
@@ -163,5 +177,6 @@ fn a_shell_reads_commands_from_a_pipe() {
     let commands = "uname -r\ncd /tmp && mkdir new && mount -t tmpfs new new && findmnt -n -o FSTYPE new\ntty\nexit 3\n";
     let mut command = assert_cmd::Command::new(HARNESS);
     let said = command.args(["shell", "--kernel", "6.1"]).write_stdin(commands).assert().code(3);
-    said.stdout(starts_with("6.1.").and(ends_with("\ntmpfs\nnot a tty\n"))).stderr(contains("settime32-harness").not());
+    said.stdout(starts_with("6.1.").and(ends_with("\ntmpfs\nnot a tty\n")))
+        .stderr(contains("settime32-harness").not());
 }

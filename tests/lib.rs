@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// A program of the C source of this name beside this file, made by the C compiler with these options, statically linked.
+/// A program of the C source of this name beside this file, made by the C compiler with these
+/// options, statically linked.
 ///
 /// # Panics
 ///
@@ -13,7 +14,14 @@ pub fn compiled(source: &str, options: &[&str]) -> Vec<u8> {
     let program = folder.path().join("program");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let usual = ["-static", "-O1", "-Wall", "-Werror"];
-    let built = Command::new("gcc").args(usual).args(options).arg("-o").arg(&program).arg(source).output().expect("ci/setup installs gcc");
+    let built = Command::new("gcc")
+        .args(usual)
+        .args(options)
+        .arg("-o")
+        .arg(&program)
+        .arg(source)
+        .output()
+        .expect("ci/setup installs gcc");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     std::fs::read(program).expect("the compiler says that it made the program")
 }

@@ -1,4 +1,5 @@
-//! Calls that the kernel passes programs over for are counted, each once, whoever made it do so; with a filter, as so many at most.
+//! Calls that the kernel passes programs over for are counted, each once, whoever made it do so;
+//! with a filter, as so many at most.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ fn told(ran: &Ran) -> (usize, Summary) {
     let lines = ran.lines();
     let (last, calls) = lines.split_last().unwrap();
     // Each call has its number for flags.
-    let flags = |line: &String| serde_json::from_str::<Value>(line).unwrap()["flags"].as_u64().unwrap();
+    let flags =
+        |line: &String| serde_json::from_str::<Value>(line).unwrap()["flags"].as_u64().unwrap();
     assert!(calls.is_sorted_by(|one, next| flags(one) < flags(next)));
     (calls.len(), serde_json::from_str(last).unwrap())
 }
@@ -45,7 +47,10 @@ fn what_is_passed_over_while_others_use_bpf_is_counted() {
     guest.run(&[HAMMER, "4", &CALLS.to_string()]).unwrap();
     guest.signal(tracer, SIGTERM);
     let (calls, summary) = told(&guest.wait(tracer).unwrap());
-    assert!(summary.lost.in_flight > 0, "nothing was passed over, which this is about: {summary:?}");
+    assert!(
+        summary.lost.in_flight > 0,
+        "nothing was passed over, which this is about: {summary:?}"
+    );
     assert_eq!((calls as u64 + summary.lost.in_flight, summary.unknown), (CALLS, 0), "{summary:?}");
 }
 
@@ -53,9 +58,22 @@ fn what_is_passed_over_while_others_use_bpf_is_counted() {
 #[test]
 fn what_may_have_been_anybodys_is_told_as_a_bound() {
     let mut guest = guest();
-    let traced = [TRACER_PATH, "--output", "json", "--attach", "kprobe", "--", HAMMER, "4", &CALLS.to_string()];
+    let traced = [
+        TRACER_PATH,
+        "--output",
+        "json",
+        "--attach",
+        "kprobe",
+        "--",
+        HAMMER,
+        "4",
+        &CALLS.to_string(),
+    ];
     let (calls, summary) = told(&guest.run(&traced).unwrap());
     let missing = CALLS - calls as u64;
     assert!(missing > 0, "nothing was passed over, which this is about: {summary:?}");
-    assert!(missing > summary.lost.in_flight && missing <= summary.lost.in_flight + summary.unknown, "{missing} missing: {summary:?}");
+    assert!(
+        missing > summary.lost.in_flight && missing <= summary.lost.in_flight + summary.unknown,
+        "{missing} missing: {summary:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Pristine guests by the hundred: each test has its own, which knows nothing of any other's, and in which every call is
-//! captured exactly from the first on.
+//! Pristine guests by the hundred: each test has its own, which knows nothing of any other's, and
+//! in which every call is captured exactly from the first on.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,33 +44,43 @@ fn a_pristine_guest_captures_any_plan(
     assert_eq!((all.checked, all.mismatches(), all.lost), (done.calls, 0, 0), "{:?}", all.first);
 }
 
-/// What the first call sets, the second, in the same guest under the same tracer, must not see: its timer is another.
+/// What the first call sets, the second, in the same guest under the same tracer, must not see: its
+/// timer is another.
 #[rstest]
 fn calls_can_be_made_one_at_a_time(mut traced: Traced) {
     for tv_sec in [3, 5] {
-        let new = OldItimerspec32 { it_value: OldTimespec32 { tv_sec, tv_nsec: 7 }, ..OldItimerspec32::default() };
+        let new = OldItimerspec32 {
+            it_value: OldTimespec32 { tv_sec, tv_nsec: 7 },
+            ..OldItimerspec32::default()
+        };
         let done = traced.call(FdKind::Timer(Clock::Monotonic), Call::plain(0, new)).unwrap();
         assert!(done.is_exact(), "{:?}", done.findings);
         let [event] = &done.events()[..] else { panic!("one call, one event") };
-        assert_eq!((event.utmr_used, event.ret, event.otmr_written), (Some(new), Some(0), Some(OldItimerspec32::default())));
+        assert_eq!(
+            (event.utmr_used, event.ret, event.otmr_written),
+            (Some(new), Some(0), Some(OldItimerspec32::default()))
+        );
         assert_eq!(done.journal.records.len(), 1);
     }
     assert_eq!(traced.end().unwrap().checked, 2);
 }
 
-/// Whoever reads the boot's id before the template is saved gives all copies the same. That the agent mixes in what it is given
-/// is not seen here: the kernel's own sources make copies differ soon, too.
+/// Whoever reads the boot's id before the template is saved gives all copies the same. That the
+/// agent mixes in what it is given is not seen here: the kernel's own sources make copies differ
+/// soon, too.
 #[test]
 fn copies_of_one_template_draw_their_own_random_numbers() {
     let setup = Setup::default();
-    let [one, other] = [plain(&setup), plain(&setup)].map(|mut guest| RANDOM.map(|path| guest.get(path).unwrap()));
+    let [one, other] =
+        [plain(&setup), plain(&setup)].map(|mut guest| RANDOM.map(|path| guest.get(path).unwrap()));
     for (of_one, of_other) in one.iter().zip(&other) {
         assert!(of_one.len() > 30, "{of_one:?}");
         assert_ne!(of_one, of_other);
     }
 }
 
-/// However old the template is; without its clock set, a guest would go on at the time at which that was made.
+/// However old the template is; without its clock set, a guest would go on at the time at which
+/// that was made.
 #[rstest]
 fn a_guest_that_goes_on_knows_the_time() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;

@@ -1,4 +1,5 @@
-//! The whole chain at its smallest: one boot, one call; and what can be seen of the probe in the guest.
+//! The whole chain at its smallest: one boot, one call; and what can be seen of the probe in the
+//! guest.
 
 use std::time::Duration;
 
@@ -17,23 +18,37 @@ fn session() -> Session {
 
 #[rstest]
 fn one_call_is_captured_exactly(mut session: Session) {
-    let new = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 }, it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 4 } };
+    let new = OldItimerspec32 {
+        it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 },
+        it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 4 },
+    };
     let call = Call::plain(0, new);
-    let plan = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)], ..Plan::default() };
+    let plan = Plan {
+        steps: vec![
+            Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) },
+            Step::Call(call),
+        ],
+        ..Plan::default()
+    };
     session.run_plan(0, plan).unwrap();
     session.stop_tracer().unwrap();
     let result = session.oracle.finish();
     assert_eq!((result.checked, result.mismatches(), result.lost), (1, 0, 0), "{:?}", result.first);
 }
 
-/// Both probes sit on the nop that ftrace keeps at the function's entry, which costs far less than a breakpoint.
+/// Both probes sit on the nop that ftrace keeps at the function's entry, which costs far less than
+/// a breakpoint.
 #[rstest]
 fn the_probe_sits_on_the_ftrace_nop(mut session: Session) {
-    let list = String::from_utf8(session.read_file("/sys/kernel/debug/kprobes/list").unwrap()).unwrap();
-    // `k` is the entry's probe, `r` the return's. With indirect branch tracking the nop comes after an `endbr64`.
+    let list =
+        String::from_utf8(session.read_file("/sys/kernel/debug/kprobes/list").unwrap()).unwrap();
+    // `k` is the entry's probe, `r` the return's. With indirect branch tracking the nop comes after
+    // an `endbr64`.
     for kind in ["k", "r"] {
         let has = |line: &str, word: &str| line.split_whitespace().any(|found| found == word);
-        let probe = list.lines().find(|line| has(line, kind) && line.contains("__ia32_sys_timerfd_settime32+0x"));
+        let probe = list
+            .lines()
+            .find(|line| has(line, kind) && line.contains("__ia32_sys_timerfd_settime32+0x"));
         let probe = probe.unwrap_or_else(|| panic!("no probe of kind {kind} in\n{list}"));
         assert!(has(probe, "[FTRACE]"), "{list}");
     }

@@ -1,7 +1,8 @@
-//! Guest after guest, on one kernel after the other, with probes that come and go under load: no guest may fail. It takes
-//! hours, and is run on purpose:
+//! Guest after guest, on one kernel after the other, with probes that come and go under load: no
+//! guest may fail. It takes hours, and is run on purpose:
 //!
-//! `SETTIME32_SOAK=500,100 cargo test --release -p settime32-tests --test soak -- --ignored --nocapture`
+//! `SETTIME32_SOAK=500,100 cargo test --release -p settime32-tests --test soak -- --ignored
+//! --nocapture`
 //!
 //! The numbers are guests that go on from a saved state, and guests that are booted.
 
@@ -16,7 +17,8 @@ use settime32_harness::work::Work;
 const COUNTS_ENV: &str = "SETTIME32_SOAK";
 const COUNTS: &str = "500,100";
 
-/// Under the one the tracer is there from the start and goes at the end; in the other it comes and goes under load.
+/// Under the one the tracer is there from the start and goes at the end; in the other it comes and
+/// goes under load.
 const CASES: [&str; 2] = ["values/any", "restart/under-load"];
 
 /// A guest is given up that takes longer.
@@ -46,16 +48,32 @@ fn no_guest_fails() {
             }
         }
     }
-    assert!(failed.is_empty() && warm + cold > 0, "{} of {} failed:\n{}", failed.len(), warm + cold, failed.join("\n"));
+    assert!(
+        failed.is_empty() && warm + cold > 0,
+        "{} of {} failed:\n{}",
+        failed.len(),
+        warm + cold,
+        failed.join("\n")
+    );
 }
 
-/// One guest: its kernel and attach mode go round with the index. What a kernel cannot do is left out.
+/// One guest: its kernel and attach mode go round with the index. What a kernel cannot do is left
+/// out.
 fn one(start: Start, index: u64) -> (Verdict, String) {
     let catalog = kernels::catalog();
     let entry = &catalog[index as usize % catalog.len()];
-    let attach = if (index as usize / catalog.len()).is_multiple_of(2) { Attach::Kprobe } else { Attach::Fentry };
+    let attach = if (index as usize / catalog.len()).is_multiple_of(2) {
+        Attach::Kprobe
+    } else {
+        Attach::Fentry
+    };
     let setup = Setup { kernel: entry.name.clone(), attach, start, ..Setup::default() };
-    let options = VerifyOptions { work: Work::Cases { names: CASES.to_vec(), least: 0 }, seed: index, setup, timeout: LIMIT };
+    let options = VerifyOptions {
+        work: Work::Cases { names: CASES.to_vec(), least: 0 },
+        seed: index,
+        setup,
+        timeout: LIMIT,
+    };
     let report = verify(&options, &Silent);
     if let Some(reason) = &report.not_run {
         return (Verdict::Pass, format!("{} not run: {reason}", options.setup));

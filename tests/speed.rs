@@ -1,5 +1,6 @@
-//! Measures the two host stages that must keep up with the guest: generating plans, and comparing events (JSON
-//! parsing and all). Prints figures and asserts nothing, since times depend on the machine.
+//! Measures the two host stages that must keep up with the guest: generating plans, and comparing
+//! events (JSON parsing and all). Prints figures and asserts nothing, since times depend on the
+//! machine.
 
 #[path = "simulate/mod.rs"]
 mod simulate;
@@ -24,10 +25,13 @@ fn main() {
 
     let mut machine = Machine::new(1, None);
     let runs: Vec<_> = plans.iter().map(|plan| machine.run(plan)).collect();
-    let lines: Vec<Vec<Vec<u8>>> =
-        runs.iter().map(|run| run.events.iter().map(|event| serde_json::to_vec(event).unwrap()).collect()).collect();
+    let lines: Vec<Vec<Vec<u8>>> = runs
+        .iter()
+        .map(|run| run.events.iter().map(|event| serde_json::to_vec(event).unwrap()).collect())
+        .collect();
     let begin = Instant::now();
-    let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), ..Config::default() });
+    let mut oracle =
+        Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), ..Config::default() });
     for (index, (run, lines)) in runs.iter().zip(&lines).enumerate() {
         lines.iter().for_each(|line| oracle.line(line));
         oracle.plan_done(index as u64, run.plan.clone(), run.journal.clone());

@@ -1,5 +1,6 @@
-//! The tracer's command line, without a probe ever being attached to this machine: everything here ends before
-//! that, for want of arguments or of privilege. Declared by the package `settime32-tracer`.
+//! The tracer's command line, without a probe ever being attached to this machine: everything here
+//! ends before that, for want of arguments or of privilege. Declared by the package
+//! `settime32-tracer`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,14 +20,18 @@ const USAGE: i32 = 2;
 const NO_PRIVILEGE: i32 = 12;
 const NOT_WRITTEN: i32 = 16;
 
-/// A copy where all may go, since the build's folder may be closed to others. Copied by another process: a
-/// descriptor of ours that is open for writing could be inherited by what a test beside starts, and then the program
-/// cannot be executed (`ETXTBSY`).
+/// A copy where all may go, since the build's folder may be closed to others. Copied by another
+/// process: a descriptor of ours that is open for writing could be inherited by what a test beside
+/// starts, and then the program cannot be executed (`ETXTBSY`).
 static PROGRAM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("settime32-tracer");
-    let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_settime32-tracer")).arg(&program).status().unwrap();
+    let status = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_settime32-tracer"))
+        .arg(&program)
+        .status()
+        .unwrap();
     assert!(status.success());
     (folder, program)
 });
@@ -44,7 +49,17 @@ fn unprivileged(arguments: &[&str]) -> Output {
 #[test]
 fn help_names_options_and_exit_codes() {
     let said = unprivileged(&["--help"]).assert().success();
-    let options = ["--output", "--color", "--pid", "--comm", "--duration", "--count", "--buffer", "--attach", "Exit codes"];
+    let options = [
+        "--output",
+        "--color",
+        "--pid",
+        "--comm",
+        "--duration",
+        "--count",
+        "--buffer",
+        "--attach",
+        "Exit codes",
+    ];
     let filters = ["Filters:", "--fd", "--abi", "--failed", "--armed-longer", "--armed-shorter"];
     options.into_iter().chain(filters).fold(said, |said, option| said.stdout(contains(option)));
 }
@@ -68,9 +83,16 @@ fn it_describes_itself(#[case] arguments: &[&str], #[case] says: &str) {
 #[case(&["--help"])]
 #[case(&["--version"])]
 fn a_full_or_closed_output_is_an_error(#[case] arguments: &[&str]) {
-    for (redirection, says) in [(">/dev/full", "No space left"), (">&-", "standard output is closed")] {
+    for (redirection, says) in
+        [(">/dev/full", "No space left"), (">&-", "standard output is closed")]
+    {
         let line = format!("exec \"$0\" \"$@\" {redirection}");
-        let ran = Command::new("sh").args(["-c", &line]).arg(PROGRAM.1.as_path()).args(arguments).output().unwrap();
+        let ran = Command::new("sh")
+            .args(["-c", &line])
+            .arg(PROGRAM.1.as_path())
+            .args(arguments)
+            .output()
+            .unwrap();
         ran.assert().code(NOT_WRITTEN).stderr(contains(says));
     }
 }
@@ -107,7 +129,11 @@ fn the_schema_that_is_printed_is_the_one_in_the_repository() {
 #[case(&["--armed-longer", "-1s"])]
 #[case(&["--armed-shorter", "soon"])]
 fn bad_arguments_are_a_usage_error(#[case] arguments: &[&str]) {
-    unprivileged(arguments).assert().code(USAGE).stdout("").stderr(predicate::str::is_empty().not());
+    unprivileged(arguments)
+        .assert()
+        .code(USAGE)
+        .stdout("")
+        .stderr(predicate::str::is_empty().not());
 }
 
 /// Refused before anything is loaded, and the message says what is missing and what to do.

@@ -1,4 +1,5 @@
-//! Names of the errnos that `timerfd_settime32` and the probes' reads can give, after `include/uapi/asm-generic/errno-base.h`.
+//! Names of the errnos that `timerfd_settime32` and the probes' reads can give, after
+//! `include/uapi/asm-generic/errno-base.h`.
 
 /// The name of a positive errno, or `None` where this project has no use for it.
 pub const fn name(errno: i32) -> Option<&'static str> {

@@ -1,4 +1,5 @@
-//! What the eBPF program hands to the tracer through maps: layouts fixed by `repr(C)`, sizes asserted.
+//! What the eBPF program hands to the tracer through maps: layouts fixed by `repr(C)`, sizes
+//! asserted.
 
 use core::mem::offset_of;
 
@@ -9,13 +10,14 @@ use crate::timespec::{Itimerspec64, OldItimerspec32};
 /// Bytes of `task_struct.comm` (`TASK_COMM_LEN` in `include/linux/sched.h`).
 pub const COMM_LEN: usize = 16;
 
-/// Places of calls in flight, at the index of the lower bits of the thread's id; a power of two. Where two threads that are
-/// inside at once come to the same one, the second pays for being looked up. The kernel takes all of them in one piece of
-/// memory to hand them out, so they are not more than is likely to be found.
+/// Places of calls in flight, at the index of the lower bits of the thread's id; a power of two.
+/// Where two threads that are inside at once come to the same one, the second pays for being looked
+/// up. The kernel takes all of them in one piece of memory to hand them out, so they are not more
+/// than is likely to be found.
 pub const SLOTS: u32 = 1024;
 
-/// One call, written to the ring buffer when it returned; the same layout holds a call in flight between
-/// its entry and its return.
+/// One call, written to the ring buffer when it returned; the same layout holds a call in flight
+/// between its entry and its return.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct RawEvent {
@@ -26,15 +28,15 @@ pub struct RawEvent {
     pub exit_ns: u64,
     /// The wrapper's return value; meaningless until [`flag::RETURNED`].
     pub ret: i64,
-    /// Thread id that is reported; 0 when the thread has none in the tracer's pid namespace. Before the other, as
-    /// `bpf_get_current_pid_tgid` has them.
+    /// Thread id that is reported; 0 when the thread has none in the tracer's pid namespace. Before
+    /// the other, as `bpf_get_current_pid_tgid` has them.
     pub tid: u32,
     /// Thread group id that is reported, the pid that user space knows; 0 as above.
     pub pid: u32,
     /// CPU of the entry; the kernel knows of 8,192 at most (`CONFIG_NR_CPUS`).
     pub cpu: u16,
-    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where `utmr` is null or both
-    /// halves were read.
+    /// Negative errno of the entry probe's failed read of a half of `*utmr`; meaningless where
+    /// `utmr` is null or both halves were read.
     pub utmr_entry_err: i16,
     /// Facts about the fields; see [`flag`].
     pub flags: u32,
@@ -46,28 +48,34 @@ pub struct RawEvent {
     pub utmr: u32,
     /// Low 32 bits of `si`; 0 is null.
     pub otmr: u32,
-    /// `*utmr` as the entry probe read it; meaningless where [`flag::INTERVAL_READ`] or [`flag::VALUE_READ`] is missing.
+    /// `*utmr` as the entry probe read it; meaningless where [`flag::INTERVAL_READ`] or
+    /// [`flag::VALUE_READ`] is missing.
     pub utmr_entry: OldItimerspec32,
-    /// `*new` as `do_timerfd_settime` was given it, cut to what it was made from; meaningless unless [`flag::USED`].
+    /// `*new` as `do_timerfd_settime` was given it, cut to what it was made from; meaningless
+    /// unless [`flag::USED`].
     pub utmr_used: OldItimerspec32,
-    /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the call returned 0, this
-    /// was written to `*otmr`, cut to 32 bits.
+    /// `*its` as `put_old_itimerspec32` is given it; meaningless unless [`flag::OLD`]. Where the
+    /// call returned 0, this was written to `*otmr`, cut to 32 bits.
     pub old: Itimerspec64,
     /// Name of the thread at entry. Kernels leave what they like behind its NUL.
     pub comm: [u8; COMM_LEN],
-    /// `tid` in the initial pid namespace. This and the next are in a record only with [`flag::HOST_IDS`]; without, they are what is
-    /// reported.
+    /// `tid` in the initial pid namespace. This and the next are in a record only with
+    /// [`flag::HOST_IDS`]; without, they are what is reported.
     pub host_tid: u32,
     /// `pid` in the initial pid namespace.
     pub host_pid: u32,
 }
 
-/// Length of a record without the ids of the initial namespace, which are the ones that are reported.
+/// Length of a record without the ids of the initial namespace, which are the ones that are
+/// reported.
 pub const SHORT_LEN: usize = offset_of!(RawEvent, host_tid);
 
 const _: () = assert!(size_of::<RawEvent>() == 144 && SHORT_LEN == 136);
 const _: () = assert!(offset_of!(RawEvent, comm).is_multiple_of(8));
-const _: () = assert!(offset_of!(RawEvent, tid).is_multiple_of(8) && offset_of!(RawEvent, pid) == offset_of!(RawEvent, tid) + 4);
+const _: () = assert!(
+    offset_of!(RawEvent, tid).is_multiple_of(8)
+        && offset_of!(RawEvent, pid) == offset_of!(RawEvent, tid) + 4
+);
 const _: () = assert!(offset_of!(RawEvent, host_pid) == SHORT_LEN + 4);
 
 impl RawEvent {
@@ -81,7 +89,8 @@ impl RawEvent {
         Some(event.with_host_ids())
     }
 
-    /// The same with the ids of the initial pid namespace where they are the ones that are reported.
+    /// The same with the ids of the initial pid namespace where they are the ones that are
+    /// reported.
     pub const fn with_host_ids(mut self) -> Self {
         if self.flags & flag::HOST_IDS == 0 {
             (self.host_tid, self.host_pid) = (self.tid, self.pid);
@@ -106,7 +115,8 @@ impl RawEvent {
     /// The name in words.
     #[inline(always)]
     pub fn comm_words(&mut self) -> &mut [u64; COMM_LEN / size_of::<u64>()] {
-        // SAFETY: it lies in an event at a multiple of 8, which is asserted above, and any bytes are a word.
+        // SAFETY: it lies in an event at a multiple of 8, which is asserted above, and any bytes
+        // are a word.
         unsafe { &mut *(&raw mut self.comm).cast() }
     }
 }
@@ -121,8 +131,9 @@ pub struct Slot {
     pub pt_regs: u64,
     /// Its thread, as `bpf_get_current_pid_tgid` has it; 0 when there is no call in flight here.
     pub owner: u64,
-    /// The program's own: how many threads have it or are about to find out that another one has; and in the upper half, how many
-    /// calls of threads whose place this is are kept beside the table.
+    /// The program's own: how many threads have it or are about to find out that another one has;
+    /// and in the upper half, how many calls of threads whose place this is are kept beside the
+    /// table.
     pub claims: u64,
 }
 
@@ -130,7 +141,8 @@ const _: () = assert!(size_of::<Slot>() == 168);
 
 /// Bits of [`RawEvent::flags`].
 pub mod flag {
-    /// The return probe ran: `ret` and `exit_ns` hold. In flight it is set already, so that a return need not set it.
+    /// The return probe ran: `ret` and `exit_ns` hold. In flight it is set already, so that a
+    /// return need not set it.
     pub const RETURNED: u32 = 1 << 0;
     /// The interval of `utmr_entry` holds what was read.
     pub const INTERVAL_READ: u32 = 1 << 1;
@@ -138,8 +150,8 @@ pub mod flag {
     pub const USED: u32 = 1 << 2;
     /// `cs` was `__USER_CS` (0x33): a 64-bit process used the i386 entry.
     pub const CALLER_64BIT: u32 = 1 << 3;
-    /// The return of this call was never seen (the kernel skipped the return probe): a later call of the
-    /// same thread found this one still in flight.
+    /// The return of this call was never seen (the kernel skipped the return probe): a later call
+    /// of the same thread found this one still in flight.
     pub const RESULT_LOST: u32 = 1 << 4;
     /// The value of `utmr_entry` holds what was read.
     pub const VALUE_READ: u32 = 1 << 5;
@@ -161,11 +173,13 @@ pub mod flag {
 pub enum Counter {
     /// Finished calls for which the ring buffer had no room.
     LostBuffer = 0,
-    /// Calls of which a part was not seen, since there was no room to keep them or the kernel passed a program over.
+    /// Calls of which a part was not seen, since there was no room to keep them or the kernel
+    /// passed a program over.
     LostInFlight = 1,
     /// Calls reported without their result, since the kernel skipped the return probe.
     LostResult = 2,
-    /// New processes of a followed command that could not be followed, since the filter map was full.
+    /// New processes of a followed command that could not be followed, since the filter map was
+    /// full.
     LostFollow = 3,
 }
 

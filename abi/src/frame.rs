@@ -1,7 +1,8 @@
 //! The protocol between the harness and the guest's agent: frames over one virtio-serial port.
 //!
-//! A frame is its length (u32, little endian), then a postcard-encoded [`Request`] (host to guest) or
-//! [`Reply`] (guest to host). Requests are done in order; output and exits of processes come as they happen.
+//! A frame is its length (u32, little endian), then a postcard-encoded [`Request`] (host to guest)
+//! or [`Reply`] (guest to host). Requests are done in order; output and exits of processes come as
+//! they happen.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -40,7 +41,8 @@ pub enum Request {
     },
     /// Start a process; answered by [`Reply::Started`].
     Spawn(Spawn),
-    /// More standard input for a process with [`Stdin::Follows`]; no bytes are its end. Answered by [`Reply::Taken`].
+    /// More standard input for a process with [`Stdin::Follows`]; no bytes are its end. Answered by
+    /// [`Reply::Taken`].
     Input {
         /// Which.
         id: u32,
@@ -55,7 +57,8 @@ pub enum Request {
         /// Signal number.
         signal: i32,
     },
-    /// Pass a signal on, as [`Request::Signal`] does; one that is not running gets none, which its end tells.
+    /// Pass a signal on, as [`Request::Signal`] does; one that is not running gets none, which its
+    /// end tells.
     PassOn {
         /// Which.
         id: u32,
@@ -69,8 +72,8 @@ pub enum Request {
         /// The size.
         size: WindowSize,
     },
-    /// Give the guest a root folder of its own, and mount what programs expect; once, and before anything is started.
-    /// The guest's own programs move to [`OWN_FOLDER`].
+    /// Give the guest a root folder of its own, and mount what programs expect; once, and before
+    /// anything is started. The guest's own programs move to [`OWN_FOLDER`].
     Furnish,
     /// Make files, folders and links.
     Lay(Vec<Node>),
@@ -83,12 +86,13 @@ pub enum Request {
     },
     /// Fail on purpose, so that the harness can be tested.
     Inject(Fault),
-    /// The guest goes on from a saved state, maybe as one of several: set its clock, and have its kernel draw other random
-    /// numbers than the others'. Answered by [`Reply::Ready`].
+    /// The guest goes on from a saved state, maybe as one of several: set its clock, and have its
+    /// kernel draw other random numbers than the others'. Answered by [`Reply::Ready`].
     Restored {
         /// CLOCK_REALTIME, nanoseconds.
         realtime_ns: u64,
-        /// For the kernel's random number generator; every byte counts as eight bits that nobody knows.
+        /// For the kernel's random number generator; every byte counts as eight bits that nobody
+        /// knows.
         #[serde(with = "bytes")]
         entropy: Vec<u8>,
     },
@@ -114,7 +118,8 @@ pub enum Node {
         /// What it says.
         target: String,
     },
-    /// A piece of a file. The first, which makes the file anew, is at offset 0, and the others follow in order.
+    /// A piece of a file. The first, which makes the file anew, is at offset 0, and the others
+    /// follow in order.
     Piece {
         /// Absolute path.
         path: String,
@@ -152,10 +157,12 @@ pub struct Spawn {
     pub stdin: Stdin,
     /// User and group id to run as; `None` stays root.
     pub uid: Option<u32>,
-    /// The harness's name for what the process runs as a command of its own. That finds pipes at [`COMMAND_STDOUT`]
-    /// and [`COMMAND_STDERR`], whose content is sent under this name, apart from that of the process.
+    /// The harness's name for what the process runs as a command of its own. That finds pipes at
+    /// [`COMMAND_STDOUT`] and [`COMMAND_STDERR`], whose content is sent under this name, apart from
+    /// that of the process.
     pub command: Option<u32>,
-    /// A terminal of this size for its input and output, or, where there is one, for those of its command.
+    /// A terminal of this size for its input and output, or, where there is one, for those of its
+    /// command.
     pub terminal: Option<WindowSize>,
 }
 
@@ -167,7 +174,8 @@ impl Spawn {
     }
 }
 
-/// Descriptor of a command's standard output ([`Spawn::command`]); larger than those that a program has by itself.
+/// Descriptor of a command's standard output ([`Spawn::command`]); larger than those that a program
+/// has by itself.
 pub const COMMAND_STDOUT: i32 = 100;
 /// Descriptor of a command's standard error.
 pub const COMMAND_STDERR: i32 = 101;
@@ -287,7 +295,10 @@ pub enum FrameError {
 impl core::fmt::Display for FrameError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::TooLong(len) => write!(f, "frame of {len} bytes, more than the {MAX_FRAME_LEN} allowed: the ends are out of step"),
+            Self::TooLong(len) => write!(
+                f,
+                "frame of {len} bytes, more than the {MAX_FRAME_LEN} allowed: the ends are out of step"
+            ),
             Self::Decode(reason) => write!(f, "frame is not a message of this protocol: {reason}"),
         }
     }
@@ -298,7 +309,8 @@ impl core::error::Error for FrameError {}
 /// A message as it goes over the port, length in front.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let mut frame = alloc::vec![0; PREFIX_LEN];
-    frame = postcard::to_extend(message, frame).expect("messages are plain data, which postcard always encodes");
+    frame = postcard::to_extend(message, frame)
+        .expect("messages are plain data, which postcard always encodes");
     let len = u32::try_from(frame.len() - PREFIX_LEN).expect("a frame is far below 4 GiB");
     frame[..PREFIX_LEN].copy_from_slice(&len.to_le_bytes());
     frame
@@ -331,7 +343,8 @@ impl Decoder {
             return Err(FrameError::TooLong(len));
         }
         let Some(frame) = body.get(..len) else { return Ok(None) };
-        let message = postcard::from_bytes(frame).map_err(|error| FrameError::Decode(alloc::format!("{error}")))?;
+        let message = postcard::from_bytes(frame)
+            .map_err(|error| FrameError::Decode(alloc::format!("{error}")))?;
         self.start += PREFIX_LEN + len;
         Ok(Some(message))
     }

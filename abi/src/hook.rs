@@ -1,12 +1,13 @@
-//! Where in the kernel the tracer's programs go: for the tracer, which attaches them, and for the harness, which
-//! measures what the same places cost with programs that do nothing.
+//! Where in the kernel the tracer's programs go: for the tracer, which attaches them, and for the
+//! harness, which measures what the same places cost with programs that do nothing.
 
 use core::fmt;
 use core::str::FromStr;
 
 /// The wrapper that the i386 entry calls (`fs/timerfd.c`).
 pub const WRAPPER: &str = "__ia32_sys_timerfd_settime32";
-/// `(ufd, flags, new, old)`; static, but a function of its own on every kernel that was looked at (`fs/timerfd.c`).
+/// `(ufd, flags, new, old)`; static, but a function of its own on every kernel that was looked at
+/// (`fs/timerfd.c`).
 pub const DO_SETTIME: &str = "do_timerfd_settime";
 /// `(its, uits)` (`kernel/time/time.c`).
 pub const PUT_OLD: &str = "put_old_itimerspec32";
@@ -80,8 +81,8 @@ const fn hook(program: &'static str, kind: Kind, function: &'static str) -> Hook
     Hook { program, kind, function }
 }
 
-/// What the tracer attaches by kprobes, in this order: what sees the middle of a call before what sees its end, and
-/// its begin last, so that a call that is seen at all is seen whole.
+/// What the tracer attaches by kprobes, in this order: what sees the middle of a call before what
+/// sees its end, and its begin last, so that a call that is seen at all is seen whole.
 pub const BY_KPROBE: &[Hook] = &[
     hook("settime32_used", Kind::Kprobe, DO_SETTIME),
     hook("settime32_old", Kind::Kprobe, PUT_OLD),

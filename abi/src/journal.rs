@@ -1,11 +1,12 @@
 //! The journal: what the workload really passed, and what it got, call by call.
 //!
-//! A header, then one fixed-size record a call in the order in which the calls were made, all little endian. The workload writes it into
-//! memory that it shares with its children and dumps it when the plan is done; a journal without
-//! [`Header::complete`] was cut short.
+//! A header, then one fixed-size record a call in the order in which the calls were made, all
+//! little endian. The workload writes it into memory that it shares with its children and dumps it
+//! when the plan is done; a journal without [`Header::complete`] was cut short.
 //!
-//! Of a plan of whole lives ([`crate::plan::Act`]) a [`Moment`] follows for each call, the one under test among them, and for each
-//! wait, closing, copy, setting of the clock and forked child, in the order in which they ended.
+//! Of a plan of whole lives ([`crate::plan::Act`]) a [`Moment`] follows for each call, the one
+//! under test among them, and for each wait, closing, copy, setting of the clock and forked child,
+//! in the order in which they ended.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,8 +21,8 @@ pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
 pub const VERSION: u32 = 4;
 
-/// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order, nanoseconds.
-/// `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
+/// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order,
+/// nanoseconds. `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Clocks {
@@ -81,14 +82,15 @@ pub struct Record {
     pub otmr: u32,
     /// What the kernel answered: 0 or a negative errno.
     pub ret: i32,
-    /// The bytes at `utmr` before the call. Of a page that must not be touched before it, what is there by how it was
-    /// made; of one that is held, what it is given with.
+    /// The bytes at `utmr` before the call. Of a page that must not be touched before it, what is
+    /// there by how it was made; of one that is held, what it is given with.
     pub utmr_before: [u8; ITIMERSPEC32_SIZE],
     /// The same at `otmr`.
     pub otmr_before: [u8; ITIMERSPEC32_SIZE],
     /// The bytes at `otmr` after the call.
     pub otmr_after: [u8; ITIMERSPEC32_SIZE],
-    /// Which bytes of `utmr_before` can be read by the process, a bit each; the others are zeros here.
+    /// Which bytes of `utmr_before` can be read by the process, a bit each; the others are zeros
+    /// here.
     pub utmr_there: u16,
     /// The same of `otmr_before` and `otmr_after`.
     pub otmr_there: u16,
@@ -121,7 +123,8 @@ pub mod what {
     pub const GETTIME: u32 = 4;
     /// `read`.
     pub const READ: u32 = 5;
-    /// A wait; `ret` is the number of slots in [`super::Moment::extra`], a bit each, whose timers were readable.
+    /// A wait; `ret` is the number of slots in [`super::Moment::extra`], a bit each, whose timers
+    /// were readable.
     pub const WAIT: u32 = 6;
     /// A descriptor was closed.
     pub const CLOSE: u32 = 7;
@@ -129,7 +132,8 @@ pub mod what {
     pub const COPY: u32 = 8;
     /// `CLOCK_REALTIME` was set, to `args[0]` nanoseconds.
     pub const SET_CLOCK: u32 = 9;
-    /// A forked child, whose process id is [`super::Moment::extra`], was made, did its steps and ended; by its parent.
+    /// A forked child, whose process id is [`super::Moment::extra`], was made, did its steps and
+    /// ended; by its parent.
     pub const CHILD: u32 = 10;
     /// `timer_create`; `out_after` begins with the timer's id.
     pub const POSIX_CREATE: u32 = 11;
@@ -141,8 +145,8 @@ pub mod what {
     pub const POSIX_DELETE: u32 = 14;
 }
 
-/// Bytes of a [`Moment`]'s memory: those of an [`Itimerspec64`](crate::timespec::Itimerspec64); a smaller structure is at the
-/// begin.
+/// Bytes of a [`Moment`]'s memory: those of an [`Itimerspec64`](crate::timespec::Itimerspec64); a
+/// smaller structure is at the begin.
 pub const MEMORY_LEN: usize = 32;
 
 /// A call or a wait in a timer's life, with its time.
@@ -223,10 +227,16 @@ pub enum JournalError {
 impl core::fmt::Display for JournalError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NoHeader { found } => write!(f, "journal is truncated: {found} bytes, not even a header"),
+            Self::NoHeader { found } => {
+                write!(f, "journal is truncated: {found} bytes, not even a header")
+            }
             Self::Foreign(what) => write!(f, "not a journal of this version: {what}"),
-            Self::Length { expected, found } => write!(f, "journal is truncated: {found} bytes, its header promises {expected}"),
-            Self::Incomplete { records } => write!(f, "journal is incomplete: the workload stopped after {records} calls"),
+            Self::Length { expected, found } => {
+                write!(f, "journal is truncated: {found} bytes, its header promises {expected}")
+            }
+            Self::Incomplete { records } => {
+                write!(f, "journal is incomplete: the workload stopped after {records} calls")
+            }
         }
     }
 }
@@ -241,7 +251,9 @@ impl Journal {
         };
         let header: Header = bytemuck::pod_read_unaligned(head);
         let sizes = [header.record_size, header.moment_size];
-        if header.magic != MAGIC || header.version != VERSION || sizes != [size_of::<Record>(), size_of::<Moment>()].map(|size| size as u32)
+        if header.magic != MAGIC
+            || header.version != VERSION
+            || sizes != [size_of::<Record>(), size_of::<Moment>()].map(|size| size as u32)
         {
             let (magic, version) = (header.magic, header.version);
             return Err(JournalError::Foreign(alloc::format!(
@@ -249,16 +261,22 @@ impl Journal {
             )));
         }
         let records_len = (header.records as usize).saturating_mul(size_of::<Record>());
-        let expected = records_len.saturating_add((header.moments as usize).saturating_mul(size_of::<Moment>()));
+        let expected = records_len
+            .saturating_add((header.moments as usize).saturating_mul(size_of::<Moment>()));
         if body.len() != expected {
-            return Err(JournalError::Length { expected: size_of::<Header>().saturating_add(expected), found: bytes.len() });
+            return Err(JournalError::Length {
+                expected: size_of::<Header>().saturating_add(expected),
+                found: bytes.len(),
+            });
         }
         if header.complete != 1 {
             return Err(JournalError::Incomplete { records: header.records });
         }
         let (records, moments) = body.split_at(records_len);
-        let records = records.chunks_exact(size_of::<Record>()).map(bytemuck::pod_read_unaligned).collect();
-        let moments = moments.chunks_exact(size_of::<Moment>()).map(bytemuck::pod_read_unaligned).collect();
+        let records =
+            records.chunks_exact(size_of::<Record>()).map(bytemuck::pod_read_unaligned).collect();
+        let moments =
+            moments.chunks_exact(size_of::<Moment>()).map(bytemuck::pod_read_unaligned).collect();
         Ok(Self { header, records, moments })
     }
 }
@@ -284,7 +302,11 @@ mod tests {
             bytes.extend_from_slice(bytemuck::bytes_of(&Record { step, ..Zeroable::zeroed() }));
         }
         for step in 0..2 {
-            bytes.extend_from_slice(bytemuck::bytes_of(&Moment { step, before_ns: 5, ..Zeroable::zeroed() }));
+            bytes.extend_from_slice(bytemuck::bytes_of(&Moment {
+                step,
+                before_ns: 5,
+                ..Zeroable::zeroed()
+            }));
         }
         bytes
     }
@@ -293,7 +315,14 @@ mod tests {
     fn a_whole_journal_is_read() {
         let journal = Journal::parse(&bytes_of(3, 1)).unwrap();
         assert_eq!(journal.records.iter().map(|record| record.step).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(journal.moments.iter().map(|moment| (moment.step, moment.before_ns)).collect::<Vec<_>>(), [(0, 5), (1, 5)]);
+        assert_eq!(
+            journal
+                .moments
+                .iter()
+                .map(|moment| (moment.step, moment.before_ns))
+                .collect::<Vec<_>>(),
+            [(0, 5), (1, 5)]
+        );
     }
 
     #[test]

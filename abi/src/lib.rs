@@ -1,8 +1,9 @@
 //! The contracts between the stages: what one writes and the next reads.
 //!
-//! [`timespec`], [`event`] and [`moment`] are shared by the eBPF program and the tracer and need nothing but `core`; so does [`hook`].
-//! The `wire` feature adds what user space exchanges: [`output`] and [`life`] (tracer → anyone), [`plan`] and [`journal`]
-//! (harness ↔ workload) and [`frame`] (harness ↔ guest agent).
+//! [`timespec`], [`event`] and [`moment`] are shared by the eBPF program and the tracer and need
+//! nothing but `core`; so does [`hook`]. The `wire` feature adds what user space exchanges:
+//! [`output`] and [`life`] (tracer → anyone), [`plan`] and [`journal`] (harness ↔ workload) and
+//! [`frame`] (harness ↔ guest agent).
 #![no_std]
 
 #[cfg(feature = "wire")]

@@ -1,5 +1,6 @@
-//! What the programs of `--events` hand to the tracer beside [`RawEvent`](crate::event::RawEvent): layouts fixed by
-//! `repr(C)`. They share its ring buffer, and none is as long as a `RawEvent`; the word that each begins with tells which it is.
+//! What the programs of `--events` hand to the tracer beside [`RawEvent`](crate::event::RawEvent):
+//! layouts fixed by `repr(C)`. They share its ring buffer, and none is as long as a `RawEvent`; the
+//! word that each begins with tells which it is.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -44,7 +45,8 @@ impl Call {
         Self::PosixGettime32,
     ];
 
-    /// Its number in the table by whose wrapper it came (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`).
+    /// Its number in the table by whose wrapper it came
+    /// (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`).
     pub const fn nr(self) -> u32 {
         match self {
             Self::CreateX64 => 283,
@@ -119,9 +121,11 @@ impl Timer {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Who {
-    /// Thread id in the lower half, thread group id in the upper one (`bpf_get_current_pid_tgid`): of the initial pid namespace.
+    /// Thread id in the lower half, thread group id in the upper one (`bpf_get_current_pid_tgid`):
+    /// of the initial pid namespace.
     pub ids: u64,
-    /// Those that are reported, mostly of the tracer's own pid namespace; 0 where the thread has none there.
+    /// Those that are reported, mostly of the tracer's own pid namespace; 0 where the thread has
+    /// none there.
     pub own_ids: u64,
     /// Its name, NUL-padded.
     pub comm: [u8; COMM_LEN],
@@ -143,7 +147,8 @@ pub struct Due {
     pub is_known: u32,
 }
 
-/// A related call, written to the ring buffer when it returned; the same layout holds one in flight.
+/// A related call, written to the ring buffer when it returned; the same layout holds one in
+/// flight.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct RawCall {
@@ -165,7 +170,8 @@ pub struct RawCall {
     pub used: Itimerspec64,
     /// What it replaced or was asked for; meaningless unless [`call_flag::OLD`].
     pub old: Itimerspec64,
-    /// What the kernel had made of a setting at [`Self::armed_ns`]; of other calls, the clock of `timer` only.
+    /// What the kernel had made of a setting at [`Self::armed_ns`]; of other calls, the clock of
+    /// `timer` only.
     pub due: Due,
     /// `CLOCK_MONOTONIC` in nanoseconds when the kernel had set the timer; 0 when it has not.
     pub armed_ns: u64,
@@ -303,7 +309,8 @@ pub struct RawTicksSet {
     pub ids: u64,
 }
 
-/// Somebody wrote to the switch of ftrace or of kprobes, which takes the effect from programs; of no timer's life, and always there.
+/// Somebody wrote to the switch of ftrace or of kprobes, which takes the effect from programs; of
+/// no timer's life, and always there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct RawSwitch {
@@ -314,14 +321,19 @@ pub struct RawSwitch {
 impl RawSwitch {
     /// Whether a record is one.
     pub fn is(record: &[u8]) -> bool {
-        bytemuck::try_pod_read_unaligned(record).is_ok_and(|switch: Self| switch.head.record == Record::Switch as u32)
+        bytemuck::try_pod_read_unaligned(record)
+            .is_ok_and(|switch: Self| switch.head.record == Record::Switch as u32)
     }
 }
 
 /// In which call a thread was told of a timer.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "wire",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum By {
     /// `read`.
     Read = 0,
@@ -366,7 +378,8 @@ impl By {
         Self::IoUring,
     ];
 
-    /// By a call's number (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`); `None` when it is none of these.
+    /// By a call's number (`arch/x86/entry/syscalls/syscall_{32,64}.tbl`); `None` when it is none
+    /// of these.
     #[inline(always)]
     pub const fn of(nr: u32, is_i386: bool) -> Option<Self> {
         /// Calls of the x32 ABI have this bit beside the number.
@@ -376,7 +389,8 @@ impl By {
             (true, 145) | (false, 19 | 515) => Self::Readv,
             (true, 333) | (false, 295 | 534) => Self::Preadv,
             (true, 378) | (false, 327 | 546) => Self::Preadv2,
-            // With `restart_syscall`, which goes on with a `poll` that was stopped (`do_restart_poll`, `fs/select.c`).
+            // With `restart_syscall`, which goes on with a `poll` that was stopped
+            // (`do_restart_poll`, `fs/select.c`).
             (true, 168 | 0) | (false, 7 | 219) => Self::Poll,
             (true, 309 | 414) | (false, 271) => Self::Ppoll,
             (true, 82 | 142) | (false, 23) => Self::Select,
@@ -408,7 +422,8 @@ impl By {
     }
 }
 
-/// What a thread is doing inside of the kernel with a timer: kept between a function's entry and its return.
+/// What a thread is doing inside of the kernel with a timer: kept between a function's entry and
+/// its return.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Inside {
@@ -420,8 +435,8 @@ pub struct Inside {
     pub file: u64,
     /// The file's timer, as far as it is known at entry to be one.
     pub timer: Timer,
-    /// An address: of a structure of the kernel's that the function fills or has filled, or the reader's memory (see
-    /// [`Self::pieces`]); or the events that a poll asks for, or a command.
+    /// An address: of a structure of the kernel's that the function fills or has filled, or the
+    /// reader's memory (see [`Self::pieces`]); or the events that a poll asks for, or a command.
     pub value: u64,
     /// Of the reader's memory, how much is filled already.
     pub skipped: u64,
@@ -480,7 +495,11 @@ const _: () = {
     ];
     let mut at = 0;
     while at < lengths.len() {
-        assert!(lengths[at].is_multiple_of(8) && lengths[at] != size_of::<RawEvent>() && lengths[at] != SHORT_LEN);
+        assert!(
+            lengths[at].is_multiple_of(8)
+                && lengths[at] != size_of::<RawEvent>()
+                && lengths[at] != SHORT_LEN
+        );
         at += 1;
     }
 };

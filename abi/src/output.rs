@@ -1,7 +1,8 @@
 //! What `settime32-tracer --output json` prints: one object a line.
 //!
-//! Every key of a [`CallEvent`] is on every line unless its comment says otherwise; a fact that is not there is
-//! `null`. New keys may be added; none changes its meaning. The last line is a [`Summary`].
+//! Every key of a [`CallEvent`] is on every line unless its comment says otherwise; a fact that is
+//! not there is `null`. New keys may be added; none changes its meaning. The last line is a
+//! [`Summary`].
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -40,8 +41,9 @@ pub enum EntryPath {
     Fast,
 }
 
-/// The halves of an `old_itimerspec32`, as far as they could be read: the kernel copies them one after the other, 8
-/// bytes each (`get_old_itimerspec32`, `kernel/time/time.c`), and so each is there or not by itself.
+/// The halves of an `old_itimerspec32`, as far as they could be read: the kernel copies them one
+/// after the other, 8 bytes each (`get_old_itimerspec32`, `kernel/time/time.c`), and so each is
+/// there or not by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halves {
     /// Period after the first expiry; null when its 8 bytes could not be read.
@@ -75,7 +77,8 @@ pub struct CallEvent<'a> {
     pub entry_ns: u64,
     /// `CLOCK_MONOTONIC` at return, nanoseconds; null while there was none.
     pub exit_ns: Option<u64>,
-    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none there.
+    /// Process id (thread group id) in the tracer's pid namespace. 0 stands for null: it has none
+    /// there.
     #[serde(with = "nullable_id")]
     pub pid: u32,
     /// Thread id in the tracer's pid namespace. 0 as above.
@@ -95,19 +98,23 @@ pub struct CallEvent<'a> {
     pub flags: i32,
     /// Address of the new setting; null is null.
     pub utmr: Option<u32>,
-    /// `*utmr` as the probe read it at entry; null when the pointer is null or neither half could be read.
+    /// `*utmr` as the probe read it at entry; null when the pointer is null or neither half could
+    /// be read.
     pub utmr_entry: Option<Halves>,
     /// Why a half could not be read at entry (`"EFAULT"`); only there when one could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utmr_entry_errno: Option<Cow<'a, str>>,
-    /// `*utmr` as the kernel itself copied it and went on with; null when it could not (`ret` is then -EFAULT).
+    /// `*utmr` as the kernel itself copied it and went on with; null when it could not (`ret` is
+    /// then -EFAULT).
     pub utmr_used: Option<OldItimerspec32>,
-    /// A half that is known both at entry and as used is not the same in both: memory changed in between.
+    /// A half that is known both at entry and as used is not the same in both: memory changed in
+    /// between.
     pub toctou: bool,
     /// Address for the old setting; null is null.
     pub otmr: Option<u32>,
-    /// The setting that the kernel replaced, as it was handed to `put_old_itimerspec32` (`kernel/time/time.c`) to be
-    /// written to `*otmr`; null when it came not that far: the pointer is null or the call failed before.
+    /// The setting that the kernel replaced, as it was handed to `put_old_itimerspec32`
+    /// (`kernel/time/time.c`) to be written to `*otmr`; null when it came not that far: the pointer
+    /// is null or the call failed before.
     pub old: Option<Itimerspec64>,
     /// `old` does not fit the 32-bit structure and was cut without an error; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -125,14 +132,15 @@ pub struct CallEvent<'a> {
     /// The kernel skipped the return probe of this call; only there when true.
     #[serde(default, skip_serializing_if = "is_false")]
     pub result_lost: bool,
-    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there, or when asked for.
+    /// Process id in the initial pid namespace; only there where `pid` or `tid` differ from there,
+    /// or when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_pid: Option<u32>,
     /// Thread id in the initial pid namespace; there with `host_pid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_tid: Option<u32>,
-    /// The timer, as in [`life`](crate::life); only there when other events were asked for as well, and when the call came to a
-    /// timer.
+    /// The timer, as in [`life`](crate::life); only there when other events were asked for as well,
+    /// and when the call came to a timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timer: Option<TimerId>,
     /// The timer's clock, of `include/uapi/linux/time.h`; only there with `timer`.
@@ -140,12 +148,16 @@ pub struct CallEvent<'a> {
     pub clockid: Option<i32>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Ids of processes and threads, of which null is written as 0 in memory: the kernel gives 0 to nobody.
+/// Ids of processes and threads, of which null is written as 0 in memory: the kernel gives 0 to
+/// nobody.
 pub(crate) mod nullable_id {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -201,8 +213,8 @@ impl CallEvent<'_> {
 pub struct Lost {
     /// Finished calls for which the ring buffer had no room.
     pub buffer: u64,
-    /// Calls for which the map of calls in flight had no room, or of which the kernel passed over a program that sees
-    /// something else than the return.
+    /// Calls for which the map of calls in flight had no room, or of which the kernel passed over a
+    /// program that sees something else than the return.
     pub in_flight: u64,
     /// Calls whose return was not seen; those that are printed have `result_lost`.
     pub result: u64,
@@ -235,12 +247,14 @@ pub struct Summary {
     pub reported: u64,
     /// What could not be reported.
     pub lost: Lost,
-    /// What the kernel passed over, of which nobody knows whether a filter would have let it through: so many calls, or new
-    /// processes of a traced command, are missing at most beside those that are lost.
+    /// What the kernel passed over, of which nobody knows whether a filter would have let it
+    /// through: so many calls, or new processes of a traced command, are missing at most beside
+    /// those that are lost.
     pub unknown: u64,
     /// Calls still inside the kernel when tracing ended, each printed with `unfinished`.
     pub unfinished: u64,
-    /// When nothing could be seen although the probes were attached. How many calls were missed then, nobody can say.
+    /// When nothing could be seen although the probes were attached. How many calls were missed
+    /// then, nobody can say.
     #[serde(default)]
     pub blind: Vec<Blind>,
 }
@@ -264,10 +278,13 @@ mod tests {
     use super::*;
     use crate::timespec::Timespec64;
 
-    const NEW: OldItimerspec32 =
-        OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 }, it_value: OldTimespec32 { tv_sec: -3, tv_nsec: 4 } };
+    const NEW: OldItimerspec32 = OldItimerspec32 {
+        it_interval: OldTimespec32 { tv_sec: 1, tv_nsec: 2 },
+        it_value: OldTimespec32 { tv_sec: -3, tv_nsec: 4 },
+    };
 
-    /// The text itself is the contract: a renamed key must fail here even though writer and reader share the type.
+    /// The text itself is the contract: a renamed key must fail here even though writer and reader
+    /// share the type.
     #[test]
     fn a_call_event_reads_as_documented() {
         let event = CallEvent {
@@ -320,7 +337,10 @@ mod tests {
         let wide = Timespec64 { tv_sec: 1 << 40, tv_nsec: 5 };
         let event = CallEvent {
             entry_path: Some(EntryPath::Int80),
-            utmr_entry: Some(Halves { it_interval: None, it_value: Some(OldTimespec32 { tv_sec: 7, tv_nsec: 8 }) }),
+            utmr_entry: Some(Halves {
+                it_interval: None,
+                it_value: Some(OldTimespec32 { tv_sec: 7, tv_nsec: 8 }),
+            }),
             utmr_entry_errno: Some("EFAULT".into()),
             utmr_used: None,
             toctou: true,
@@ -338,7 +358,9 @@ mod tests {
         }
         assert_eq!(serde_json::from_str::<CallEvent>(&text).unwrap(), event);
         assert!(
-            serde_json::to_string(&CallEvent { entry_path: Some(EntryPath::Fast), ..event }).unwrap().contains(r#""entry_path":"fast""#)
+            serde_json::to_string(&CallEvent { entry_path: Some(EntryPath::Fast), ..event })
+                .unwrap()
+                .contains(r#""entry_path":"fast""#)
         );
     }
 
@@ -359,7 +381,11 @@ mod tests {
             lost: Lost { buffer: 1, ..Lost::default() },
             unknown: 3,
             unfinished: 2,
-            blind: vec![Blind { from_ns: 3, to_ns: 4, reason: "kprobes are switched off".to_string() }],
+            blind: vec![Blind {
+                from_ns: 3,
+                to_ns: 4,
+                reason: "kprobes are switched off".to_string(),
+            }],
         };
         assert_eq!(
             serde_json::to_string(&summary).unwrap(),
@@ -368,6 +394,10 @@ mod tests {
                 r#""blind":[{"from_ns":3,"to_ns":4,"reason":"kprobes are switched off"}]}"#
             )
         );
-        assert!(serde_json::to_string(&Summary { blind: Vec::new(), ..summary }).unwrap().ends_with(r#""blind":[]}"#));
+        assert!(
+            serde_json::to_string(&Summary { blind: Vec::new(), ..summary })
+                .unwrap()
+                .ends_with(r#""blind":[]}"#)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The i386 time structures of `include/vdso/time32.h` and `include/linux/time32.h`, and the kernel's own of
-//! `include/linux/time64.h`, into which it turns them.
+//! The i386 time structures of `include/vdso/time32.h` and `include/linux/time32.h`, and the
+//! kernel's own of `include/linux/time64.h`, into which it turns them.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -70,8 +70,8 @@ impl OldTimespec32 {
 }
 
 impl OldItimerspec32 {
-    /// Whether the kernel takes it: `itimerspec64_valid` in `include/linux/time64.h` looks at both halves,
-    /// also when the call would only disarm.
+    /// Whether the kernel takes it: `itimerspec64_valid` in `include/linux/time64.h` looks at both
+    /// halves, also when the call would only disarm.
     pub const fn is_valid(self) -> bool {
         self.it_interval.is_valid() && self.it_value.is_valid()
     }
@@ -92,7 +92,8 @@ impl From<OldItimerspec32> for Itimerspec64 {
 }
 
 impl Timespec64 {
-    /// As `put_old_timespec32` (`kernel/time/time.c`) does it: both numbers lose their upper halves.
+    /// As `put_old_timespec32` (`kernel/time/time.c`) does it: both numbers lose their upper
+    /// halves.
     pub const fn cut(self) -> OldTimespec32 {
         OldTimespec32 { tv_sec: self.tv_sec as i32, tv_nsec: self.tv_nsec as i32 }
     }
@@ -115,8 +116,15 @@ mod tests {
         let wide = Timespec64::from(narrow);
         assert_eq!(wide, Timespec64 { tv_sec: -1, tv_nsec: -2_147_483_648 });
         assert_eq!(wide.cut(), narrow);
-        let most = Itimerspec64 { it_interval: Timespec64 { tv_sec: 9_223_372_036, tv_nsec: 854_775_807 }, it_value: wide };
-        assert_eq!(most.cut().it_interval, OldTimespec32 { tv_sec: 633_437_444, tv_nsec: 854_775_807 }, "KTIME_MAX");
+        let most = Itimerspec64 {
+            it_interval: Timespec64 { tv_sec: 9_223_372_036, tv_nsec: 854_775_807 },
+            it_value: wide,
+        };
+        assert_eq!(
+            most.cut().it_interval,
+            OldTimespec32 { tv_sec: 633_437_444, tv_nsec: 854_775_807 },
+            "KTIME_MAX"
+        );
         assert_eq!(most.cut().it_value, narrow);
         assert_ne!(Itimerspec64::from(most.cut()), most);
     }
@@ -125,7 +133,13 @@ mod tests {
     fn validity_ends_at_a_billion_nanoseconds() {
         let of = |tv_sec, tv_nsec| OldTimespec32 { tv_sec, tv_nsec }.is_valid();
         assert!(of(0, 0) && of(0, 999_999_999) && of(i32::MAX, 999_999_999));
-        assert!(!of(0, 1_000_000_000) && !of(0, -1) && !of(-1, 0) && !of(0, i32::MIN) && !of(i32::MIN, 0));
+        assert!(
+            !of(0, 1_000_000_000)
+                && !of(0, -1)
+                && !of(-1, 0)
+                && !of(0, i32::MIN)
+                && !of(i32::MIN, 0)
+        );
     }
 
     #[test]

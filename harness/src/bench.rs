@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::boot::{Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs};
+use crate::boot::{
+    Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs,
+};
 use crate::failure::{BootError, Failure, InfraError};
 use crate::kernels::Say;
 
@@ -63,7 +65,14 @@ pub fn boot(options: &BootOptions, rounds: u32, say: Say) -> Result<BootBench, F
         drop(vm);
     }
     let ratios = bare.iter().zip(&agent).map(|(bare, agent)| agent / bare).collect();
-    Ok(BootBench { kernel, accelerator, rounds, bare_init_s: median(bare), agent_s: median(agent), ratio: median(ratios) })
+    Ok(BootBench {
+        kernel,
+        accelerator,
+        rounds,
+        bare_init_s: median(bare),
+        agent_s: median(agent),
+        ratio: median(ratios),
+    })
 }
 
 /// Seconds until the bare init's line is on the console.
@@ -98,7 +107,11 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { f64::midpoint(values[middle - 1], values[middle]) } else { values[middle] }
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
+    }
 }
 
 #[cfg(test)]

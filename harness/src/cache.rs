@@ -1,5 +1,5 @@
-//! The harness's folder of the user's cache: fetched kernels, what was learnt about the machine, records of
-//! failed runs. Everything in it can be removed at any time.
+//! The harness's folder of the user's cache: fetched kernels, what was learnt about the machine,
+//! records of failed runs. Everything in it can be removed at any time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,8 +17,8 @@ use crate::kernels::Say;
 /// Overrides the folder.
 pub const CACHE_ENV: &str = "SETTIME32_CACHE";
 
-/// The cache's folder: [`CACHE_ENV`], else `settime32` in the user's cache folder (XDG base directories), else
-/// in the system's folder for temporary files.
+/// The cache's folder: [`CACHE_ENV`], else `settime32` in the user's cache folder (XDG base
+/// directories), else in the system's folder for temporary files.
 pub fn folder() -> PathBuf {
     if let Some(path) = std::env::var_os(CACHE_ENV) {
         return path.into();
@@ -46,7 +46,8 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), InfraError> {
     write().map_err(InfraError::file("write", path))
 }
 
-/// An exclusive lock between processes; given back when dropped or when the process ends (`flock(2)`).
+/// An exclusive lock between processes; given back when dropped or when the process ends
+/// (`flock(2)`).
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -106,12 +107,13 @@ pub const RECORDS_KEPT: usize = 50;
 
 /// A folder, not made yet, for the record of a run that fails now.
 pub fn record_folder() -> PathBuf {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     folder().join("failures").join(format!("{}-{}", now.as_millis(), std::process::id()))
 }
 
-/// Removes the oldest of the folders beside `folder`, whose names begin with the time of their making, so that
-/// `count` are left.
+/// Removes the oldest of the folders beside `folder`, whose names begin with the time of their
+/// making, so that `count` are left.
 pub fn keep_newest(folder: &Path, count: usize) -> Result<(), InfraError> {
     let parent = folder.parent().unwrap_or(Path::new("."));
     let listed = fs::read_dir(parent).map_err(InfraError::file("list", parent))?;
@@ -132,8 +134,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What tells a file from any other that was or will be at its path, without reading it: the kernel sets the time of change,
-/// and nobody else can (`inode(7)`, `ctime`).
+/// What tells a file from any other that was or will be at its path, without reading it: the kernel
+/// sets the time of change, and nobody else can (`inode(7)`, `ctime`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     path: PathBuf,
@@ -148,11 +150,18 @@ impl Identity {
     pub fn of(path: &Path) -> std::io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let changed = (metadata.ctime(), metadata.ctime_nsec());
-        Ok(Self { path: path.into(), device: metadata.dev(), inode: metadata.ino(), len: metadata.len(), changed })
+        Ok(Self {
+            path: path.into(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            changed,
+        })
     }
 }
 
-/// SHA-256 of a file. A file that has not changed since it was last asked for is not read again by this process.
+/// SHA-256 of a file. A file that has not changed since it was last asked for is not read again by
+/// this process.
 pub fn file_sha256(path: &Path) -> Result<String, InfraError> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
     let identity = Identity::of(path).map_err(InfraError::file("read", path))?;

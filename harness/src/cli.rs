@@ -26,7 +26,8 @@ pub use describe::{CompletionsArgs, ManArgs, Manual};
 pub use plans::{LivesArgs, ReplayArgs, VerifyArgs};
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
-/// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what was captured.
+/// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what
+/// was captured.
 #[derive(Debug, Parser)]
 #[command(name = "settime32-harness", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -46,14 +47,15 @@ pub enum Command {
     /// Make generated calls in a guest, trace them, compare, and print a verdict.
     #[command(mut_arg("kernel", or_all))]
     Verify(VerifyArgs),
-    /// Have timers live whole lives in a guest: created, set, read back, waited for, copied, passed, inherited, closed. Trace all
-    /// of it (--events all), and compare each story.
+    /// Have timers live whole lives in a guest: created, set, read back, waited for, copied,
+    /// passed, inherited, closed. Trace all of it (--events all), and compare each story.
     #[command(mut_arg("kernel", or_all))]
     Lives(LivesArgs),
     /// Do again what a failed run did; its report prints the command.
     #[command(mut_arg("kernel", or_all))]
     Replay(ReplayArgs),
-    /// Make generated calls until a budget ends, several guests side by side; shrink and keep what fails.
+    /// Make generated calls until a budget ends, several guests side by side; shrink and keep what
+    /// fails.
     Fuzz(FuzzArgs),
     /// Join what the shards of a fuzzing run did.
     Merge(MergeArgs),
@@ -69,18 +71,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run deliberately wrong tracers, each on the calls that must show its error, and the right one on all of them;
-    /// anything but all of them caught, and the right one passed, is a violation.
+    /// Run deliberately wrong tracers, each on the calls that must show its error, and the right
+    /// one on all of them; anything but all of them caught, and the right one passed, is a
+    /// violation.
     Mutants(MutantsArgs),
-    /// Run tracers of any make on the same calls, and print what each was right and wrong about, what it lost and what it costs.
+    /// Run tracers of any make on the same calls, and print what each was right and wrong about,
+    /// what it lost and what it costs.
     #[command(mut_arg("kernel", or_several))]
     Compare(CompareArgs),
-    /// Count the guest instructions that tracing adds to one call: with empty probes, and with the tracer.
+    /// Count the guest instructions that tracing adds to one call: with empty probes, and with the
+    /// tracer.
     Cost(CostArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Print completions for a shell, such as for bash: source <(settime32-harness completions bash).
+    /// Print completions for a shell, such as for bash: source <(settime32-harness completions
+    /// bash).
     Completions(CompletionsArgs),
     /// Print the manual page, in roff: settime32-harness man | man -l -
     Man(ManArgs),
@@ -104,11 +110,15 @@ impl Cli {
 
 /// For the jobs that go through several kernels.
 fn or_several(kernel: clap::Arg) -> clap::Arg {
-    kernel.value_name("NAME|all|PATH,...").help("Names that `kernels` lists, `all` of them, or paths of a bzImage, divided by commas")
+    kernel
+        .value_name("NAME|all|PATH,...")
+        .help("Names that `kernels` lists, `all` of them, or paths of a bzImage, divided by commas")
 }
 
 fn or_all(kernel: clap::Arg) -> clap::Arg {
-    kernel.value_name("NAME|all|PATH").help("A name that `kernels` lists, `all` of them, or the path of a bzImage")
+    kernel
+        .value_name("NAME|all|PATH")
+        .help("A name that `kernels` lists, `all` of them, or the path of a bzImage")
 }
 
 /// Arguments of `kernels`.
@@ -127,7 +137,11 @@ pub struct KernelsArgs {
 
 fn known_kernel(name: &str) -> Result<String, String> {
     let names: Vec<_> = crate::kernels::catalog().iter().map(|entry| entry.name.as_str()).collect();
-    if names.contains(&name) { Ok(name.into()) } else { Err(format!("no such kernel; there are {}", names.join(", "))) }
+    if names.contains(&name) {
+        Ok(name.into())
+    } else {
+        Err(format!("no such kernel; there are {}", names.join(", ")))
+    }
 }
 
 /// Arguments of `mutants`.
@@ -159,7 +173,9 @@ pub struct MutantsArgs {
 impl MutantsArgs {
     /// The job.
     pub fn job(&self) -> MutantsOptions {
-        let wanted = |about: &&About| self.names.is_empty() || self.names.iter().any(|name| name == about.name);
+        let wanted = |about: &&About| {
+            self.names.is_empty() || self.names.iter().any(|name| name == about.name)
+        };
         MutantsOptions {
             wrong: WRONG_TRACERS.iter().filter(wanted).copied().collect(),
             seed: self.seed,
@@ -178,7 +194,8 @@ pub struct CostArgs {
     /// Calls that are made under each set of probes.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(100..))]
     pub calls: u16,
-    /// Threads that call and end before, where the cost for later threads with large ids is measured.
+    /// Threads that call and end before, where the cost for later threads with large ids is
+    /// measured.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub dead_threads: u32,
     /// QEMU's program.
@@ -192,7 +209,8 @@ pub struct CostArgs {
 /// What can be measured.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Time from QEMU's start to the agent being ready, against a bare init that prints one line on the same kernel.
+    /// Time from QEMU's start to the agent being ready, against a bare init that prints one line on
+    /// the same kernel.
     Boot {
         /// Boots of each kind, taken in turn.
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
@@ -204,8 +222,8 @@ pub enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Time from QEMU's start to the agent's first answer, and to the tracer's first event: of a guest that is booted, against
-    /// one that goes on from a saved state.
+    /// Time from QEMU's start to the agent's first answer, and to the tracer's first event: of a
+    /// guest that is booted, against one that goes on from a saved state.
     Warm {
         /// Starts of each kind, taken in turn.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
@@ -228,7 +246,8 @@ pub struct GuestArgs {
     /// What runs the guest.
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Choice,
-    /// Who made the guest's CPU: the vDSO enters the kernel by `syscall` on AMD's, by `sysenter` on Intel's.
+    /// Who made the guest's CPU: the vDSO enters the kernel by `syscall` on AMD's, by `sysenter` on
+    /// Intel's.
     #[arg(long, value_enum, default_value = "any")]
     pub cpu: Cpu,
     /// QEMU's program.
@@ -253,7 +272,8 @@ pub struct RunArgs {
     /// Size of the tracer's ring buffer, such as 256K.
     #[arg(long, value_name = "SIZE")]
     buffer: Option<String>,
-    /// Wall-clock limit of a run, from the boot on, such as 90s or 5m [default: 2 minutes, and 1 s more for each 1,000 calls].
+    /// Wall-clock limit of a run, from the boot on, such as 90s or 5m [default: 2 minutes, and 1 s
+    /// more for each 1,000 calls].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Use a deliberately wrong tracer, which `mutants --list` names, to see its error found.
@@ -262,8 +282,8 @@ pub struct RunArgs {
     /// Cause a failure on purpose, to see that it is told apart.
     #[arg(long, value_enum, value_name = "FAILURE")]
     inject: Option<Injection>,
-    /// Use the running kernel instead of a guest, as root: probes are attached to it, and all calls are made on it. For use
-    /// inside a virtual machine of yours.
+    /// Use the running kernel instead of a guest, as root: probes are attached to it, and all calls
+    /// are made on it. For use inside a virtual machine of yours.
     #[arg(long, conflicts_with_all = ["kernel", "accel", "cpu", "qemu", "append", "inject", "cold"])]
     here: bool,
     /// Print the report as one JSON object.
@@ -285,7 +305,9 @@ pub struct Job {
 #[non_exhaustive]
 pub enum UsageError {
     /// A comparison of which nothing is left.
-    #[error("failed to find calls to compare: no plan has that number; leave --plan out, or give the other arguments as the finding does")]
+    #[error(
+        "failed to find calls to compare: no plan has that number; leave --plan out, or give the other arguments as the finding does"
+    )]
     NothingToCompare,
     /// The plan's file cannot be read.
     #[error("failed to read the plan {path}: {source}")]
@@ -296,7 +318,9 @@ pub enum UsageError {
         source: std::io::Error,
     },
     /// The plan's file holds no plan.
-    #[error("failed to use the plan {path}: {source}; a plan is what a failed run kept, or what `Plan::encode` gives")]
+    #[error(
+        "failed to use the plan {path}: {source}; a plan is what a failed run kept, or what `Plan::encode` gives"
+    )]
     Plan {
         /// The file.
         path: PathBuf,
@@ -312,7 +336,9 @@ pub enum UsageError {
         reason: String,
     },
     /// `--plan` with more calls than a plan holds.
-    #[error("--calls {calls} is more than the {CALLS_PER_PLAN} that one plan holds; with --plan it is the number of calls in that plan")]
+    #[error(
+        "--calls {calls} is more than the {CALLS_PER_PLAN} that one plan holds; with --plan it is the number of calls in that plan"
+    )]
     PlanSize {
         /// What was asked for.
         calls: u64,
@@ -346,7 +372,9 @@ impl RunArgs {
             setup: Setup { kernel: kernel.clone(), attach, ..setup.clone() },
             timeout,
         };
-        let cells = kernels.iter().flat_map(|kernel| self.attach.0.iter().map(move |attach| (kernel, *attach)));
+        let cells = kernels
+            .iter()
+            .flat_map(|kernel| self.attach.0.iter().map(move |attach| (kernel, *attach)));
         Job { cells: cells.map(|(kernel, attach)| cell(kernel, attach)).collect(), json: self.json }
     }
 }
@@ -396,7 +424,8 @@ pub(crate) fn kernels_named(words: impl IntoIterator<Item = String>) -> Vec<Stri
 
 /// A seed that differs from run to run; short, since people copy it.
 pub(crate) fn fresh_seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 % 1_000_000_007
 }
 
@@ -412,15 +441,24 @@ mod tests {
     #[test]
     fn full_is_everything_on_everything() {
         let job = |words: &[&str]| {
-            let cli = Cli::parse_from(["settime32-harness", "verify", "--seed", "1"].iter().chain(words));
+            let cli =
+                Cli::parse_from(["settime32-harness", "verify", "--seed", "1"].iter().chain(words));
             let Command::Verify(arguments) = cli.command else { panic!("{words:?}") };
-            arguments.job().cells.into_iter().map(|cell| (cell.setup.to_string(), cell.work)).collect::<Vec<_>>()
+            arguments
+                .job()
+                .cells
+                .into_iter()
+                .map(|cell| (cell.setup.to_string(), cell.work))
+                .collect::<Vec<_>>()
         };
         let full = job(&["--full"]);
         assert_eq!(full, job(&["--catalogue", "--kernel", "all", "--attach", "all"]));
         assert_eq!(full.len(), 2 * crate::kernels::catalog().len());
         for other in ["--catalogue", "--kernel=6.12", "--attach=kprobe", "--calls=7"] {
-            assert!(Cli::try_parse_from(["settime32-harness", "verify", "--full", other]).is_err(), "{other}");
+            assert!(
+                Cli::try_parse_from(["settime32-harness", "verify", "--full", other]).is_err(),
+                "{other}"
+            );
         }
     }
 }

@@ -1,14 +1,16 @@
-//! What tracing costs one call, in guest instructions: without probes, with probes that do nothing, and with the
-//! tracer in either way to attach.
+//! What tracing costs one call, in guest instructions: without probes, with probes that do nothing,
+//! and with the tracer in either way to attach.
 //!
-//! The guest's clock counts its instructions ([`GuestTime::Instructions`]). Every call arms one CLOCK_MONOTONIC timer for
-//! the same long time and gets back in `*otmr` what is left of it, so the difference is what the guest executed between
-//! the kernel's reading of the clock in one call and in the next: once around the call and the workload's loop. The
-//! workload is the same each time and cancels; what is left is what the probes add.
+//! The guest's clock counts its instructions ([`GuestTime::Instructions`]). Every call arms one
+//! CLOCK_MONOTONIC timer for the same long time and gets back in `*otmr` what is left of it, so the
+//! difference is what the guest executed between the kernel's reading of the clock in one call and
+//! in the next: once around the call and the workload's loop. The workload is the same each time
+//! and cancels; what is left is what the probes add.
 //!
-//! The figure is the median. Most rounds are executed without an interruption and differ by a few instructions; a tick of
-//! the clock, a page fault in the journal or a turn of the tracer's user half falls into some of them and is none of one
-//! call's cost. It is not a measure of time: an instruction of a helper that spins or misses the cache counts as one.
+//! The figure is the median. Most rounds are executed without an interruption and differ by a few
+//! instructions; a tick of the clock, a page fault in the journal or a turn of the tracer's user
+//! half falls into some of them and is none of one call's cost. It is not a measure of time: an
+//! instruction of a helper that spins or misses the cache counts as one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,8 +28,8 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use crate::bench::median;
 use crate::boot::{
-    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM, WORKLOAD_PATH,
-    empty_probes,
+    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH,
+    Vm, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes,
 };
 use crate::failure::{Failure, GuestError};
 use crate::kernels::{self, Say};
@@ -63,7 +65,8 @@ enum Subject {
 /// Ids of threads begin here, for [`Subject::Later`].
 const LARGE_ID: &str = "400000";
 
-/// What is measured, in this order. Nothing comes first and last: what was attached must leave no trace.
+/// What is measured, in this order. Nothing comes first and last: what was attached must leave no
+/// trace.
 const SUBJECTS: [(&str, Subject); 12] = [
     ("untraced", Subject::Nothing),
     ("fentry, empty", Subject::Empty(&[(Kind::Fentry, WRAPPER)])),
@@ -72,7 +75,10 @@ const SUBJECTS: [(&str, Subject); 12] = [
     ("tracer by fentry", Subject::Tracer(Attach::Fentry)),
     ("tracer by fentry, after many threads", Subject::Later(Attach::Fentry)),
     ("kprobe, empty", Subject::Empty(&[(Kind::Kprobe, WRAPPER)])),
-    ("kprobe + kretprobe, empty", Subject::Empty(&[(Kind::Kprobe, WRAPPER), (Kind::Kretprobe, WRAPPER)])),
+    (
+        "kprobe + kretprobe, empty",
+        Subject::Empty(&[(Kind::Kprobe, WRAPPER), (Kind::Kretprobe, WRAPPER)]),
+    ),
     ("as the tracer by kprobe, empty", Subject::EmptyAs(BY_KPROBE)),
     ("tracer by kprobe", Subject::Tracer(Attach::Kprobe)),
     ("tracer by kprobe, after many threads", Subject::Later(Attach::Kprobe)),
@@ -84,14 +90,15 @@ const SUBJECTS: [(&str, Subject); 12] = [
 pub struct Row {
     /// What was attached.
     pub probes: &'static str,
-    /// Guest instructions from call to call, the workload's own among them; the median. Null when the subject could not
-    /// be attached to this kernel.
+    /// Guest instructions from call to call, the workload's own among them; the median. Null when
+    /// the subject could not be attached to this kernel.
     pub instructions: Option<u64>,
     /// The same less that of the first, untraced row.
     pub added: Option<i64>,
     /// Part of the calls, from 0 to 1, that took within 1 % of the median.
     pub steady: Option<f64>,
-    /// Why the subject could not be attached, or what the oracle says of what the tracer reported meanwhile.
+    /// Why the subject could not be attached, or what the oracle says of what the tracer reported
+    /// meanwhile.
     pub note: String,
 }
 
@@ -121,12 +128,18 @@ impl Cost {
                 Cell::new(row.probes),
                 Cell::new(row.instructions.map_or_else(|| "none".into(), grouped)),
                 Cell::new(row.added.map_or_else(String::new, |added| added.to_string())),
-                Cell::new(row.steady.map_or_else(String::new, |steady| format!("{:.0} %", steady * 100.0))),
+                Cell::new(
+                    row.steady
+                        .map_or_else(String::new, |steady| format!("{:.0} %", steady * 100.0)),
+                ),
                 Cell::new(&row.note),
             ]);
         }
-        let (kernel, calls, threads) = (&self.kernel, grouped(self.calls.into()), grouped(self.dead_threads.into()));
-        format!("{kernel}, guest instructions, median of {calls} calls; many threads are {threads}\n{table}\n")
+        let (kernel, calls, threads) =
+            (&self.kernel, grouped(self.calls.into()), grouped(self.dead_threads.into()));
+        format!(
+            "{kernel}, guest instructions, median of {calls} calls; many threads are {threads}\n{table}\n"
+        )
     }
 
     /// What a subject adds, by the name of its row.
@@ -136,25 +149,56 @@ impl Cost {
 }
 
 /// Measures all subjects in one guest.
-pub fn measure(kernel: &str, qemu: &Path, calls: u16, dead_threads: u32, say: Say) -> Result<Cost, Failure> {
+pub fn measure(
+    kernel: &str,
+    qemu: &Path,
+    calls: u16,
+    dead_threads: u32,
+    say: Say,
+) -> Result<Cost, Failure> {
     boot::check_qemu(qemu)?;
     let kernel = kernels::resolve(kernel, say)?;
     let deadline = Deadline::after(LIMIT);
-    let (choice, start, cpu, time, append) = (Choice::Tcg, Start::Cold, Cpu::Any, GuestTime::Instructions, String::new());
+    let (choice, start, cpu, time, append) =
+        (Choice::Tcg, Start::Cold, Cpu::Any, GuestTime::Instructions, String::new());
     let (qemu, memory_mib) = (qemu.into(), MEMORY_MIB);
-    let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
+    let options = BootOptions {
+        kernel,
+        qemu,
+        choice,
+        start,
+        cpu,
+        time,
+        memory_mib,
+        append,
+        boot_timeout: BOOT_TIMEOUT,
+    };
     say("booting");
     let vm = Vm::boot(&options, &Scratch::new()?, deadline, say)?;
-    let mut bench =
-        Bench { kernel: vm.kernel_release.clone(), cpus: vm.cpus, guest: Programs::new(vm, deadline), plan: plan(calls), dead_threads };
+    let mut bench = Bench {
+        kernel: vm.kernel_release.clone(),
+        cpus: vm.cpus,
+        guest: Programs::new(vm, deadline),
+        plan: plan(calls),
+        dead_threads,
+    };
     bench.guest.put(EMPTY_PROBES_PATH, 0o755, empty_probes()?.to_vec())?;
     bench.guest.put(PLAN_PATH, 0o644, bench.plan.encode())?;
-    let mut cost = Cost { kernel: bench.kernel.clone(), calls, dead_threads, rows: Vec::new(), verdict: Verdict::Pass };
+    let mut cost = Cost {
+        kernel: bench.kernel.clone(),
+        calls,
+        dead_threads,
+        rows: Vec::new(),
+        verdict: Verdict::Pass,
+    };
     for (probes, subject) in SUBJECTS {
         say(&format!("measuring: {probes}"));
         let (mut row, verdict) = bench.measure(probes, subject)?;
         let untraced = cost.rows.first().map_or(row.instructions, |first| first.instructions);
-        row.added = row.instructions.zip(untraced).map(|(with, without)| with.cast_signed() - without.cast_signed());
+        row.added = row
+            .instructions
+            .zip(untraced)
+            .map(|(with, without)| with.cast_signed() - without.cast_signed());
         cost.rows.push(row);
         if verdict.severity() > cost.verdict.severity() {
             cost.verdict = verdict;
@@ -165,14 +209,18 @@ pub fn measure(kernel: &str, qemu: &Path, calls: u16, dead_threads: u32, say: Sa
 
 /// Calls that arm one timer again and again, for the same time.
 pub(crate) fn plan(calls: u16) -> Plan {
-    let new = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: OldTimespec32 { tv_sec: ARMED_S, tv_nsec: 0 } };
+    let new = OldItimerspec32 {
+        it_interval: OldTimespec32::default(),
+        it_value: OldTimespec32 { tv_sec: ARMED_S, tv_nsec: 0 },
+    };
     let call = Step::Call(Call { otmr: Pointer::Valid, ..Call::plain(0, new) });
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }];
     steps.extend(vec![call; calls.into()]);
     Plan { process: Process::I386, steps }
 }
 
-/// Where a process's memory lies is chance, and costs some a few instructions more at each call: the least of so many counts.
+/// Where a process's memory lies is chance, and costs some a few instructions more at each call:
+/// the least of so many counts.
 const PROCESSES: usize = 3;
 
 /// A guest that counts, and the calls to make in it.
@@ -185,8 +233,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn measure(&mut self, probes: &'static str, subject: Subject) -> Result<(Row, Verdict), Failure> {
-        let mut row = Row { probes, instructions: None, added: None, steady: None, note: String::new() };
+    fn measure(
+        &mut self,
+        probes: &'static str,
+        subject: Subject,
+    ) -> Result<(Row, Verdict), Failure> {
+        let mut row =
+            Row { probes, instructions: None, added: None, steady: None, note: String::new() };
         let attached = match subject.command() {
             Some(command) => match self.attach(&command)? {
                 Ok(id) => Some(id),
@@ -197,9 +250,11 @@ impl Bench {
             },
             None => None,
         };
-        let before = if let Subject::Later(_) = subject { Some(self.make_threads()?) } else { None };
+        let before =
+            if let Subject::Later(_) = subject { Some(self.make_threads()?) } else { None };
         let journals = (0..PROCESSES).map(|_| self.make_calls()).collect::<Result<Vec<_>, _>>()?;
-        let least = journals.iter().map(middle_and_steady).min_by(|one, other| one.0.total_cmp(&other.0));
+        let least =
+            journals.iter().map(middle_and_steady).min_by(|one, other| one.0.total_cmp(&other.0));
         let (middle, steady) = least.unzip();
         (row.instructions, row.steady) = (middle.map(|middle| middle as u64), steady);
         let Some(id) = attached else { return Ok((row, Verdict::Pass)) };
@@ -217,42 +272,78 @@ impl Bench {
     fn attach(&mut self, command: &[String]) -> Result<Result<u32, String>, Failure> {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let id = self.guest.start(&command);
-        let ran = self.guest.wait_until(id, "probes are attached", |ran| ran.said().contains(": ready"))?;
-        Ok(if ran.exit.is_none() { Ok(id) } else { Err(ran.said().lines().last().unwrap_or_default().to_owned()) })
+        let ran = self
+            .guest
+            .wait_until(id, "probes are attached", |ran| ran.said().contains(": ready"))?;
+        Ok(if ran.exit.is_none() {
+            Ok(id)
+        } else {
+            Err(ran.said().lines().last().unwrap_or_default().to_owned())
+        })
     }
 
     /// Has threads of one process call once each, one after the other; gives the process.
     fn make_threads(&mut self) -> Result<u64, Failure> {
         let threads = self.dead_threads.to_string();
-        let command = ["enter", "--last-pid", LARGE_ID, "--", WORKLOAD_PATH, "field", "dead-threads", &threads];
+        let command = [
+            "enter",
+            "--last-pid",
+            LARGE_ID,
+            "--",
+            WORKLOAD_PATH,
+            "field",
+            "dead-threads",
+            &threads,
+        ];
         let ran = self.guest.run(&[&[WORKLOAD_PATH], command.as_slice()].concat())?;
         let said = String::from_utf8_lossy(&ran.stdout);
-        let process = said.split_once("dead-threads pid=").and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
+        let process = said
+            .split_once("dead-threads pid=")
+            .and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
         match (ran.exit, process) {
             (Some(Exit::Code(0)), Some(process)) => Ok(process),
-            (status, _) => Err(GuestError::Workload { plan: 0, status: status.expect("`run` waits for the end"), said: ran.said() }.into()),
+            (status, _) => Err(GuestError::Workload {
+                plan: 0,
+                status: status.expect("`run` waits for the end"),
+                said: ran.said(),
+            }
+            .into()),
         }
     }
 
     fn make_calls(&mut self) -> Result<Journal, Failure> {
         let ran = self.guest.run(&[WORKLOAD_PATH, PLAN_PATH, "-"])?;
         match ran.exit {
-            Some(Exit::Code(0)) => Ok(Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?),
+            Some(Exit::Code(0)) => Ok(Journal::parse(&ran.stdout)
+                .map_err(|source| GuestError::Journal { plan: 0, source })?),
             Some(status) => Err(GuestError::Workload { plan: 0, status, said: ran.said() }.into()),
             None => unreachable!("`run` waits for the end"),
         }
     }
 
-    /// What the oracle says of what the tracer printed: a tracer that leaves something out is cheap. Of calls of the process `before`
-    /// only the number is looked at.
-    fn judge(&self, ran: &Ran, before: Option<u64>, journals: Vec<Journal>, attach: Attach) -> (Verdict, String) {
+    /// What the oracle says of what the tracer printed: a tracer that leaves something out is
+    /// cheap. Of calls of the process `before` only the number is looked at.
+    fn judge(
+        &self,
+        ran: &Ran,
+        before: Option<u64>,
+        journals: Vec<Journal>,
+        attach: Attach,
+    ) -> (Verdict, String) {
         let entry_path_needed = attach == Attach::Kprobe;
         let comm = Some(WORKLOAD_COMM.into());
-        let config = oracle::Config { cpus: self.cpus, comm, entry_path_needed, ..oracle::Config::default() };
+        let config = oracle::Config {
+            cpus: self.cpus,
+            comm,
+            entry_path_needed,
+            ..oracle::Config::default()
+        };
         let mut oracle = Oracle::new(config);
         let mut calls_before = 0;
         for line in ran.stdout.split_inclusive(|byte| *byte == b'\n') {
-            let is_before = |line: &Value| line["event"] == CALL_EVENT && before.is_some_and(|process| line["pid"] == process);
+            let is_before = |line: &Value| {
+                line["event"] == CALL_EVENT && before.is_some_and(|process| line["pid"] == process)
+            };
             if serde_json::from_slice(line).is_ok_and(|line| is_before(&line)) {
                 calls_before += 1;
             } else if let Ok(mut summary) = serde_json::from_slice::<Summary>(line) {
@@ -264,11 +355,17 @@ impl Bench {
         }
         if before.is_some() && calls_before != u64::from(self.dead_threads) {
             let threads = grouped(self.dead_threads.into());
-            return (Verdict::Violation, format!(": {} events of {threads} threads", grouped(calls_before)));
+            return (
+                Verdict::Violation,
+                format!(": {} events of {threads} threads", grouped(calls_before)),
+            );
         }
-        (0..).zip(journals).for_each(|(index, journal)| oracle.plan_done(index, self.plan.clone(), journal));
+        (0..)
+            .zip(journals)
+            .for_each(|(index, journal)| oracle.plan_done(index, self.plan.clone(), journal));
         let findings = oracle.finish();
-        let verdict = Verdict::of(&findings, (PROCESSES * self.plan.calls()) as u64, Provoked::default());
+        let verdict =
+            Verdict::of(&findings, (PROCESSES * self.plan.calls()) as u64, Provoked::default());
         (verdict, findings.first.first().map_or_else(String::new, |first| format!(": {first}")))
     }
 }
@@ -284,9 +381,11 @@ impl Subject {
             Self::Nothing => None,
             Self::Empty(hooks) => empty(&mut hooks.iter().copied()),
             Self::EmptyAs(hooks) => empty(&mut hooks.iter().map(|hook| (hook.kind, hook.function))),
-            Self::Tracer(attach) | Self::Later(attach) => {
-                Some([TRACER_PATH, "--output", "json", "--attach", &attach.to_string()].map(str::to_owned).into())
-            }
+            Self::Tracer(attach) | Self::Later(attach) => Some(
+                [TRACER_PATH, "--output", "json", "--attach", &attach.to_string()]
+                    .map(str::to_owned)
+                    .into(),
+            ),
         }
     }
 }
@@ -295,16 +394,22 @@ impl Subject {
 fn middle_and_steady(journal: &Journal) -> (f64, f64) {
     let rounds = rounds(journal);
     let middle = median(rounds.iter().map(|round| *round as f64).collect());
-    let near = rounds.iter().filter(|round| (**round as f64 - middle).abs() <= middle / 100.0).count();
+    let near =
+        rounds.iter().filter(|round| (**round as f64 - middle).abs() <= middle / 100.0).count();
     (middle, near as f64 / rounds.len() as f64)
 }
 
-/// Instructions from each call to the next: by how much less than armed is left of the timer. The first call finds it
-/// not armed.
+/// Instructions from each call to the next: by how much less than armed is left of the timer. The
+/// first call finds it not armed.
 pub(crate) fn rounds(journal: &Journal) -> Vec<i64> {
     let left = |bytes: &[u8; 16]| {
         let old: OldItimerspec32 = bytemuck::pod_read_unaligned(bytes);
         i64::from(old.it_value.tv_sec) * NS_PER_S + i64::from(old.it_value.tv_nsec)
     };
-    journal.records.iter().skip(1).map(|record| i64::from(ARMED_S) * NS_PER_S - left(&record.otmr_after)).collect()
+    journal
+        .records
+        .iter()
+        .skip(1)
+        .map(|record| i64::from(ARMED_S) * NS_PER_S - left(&record.otmr_after))
+        .collect()
 }

@@ -1,6 +1,6 @@
-//! What can end a run before it has compared anything, each kind its own type: the machine is not fit
-//! ([`InfraError`]), the guest did not come up ([`BootError`]), the guest or a program in it died
-//! ([`GuestError`]). A tracer that is wrong is none of these; that is a finding of the oracle.
+//! What can end a run before it has compared anything, each kind its own type: the machine is not
+//! fit ([`InfraError`]), the guest did not come up ([`BootError`]), the guest or a program in it
+//! died ([`GuestError`]). A tracer that is wrong is none of these; that is a finding of the oracle.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,9 @@ use crate::verdict::Verdict;
 #[non_exhaustive]
 pub enum InfraError {
     /// No emulator.
-    #[error("failed to find {program} on the PATH; run ci/setup, or `apt-get install qemu-system-x86`, or name it with --qemu")]
+    #[error(
+        "failed to find {program} on the PATH; run ci/setup, or `apt-get install qemu-system-x86`, or name it with --qemu"
+    )]
     QemuMissing {
         /// What was looked for.
         program: PathBuf,
@@ -40,7 +42,9 @@ pub enum InfraError {
         stderr: String,
     },
     /// The running kernel is for root to probe.
-    #[error("failed to use the running kernel: --here attaches probes to it and makes calls on it, which root may do; run it as root")]
+    #[error(
+        "failed to use the running kernel: --here attaches probes to it and makes calls on it, which root may do; run it as root"
+    )]
     NotRoot,
     /// The agent of `--here` ended at once.
     #[error("the agent ended before it was ready ({status}): {stderr}")]
@@ -51,7 +55,9 @@ pub enum InfraError {
         stderr: String,
     },
     /// A kernel given by path is not there or is no kernel image.
-    #[error("failed to use the kernel image {path}: {reason}; give the path of a bzImage, or a name that `cargo harness kernels` lists")]
+    #[error(
+        "failed to use the kernel image {path}: {reason}; give the path of a bzImage, or a name that `cargo harness kernels` lists"
+    )]
     KernelImage {
         /// The path.
         path: PathBuf,
@@ -123,14 +129,19 @@ pub enum InfraError {
 
 fn disk_full_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::StorageFull => "; the disk is full: free some space, or set SETTIME32_CACHE and TMPDIR to another disk",
+        std::io::ErrorKind::StorageFull => {
+            "; the disk is full: free some space, or set SETTIME32_CACHE and TMPDIR to another disk"
+        }
         _ => "",
     }
 }
 
 impl InfraError {
     /// For `map_err`: names the file and what was tried with it.
-    pub fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }
@@ -141,7 +152,9 @@ impl InfraError {
 #[non_exhaustive]
 pub enum BootError {
     /// The agent did not report within the time.
-    #[error("the guest's agent was not ready after {seconds:.1} s; see the console that was kept, or give a longer --timeout")]
+    #[error(
+        "the guest's agent was not ready after {seconds:.1} s; see the console that was kept, or give a longer --timeout"
+    )]
     NotReady {
         /// The limit.
         seconds: f64,
@@ -153,7 +166,9 @@ pub enum BootError {
         symptom: String,
     },
     /// The emulator ended during boot, and the console shows no reason.
-    #[error("QEMU ended during boot ({status}), and the console shows no reason; the kernel may lack virtio_pci or virtio_console")]
+    #[error(
+        "QEMU ended during boot ({status}), and the console shows no reason; the kernel may lack virtio_pci or virtio_console"
+    )]
     Ended {
         /// How it ended.
         status: String,
@@ -277,8 +292,12 @@ mod tests {
     fn a_full_disk_says_what_to_do() {
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let text = InfraError::file("write", "/some/file")(full()).to_string();
-        assert!(text.starts_with("failed to write /some/file: ") && text.contains("SETTIME32_CACHE"), "{text}");
-        let other = InfraError::file("read", "/some/file")(std::io::ErrorKind::NotFound.into()).to_string();
+        assert!(
+            text.starts_with("failed to write /some/file: ") && text.contains("SETTIME32_CACHE"),
+            "{text}"
+        );
+        let other =
+            InfraError::file("read", "/some/file")(std::io::ErrorKind::NotFound.into()).to_string();
         assert!(!other.contains("SETTIME32_CACHE"), "{other}");
     }
 }

@@ -1,5 +1,5 @@
-//! The harness's end of the agent's port: frames in and out, each direction by a thread of its own, so that
-//! neither side ever waits for the other to read.
+//! The harness's end of the agent's port: frames in and out, each direction by a thread of its own,
+//! so that neither side ever waits for the other to read.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,8 @@ pub(crate) enum Incoming {
     Nothing,
 }
 
-/// Messages that may wait to be taken before the guest is made to wait: 64 of the agent's largest pieces.
+/// Messages that may wait to be taken before the guest is made to wait: 64 of the agent's largest
+/// pieces.
 const QUEUE_LEN: usize = 64;
 
 /// Bytes taken off the socket at a time.
@@ -116,7 +117,11 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let connection = Connection::new(ours);
         let content = vec![7; 8 << 20];
-        connection.send(&Request::Put { path: "/file".into(), mode: 0o644, content: content.clone() });
+        connection.send(&Request::Put {
+            path: "/file".into(),
+            mode: 0o644,
+            content: content.clone(),
+        });
         // The peer writes all of its own before it reads anything.
         let reply = Reply::File { path: "/other".into(), content };
         theirs.write_all(&frame::encode(&reply)).unwrap();

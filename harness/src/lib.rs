@@ -1,5 +1,6 @@
-//! The harness, a module a stage: [`generate`] → [`boot`] → [`session`] (workload and tracer) → [`oracle`]
-//! (with the [`model`] of the kernel) → [`verdict`] → [`report`]. [`verify`] is the pipeline.
+//! The harness, a module a stage: [`generate`] → [`boot`] → [`session`] (workload and tracer) →
+//! [`oracle`] (with the [`model`] of the kernel) → [`verdict`] → [`report`]. [`verify`] is the
+//! pipeline.
 
 pub mod bench;
 pub mod boot;

@@ -10,7 +10,8 @@ use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
 use settime32_harness::cli::{
-    BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, ManArgs, Manual, MutantsArgs,
+    BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, ManArgs,
+    Manual, MutantsArgs,
 };
 use settime32_harness::compare::definition::{self, Definition};
 use settime32_harness::compare::{self, score::Scoreboard};
@@ -52,7 +53,9 @@ fn main() -> ExitCode {
         Command::Compare(arguments) if arguments.list => list_tracers(),
         Command::Compare(arguments) => compare_tracers(&arguments),
         Command::Cost(arguments) => measure_cost(&arguments),
-        Command::Bench(BenchCommand::Boot { rounds, guest, json }) => bench_boot(rounds, guest, json),
+        Command::Bench(BenchCommand::Boot { rounds, guest, json }) => {
+            bench_boot(rounds, guest, json)
+        }
         Command::Bench(BenchCommand::Warm { rounds, guest, json }) => {
             let result = bench::warm(&guest.setup(), rounds, &say);
             measured(result, json, bench::WarmBench::text, |_| Verdict::Pass)
@@ -73,7 +76,11 @@ fn run(job: &Job) -> Verdict {
         }
         cells => {
             let reports = matrix::run(cells, &progress);
-            let text = if job.json { reports.iter().map(json_line).collect() } else { matrix::text(&reports) };
+            let text = if job.json {
+                reports.iter().map(json_line).collect()
+            } else {
+                matrix::text(&reports)
+            };
             (matrix::verdict(&reports), text)
         }
     };
@@ -102,7 +109,9 @@ fn json_line(report: &impl Serialize) -> String {
 
 /// Lists the kernels by name; fetches what is asked for first.
 fn kernels(arguments: &KernelsArgs) -> Verdict {
-    let entries = kernels::catalog().iter().filter(|entry| arguments.names.is_empty() || arguments.names.contains(&entry.name));
+    let entries = kernels::catalog()
+        .iter()
+        .filter(|entry| arguments.names.is_empty() || arguments.names.contains(&entry.name));
     let (mut verdict, mut lines) = (Verdict::Pass, String::new());
     for entry in entries {
         let outcome = match (arguments.update, arguments.fetch) {
@@ -114,7 +123,8 @@ fn kernels(arguments: &KernelsArgs) -> Verdict {
             say(&error.to_string());
             verdict = Verdict::Infrastructure;
         }
-        let (package, version) = kernels::cached(entry).unwrap_or_else(|| ("not fetched yet".into(), String::new()));
+        let (package, version) =
+            kernels::cached(entry).unwrap_or_else(|| ("not fetched yet".into(), String::new()));
         lines += &format!("{:8} {package} {version}\n", entry.name);
     }
     told(&lines, verdict)
@@ -124,7 +134,9 @@ fn list_cases(json: bool) -> Verdict {
     let longest = CASES.iter().map(|case| case.name.len()).max().unwrap_or_default();
     let line = |case: &Case| {
         if json {
-            serde_json::json!({ "name": case.name, "about": case.about, "calls": case.calls(0) }).to_string() + "\n"
+            serde_json::json!({ "name": case.name, "about": case.about, "calls": case.calls(0) })
+                .to_string()
+                + "\n"
         } else {
             format!("{:longest$}  {}\n", case.name, case.about)
         }
@@ -136,9 +148,11 @@ fn list_mutants(arguments: &MutantsArgs) -> Verdict {
     let wrong = arguments.job().wrong;
     let longest = wrong.iter().map(|about| about.name.len()).max().unwrap_or_default();
     let line = |about: &About| {
-        let (name, error, caught_by) = (about.name, about.error, mutants::described(about.caught_by));
+        let (name, error, caught_by) =
+            (about.name, about.error, mutants::described(about.caught_by));
         if arguments.json {
-            serde_json::json!({ "name": name, "error": error, "caught_by": caught_by }).to_string() + "\n"
+            serde_json::json!({ "name": name, "error": error, "caught_by": caught_by }).to_string()
+                + "\n"
         } else {
             format!("{name:longest$}  {error} ({caught_by})\n")
         }
@@ -152,7 +166,9 @@ fn run_mutants(arguments: &MutantsArgs) -> Verdict {
     let outcome = mutants::run(&job, &progress);
     progress.finish();
     match outcome {
-        Ok(score) => told(&if arguments.json { json_line(&score) } else { score.text() }, score.verdict),
+        Ok(score) => {
+            told(&if arguments.json { json_line(&score) } else { score.text() }, score.verdict)
+        }
         Err(failure) => {
             say(&failure.to_string());
             failure.verdict()
@@ -164,10 +180,16 @@ fn run_mutants(arguments: &MutantsArgs) -> Verdict {
 fn run_fuzz(arguments: FuzzArgs) -> Verdict {
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let ends_at_once = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopped));
+        let ends_at_once = signal_hook::flag::register_conditional_shutdown(
+            signal,
+            128 + signal,
+            Arc::clone(&stopped),
+        );
         let stops = signal_hook::flag::register(signal, Arc::clone(&stopped));
         if let Err(error) = ends_at_once.and(stops) {
-            say(&format!("failed to wait for signals: {error}; a Ctrl-C will end the run without its report"));
+            say(&format!(
+                "failed to wait for signals: {error}; a Ctrl-C will end the run without its report"
+            ));
         }
     }
     let json = arguments.json;
@@ -178,7 +200,10 @@ fn run_fuzz(arguments: FuzzArgs) -> Verdict {
 }
 
 fn run_merge(arguments: &MergeArgs) -> Verdict {
-    end_of_fuzz(arguments.merge().map_err(|error| (error.verdict(), error.to_string())), arguments.json)
+    end_of_fuzz(
+        arguments.merge().map_err(|error| (error.verdict(), error.to_string())),
+        arguments.json,
+    )
 }
 
 fn end_of_fuzz(outcome: Result<FuzzReport, (Verdict, String)>, json: bool) -> Verdict {
@@ -196,7 +221,17 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
         let kernel = kernels::resolve(&guest.kernel, &say)?;
         let GuestArgs { accel: choice, cpu, qemu, append, .. } = guest;
         let (start, time, memory_mib) = (Start::Cold, GuestTime::Host, MEMORY_MIB);
-        let options = BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT };
+        let options = BootOptions {
+            kernel,
+            qemu,
+            choice,
+            start,
+            cpu,
+            time,
+            memory_mib,
+            append,
+            boot_timeout: BOOT_TIMEOUT,
+        };
         bench::boot(&options, rounds, &say)
     };
     measured(measure(), json, bench::BootBench::text, |_| Verdict::Pass)
@@ -210,7 +245,9 @@ fn measured<T: Serialize>(
     verdict: impl Fn(&T) -> Verdict,
 ) -> Verdict {
     match figures {
-        Ok(figures) => told(&if json { json_line(&figures) } else { text(&figures) }, verdict(&figures)),
+        Ok(figures) => {
+            told(&if json { json_line(&figures) } else { text(&figures) }, verdict(&figures))
+        }
         Err(failure) => {
             say(&failure.to_string());
             failure.verdict()
@@ -220,12 +257,15 @@ fn measured<T: Serialize>(
 
 fn measure_cost(arguments: &CostArgs) -> Verdict {
     let CostArgs { kernel, calls, dead_threads, qemu, json } = arguments;
-    measured(cost::measure(kernel, qemu, *calls, *dead_threads, &say), *json, Cost::text, |cost| cost.verdict)
+    measured(cost::measure(kernel, qemu, *calls, *dead_threads, &say), *json, Cost::text, |cost| {
+        cost.verdict
+    })
 }
 
 fn list_tracers() -> Verdict {
     let line = |name: &str| {
-        let about = Definition::load(name).map_or_else(|error| error.to_string(), |definition| definition.about);
+        let about = Definition::load(name)
+            .map_or_else(|error| error.to_string(), |definition| definition.about);
         format!("{name:20} {about}\n")
     };
     told(definition::shipped_names().into_iter().map(line).collect::<String>(), Verdict::Pass)
@@ -243,7 +283,9 @@ fn compare_tracers(arguments: &CompareArgs) -> Verdict {
     for job in &jobs {
         match compare::compare(job, &say) {
             Ok(board) => {
-                if let Err(verdict) = print(&if arguments.json { json_line(&board) } else { board.text() }) {
+                if let Err(verdict) =
+                    print(&if arguments.json { json_line(&board) } else { board.text() })
+                {
                     return worse(verdict, board.verdict());
                 }
                 boards.push(board);
@@ -260,7 +302,11 @@ fn compare_tracers(arguments: &CompareArgs) -> Verdict {
         say(&InfraError::file("write", path)(source).to_string());
         return Verdict::Infrastructure;
     }
-    boards.iter().map(Scoreboard::verdict).max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Infrastructure)
+    boards
+        .iter()
+        .map(Scoreboard::verdict)
+        .max_by_key(|verdict| verdict.severity())
+        .unwrap_or(Verdict::Infrastructure)
 }
 
 fn write_manual(arguments: ManArgs) -> Verdict {
@@ -274,7 +320,8 @@ fn write_manual(arguments: ManArgs) -> Verdict {
     }
 }
 
-/// Prints what was asked for, all of it. Where it ends otherwise, gives the verdict on that: a reader that left has read enough.
+/// Prints what was asked for, all of it. Where it ends otherwise, gives the verdict on that: a
+/// reader that left has read enough.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Verdict> {
     output::to_stdout(text.as_ref()).map_err(|source| match source.kind() {
         ErrorKind::BrokenPipe => Verdict::Pass,
@@ -297,9 +344,13 @@ fn worse(one: Verdict, other: Verdict) -> Verdict {
 /// The command line; where there is nothing to do, the verdict on what it asks for.
 fn command() -> Result<Command, Verdict> {
     Cli::try_parse().and_then(Cli::checked).map(|cli| cli.command).map_err(|error| {
-        let text = |plain| if plain { error.render().to_string() } else { error.render().ansi().to_string() };
+        let text = |plain| {
+            if plain { error.render().to_string() } else { error.render().ansi().to_string() }
+        };
         if error.use_stderr() {
-            _ = output::to_stderr(text(AutoStream::choice(&io::stderr()) == ColorChoice::Never).as_bytes());
+            _ = output::to_stderr(
+                text(AutoStream::choice(&io::stderr()) == ColorChoice::Never).as_bytes(),
+            );
             return Verdict::Usage;
         }
         told(text(AutoStream::choice(&io::stdout()) == ColorChoice::Never), Verdict::Pass)

@@ -1,5 +1,5 @@
-//! Standard output and standard error: the one way out. What is written arrives whole, or there is an error: a descriptor that
-//! does not block is waited for, and one that was closed is none.
+//! Standard output and standard error: the one way out. What is written arrives whole, or there is
+//! an error: a descriptor that does not block is waited for, and one that was closed is none.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,9 +39,11 @@ fn write_all(out: BorrowedFd<'_>, mut rest: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(len) => rest = &rest[len..],
             Err(Errno::EINTR) => {}
-            // Another process may have made a pipe or a terminal that it shares with this one non-blocking. When waiting fails,
-            // the next write says why.
-            Err(Errno::EAGAIN) => _ = poll(&mut [PollFd::new(out, PollFlags::POLLOUT)], PollTimeout::NONE),
+            // Another process may have made a pipe or a terminal that it shares with this one
+            // non-blocking. When waiting fails, the next write says why.
+            Err(Errno::EAGAIN) => {
+                _ = poll(&mut [PollFd::new(out, PollFlags::POLLOUT)], PollTimeout::NONE)
+            }
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -51,8 +53,8 @@ fn write_all(out: BorrowedFd<'_>, mut rest: &[u8]) -> io::Result<()> {
 /// The streams that were closed when the program began, a bit each.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Rust's runtime puts /dev/null in the place of a stream that is closed, where what is written is gone in silence; so this looks
-/// before the runtime does.
+/// Rust's runtime puts /dev/null in the place of a stream that is closed, where what is written is
+/// gone in silence; so this looks before the runtime does.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;

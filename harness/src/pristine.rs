@@ -1,5 +1,5 @@
-//! Guests for tests: each is pristine, in a fraction of a second ([`crate::warm`]), and gone when it is dropped. A test takes
-//! one as a fixture.
+//! Guests for tests: each is pristine, in a fraction of a second ([`crate::warm`]), and gone when
+//! it is dropped. A test takes one as a fixture.
 //!
 //! ```no_run
 //! use rstest::{fixture, rstest};
@@ -19,8 +19,8 @@
 //! }
 //! ```
 //!
-//! It works in threads (`cargo test`) and in processes of their own (`cargo nextest`) alike: what they share is in the
-//! cache, behind locks.
+//! It works in threads (`cargo test`) and in processes of their own (`cargo nextest`) alike: what
+//! they share is in the cache, behind locks.
 
 use std::time::Duration;
 
@@ -66,7 +66,8 @@ pub struct Done {
 }
 
 impl Done {
-    /// The events that the tracer printed, in its order. Lines that are none are among the findings.
+    /// The events that the tracer printed, in its order. Lines that are none are among the
+    /// findings.
     pub fn events(&self) -> Vec<CallEvent<'_>> {
         self.lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
@@ -85,24 +86,35 @@ impl Traced {
         Ok(Self { session, plans: 0 })
     }
 
-    /// Runs a plan, and waits for its events; those of a tracer that says nothing for ten seconds count as missing.
+    /// Runs a plan, and waits for its events; those of a tracer that says nothing for ten seconds
+    /// count as missing.
     pub fn run(&mut self, plan: Plan) -> Result<Done, Failure> {
         let calls = plan.calls() as u64;
         let so_far = self.session.oracle.so_far();
-        let (received, known, mismatches) = (self.session.oracle.received(), so_far.first.len(), so_far.mismatches());
+        let (received, known, mismatches) =
+            (self.session.oracle.received(), so_far.first.len(), so_far.mismatches());
         self.session.run_plan(self.plans, plan)?;
         self.plans += 1;
         self.session.wait_received(received + calls)?;
         let (journal, lines) = self.session.take_kept();
         let so_far = self.session.oracle.so_far();
         let findings = so_far.first[known..].to_vec();
-        Ok(Done { journal: journal.expect("the plan is done"), findings, mismatches: so_far.mismatches() - mismatches, calls, lines })
+        Ok(Done {
+            journal: journal.expect("the plan is done"),
+            findings,
+            mismatches: so_far.mismatches() - mismatches,
+            calls,
+            lines,
+        })
     }
 
-    /// Makes one call, on a descriptor of this kind that is opened for it as the call's slot. Nothing is started anew but the
-    /// workload.
+    /// Makes one call, on a descriptor of this kind that is opened for it as the call's slot.
+    /// Nothing is started anew but the workload.
     pub fn call(&mut self, kind: FdKind, call: Call) -> Result<Done, Failure> {
-        self.run(Plan { steps: vec![Step::Open { slot: call.slot, kind }, Step::Call(call)], ..Plan::default() })
+        self.run(Plan {
+            steps: vec![Step::Open { slot: call.slot, kind }, Step::Call(call)],
+            ..Plan::default()
+        })
     }
 
     /// The guest's session, for what is not here: files of the guest, the oracle.

@@ -1,5 +1,5 @@
-//! Programs in a guest, any number at once: start, signal, wait, and what they wrote. For tests and tools that
-//! want a guest without the pipeline of [`crate::verify`].
+//! Programs in a guest, any number at once: start, signal, wait, and what they wrote. For tests and
+//! tools that want a guest without the pipeline of [`crate::verify`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,7 +70,8 @@ impl Programs {
         }
     }
 
-    /// Starts a program (absolute path, then arguments) as root and gives the number by which it is known here.
+    /// Starts a program (absolute path, then arguments) as root and gives the number by which it is
+    /// known here.
     pub fn start(&mut self, argv: &[&str]) -> u32 {
         self.start_with(argv, Vec::new())
     }
@@ -85,7 +86,11 @@ impl Programs {
     pub fn start_in(&mut self, argv: &[String], env: &[String], stdin: Vec<u8>) -> u32 {
         let id = self.ran.len() as u32 + 1;
         self.ran.insert(id, Ran::default());
-        self.vm.send(&Request::Spawn(Spawn { env: env.to_vec(), stdin: Stdin::Whole(stdin), ..Spawn::new(id, argv.to_vec()) }));
+        self.vm.send(&Request::Spawn(Spawn {
+            env: env.to_vec(),
+            stdin: Stdin::Whole(stdin),
+            ..Spawn::new(id, argv.to_vec())
+        }));
         id
     }
 
@@ -110,7 +115,12 @@ impl Programs {
     }
 
     /// Waits until `condition` holds of the program, or it has ended.
-    pub fn wait_until(&mut self, id: u32, doing: &'static str, condition: impl Fn(&Ran) -> bool) -> Result<Ran, Failure> {
+    pub fn wait_until(
+        &mut self,
+        id: u32,
+        doing: &'static str,
+        condition: impl Fn(&Ran) -> bool,
+    ) -> Result<Ran, Failure> {
         loop {
             let ran = &self.ran[&id];
             if condition(ran) || ran.exit.is_some() {
@@ -122,7 +132,11 @@ impl Programs {
     }
 
     /// Waits as long as `waits` says so.
-    pub fn wait_while(&mut self, doing: &'static str, waits: impl Fn(&Self) -> bool) -> Result<(), Failure> {
+    pub fn wait_while(
+        &mut self,
+        doing: &'static str,
+        waits: impl Fn(&Self) -> bool,
+    ) -> Result<(), Failure> {
         while waits(self) {
             let reply = self.vm.receive(self.deadline, doing)?;
             self.sort(reply);
@@ -154,7 +168,11 @@ impl Programs {
     }
 
     fn sort(&mut self, reply: Reply) {
-        let (Reply::Started { id, .. } | Reply::Output { id, .. } | Reply::Exited { id, .. }) = &reply else { return };
+        let (Reply::Started { id, .. } | Reply::Output { id, .. } | Reply::Exited { id, .. }) =
+            &reply
+        else {
+            return;
+        };
         let Some(ran) = self.ran.get_mut(id) else { return };
         match reply {
             Reply::Started { pid, .. } => ran.pid = Some(pid),

@@ -20,8 +20,11 @@ pub struct Progress {
 impl Progress {
     /// For a run of so many calls.
     pub fn new(calls: u64) -> Self {
-        let style = ProgressStyle::with_template("{spinner} {msg:24} {wide_bar} {human_pos}/{human_len} calls {per_sec} {elapsed}");
-        let bar = ProgressBar::new(calls).with_style(style.expect("the template is checked by every run"));
+        let style = ProgressStyle::with_template(
+            "{spinner} {msg:24} {wide_bar} {human_pos}/{human_len} calls {per_sec} {elapsed}",
+        );
+        let bar = ProgressBar::new(calls)
+            .with_style(style.expect("the template is checked by every run"));
         let terminal = std::io::stderr().is_terminal();
         if terminal {
             bar.enable_steady_tick(Duration::from_millis(100));
@@ -78,7 +81,8 @@ struct Counts {
 impl FuzzProgress {
     /// For a run that begins now.
     pub fn new() -> Self {
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is checked by every run");
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+            .expect("the template is checked by every run");
         let bar = ProgressBar::new_spinner().with_style(style);
         let terminal = std::io::stderr().is_terminal();
         if terminal {
@@ -91,7 +95,11 @@ impl FuzzProgress {
 
     /// Something is worth a line.
     pub fn say(&self, text: &str) {
-        if self.terminal { self.bar.println(format!("settime32-harness: {text}")) } else { output::say(text) }
+        if self.terminal {
+            self.bar.println(format!("settime32-harness: {text}"))
+        } else {
+            output::say(text)
+        }
     }
 
     /// So many more calls were made.
@@ -101,7 +109,9 @@ impl FuzzProgress {
 
     /// So many more calls of so many seeds were compared to the tracer's last word.
     pub fn verified(&self, calls: u64, seeds: u64) {
-        self.count(|counts| (counts.verified, counts.seeds) = (counts.verified + calls, counts.seeds + seeds));
+        self.count(|counts| {
+            (counts.verified, counts.seeds) = (counts.verified + calls, counts.seeds + seeds)
+        });
     }
 
     /// So many faults are known.
@@ -118,8 +128,12 @@ impl FuzzProgress {
         let mut counts = self.counts.lock().expect("no holder panics");
         change(&mut counts);
         let rate = counts.ran as f64 / counts.started.elapsed().as_secs_f64().max(0.001);
-        let [ran, rate, verified, seeds] = [counts.ran, rate.round() as u64, counts.verified, counts.seeds].map(grouped);
-        let text = format!("{ran} calls, {rate} a second; {verified} verified in {seeds} seeds; faults: {}", counts.faults);
+        let [ran, rate, verified, seeds] =
+            [counts.ran, rate.round() as u64, counts.verified, counts.seeds].map(grouped);
+        let text = format!(
+            "{ran} calls, {rate} a second; {verified} verified in {seeds} seeds; faults: {}",
+            counts.faults
+        );
         self.bar.set_message(text.clone());
         if !self.terminal && counts.told.elapsed() > LINE_EVERY {
             counts.told = Instant::now();

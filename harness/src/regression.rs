@@ -1,7 +1,9 @@
-//! A failure in a file: what failed, on what, in words, and the plan, which every later run of its command does first.
+//! A failure in a file: what failed, on what, in words, and the plan, which every later run of its
+//! command does first.
 //!
-//! JSON, a line a step, so that people can read and versions can compare it. The plan's steps are those of
-//! `settime32_abi::plan`; a file that a later version cannot read is an error that names it.
+//! JSON, a line a step, so that people can read and versions can compare it. The plan's steps are
+//! those of `settime32_abi::plan`; a file that a later version cannot read is an error that names
+//! it.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +58,13 @@ pub struct Regression {
 
 impl Regression {
     /// Of a plan and what it failed with.
-    pub fn new(found: Origin, signature: Option<Signature>, note: String, finding: &str, plan: &Plan) -> Self {
+    pub fn new(
+        found: Origin,
+        signature: Option<Signature>,
+        note: String,
+        finding: &str,
+        plan: &Plan,
+    ) -> Self {
         let short = plan.steps.len() <= STEPS_IN_WORDS;
         Self {
             format: FORMAT,
@@ -82,9 +90,13 @@ impl Regression {
     ///
     /// In words, when it is none, or its plan is not valid.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let read: Self = serde_json::from_str(text).map_err(|error| format!("it is no regression file: {error}"))?;
+        let read: Self = serde_json::from_str(text)
+            .map_err(|error| format!("it is no regression file: {error}"))?;
         if read.format != FORMAT {
-            return Err(format!("it is of format {}, and this harness reads format {FORMAT}", read.format));
+            return Err(format!(
+                "it is of format {}, and this harness reads format {FORMAT}",
+                read.format
+            ));
         }
         read.plan().validate().map_err(|error| error.to_string())?;
         Ok(read)
@@ -94,15 +106,22 @@ impl Regression {
     pub fn text(&self) -> String {
         let head = Self { steps: Vec::new(), ..self.clone() };
         let head = serde_json::to_string_pretty(&head).expect("a regression is plain data");
-        let step = |step: &Step| format!("    {}", serde_json::to_string(step).expect("a step is plain data"));
+        let step = |step: &Step| {
+            format!("    {}", serde_json::to_string(step).expect("a step is plain data"))
+        };
         let steps = self.steps.iter().map(step).collect::<Vec<_>>().join(",\n");
-        head.strip_suffix("[]\n}").expect("the steps are last").to_owned() + &format!("[\n{steps}\n  ]\n}}\n")
+        head.strip_suffix("[]\n}").expect("the steps are last").to_owned()
+            + &format!("[\n{steps}\n  ]\n}}\n")
     }
 
     /// Name of its file without the extension: what failed, and a few digits of the plan's digest.
     pub fn name(&self) -> String {
-        let words = self.signature.as_ref().map_or_else(|| "guest failure".into(), ToString::to_string);
-        let plain: String = words.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+        let words =
+            self.signature.as_ref().map_or_else(|| "guest failure".into(), ToString::to_string);
+        let plain: String = words
+            .chars()
+            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
+            .collect();
         let short: Vec<&str> = plain.split('-').filter(|word| !word.is_empty()).take(10).collect();
         let digest = cache::sha256(&self.plan().encode());
         format!("{}-{}", short.join("-"), &digest[..8])
@@ -124,9 +143,17 @@ impl Regression {
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn keep_c(&self, path: &Path, finding: &Finding, replay: &str) -> Result<Result<PathBuf, reproducer::NotInC>, InfraError> {
+    pub fn keep_c(
+        &self,
+        path: &Path,
+        finding: &Finding,
+        replay: &str,
+    ) -> Result<Result<PathBuf, reproducer::NotInC>, InfraError> {
         let Origin { kernel, attach, tracer, .. } = &self.found;
-        let about = [format!("found with {tracer} on Linux {kernel}, attached by {attach}"), format!("replay it: {replay}")];
+        let about = [
+            format!("found with {tracer} on Linux {kernel}, attached by {attach}"),
+            format!("replay it: {replay}"),
+        ];
         let source = match reproducer::source(&self.plan(), finding, &about) {
             Ok(source) => source,
             Err(not) => return Ok(Err(not)),
@@ -152,7 +179,8 @@ pub fn all(folder: &Path) -> Result<Vec<(PathBuf, Regression)>, InfraError> {
     paths.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).map_err(InfraError::file("read", &path))?;
-        let regression = Regression::parse(&text).map_err(|reason| InfraError::Regression { path: path.clone(), reason })?;
+        let regression = Regression::parse(&text)
+            .map_err(|reason| InfraError::Regression { path: path.clone(), reason })?;
         Ok((path, regression))
     };
     paths.into_iter().map(read).collect()
@@ -162,14 +190,23 @@ pub fn all(folder: &Path) -> Result<Vec<(PathBuf, Regression)>, InfraError> {
 pub fn note(outcome: &Outcome, calls: usize) -> String {
     let runs = |count: u32| if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
     match outcome {
-        Outcome::DidNotRepeat { runs: count } => format!("did not repeat in {}; kept as it was", runs(*count)),
+        Outcome::DidNotRepeat { runs: count } => {
+            format!("did not repeat in {}; kept as it was", runs(*count))
+        }
         Outcome::Shrunk(shrunk) => {
-            let mut note = format!("shrunk from {calls} calls to {} in {}", shrunk.plan.calls(), runs(shrunk.runs));
+            let mut note = format!(
+                "shrunk from {calls} calls to {} in {}",
+                shrunk.plan.calls(),
+                runs(shrunk.runs)
+            );
             if shrunk.cut_off {
                 note += ", which are as many as there may be";
             }
             if shrunk.confirmed < shrunk.confirmed_of {
-                note += &format!("; chance has a part in it: run again, it failed {} of {} times", shrunk.confirmed, shrunk.confirmed_of);
+                note += &format!(
+                    "; chance has a part in it: run again, it failed {} of {} times",
+                    shrunk.confirmed, shrunk.confirmed_of
+                );
             }
             note
         }
@@ -184,19 +221,37 @@ mod tests {
     use crate::oracle::Kind;
 
     fn of(plan: &Plan) -> Regression {
-        let found = Origin { plan: "seed 7".into(), kernel: "6.12".into(), attach: "kprobe".into(), tracer: "settime32-tracer".into() };
+        let found = Origin {
+            plan: "seed 7".into(),
+            kernel: "6.12".into(),
+            attach: "kprobe".into(),
+            tracer: "settime32-tracer".into(),
+        };
         let signature = Signature { kind: Kind::Field, fields: vec!["ret".into(), "errno".into()] };
-        Regression::new(found, Some(signature), "a note".into(), "plan 0: event differs\n  ret must be 0, is 1", plan)
+        Regression::new(
+            found,
+            Some(signature),
+            "a note".into(),
+            "plan 0: event differs\n  ret must be 0, is 1",
+            plan,
+        )
     }
 
     #[test]
     fn every_plan_survives_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let cases = CASES.iter().filter_map(|case| case.plans(1, 0).next()).filter(|plan| plan.steps.len() < 3000);
-        let written: Vec<Regression> = cases.chain([generate::plan(1, 0, 500)]).map(|plan| of(&plan)).collect();
+        let cases = CASES
+            .iter()
+            .filter_map(|case| case.plans(1, 0).next())
+            .filter(|plan| plan.steps.len() < 3000);
+        let written: Vec<Regression> =
+            cases.chain([generate::plan(1, 0, 500)]).map(|plan| of(&plan)).collect();
         for regression in &written {
             let path = regression.keep(folder.path()).unwrap();
-            assert_eq!(Regression::parse(&std::fs::read_to_string(path).unwrap()).as_ref(), Ok(regression));
+            assert_eq!(
+                Regression::parse(&std::fs::read_to_string(path).unwrap()).as_ref(),
+                Ok(regression)
+            );
         }
         std::fs::write(folder.path().join("notes.txt"), "of no concern").unwrap();
         assert_eq!(all(folder.path()).unwrap().len(), written.len());
@@ -207,8 +262,15 @@ mod tests {
     fn a_step_is_a_line_and_the_words_are_there() {
         let plan = generate::plan(1, 0, 3);
         let text = of(&plan).text();
-        assert_eq!(text.lines().filter(|line| line.starts_with("    {\"")).count(), plan.steps.len(), "{text}");
-        assert!(text.contains("timerfd_settime32(slot") && text.contains("ret must be 0, is 1"), "{text}");
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("    {\"")).count(),
+            plan.steps.len(),
+            "{text}"
+        );
+        assert!(
+            text.contains("timerfd_settime32(slot") && text.contains("ret must be 0, is 1"),
+            "{text}"
+        );
         assert!(of(&generate::plan(1, 0, 500)).words.is_empty());
     }
 
@@ -219,7 +281,15 @@ mod tests {
         let bad = [
             ("cut.json", good[..good.len() / 2].to_owned(), "no regression file"),
             ("other.json", good.replace("\"format\": 1", "\"format\": 9"), "format 9"),
-            ("invalid.json", good.replacen("{\"Open\"", "{\"Wait\":{\"slot\":31,\"timeout_ms\":1}},\n    {\"Open\"", 1), "empty slot"),
+            (
+                "invalid.json",
+                good.replacen(
+                    "{\"Open\"",
+                    "{\"Wait\":{\"slot\":31,\"timeout_ms\":1}},\n    {\"Open\"",
+                    1,
+                ),
+                "empty slot",
+            ),
         ];
         for (name, text, why) in bad {
             let path = folder.path().join(name);

@@ -1,9 +1,9 @@
-//! Drives a booted guest: tracer up, plan after plan through the workload, tracer down, everything that is
-//! written handed to the oracle as it comes.
+//! Drives a booted guest: tracer up, plan after plan through the workload, tracer down, everything
+//! that is written handed to the oracle as it comes.
 //!
-//! It knows processes and bytes; what they mean is the oracle's. At most one plan runs at a time, and the next
-//! starts only when the events of the one before the last have arrived, so that a tracer that is slower than
-//! the workload is not made to lose events by the harness.
+//! It knows processes and bytes; what they mean is the oracle's. At most one plan runs at a time,
+//! and the next starts only when the events of the one before the last have arrived, so that a
+//! tracer that is slower than the workload is not made to lose events by the harness.
 
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,12 @@ pub enum Injection {
 const TRACER: u32 = 1;
 const FIRST_WORKLOAD: u32 = 100;
 
-/// How long the tracer may write nothing, while events are still missing, before the run goes on without them.
-/// It decides only how long a run that fails takes.
+/// How long the tracer may write nothing, while events are still missing, before the run goes on
+/// without them. It decides only how long a run that fails takes.
 const STALL: Duration = Duration::from_secs(10);
 
-/// Whether the tracer has said on stderr that it is attached: the whole line, since a guest that is kept as a template in the
-/// middle of it would go on with the rest.
+/// Whether the tracer has said on stderr that it is attached: the whole line, since a guest that is
+/// kept as a template in the middle of it would go on with the rest.
 pub(crate) fn says_ready(stderr: &str) -> bool {
     stderr.split_inclusive('\n').any(|line| line.ends_with('\n') && line.contains(": ready"))
 }
@@ -59,8 +59,9 @@ pub(crate) fn says_ready(stderr: &str) -> bool {
 /// Exit code of a tracer that lost events and says so (`settime32-tracer --help`).
 const TRACER_LOST: i32 = 3;
 
-/// Exit codes with which the tracer says what the kernel cannot do (`settime32-tracer --help`): too old, no BTF, no
-/// i386 entry, fentry not safe. A tracer that fails where it should work has others.
+/// Exit codes with which the tracer says what the kernel cannot do (`settime32-tracer --help`): too
+/// old, no BTF, no i386 entry, fentry not safe. A tracer that fails where it should work has
+/// others.
 const KERNEL_CANNOT: [i32; 4] = [11, 14, 15, 18];
 
 /// A guest and the tracer in it.
@@ -77,7 +78,8 @@ pub struct Session {
     coming: Coming,
     last_output: Instant,
     next_workload: u32,
-    /// The last plan's journal and the lines that the tracer wrote, for who asked that they be kept.
+    /// The last plan's journal and the lines that the tracer wrote, for who asked that they be
+    /// kept.
     kept: Option<(Option<Journal>, Vec<Vec<u8>>)>,
 }
 
@@ -97,7 +99,8 @@ const UPTIME: &str = "/proc/uptime";
 
 /// A time after the reading of [`UPTIME`], nanoseconds.
 fn uptime_ns(content: &[u8]) -> Option<i64> {
-    let (seconds, rest) = std::str::from_utf8(content).ok()?.split_whitespace().next()?.split_once('.')?;
+    let (seconds, rest) =
+        std::str::from_utf8(content).ok()?.split_whitespace().next()?.split_once('.')?;
     let hundredths = seconds.parse::<i64>().ok()? * 100 + rest.parse::<i64>().ok()?;
     Some((hundredths + 1) * 10_000_000)
 }
@@ -136,7 +139,8 @@ impl Session {
         self.kept.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Starts the tracer, unless the guest came with it, and waits until it says that it is attached.
+    /// Starts the tracer, unless the guest came with it, and waits until it says that it is
+    /// attached.
     pub fn attach(&mut self) -> Result<(), Failure> {
         let argv = self.options.tracer.clone();
         if argv.is_empty() {
@@ -148,13 +152,15 @@ impl Session {
         }
         while !says_ready(&String::from_utf8_lossy(&self.tracer_stderr)) {
             self.take("the tracer attaches", &mut None)?;
-            self.tracer_exit.map_or(Ok(()), |status| kernel_cannot(status, &self.tracer_stderr()))?;
+            self.tracer_exit
+                .map_or(Ok(()), |status| kernel_cannot(status, &self.tracer_stderr()))?;
             self.fail_if_tracer_ended("it attached")?;
         }
         Ok(())
     }
 
-    /// Starts the tracer, and waits for nothing: the plans that are run from now on are under way when it attaches.
+    /// Starts the tracer, and waits for nothing: the plans that are run from now on are under way
+    /// when it attaches.
     pub fn attach_midway(&mut self) {
         self.coming = Coming::UnderWay;
         self.oracle.ready_since(i64::MAX);
@@ -170,7 +176,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs one plan and hands its journal to the oracle. Events may still be on their way afterwards.
+    /// Runs one plan and hands its journal to the oracle. Events may still be on their way
+    /// afterwards.
     pub fn run_plan(&mut self, index: u64, plan: Plan) -> Result<(), Failure> {
         let id = self.next_workload;
         self.next_workload += 1;
@@ -179,7 +186,10 @@ impl Session {
             Process::Amd64 => WORKLOAD64_PATH,
         };
         let argv = [&self.vm.program(program), "-", "-"].map(str::to_string).to_vec();
-        self.vm.send(&Request::Spawn(Spawn { stdin: Stdin::Whole(plan.encode()), ..Spawn::new(id, argv) }));
+        self.vm.send(&Request::Spawn(Spawn {
+            stdin: Stdin::Whole(plan.encode()),
+            ..Spawn::new(id, argv)
+        }));
         let inject = self.options.inject.filter(|_| id == FIRST_WORKLOAD);
         self.cause(inject, id);
         let mut workload = Some(Workload { id, stdout: Vec::new(), stderr: Vec::new() });
@@ -199,7 +209,8 @@ impl Session {
         if inject == Some(Injection::TruncateJournal) {
             stdout.truncate(stdout.len().saturating_sub(1));
         }
-        let journal = Journal::parse(&stdout).map_err(|source| GuestError::Journal { plan: index, source })?;
+        let journal = Journal::parse(&stdout)
+            .map_err(|source| GuestError::Journal { plan: index, source })?;
         if let Some((kept, _)) = &mut self.kept {
             *kept = Some(journal.clone());
         }
@@ -211,18 +222,24 @@ impl Session {
         match inject {
             Some(Injection::GuestPanic) => self.vm.send(&Request::Inject(Fault::Panic)),
             Some(Injection::GuestHang) => self.vm.send(&Request::Inject(Fault::Hang)),
-            Some(Injection::KillWorkload) => self.vm.send(&Request::Signal { id: workload, signal: SIGKILL }),
-            Some(Injection::KillTracer) => self.vm.send(&Request::Signal { id: TRACER, signal: SIGKILL }),
+            Some(Injection::KillWorkload) => {
+                self.vm.send(&Request::Signal { id: workload, signal: SIGKILL })
+            }
+            Some(Injection::KillTracer) => {
+                self.vm.send(&Request::Signal { id: TRACER, signal: SIGKILL })
+            }
             Some(Injection::TruncateJournal) | None => {}
         }
     }
 
-    /// Waits until at most `missing` events are still to come, or the tracer has been silent for [`STALL`].
+    /// Waits until at most `missing` events are still to come, or the tracer has been silent for
+    /// [`STALL`].
     pub fn wait_outstanding(&mut self, missing: u64) -> Result<(), Failure> {
         self.wait_while(STALL, |oracle| oracle.outstanding() > missing)
     }
 
-    /// Waits until so many events have come since the start, or the tracer has been silent for [`STALL`].
+    /// Waits until so many events have come since the start, or the tracer has been silent for
+    /// [`STALL`].
     pub fn wait_received(&mut self, events: u64) -> Result<(), Failure> {
         self.wait_while(STALL, |oracle| oracle.received() < events)
     }
@@ -237,7 +254,11 @@ impl Session {
         self.options.deadline = deadline;
     }
 
-    fn wait_while(&mut self, silence: Duration, waits: impl Fn(&Oracle) -> bool) -> Result<(), Failure> {
+    fn wait_while(
+        &mut self,
+        silence: Duration,
+        waits: impl Fn(&Oracle) -> bool,
+    ) -> Result<(), Failure> {
         self.last_output = Instant::now();
         while waits(&self.oracle) && self.last_output.elapsed() < silence {
             self.take_within(Duration::from_millis(50), "events arrive", &mut None)?;
@@ -263,7 +284,9 @@ impl Session {
         let so_far = self.oracle.so_far();
         let unknown = so_far.summary.as_ref().map_or(0, |summary| summary.unknown);
         let expected = if so_far.lost > 0 || unknown > 0 { [0, TRACER_LOST] } else { [0, 0] };
-        if so_far.summary.is_none() || !expected.map(Exit::Code).map(Some).contains(&self.tracer_exit) {
+        if so_far.summary.is_none()
+            || !expected.map(Exit::Code).map(Some).contains(&self.tracer_exit)
+        {
             self.fail_if_tracer_ended("it stopped")?;
         }
         match self.vm.kernel_failure() {
@@ -314,18 +337,29 @@ impl Session {
             kernel_cannot(status, &self.tracer_stderr())?;
         }
         match self.tracer_exit {
-            Some(status) => Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into()),
+            Some(status) => {
+                Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into())
+            }
             None => Ok(()),
         }
     }
 
     /// Takes one message and sorts it; gives the workload's end.
-    fn take(&mut self, doing: &'static str, workload: &mut Option<Workload>) -> Result<Option<Exit>, Failure> {
+    fn take(
+        &mut self,
+        doing: &'static str,
+        workload: &mut Option<Workload>,
+    ) -> Result<Option<Exit>, Failure> {
         let reply = self.vm.receive(self.options.deadline, doing)?;
         Ok(self.sort(reply, workload))
     }
 
-    fn take_within(&mut self, wait: Duration, doing: &'static str, workload: &mut Option<Workload>) -> Result<Option<Exit>, Failure> {
+    fn take_within(
+        &mut self,
+        wait: Duration,
+        doing: &'static str,
+        workload: &mut Option<Workload>,
+    ) -> Result<Option<Exit>, Failure> {
         let reply = self.vm.receive_within(self.options.deadline, wait, doing)?;
         Ok(reply.and_then(|reply| self.sort(reply, workload)))
     }
@@ -333,7 +367,9 @@ impl Session {
     fn sort(&mut self, reply: Reply, workload: &mut Option<Workload>) -> Option<Exit> {
         match reply {
             Reply::Output { id: TRACER, stream: Stream::Stdout, content } => self.lines(&content),
-            Reply::Output { id: TRACER, stream: Stream::Stderr, content } => self.tracer_said(&content),
+            Reply::Output { id: TRACER, stream: Stream::Stderr, content } => {
+                self.tracer_said(&content)
+            }
             Reply::File { path, content } if path == UPTIME && self.coming == Coming::Ready => {
                 if let Some(ns) = uptime_ns(&content) {
                     self.oracle.ready_since(ns);
@@ -349,17 +385,25 @@ impl Session {
                 }
             }
             Reply::Exited { id: TRACER, status } => self.tracer_exit = Some(status),
-            Reply::Exited { id, status } => return workload.as_ref().filter(|workload| workload.id == id).map(|_| status),
-            // `Failed` became an error where it was received.
-            Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Taken { .. } | Reply::Failed { .. } => {
+            Reply::Exited { id, status } => {
+                return workload.as_ref().filter(|workload| workload.id == id).map(|_| status);
             }
+            // `Failed` became an error where it was received.
+            Reply::Ready { .. }
+            | Reply::Done
+            | Reply::File { .. }
+            | Reply::Started { .. }
+            | Reply::Taken { .. }
+            | Reply::Failed { .. } => {}
         }
         None
     }
 
     fn tracer_said(&mut self, content: &[u8]) {
         self.tracer_stderr.extend(content);
-        if self.coming == Coming::UnderWay && says_ready(&String::from_utf8_lossy(&self.tracer_stderr)) {
+        if self.coming == Coming::UnderWay
+            && says_ready(&String::from_utf8_lossy(&self.tracer_stderr))
+        {
             self.coming = Coming::Ready;
             self.vm.send(&Request::Get { path: UPTIME.into() });
         }
@@ -390,11 +434,13 @@ impl Session {
     }
 }
 
-/// Fails when a tracer that ended says that the kernel cannot be traced in the way that was asked for.
+/// Fails when a tracer that ended says that the kernel cannot be traced in the way that was asked
+/// for.
 pub(crate) fn kernel_cannot(status: Exit, said: &str) -> Result<(), Failure> {
     match status {
         Exit::Code(code) if KERNEL_CANNOT.contains(&code) => {
-            let reason = said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
+            let reason =
+                said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
             Err(InfraError::KernelCannot { reason }.into())
         }
         _ => Ok(()),
@@ -422,8 +468,12 @@ mod tests {
 
     #[test]
     fn a_tracer_is_ready_when_it_has_said_all_of_it() {
-        assert!(says_ready("settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)\n"));
-        assert!(!says_ready("settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)"));
+        assert!(says_ready(
+            "settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)\n"
+        ));
+        assert!(!says_ready(
+            "settime32-tracer: using kprobe\nsettime32-tracer: ready (kprobe on it)"
+        ));
         assert!(!says_ready("settime32-tracer: not yet\n"));
     }
 }

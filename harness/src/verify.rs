@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::boot::{
-    self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH, Vm, WORKLOAD_COMM,
+    self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start,
+    TRACER_PATH, Vm, WORKLOAD_COMM,
 };
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
@@ -130,7 +131,8 @@ impl Default for Setup {
 
 /// From here on a kernel fires a timer that is due as it is set.
 pub(crate) const FIRES_INLINE: (u32, u32) = (7, 2);
-/// A guest that is not up by then never will be: ten times the usual under emulation on a busy machine.
+/// A guest that is not up by then never will be: ten times the usual under emulation on a busy
+/// machine.
 pub const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Plans that are generated ahead of the one that runs.
@@ -155,13 +157,19 @@ pub fn verify(options: &VerifyOptions, watch: &dyn Watch) -> Report {
     report
 }
 
-fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report: &mut Report) -> Result<(), Failure> {
+fn run(
+    options: &VerifyOptions,
+    watch: &dyn Watch,
+    seconds: &mut Seconds,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let setup = &options.setup;
     let kernel = match setup.here {
         true => None,
         false => Some(timed(&mut seconds.prepare, || setup.prepare(&|text| watch.say(text)))?),
     };
-    report.kernel.package_version = kernel.as_ref().and_then(|kernel| kernel.package_version.clone());
+    report.kernel.package_version =
+        kernel.as_ref().and_then(|kernel| kernel.package_version.clone());
     // A download takes what it takes; the limit is for what may hang.
     let deadline = Deadline::after(options.timeout);
     let scratch = Scratch::new()?;
@@ -181,10 +189,15 @@ fn run(options: &VerifyOptions, watch: &dyn Watch, seconds: &mut Seconds, report
     });
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
     report.booted(&vm);
-    let (vm, outcome) =
-        if options.work.calls_of_plans() > 0 { trace_plans(options, vm, deadline, watch, seconds, report) } else { (vm, Ok(())) };
+    let (vm, outcome) = if options.work.calls_of_plans() > 0 {
+        trace_plans(options, vm, deadline, watch, seconds, report)
+    } else {
+        (vm, Ok(()))
+    };
     let mut programs = Programs::new(vm, deadline);
-    let outcome = outcome.and_then(|()| timed(&mut seconds.scenarios, || play(options, &mut programs, watch, report)));
+    let outcome = outcome.and_then(|()| {
+        timed(&mut seconds.scenarios, || play(options, &mut programs, watch, report))
+    });
     let vm = programs.into_vm();
     report.console(vm.console());
     outcome.and_then(|()| vm.kernel_failure().map_or(Ok(()), |failure| Err(failure.into())))
@@ -214,14 +227,20 @@ fn trace_plans(
         false => timed(&mut seconds.attach, || session.attach()),
     };
     watch.say("making calls");
-    let outcome = outcome.and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
+    let outcome = outcome
+        .and_then(|()| timed(&mut seconds.calls, || run_plans(options, &mut session, watch)));
     let outcome = outcome.and_then(|()| if midway { session.wait_ready() } else { Ok(()) });
     let outcome = outcome.and_then(|()| timed(&mut seconds.drain, || session.stop_tracer()));
     (report.ran(session, outcome.is_ok()), outcome)
 }
 
 /// Scenarios, each with tracers of its own.
-fn play(options: &VerifyOptions, programs: &mut Programs, watch: &dyn Watch, report: &mut Report) -> Result<(), Failure> {
+fn play(
+    options: &VerifyOptions,
+    programs: &mut Programs,
+    watch: &dyn Watch,
+    report: &mut Report,
+) -> Result<(), Failure> {
     if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
         programs.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec())?;
     }
@@ -272,15 +291,34 @@ impl Setup {
     }
 
     /// A guest.
-    pub(crate) fn boot(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
-        warm::start(&warm::Order { options: &self.boot_options(kernel), tracer: None, scratch, deadline, say })
+    pub(crate) fn boot(
+        &self,
+        kernel: Kernel,
+        scratch: &Scratch,
+        deadline: Deadline,
+        say: Say,
+    ) -> Result<Vm, Failure> {
+        warm::start(&warm::Order {
+            options: &self.boot_options(kernel),
+            tracer: None,
+            scratch,
+            deadline,
+            say,
+        })
     }
 
     /// A guest for a session, in which the tracer may be attached already.
-    pub(crate) fn boot_to_trace(&self, kernel: Kernel, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+    pub(crate) fn boot_to_trace(
+        &self,
+        kernel: Kernel,
+        scratch: &Scratch,
+        deadline: Deadline,
+        say: Say,
+    ) -> Result<Vm, Failure> {
         let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
         // A template for each set of events would take more time and room than it saves.
-        let is_usual = self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
+        let is_usual =
+            self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
         let tracer = (is_usual && !self.midway).then_some(tracer.as_slice());
         warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
@@ -289,8 +327,19 @@ impl Setup {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
         // Instructions are counted from the boot on.
         let start = if self.time == GuestTime::Instructions { Start::Cold } else { self.start };
-        let (choice, cpu, time, memory_mib) = (self.accelerator, self.cpu, self.time, self.memory_mib);
-        BootOptions { kernel, qemu, choice, start, cpu, time, memory_mib, append, boot_timeout: BOOT_TIMEOUT }
+        let (choice, cpu, time, memory_mib) =
+            (self.accelerator, self.cpu, self.time, self.memory_mib);
+        BootOptions {
+            kernel,
+            qemu,
+            choice,
+            start,
+            cpu,
+            time,
+            memory_mib,
+            append,
+            boot_timeout: BOOT_TIMEOUT,
+        }
     }
 
     /// Puts the tracer into a guest, if it is not one that every guest has.
@@ -310,22 +359,40 @@ impl Setup {
     }
 
     /// A session with a tracer: its program in the guest, and first arguments.
-    pub(crate) fn session(&self, vm: Vm, tracer: &[impl AsRef<str>], deadline: Deadline) -> Session {
+    pub(crate) fn session(
+        &self,
+        vm: Vm,
+        tracer: &[impl AsRef<str>],
+        deadline: Deadline,
+    ) -> Session {
         let config = self.oracle_config(&vm);
-        let tracer = if self.tells == Tells::Nothing { Vec::new() } else { self.tracer_command(tracer) };
+        let tracer =
+            if self.tells == Tells::Nothing { Vec::new() } else { self.tracer_command(tracer) };
         let options = SessionOptions { tracer, inject: self.inject, deadline };
         Session::new(vm, Oracle::new(config), options)
     }
 
     /// What the oracle has to know of workloads in this guest, and of the tracer.
     pub(crate) fn oracle_config(&self, vm: &Vm) -> oracle::Config {
-        // An emulated CPU has not the new way into the kernel (FRED), which has one door for everything.
-        let entry_path_needed = self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
+        // An emulated CPU has not the new way into the kernel (FRED), which has one door for
+        // everything.
+        let entry_path_needed =
+            self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
         let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
         let (events, filtered) = (self.events.clone(), self.by_name);
         let fires_inline = kernels::version(&vm.kernel_release) >= FIRES_INLINE;
-        oracle::Config { cpus, comm, entry_path_needed, lives, events, filtered, fires_inline, untraced, ..oracle::Config::default() }
+        oracle::Config {
+            cpus,
+            comm,
+            entry_path_needed,
+            lives,
+            events,
+            filtered,
+            fires_inline,
+            untraced,
+            ..oracle::Config::default()
+        }
     }
 
     /// A tracer and its arguments.
@@ -352,7 +419,11 @@ fn say_to_stderr(text: &str) {
 }
 
 /// Generates in a thread of its own, ahead of the guest.
-fn run_plans(options: &VerifyOptions, session: &mut Session, watch: &dyn Watch) -> Result<(), Failure> {
+fn run_plans(
+    options: &VerifyOptions,
+    session: &mut Session,
+    watch: &dyn Watch,
+) -> Result<(), Failure> {
     let (sender, plans) = mpsc::sync_channel(PLANS_AHEAD);
     let source = options.work.plans(options.seed);
     // The thread ends when the plans do, or when the receiver is dropped.

@@ -1,10 +1,15 @@
-//! The catalogue on a simulated kernel: an exact tracer passes every case, and each sees the fault that it is there for.
+//! The catalogue on a simulated kernel: an exact tracer passes every case, and each sees the fault
+//! that it is there for.
 
 use super::*;
 
 /// The cases that consist of a plan.
 pub fn scripts() -> Vec<&'static str> {
-    catalogue::CASES.iter().filter(|case| matches!(case.does, catalogue::Does::Script(_))).map(|case| case.name).collect()
+    catalogue::CASES
+        .iter()
+        .filter(|case| matches!(case.does, catalogue::Does::Script(_)))
+        .map(|case| case.name)
+        .collect()
 }
 
 /// The only plan of a case.
@@ -44,16 +49,19 @@ fn a_case_sees_the_kernel_that_it_is_there_for(#[case] name: &str, #[case] bug: 
     assert!(findings.count(Kind::Model) > 0, "{name} does not see {bug:?}");
 }
 
-/// Of a write that was cut short the journal has only a part; the event's account of the rest must still be possible.
+/// Of a write that was cut short the journal has only a part; the event's account of the rest must
+/// still be possible.
 #[test]
 fn an_old_setting_that_was_not_written_is_compared_all_the_same() {
     let good = simulated(&case_plan("pointers/otmr-partly-mapped", 5), 5);
     let cut_short = |event: &&Event| event.ret == Some(-14) && event.old.is_some();
     assert!(good.events.iter().filter(cut_short).count() > 100);
-    let places = good.events.iter().enumerate().filter(|(_, event)| cut_short(event)).map(|(at, _)| at);
+    let places =
+        good.events.iter().enumerate().filter(|(_, event)| cut_short(event)).map(|(at, _)| at);
     for at in places.step_by(5) {
         for alter in [
-            (|old| Itimerspec64 { it_interval: old.it_value, ..old }) as fn(Itimerspec64) -> Itimerspec64,
+            (|old| Itimerspec64 { it_interval: old.it_value, ..old })
+                as fn(Itimerspec64) -> Itimerspec64,
             |old| Itimerspec64 { it_value: old.it_interval, ..old },
             |_| Itimerspec64::default(),
         ] {
@@ -65,7 +73,10 @@ fn an_old_setting_that_was_not_written_is_compared_all_the_same() {
     // One nanosecond is within what the model allows, but not what was written before the fault.
     let mut told = 0;
     for (at, record) in good.journal.records.iter().enumerate() {
-        if cut_short(&&good.events[at]) && record.otmr_there >> 12 & 1 == 1 && record.otmr_after[12] != record.otmr_before[12] {
+        if cut_short(&&good.events[at])
+            && record.otmr_there >> 12 & 1 == 1
+            && record.otmr_after[12] != record.otmr_before[12]
+        {
             let mut run = good.clone();
             run.events[at].old.as_mut().unwrap().it_value.tv_nsec ^= 1;
             assert_one(&judge(&run), Kind::Field).unwrap();

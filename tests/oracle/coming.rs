@@ -8,7 +8,12 @@ fn good() -> Run {
 }
 
 fn judge_partly(run: &Run, lost: u64, partial: bool) -> Findings {
-    let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), partial, ..Config::default() });
+    let mut oracle = Oracle::new(Config {
+        cpus: CPUS,
+        comm: Some(COMM.to_owned()),
+        partial,
+        ..Config::default()
+    });
     oracle.plan_done(0, run.plan.clone(), run.journal.clone());
     run.events.iter().for_each(|event| oracle.event(event));
     oracle.summary(summary_of(&run.events, lost));
@@ -30,9 +35,17 @@ fn calls_before_and_behind_are_not_missing_when_it_came_and_went() {
     let mut run = good();
     cut(&mut run, 10..40);
     let findings = judge_partly(&run, 0, true);
-    assert_eq!((findings.mismatches(), findings.missing, findings.checked), (0, 0, 30), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.missing, findings.checked),
+        (0, 0, 30),
+        "{}",
+        words(&findings)
+    );
     assert_eq!(findings.outside, run.plan.calls() as u64 - 30);
-    assert!(judge_partly(&run, 0, false).count(Kind::Missing) > 0, "of one that was there all the time they are");
+    assert!(
+        judge_partly(&run, 0, false).count(Kind::Missing) > 0,
+        "of one that was there all the time they are"
+    );
 }
 
 #[test]
@@ -42,19 +55,30 @@ fn a_gap_in_the_stretch_is_missing() {
     run.events.remove(15);
     assert_eq!(judge_partly(&run, 0, true).count(Kind::Missing), 1);
     let findings = judge_partly(&run, 1, true);
-    assert_eq!((findings.mismatches(), findings.missing), (0, 1), "counted, it is a loss: {}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.missing),
+        (0, 1),
+        "counted, it is a loss: {}",
+        words(&findings)
+    );
 }
 
 #[test]
 fn only_the_last_call_of_a_stretch_may_be_unfinished() {
     let unfinished = |event: &mut Event| {
-        (event.unfinished, event.exit_ns, event.ret, event.otmr_written, event.old) = (true, None, None, None, None);
+        (event.unfinished, event.exit_ns, event.ret, event.otmr_written, event.old) =
+            (true, None, None, None, None);
     };
     let mut run = good();
     cut(&mut run, 10..40);
     let mut last = run.clone();
     unfinished(last.events.last_mut().unwrap());
-    assert_eq!(judge_partly(&last, 0, true).mismatches(), 0, "{}", words(&judge_partly(&last, 0, true)));
+    assert_eq!(
+        judge_partly(&last, 0, true).mismatches(),
+        0,
+        "{}",
+        words(&judge_partly(&last, 0, true))
+    );
     assert!(judge_partly(&last, 0, false).mismatches() > 0);
     // What it says all the same must be right.
     last.events.last_mut().unwrap().utmr_used.as_mut().unwrap().it_interval.tv_nsec ^= 1;

@@ -36,7 +36,14 @@ pub const FIELDS: [Alteration; 23] = [
 
 fn flip_text(text: &str, bit: u32) -> String {
     let at = bit as usize % text.len();
-    text.chars().enumerate().map(|(index, letter)| if index == at { (letter as u8 ^ 1 << (bit % 7)) as char } else { letter }).collect()
+    text.chars()
+        .enumerate()
+        .map(
+            |(index, letter)| {
+                if index == at { (letter as u8 ^ 1 << (bit % 7)) as char } else { letter }
+            },
+        )
+        .collect()
 }
 
 /// One bit of an address, null made an address, or an address made null.
@@ -66,7 +73,8 @@ fn flip_halves(halves: Option<Halves>, bit: u32) -> Option<Halves> {
         (Some(halves), 120..124) => Some(Halves { it_interval: None, ..halves }),
         (Some(halves), 124..127) => Some(Halves { it_value: None, ..halves }),
         (Some(Halves { it_interval, it_value }), _) => {
-            let whole = OldItimerspec32 { it_interval: it_interval.unwrap(), it_value: it_value.unwrap() };
+            let whole =
+                OldItimerspec32 { it_interval: it_interval.unwrap(), it_value: it_value.unwrap() };
             flip_setting(Some(whole), bit).map(Halves::from)
         }
         (None, _) => flip_setting(None, bit).map(Halves::from),

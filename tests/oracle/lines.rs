@@ -1,4 +1,5 @@
-//! What a tracer writes besides events, and what a workload writes besides records: lines, summaries, headers.
+//! What a tracer writes besides events, and what a workload writes besides records: lines,
+//! summaries, headers.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Whole lives: what an exact tracer tells of them passes, and each single fault is seen as what it is.
+//! Whole lives: what an exact tracer tells of them passes, and each single fault is seen as what it
+//! is.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -17,8 +18,19 @@ fn judge_with(lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Find
 }
 
 /// Of a tracer that was asked for these events and tells those.
-fn judge_of(asked: &EventSet, lived: &[Lived], lost: u64, reported: impl Fn(u64) -> u64) -> Findings {
-    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, events: asked.clone(), ..Config::default() };
+fn judge_of(
+    asked: &EventSet,
+    lived: &[Lived],
+    lost: u64,
+    reported: impl Fn(u64) -> u64,
+) -> Findings {
+    let config = Config {
+        cpus: CPUS,
+        comm: Some(COMM.to_owned()),
+        lives: true,
+        events: asked.clone(),
+        ..Config::default()
+    };
     let mut oracle = Oracle::new(config);
     let mut lines = 0;
     for (index, one) in lived.iter().enumerate() {
@@ -76,8 +88,8 @@ proptest! {
         prop_assert_eq!(findings.checked, findings.calls);
     }
 
-    /// Whatever two kinds of events are asked for: those alone pass, one that must come is missing without it, and one of another
-    /// kind is too many.
+    /// Whatever two kinds of events are asked for: those alone pass, one that must come is missing
+    /// without it, and one of another kind is too many.
     #[test]
     fn any_two_kinds_of_events_are_judged_alone(mut lived in any_lives(), asked in any_two(), at: prop::sample::Index) {
         let findings = judge_of(&asked, std::slice::from_ref(&lived), 0, |lines| lines);
@@ -115,7 +127,8 @@ proptest! {
     }
 }
 
-/// Which timer an id is of may come out late: of every two kinds, in plans with many timers side by side.
+/// Which timer an id is of may come out late: of every two kinds, in plans with many timers side by
+/// side.
 #[test]
 fn every_two_kinds_of_events_of_long_plans_pass() {
     let EventSets(pairs) = "pairs".parse().unwrap();
@@ -123,7 +136,12 @@ fn every_two_kinds_of_events_of_long_plans_pass() {
         let lived = live(&lives::plan(21, index, 300), index);
         for asked in &pairs {
             let findings = judge_of(asked, std::slice::from_ref(&lived), 0, |lines| lines);
-            assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
+            assert_eq!(
+                (findings.mismatches(), findings.missing),
+                (0, 0),
+                "{asked:?}: {}",
+                words(&findings)
+            );
         }
     }
 }
@@ -132,10 +150,17 @@ fn every_two_kinds_of_events_of_long_plans_pass() {
 #[test]
 fn a_call_without_its_timer_is_a_loss_that_must_be_counted() {
     let mut lived = good();
-    let call = related(&mut lived, |call| &*call.event == "timerfd_settime" && call.ret == Some(0) && call.old.is_some());
+    let call = related(&mut lived, |call| {
+        &*call.event == "timerfd_settime" && call.ret == Some(0) && call.old.is_some()
+    });
     (call.timer, call.clockid, call.old, call.utmr_used) = (None, None, None, None);
     let findings = judge(&lived);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Missing)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
     let findings = judge_with(std::slice::from_ref(&lived), 1, |lines| lines);
     assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
     assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
@@ -148,8 +173,16 @@ fn more_may_be_lost_than_is_missing_where_expiries_are_told() {
     let findings = judge_with(std::slice::from_ref(&lived), 1, |lines| lines);
     assert_eq!(findings.mismatches(), 0, "{}", words(&findings));
     assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
-    let findings = judge_of(&"wakeup,release".parse().unwrap(), std::slice::from_ref(&lived), 1, |lines| lines);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (1, 1), "{}", words(&findings));
+    let findings =
+        judge_of(&"wakeup,release".parse().unwrap(), std::slice::from_ref(&lived), 1, |lines| {
+            lines
+        });
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Summary)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
 }
 
 /// When an event was, and when what it tells of began.
@@ -160,7 +193,9 @@ fn times_of(event: &Event) -> (i64, i64) {
         Event::Call(call) => (ns(call.exit_ns.unwrap()), ns(call.entry_ns)),
         Event::Expiry(expiry) => (ns(expiry.ns), ns(expiry.ns)),
         Event::Cancel(cancel) => (ns(cancel.ns), ns(cancel.ns)),
-        Event::Wakeup(wakeup) => (ns(wakeup.ns), ns(wakeup.entry_ns.flatten().unwrap_or(wakeup.ns))),
+        Event::Wakeup(wakeup) => {
+            (ns(wakeup.ns), ns(wakeup.entry_ns.flatten().unwrap_or(wakeup.ns)))
+        }
         Event::Release(release) => (ns(release.ns), ns(release.ns)),
     }
 }
@@ -168,18 +203,33 @@ fn times_of(event: &Event) -> (i64, i64) {
 /// The findings of a tracer that was ready at this time.
 fn judge_since(since_ns: i64, filtered: bool, lived: &Lived) -> Findings {
     let comm = Some(COMM.to_owned());
-    let mut oracle = Oracle::new(Config { cpus: CPUS, comm, lives: true, since_ns, filtered, ..Config::default() });
+    let mut oracle = Oracle::new(Config {
+        cpus: CPUS,
+        comm,
+        lives: true,
+        since_ns,
+        filtered,
+        ..Config::default()
+    });
     oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
     lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
     let (event, reported) = (SUMMARY_EVENT.to_owned(), lived.events.len() as u64);
-    oracle.summary(Summary { event, reported, lost: Lost::default(), unknown: 0, unfinished: 0, blind: Vec::new() });
+    oracle.summary(Summary {
+        event,
+        reported,
+        lost: Lost::default(),
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    });
     oracle.finish()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Of what began before the tracer was ready anything may be absent; of what began afterwards nothing.
+    /// Of what began before the tracer was ready anything may be absent; of what began afterwards
+    /// nothing.
     #[test]
     fn a_tracer_that_comes_midway_must_tell_what_begins_then(
         lived in any_lives(), when: prop::sample::Index, told: u64, at: prop::sample::Index
@@ -212,9 +262,15 @@ fn what_a_tracer_tells_of_before_it_was_ready_must_be_right() {
     assert_eq!(judge_since(end, false, &lived).mismatches(), 0);
     related(&mut lived, |call| call.nr == 326).nr = 325;
     let findings = judge_since(end, false, &lived);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Field)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Field)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
     // With no timer across, it did not come midway.
-    let findings = judge_since(lived.journal.header.end.monotonic_after_ns + 1_000_000_000, false, &good());
+    let findings =
+        judge_since(lived.journal.header.end.monotonic_after_ns + 1_000_000_000, false, &good());
     assert_eq!(Verdict::of(&findings, 0, Provoked::default()), Verdict::Inconclusive);
 }
 
@@ -222,12 +278,26 @@ fn what_a_tracer_tells_of_before_it_was_ready_must_be_right() {
 #[test]
 fn a_filter_keeps_a_cancel_from_being_told_of_a_timer_that_nobody_came_to() {
     let lived = good();
-    let canceled = lived.events.iter().find_map(|event| if let Event::Cancel(cancel) = event { Some(cancel.clone()) } else { None });
+    let canceled = lived.events.iter().find_map(|event| {
+        if let Event::Cancel(cancel) = event { Some(cancel.clone()) } else { None }
+    });
     let canceled = canceled.unwrap();
-    let since = lived.journal.moments.iter().map(|moment| moment.before_ns).filter(|ns| *ns < canceled.ns as i64).max().unwrap();
+    let since = lived
+        .journal
+        .moments
+        .iter()
+        .map(|moment| moment.before_ns)
+        .filter(|ns| *ns < canceled.ns as i64)
+        .max()
+        .unwrap();
     let mut seen = lived.clone();
     seen.events.retain(|event| !matches!(event, Event::Cancel(other) if other == &canceled));
-    assert_eq!(judge_since(since, true, &seen).mismatches(), 0, "{}", words(&judge_since(since, true, &seen)));
+    assert_eq!(
+        judge_since(since, true, &seen).mismatches(),
+        0,
+        "{}",
+        words(&judge_since(since, true, &seen))
+    );
     assert_eq!(judge_since(since, false, &seen).count(Kind::Missing), 1);
 }
 
@@ -237,8 +307,16 @@ fn timers_that_no_call_names_may_be_cancelled_in_any_order() {
     for index in [0, 1, 4, 5] {
         let mut lived = live(&lives::plan(21, index, 300), index);
         let is_cancel = |event: &Event| matches!(event, Event::Cancel(_));
-        lived.events.chunk_by_mut(|one, other| is_cancel(one) && is_cancel(other)).for_each(<[Event]>::reverse);
-        let findings = judge_of(&"timer_settime32,expiry".parse().unwrap(), std::slice::from_ref(&lived), 0, |lines| lines);
+        lived
+            .events
+            .chunk_by_mut(|one, other| is_cancel(one) && is_cancel(other))
+            .for_each(<[Event]>::reverse);
+        let findings = judge_of(
+            &"timer_settime32,expiry".parse().unwrap(),
+            std::slice::from_ref(&lived),
+            0,
+            |lines| lines,
+        );
         assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{}", words(&findings));
     }
 }
@@ -272,14 +350,21 @@ fn without_lives_there_is_no_pass() {
 fn a_summary_that_counts_other_events_is_seen() {
     let lived = good();
     let findings = judge_with(std::slice::from_ref(&lived), 0, |lines| lines - 1);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Summary)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Summary)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
 }
 
-/// Simulated plans have each a machine of their own: moves them behind each other, with ids of their own.
+/// Simulated plans have each a machine of their own: moves them behind each other, with ids of
+/// their own.
 fn shift(all: &mut [Lived]) {
     let (mut end, mut ids) = (0, 0);
     for lived in all {
-        // What is absolute is long past or far away, so that the plan can be done again on a machine that is up for longer.
+        // What is absolute is long past or far away, so that the plan can be done again on a
+        // machine that is up for longer.
         *lived = live_from(&lived.plan, 77, end);
         let most = lived.events.iter().filter_map(id_of).max().unwrap_or(0);
         for id in (1..=most).rev() {
@@ -316,23 +401,39 @@ fn main_call(
     lived: &mut Lived,
     wanted: impl Fn(&settime32_abi::output::CallEvent<'_>) -> bool,
 ) -> &mut settime32_abi::output::CallEvent<'static> {
-    lived.events.iter_mut().find_map(|event| if let Event::Main(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
+    lived
+        .events
+        .iter_mut()
+        .find_map(
+            |event| if let Event::Main(call) = event { wanted(call).then_some(call) } else { None },
+        )
+        .unwrap()
 }
 
 fn related(lived: &mut Lived, wanted: impl Fn(&RelatedCall) -> bool) -> &mut RelatedCall {
-    lived.events.iter_mut().find_map(|event| if let Event::Call(call) = event { wanted(call).then_some(call) } else { None }).unwrap()
+    lived
+        .events
+        .iter_mut()
+        .find_map(
+            |event| if let Event::Call(call) = event { wanted(call).then_some(call) } else { None },
+        )
+        .unwrap()
 }
 
 fn wakeup(lived: &mut Lived, wanted: impl Fn(&Wakeup) -> bool) -> &mut Wakeup {
     lived
         .events
         .iter_mut()
-        .find_map(|event| if let Event::Wakeup(wakeup) = event { wanted(wakeup).then_some(wakeup) } else { None })
+        .find_map(|event| {
+            if let Event::Wakeup(wakeup) = event { wanted(wakeup).then_some(wakeup) } else { None }
+        })
         .unwrap()
 }
 
 fn expiry_at(lived: &Lived, wanted: impl Fn(usize, &settime32_abi::life::Expiry) -> bool) -> usize {
-    let is_it = |(at, event): &(usize, &Event)| if let Event::Expiry(expiry) = event { wanted(*at, expiry) } else { false };
+    let is_it = |(at, event): &(usize, &Event)| {
+        if let Event::Expiry(expiry) = event { wanted(*at, expiry) } else { false }
+    };
     lived.events.iter().enumerate().find(is_it).unwrap().0
 }
 
@@ -341,7 +442,13 @@ fn read_expiry(lived: &Lived) -> usize {
     expiry_at(lived, |at, expiry| {
         let next = lived.events[at + 1..].iter().find(|event| id_of(event) == Some(expiry.timer));
         matches!(next, Some(Event::Wakeup(wakeup)) if wakeup.by == By::Read && wakeup.ticks == Some(Some(1)))
-            && lived.events[..at].iter().filter(|event| matches!(event, Event::Expiry(other) if other.timer == expiry.timer)).count() == 0
+            && lived.events[..at]
+                .iter()
+                .filter(
+                    |event| matches!(event, Event::Expiry(other) if other.timer == expiry.timer),
+                )
+                .count()
+                == 0
     })
 }
 
@@ -355,7 +462,11 @@ fn id_mixed_after_dup(lived: &mut Lived) {
     // The last call of some timer with several gets the id of its neighbour.
     let other = related(lived, |call| call.timer.is_some()).timer;
     let call = lived.events.iter_mut().rev().find_map(|event| match event {
-        Event::Call(call) if call.timer.is_some() && call.timer != other && &*call.event != "timerfd_create" => Some(call),
+        Event::Call(call)
+            if call.timer.is_some() && call.timer != other && &*call.event != "timerfd_create" =>
+        {
+            Some(call)
+        }
         _ => None,
     });
     call.unwrap().timer = other;
@@ -366,7 +477,9 @@ fn id_per_descriptor(lived: &mut Lived) {
     for event in &mut lived.events {
         match event {
             Event::Main(call) if call.timer.is_some() => call.timer = Some(call.ufd as TimerId),
-            Event::Call(call) if call.timer.is_some() => call.timer = Some(call.ufd.unwrap_or(call.ret.unwrap_or(0) as i32) as TimerId),
+            Event::Call(call) if call.timer.is_some() => {
+                call.timer = Some(call.ufd.unwrap_or(call.ret.unwrap_or(0) as i32) as TimerId)
+            }
             _ => {}
         }
     }
@@ -374,7 +487,9 @@ fn id_per_descriptor(lived: &mut Lived) {
 
 fn swapped(lived: &mut Lived) {
     let of_calls = |event: &Event| matches!(event, Event::Call(_) | Event::Main(_));
-    let at = (0..lived.events.len() - 1).find(|at| of_calls(&lived.events[*at]) && of_calls(&lived.events[at + 1])).unwrap();
+    let at = (0..lived.events.len() - 1)
+        .find(|at| of_calls(&lived.events[*at]) && of_calls(&lived.events[at + 1]))
+        .unwrap();
     lived.events.swap(at, at + 1);
 }
 
@@ -382,7 +497,8 @@ fn swapped(lived: &mut Lived) {
 fn fires_after_its_end(lived: &mut Lived) {
     let at = read_expiry(lived);
     let Event::Expiry(mut late) = lived.events[at].clone() else { unreachable!() };
-    let released = |event: &Event| matches!(event, Event::Release(release) if release.timer == late.timer);
+    let released =
+        |event: &Event| matches!(event, Event::Release(release) if release.timer == late.timer);
     let place = lived.events.iter().position(released).unwrap();
     let Event::Release(release) = lived.events[place].clone() else { unreachable!() };
     late.late_ns += release.ns as i64 + 90_000 - late.ns as i64;
@@ -405,7 +521,8 @@ fn shifted_due(lived: &mut Lived) {
     expiry.late_ns += 50_000;
 }
 
-/// The first expiry of a periodic timer is told as due a period later, as if the one before had been lost.
+/// The first expiry of a periodic timer is told as due a period later, as if the one before had
+/// been lost.
 fn due_a_period_later(lived: &mut Lived) {
     let read_once = |expiry: &settime32_abi::life::Expiry, lived: &Lived| {
         lived
@@ -416,15 +533,19 @@ fn due_a_period_later(lived: &mut Lived) {
     let periodic = |timer: TimerId, lived: &Lived| {
         lived.events.iter().find_map(|event| match event {
             Event::Main(call) if call.timer == Some(timer) && call.ret == Some(0) => {
-                Some(call.utmr_used?.it_interval.as_nanos()).filter(|interval| call.flags == 0 && *interval > 0)
+                Some(call.utmr_used?.it_interval.as_nanos())
+                    .filter(|interval| call.flags == 0 && *interval > 0)
             }
             _ => None,
         })
     };
-    let calls =
-        |timer: TimerId, lived: &Lived| lived.events.iter().filter(|event| id_of(event) == Some(timer) && is_setting(event)).count();
+    let calls = |timer: TimerId, lived: &Lived| {
+        lived.events.iter().filter(|event| id_of(event) == Some(timer) && is_setting(event)).count()
+    };
     let at = expiry_at(lived, |_, expiry| {
-        read_once(expiry, lived) && periodic(expiry.timer, lived).is_some() && calls(expiry.timer, lived) == 1
+        read_once(expiry, lived)
+            && periodic(expiry.timer, lived).is_some()
+            && calls(expiry.timer, lived) == 1
     });
     let Event::Expiry(expiry) = &lived.events[at] else { unreachable!() };
     let interval = periodic(expiry.timer, lived).unwrap();
@@ -434,7 +555,8 @@ fn due_a_period_later(lived: &mut Lived) {
 }
 
 fn is_setting(event: &Event) -> bool {
-    matches!(event, Event::Main(_)) || matches!(event, Event::Call(call) if &*call.event == "timerfd_settime")
+    matches!(event, Event::Main(_))
+        || matches!(event, Event::Call(call) if &*call.event == "timerfd_settime")
 }
 
 fn lost_expiry(lived: &mut Lived) {
@@ -526,7 +648,11 @@ fn a_single_fault_is_seen(#[case] kind: Kind, #[case] fault: impl Fn(&mut Lived)
 #[case::descriptor(Kind::WorkloadLied, settime32_abi::journal::what::SETTIME64, |moment: &mut settime32_abi::journal::Moment| moment.args[0] += 1)]
 #[case::process(Kind::WorkloadLied, settime32_abi::journal::what::CLOSE, |moment: &mut settime32_abi::journal::Moment| moment.pid += 1)]
 #[case::ready(Kind::WorkloadLied, settime32_abi::journal::what::WAIT, |moment: &mut settime32_abi::journal::Moment| moment.ret += 1)]
-fn a_wrong_journal_is_seen(#[case] kind: Kind, #[case] of: u32, #[case] fault: impl Fn(&mut settime32_abi::journal::Moment)) {
+fn a_wrong_journal_is_seen(
+    #[case] kind: Kind,
+    #[case] of: u32,
+    #[case] fault: impl Fn(&mut settime32_abi::journal::Moment),
+) {
     let mut lived = good();
     lived.journal.moments.iter_mut().filter(|moment| moment.what == of).for_each(fault);
     let findings = judge(&lived);
@@ -548,24 +674,44 @@ fn only_events_of_a_blind_time_may_be_missing() {
     let judge_with_blind = |from_ns: u64, to_ns: u64| {
         let mut lived = whole.clone();
         lived.events.remove(missing);
-        let mut oracle = Oracle::new(Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() });
+        let mut oracle = Oracle::new(Config {
+            cpus: CPUS,
+            comm: Some(COMM.to_owned()),
+            lives: true,
+            ..Config::default()
+        });
         oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
         lived.events.iter().for_each(|event| oracle.line(event.line().as_bytes()));
         let blind = vec![Blind { from_ns, to_ns, reason: "kprobes are switched off".into() }];
         let reported = lived.events.len() as u64;
-        oracle.summary(Summary { event: SUMMARY_EVENT.to_owned(), reported, lost: Lost::default(), unknown: 0, unfinished: 0, blind });
+        oracle.summary(Summary {
+            event: SUMMARY_EVENT.to_owned(),
+            reported,
+            lost: Lost::default(),
+            unknown: 0,
+            unfinished: 0,
+            blind,
+        });
         oracle.finish()
     };
     let findings = judge_with_blind(ns(missing) - 5_000, ns(missing) + 5_000);
     assert_eq!((findings.mismatches(), findings.missing), (0, 1), "{}", words(&findings));
     let findings = judge_with_blind(1, 2);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Missing)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
 }
 
 /// A line of each kind with a key too many, or without one of its nulls.
 #[rstest]
 #[case::call(r#"{"event":"timerfd_settime","#, r#"{"event":"timerfd_settime","cookie":1,"#)]
-#[case::call_under_test(r#"{"event":"timerfd_settime32","#, r#"{"event":"timerfd_settime32","cookie":1,"#)]
+#[case::call_under_test(
+    r#"{"event":"timerfd_settime32","#,
+    r#"{"event":"timerfd_settime32","cookie":1,"#
+)]
 #[case::expiry(r#"{"event":"expiry","#, r#"{"event":"expiry","inline":false,"#)]
 #[case::cancel(r#"{"event":"cancel","#, r#"{"event":"cancel","clockid":0,"#)]
 #[case::wakeup(r#"{"event":"wakeup","#, r#"{"event":"wakeup","late_ns":5,"#)]
@@ -573,7 +719,8 @@ fn only_events_of_a_blind_time_may_be_missing() {
 #[case::null_left_out(r#""timer":null,"#, "")]
 fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case] to: &str) {
     let lived = good();
-    let config = Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
+    let config =
+        Config { cpus: CPUS, comm: Some(COMM.to_owned()), lives: true, ..Config::default() };
     let mut oracle = Oracle::new(config);
     oracle.plan_done(0, lived.plan.clone(), lived.journal.clone());
     let mut altered = 0;
@@ -595,7 +742,12 @@ fn a_line_of_a_life_that_is_not_as_documented_is_seen(#[case] from: &str, #[case
         blind: Vec::new(),
     });
     let findings = oracle.finish();
-    assert_eq!((findings.mismatches(), findings.count(Kind::Undocumented)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Undocumented)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
 }
 
 /// Of a process that is kept on one CPU, whatever happens in its own calls is there.
@@ -609,7 +761,11 @@ fn another_cpu_than_a_thread_is_kept_on_is_seen(#[case] alter: fn(&mut Event)) {
     assert_eq!(judge(&lived).mismatches(), 0, "{}", words(&judge(&lived)));
     lived.events.iter_mut().for_each(alter);
     let findings = judge(&lived);
-    let named = findings.first.iter().flat_map(|finding| &finding.differences).all(|difference| difference.field == "cpu");
+    let named = findings
+        .first
+        .iter()
+        .flat_map(|finding| &finding.differences)
+        .all(|difference| difference.field == "cpu");
     assert!(findings.count(Kind::Field) > 0 && named, "{}", words(&findings));
 }
 
@@ -617,12 +773,18 @@ fn another_cpu_than_a_thread_is_kept_on_is_seen(#[case] alter: fn(&mut Event)) {
 #[test]
 fn lives_have_everything_in_them() {
     let lived = good();
-    let count = |wanted: fn(&Event) -> bool| lived.events.iter().filter(|event| wanted(event)).count();
+    let count =
+        |wanted: fn(&Event) -> bool| lived.events.iter().filter(|event| wanted(event)).count();
     assert!(count(|event| matches!(event, Event::Cancel(_))) > 3);
     assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ret == Some(-125))) > 0);
-    assert!(count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks.flatten() > Some(1))) > 10);
+    assert!(
+        count(|event| matches!(event, Event::Wakeup(wakeup) if wakeup.ticks.flatten() > Some(1)))
+            > 10
+    );
     assert!(count(|event| matches!(event, Event::Expiry(_))) > 100);
-    let waits = lived.plan.steps.iter().filter(|step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2));
+    let waits = lived.plan.steps.iter().filter(
+        |step| matches!(step, Step::Life(Act::Wait { slots, .. }) if slots.count_ones() > 2),
+    );
     assert!(waits.count() > 5);
 }
 
@@ -631,10 +793,16 @@ fn lives_have_everything_in_them() {
 fn plans_are_told_apart_without_releases() {
     let mut all: Vec<Lived> = (0..4).map(|index| live(&lives::plan(3, index, 60), index)).collect();
     shift(&mut all);
-    for asked in ["expiry,wakeup", "timerfd_settime32", "timer_settime32,expiry", "release,expiry"] {
+    for asked in ["expiry,wakeup", "timerfd_settime32", "timer_settime32,expiry", "release,expiry"]
+    {
         let asked: EventSet = asked.parse().unwrap();
         let findings = judge_of(&asked, &all, 0, |lines| lines);
-        assert_eq!((findings.mismatches(), findings.missing), (0, 0), "{asked:?}: {}", words(&findings));
+        assert_eq!(
+            (findings.mismatches(), findings.missing),
+            (0, 0),
+            "{asked:?}: {}",
+            words(&findings)
+        );
         assert_eq!(findings.checked, findings.calls);
     }
 }

@@ -1,5 +1,6 @@
-//! The oracle on simulated runs: an exact tracer passes, and every altered event, journal and summary is caught, as
-//! one finding of the right kind. What real kernels do is for the tests in a virtual machine.
+//! The oracle on simulated runs: an exact tracer passes, and every altered event, journal and
+//! summary is caught, as one finding of the right kind. What real kernels do is for the tests in a
+//! virtual machine.
 
 mod cases;
 mod coming;
@@ -73,7 +74,10 @@ fn words(findings: &Findings) -> String {
 fn assert_clean(findings: &Findings, calls: u64) {
     assert_eq!(findings.mismatches(), 0, "{}", words(findings));
     assert_eq!((findings.checked, findings.calls, findings.missing), (calls, calls, 0));
-    assert_eq!(Verdict::of(findings, calls, Provoked::default()), if calls == 0 { Verdict::Inconclusive } else { Verdict::Pass });
+    assert_eq!(
+        Verdict::of(findings, calls, Provoked::default()),
+        if calls == 0 { Verdict::Inconclusive } else { Verdict::Pass }
+    );
 }
 
 proptest! {
@@ -82,7 +86,8 @@ proptest! {
         assert_clean(&judge(&run), run.plan.calls() as u64);
     }
 
-    /// Journals before, after and in the middle of their events, over the text that the tracer prints.
+    /// Journals before, after and in the middle of their events, over the text that the tracer
+    /// prints.
     #[test]
     fn events_and_journals_may_come_in_any_order(seed in any::<u64>(), late in prop::collection::vec(0usize..90, 4)) {
         let mut machine = Machine::new(seed, None);
@@ -159,7 +164,8 @@ proptest! {
         assert_one(&judge(&run), Kind::OutOfOrder)?;
     }
 
-    /// Of another process, or of the right one but of no call: a call of another run at a time in between.
+    /// Of another process, or of the right one but of no call: a call of another run at a time in
+    /// between.
     #[test]
     fn an_event_of_no_call_is_seen(mut run in any_run(), other in any_run(), at: prop::sample::Index, ours: bool) {
         let at = at.index(run.events.len());
@@ -218,7 +224,8 @@ proptest! {
         assert_one(&judge(&run), Kind::Field)?;
     }
 
-    /// Identities of a parent and its child: an event under the other's name, with everything else right.
+    /// Identities of a parent and its child: an event under the other's name, with everything else
+    /// right.
     #[test]
     fn a_siblings_identity_is_seen(mut run in any_run(), at: prop::sample::Index) {
         let main = run.journal.header.pid;
@@ -231,7 +238,8 @@ proptest! {
         assert_one(&judge(&run), Kind::Field)?;
     }
 
-    /// Every bit of every record; the bytes at `otmr` before a call that wrote there are nobody's business.
+    /// Every bit of every record; the bytes at `otmr` before a call that wrote there are nobody's
+    /// business.
     #[test]
     fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..88 * 8) {
         let at = at.index(run.journal.records.len());
@@ -256,7 +264,12 @@ fn an_entry_path_that_is_needed_is_missed(#[case] entry_path_needed: bool) {
         event.entry_path = Some(path(record.entry));
     }
     let judge = |run: &Run| {
-        let mut oracle = Oracle::new(Config { entry_path_needed, cpus: CPUS, comm: Some(COMM.to_owned()), ..Config::default() });
+        let mut oracle = Oracle::new(Config {
+            entry_path_needed,
+            cpus: CPUS,
+            comm: Some(COMM.to_owned()),
+            ..Config::default()
+        });
         oracle.plan_done(0, run.plan.clone(), run.journal.clone());
         run.events.iter().for_each(|event| oracle.event(event));
         oracle.summary(summary_of(&run.events, 0));
@@ -270,7 +283,10 @@ fn an_entry_path_that_is_needed_is_missed(#[case] entry_path_needed: bool) {
 /// Whether the event of call `blamed` would be the one that is gone, but for its time.
 fn alike(gone: &Event, run: &Run, blamed: usize) -> bool {
     let record = &run.journal.records[blamed];
-    gone.tid == record.tid && gone.ufd == record.ufd && gone.flags == record.flags && gone.ret == Some(i64::from(record.ret))
+    gone.tid == record.tid
+        && gone.ufd == record.ufd
+        && gone.flags == record.flags
+        && gone.ret == Some(i64::from(record.ret))
 }
 
 /// A plan in which the wrong kernel shows: dense in every situation.
@@ -278,13 +294,17 @@ fn dense_plan(seed: u64) -> Plan {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed as u8; 32]);
-    generate::plan_strategy(800).new_tree(&mut TestRunner::new_with_rng(Config::default(), rng)).unwrap().current()
+    generate::plan_strategy(800)
+        .new_tree(&mut TestRunner::new_with_rng(Config::default(), rng))
+        .unwrap()
+        .current()
 }
 
 #[test]
 fn thousands_of_calls_of_several_plans_pass() {
     let mut machine = Machine::new(5, None);
-    let mut runs: Vec<Run> = (0..3).map(|index| machine.run(&generate::plan(5, index, 4000))).collect();
+    let mut runs: Vec<Run> =
+        (0..3).map(|index| machine.run(&generate::plan(5, index, 4000))).collect();
     runs.extend((0..6).map(|seed| machine.run(&dense_plan(seed))));
     assert_clean(&judge_all(&runs, 0), calls(&runs));
 }
@@ -336,7 +356,12 @@ fn a_tracer_that_is_always_wrong_is_wrong_once_a_call() {
         event.utmr_entry = zeros;
     }
     let findings = judge(&run);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Field)), (altered, altered), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Field)),
+        (altered, altered),
+        "{}",
+        words(&findings)
+    );
     assert_eq!(findings.first.len(), 100);
 }
 
@@ -344,11 +369,17 @@ fn a_tracer_that_is_always_wrong_is_wrong_once_a_call() {
 fn a_result_that_was_lost_and_counted_is_no_mismatch() {
     let mut run = simulated(&generate::plan(4, 0, 300), 4);
     let lose = |event: &mut Event| {
-        (event.exit_ns, event.ret, event.errno, event.otmr_written, event.result_lost) = (None, None, None, None, true);
+        (event.exit_ns, event.ret, event.errno, event.otmr_written, event.result_lost) =
+            (None, None, None, None, true);
     };
     [0, 5, 150, 299].into_iter().for_each(|at| lose(&mut run.events[at]));
     let findings = judge(&run);
-    assert_eq!((findings.mismatches(), findings.checked, findings.lost), (0, 296, 4), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.checked, findings.lost),
+        (0, 296, 4),
+        "{}",
+        words(&findings)
+    );
     assert_eq!(Verdict::of(&findings, 300, Provoked::default()), Verdict::Inconclusive);
 }
 
@@ -384,7 +415,10 @@ fn what_is_unknown_excuses_calls_and_demands_none() {
         let findings = oracle.finish();
         Verdict::of(&findings, 300, Provoked::default())
     };
-    assert_eq!([judged(0, 5), judged(3, 5), judged(5, 5)], [Verdict::Pass, Verdict::Inconclusive, Verdict::Inconclusive]);
+    assert_eq!(
+        [judged(0, 5), judged(3, 5), judged(5, 5)],
+        [Verdict::Pass, Verdict::Inconclusive, Verdict::Inconclusive]
+    );
     assert_eq!(judged(6, 5), Verdict::Violation);
 }
 
@@ -411,7 +445,10 @@ fn a_run_of_nothing_is_no_pass() {
     let mut oracle = oracle();
     oracle.summary(summary_of(&[], 0));
     let findings = oracle.finish();
-    assert_eq!((findings.mismatches(), Verdict::of(&findings, 0, Provoked::default())), (0, Verdict::Inconclusive));
+    assert_eq!(
+        (findings.mismatches(), Verdict::of(&findings, 0, Provoked::default())),
+        (0, Verdict::Inconclusive)
+    );
 }
 
 #[test]
@@ -431,7 +468,13 @@ fn a_finding_reads_field_by_field() {
 fn calls_that_are_alike() -> Run {
     let call = Call { otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
     let open = Step::Open { slot: 0, kind: FdKind::Number(-1) };
-    simulated(&Plan { steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect(), ..Plan::default() }, 1)
+    simulated(
+        &Plan {
+            steps: [open].into_iter().chain(std::iter::repeat_n(Step::Call(call), 20)).collect(),
+            ..Plan::default()
+        },
+        1,
+    )
 }
 
 #[rstest]
@@ -461,7 +504,8 @@ fn a_late_exit_is_one_finding() {
     assert_one(&judge(&run), Kind::BadTimestamp).unwrap();
 }
 
-/// Calls of a time when the tracer says that it was blind may be missing, others not; and whoever says so does not pass.
+/// Calls of a time when the tracer says that it was blind may be missing, others not; and whoever
+/// says so does not pass.
 #[test]
 fn only_the_calls_of_a_blind_time_may_be_missing() {
     let plan = pins_and_forks_left_out(&generate::plan(2, 0, 300));
@@ -478,10 +522,16 @@ fn only_the_calls_of_a_blind_time_may_be_missing() {
         oracle.summary(Summary { blind, ..summary_of(&run.events, 0) });
         oracle.finish()
     };
-    for (missing, silent) in [(100..200, 0), (0..0, 0), (120..150, 0), (20..30, 10), (250..300, 50)] {
+    for (missing, silent) in [(100..200, 0), (0..0, 0), (120..150, 0), (20..30, 10), (250..300, 50)]
+    {
         let findings = judge_without(missing.clone());
         assert_eq!(findings.missing, missing.len() as u64, "{missing:?}: {}", words(&findings));
-        assert_eq!((findings.mismatches(), findings.count(Kind::Missing)), (silent, silent), "{missing:?}: {}", words(&findings));
+        assert_eq!(
+            (findings.mismatches(), findings.count(Kind::Missing)),
+            (silent, silent),
+            "{missing:?}: {}",
+            words(&findings)
+        );
         let verdict = if silent == 0 { Verdict::Inconclusive } else { Verdict::Violation };
         assert_eq!(Verdict::of(&findings, 300, Provoked::default()), verdict, "{missing:?}");
     }
@@ -489,6 +539,10 @@ fn only_the_calls_of_a_blind_time_may_be_missing() {
 
 /// One process throughout.
 fn pins_and_forks_left_out(plan: &Plan) -> Plan {
-    let steps = plan.steps.iter().filter(|step| !matches!(step, Step::Pin { .. } | Step::Fork { .. })).cloned();
+    let steps = plan
+        .steps
+        .iter()
+        .filter(|step| !matches!(step, Step::Pin { .. } | Step::Fork { .. }))
+        .cloned();
     Plan { steps: steps.collect(), ..plan.clone() }
 }

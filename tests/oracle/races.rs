@@ -1,5 +1,5 @@
-//! Where chance decides: threads, and memory that another thread writes. An exact tracer passes whatever chance did, and
-//! what cannot be is seen.
+//! Where chance decides: threads, and memory that another thread writes. An exact tracer passes
+//! whatever chance did, and what cannot be is seen.
 
 use super::cases::case_plan;
 use super::*;
@@ -15,7 +15,9 @@ fn raced(event: &&mut Event) -> bool {
 
 #[test]
 fn whatever_chance_does_an_exact_tracer_passes() {
-    for case in ["threads/many", "threads/one-fd", "threads/toctou-race", "threads/toctou-on-purpose"] {
+    for case in
+        ["threads/many", "threads/one-fd", "threads/toctou-race", "threads/toctou-on-purpose"]
+    {
         for dice in 0..6 {
             let run = run_of(case, dice);
             assert_clean(&judge(&run), run.plan.calls() as u64);
@@ -45,8 +47,13 @@ fn memory_that_changed_is_counted() {
 fn what_a_raced_call_cannot_have_is_seen(#[case] alter: fn(&mut Event), #[case] field: &str) {
     let good = run_of("threads/toctou-race", 2);
     // The interval is what the next call reads back, so that those show which differ in it.
-    let whole = |event: &Event| event.utmr_entry.and_then(|entry| entry.it_interval) != event.utmr_used.map(|used| used.it_interval);
-    let differ: Vec<usize> = (0..good.events.len() - 1).filter(|at| whole(&good.events[*at]) && good.events[*at].toctou).collect();
+    let whole = |event: &Event| {
+        event.utmr_entry.and_then(|entry| entry.it_interval)
+            != event.utmr_used.map(|used| used.it_interval)
+    };
+    let differ: Vec<usize> = (0..good.events.len() - 1)
+        .filter(|at| whole(&good.events[*at]) && good.events[*at].toctou)
+        .collect();
     assert!(differ.len() > 100, "hardly any: {}", differ.len());
     for at in differ.into_iter().step_by(500) {
         let mut run = good.clone();
@@ -63,10 +70,19 @@ fn what_a_raced_call_cannot_have_is_seen(#[case] alter: fn(&mut Event), #[case] 
 fn a_flag_without_a_reason_is_seen() {
     let mut run = run_of("threads/toctou-on-purpose", 2);
     run.events.iter_mut().filter(raced).take(1).for_each(|event| event.toctou = false);
-    let calm = run.events.iter().position(|event| !event.toctou && event.ret == Some(0) && event.utmr_entry.is_none()).unwrap();
+    let calm = run
+        .events
+        .iter()
+        .position(|event| !event.toctou && event.ret == Some(0) && event.utmr_entry.is_none())
+        .unwrap();
     run.events[calm].toctou = true;
     let findings = judge(&run);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Field)), (2, 2), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Field)),
+        (2, 2),
+        "{}",
+        words(&findings)
+    );
 }
 
 #[test]
@@ -84,8 +100,9 @@ fn a_raced_call_that_was_lost_is_no_mismatch() {
 #[test]
 fn a_setting_of_threads_that_was_replaced_twice_is_seen() {
     let good = run_of("threads/one-fd", 3);
-    let shared: Vec<usize> =
-        (1..good.journal.records.len()).filter(|at| good.journal.records[*at].tid != good.journal.header.pid).collect();
+    let shared: Vec<usize> = (1..good.journal.records.len())
+        .filter(|at| good.journal.records[*at].tid != good.journal.header.pid)
+        .collect();
     let mut run = good.clone();
     // Both the kernel and an exact tracer tell the same story, which cannot be.
     let (one, other) = (shared[10], shared[300]);
@@ -93,10 +110,19 @@ fn a_setting_of_threads_that_was_replaced_twice_is_seen() {
     run.journal.records[one].otmr_after[..8].copy_from_slice(&interval);
     let record = run.journal.records[one];
     let told: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.otmr_after);
-    let event = run.events.iter_mut().find(|event| event.tid == record.tid && event.utmr_used == Some(new_of(&record))).unwrap();
+    let event = run
+        .events
+        .iter_mut()
+        .find(|event| event.tid == record.tid && event.utmr_used == Some(new_of(&record)))
+        .unwrap();
     (event.old, event.otmr_written) = (Some(told.into()), Some(told));
     let findings = judge(&run);
-    assert_eq!((findings.mismatches(), findings.count(Kind::Model)), (1, 1), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.count(Kind::Model)),
+        (1, 1),
+        "{}",
+        words(&findings)
+    );
 }
 
 fn new_of(record: &Record) -> OldItimerspec32 {
@@ -119,7 +145,11 @@ fn a_thread_that_the_workload_did_not_start_is_seen() {
     let pid = run.journal.header.pid;
     // A whole thread's calls, made by the first one instead.
     let tid = run.journal.records.iter().find(|record| record.tid != pid).unwrap().tid;
-    run.journal.records.iter_mut().filter(|record| record.tid == tid).for_each(|record| record.tid = pid);
+    run.journal
+        .records
+        .iter_mut()
+        .filter(|record| record.tid == tid)
+        .for_each(|record| record.tid = pid);
     run.events.iter_mut().filter(|event| event.tid == tid).for_each(|event| event.tid = pid);
     assert!(judge(&run).count(Kind::WorkloadLied) >= 1);
 }

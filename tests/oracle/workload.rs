@@ -1,10 +1,12 @@
-//! Journals that are not what the plan asks for, and processes that must not be taken for each other.
+//! Journals that are not what the plan asks for, and processes that must not be taken for each
+//! other.
 
 use super::*;
 
 /// What an exact tracer prints about a call on plain memory.
 fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> Event {
-    let old = (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+    let old = (record.ret == 0 && record.otmr != 0)
+        .then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
     event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
 }
 
@@ -26,9 +28,17 @@ fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
     let number = Call { otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
     let timer = Call { slot: 1, otmr: Pointer::Valid, ..number };
     let mut steps = vec![Step::Open { slot: 0, kind: FdKind::Number(-1) }];
-    steps.extend((1..3).map(|slot| Step::Open { slot, kind: FdKind::Timer(settime32_abi::plan::Clock::Monotonic) }));
+    steps.extend((1..3).map(|slot| Step::Open {
+        slot,
+        kind: FdKind::Timer(settime32_abi::plan::Clock::Monotonic),
+    }));
     steps.extend(std::iter::repeat_n(Step::Call(number), 8));
-    steps.extend([Step::Call(timer), Step::Call(Call { slot: 2, ..timer }), Step::Call(timer), Step::Call(number)]);
+    steps.extend([
+        Step::Call(timer),
+        Step::Call(Call { slot: 2, ..timer }),
+        Step::Call(timer),
+        Step::Call(number),
+    ]);
     steps.extend([Step::Fork { steps: 1, ending: Ending::Exit }, Step::Call(timer)]);
     let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
     lie(&mut run);
@@ -40,7 +50,8 @@ fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
     assert!((1..=2).contains(&lies) && findings.mismatches() == lies, "{}", words(&findings));
 }
 
-/// The calls on both sides of a fork are alike; those before it have no event, and the tracer said so.
+/// The calls on both sides of a fork are alike; those before it have no event, and the tracer said
+/// so.
 #[rstest]
 #[case(1)]
 #[case(3)]
@@ -59,14 +70,21 @@ fn calls_missing_before_a_fork_are_not_confused_with_those_after(#[case] missing
     let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
     run.events.drain(6 - missing..6);
     let findings = judge_all(&[run], missing as u64);
-    assert_eq!((findings.mismatches(), findings.missing), (0, missing as u64), "{}", words(&findings));
+    assert_eq!(
+        (findings.mismatches(), findings.missing),
+        (0, missing as u64),
+        "{}",
+        words(&findings)
+    );
 }
 
 /// A plan of calls of a thread that is kept on one CPU after the other, and then on none.
 fn pinned_plan() -> Plan {
     let pin = |cpu| Step::Pin { cpu };
-    let steps = generate::plan(1, 0, 8).steps.into_iter().filter(|step| !matches!(step, Step::Pin { .. }));
-    let calls = [Some(0), Some(1), Some(2), None].map(|cpu| [pin(cpu)].into_iter().chain(plain_calls()).collect::<Vec<_>>());
+    let steps =
+        generate::plan(1, 0, 8).steps.into_iter().filter(|step| !matches!(step, Step::Pin { .. }));
+    let calls = [Some(0), Some(1), Some(2), None]
+        .map(|cpu| [pin(cpu)].into_iter().chain(plain_calls()).collect::<Vec<_>>());
     Plan { steps: steps.chain(calls.concat()).collect(), ..Plan::default() }
 }
 
@@ -84,7 +102,9 @@ fn the_cpu_of_a_thread_that_is_kept_on_one_is_compared() {
         let mut run = run.clone();
         run.events.iter_mut().for_each(|event| event.cpu = alter(event.cpu));
         let findings = judge(&run);
-        let only_cpu = |finding: &settime32_check::oracle::Finding| finding.differences.iter().all(|found| found.field == "cpu");
+        let only_cpu = |finding: &settime32_check::oracle::Finding| {
+            finding.differences.iter().all(|found| found.field == "cpu")
+        };
         assert!(findings.first.iter().all(only_cpu), "{}", words(&findings));
         findings.count(Kind::Field)
     };

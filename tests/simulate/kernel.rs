@@ -1,5 +1,6 @@
-//! The kernel's part of the simulation, function by function after `fs/timerfd.c` and `kernel/time/hrtimer.c`, on one
-//! CPU and with instants instead of interrupts. [`Bug`]s are kernels that are wrong on purpose.
+//! The kernel's part of the simulation, function by function after `fs/timerfd.c` and
+//! `kernel/time/hrtimer.c`, on one CPU and with instants instead of interrupts. [`Bug`]s are
+//! kernels that are wrong on purpose.
 
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -81,7 +82,13 @@ pub struct Kernel {
 
 impl Kernel {
     pub fn new(up_ns: i64, bug: Option<Bug>) -> Self {
-        Self { monotonic: up_ns, offset: 1_795_000_000_000_000_000, timers: Vec::new(), bug, wake_alarm: true }
+        Self {
+            monotonic: up_ns,
+            offset: 1_795_000_000_000_000_000,
+            timers: Vec::new(),
+            bug,
+            wake_alarm: true,
+        }
     }
 
     pub fn monotonic(&self) -> i64 {
@@ -100,7 +107,8 @@ impl Kernel {
     pub fn pass(&mut self, ns: i64) {
         self.monotonic += ns;
         for timer in &mut self.timers {
-            let now = if timer.realtime_base { self.monotonic + self.offset } else { self.monotonic };
+            let now =
+                if timer.realtime_base { self.monotonic + self.offset } else { self.monotonic };
             if timer.enqueued && now >= timer.expires.saturating_add(timer.latency) {
                 timer.enqueued = false;
                 timer.expired = true;
@@ -136,7 +144,8 @@ impl Kernel {
         self.timers.len() - 1
     }
 
-    /// The system call: the result, and what is written to `otmr`. `spend` says how long the next stretch takes.
+    /// The system call: the result, and what is written to `otmr`. `spend` says how long the next
+    /// stretch takes.
     pub fn timerfd_settime32(
         &mut self,
         what: What,
@@ -148,9 +157,11 @@ impl Kernel {
         if self.has(Bug::DescriptorFirst) && what == What::Closed {
             return (-EBADF, None);
         }
-        let valid = |time: OldTimespec32| time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec);
+        let valid =
+            |time: OldTimespec32| time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec);
         let disarm = new.it_value == OldTimespec32::default();
-        let interval_passes = valid(new.it_interval) || (disarm && self.has(Bug::DisarmIgnoresInterval));
+        let interval_passes =
+            valid(new.it_interval) || (disarm && self.has(Bug::DisarmIgnoresInterval));
         if flags & !3 != 0 || !valid(new.it_value) || !interval_passes {
             return (-EINVAL, None);
         }
@@ -188,8 +199,9 @@ impl Kernel {
 
     fn setup_cancel(&mut self, timer: usize, flags: i32) {
         let both = ABSTIME | CANCEL_ON_SET;
-        self.timers[timer].might_cancel =
-            [CLOCK_REALTIME, CLOCK_REALTIME_ALARM].contains(&self.timers[timer].clockid) && flags & both == both;
+        self.timers[timer].might_cancel = [CLOCK_REALTIME, CLOCK_REALTIME_ALARM]
+            .contains(&self.timers[timer].clockid)
+            && flags & both == both;
     }
 
     fn now(&self, timer: usize) -> i64 {
@@ -211,7 +223,8 @@ impl Kernel {
         }
         self.pass(spend() / 50);
         let remaining = (self.timers[timer].expires - self.now(timer)).max(0);
-        let (it_interval, it_value) = (to_timespec(self.timers[timer].tintv), to_timespec(remaining));
+        let (it_interval, it_value) =
+            (to_timespec(self.timers[timer].tintv), to_timespec(remaining));
         if self.has(Bug::OldIsSwapped) {
             return OldItimerspec32 { it_interval: it_value, it_value: it_interval };
         }
@@ -219,7 +232,8 @@ impl Kernel {
     }
 
     fn setup(&mut self, timer: usize, flags: i32, new: &OldItimerspec32, latency: i64) -> i32 {
-        let (monotonic, offset, bug, alarm) = (self.monotonic, self.offset, self.bug, self.is_alarm(timer));
+        let (monotonic, offset, bug, alarm) =
+            (self.monotonic, self.offset, self.bug, self.is_alarm(timer));
         let context = &mut self.timers[timer];
         let texp = from_timespec(new.it_value);
         context.expired = false;

@@ -1,4 +1,5 @@
-//! The memory of a simulated process: a few pages, each with what can be done with it. Laid out as a call wants it.
+//! The memory of a simulated process: a few pages, each with what can be done with it. Laid out as
+//! a call wants it.
 
 use std::collections::HashMap;
 
@@ -21,7 +22,12 @@ pub struct Memory {
 
 impl Memory {
     /// Lays out both pointers and gives their addresses.
-    pub fn for_call(utmr: Pointer, new: OldItimerspec32, otmr: Pointer, pattern: Bytes) -> (Self, u32, u32) {
+    pub fn for_call(
+        utmr: Pointer,
+        new: OldItimerspec32,
+        otmr: Pointer,
+        pattern: Bytes,
+    ) -> (Self, u32, u32) {
         let mut memory = Self::default();
         let utmr = memory.map(utmr, UTMR_EDGE, 0);
         let otmr = memory.map(otmr, OTMR_EDGE, utmr);
@@ -76,7 +82,8 @@ impl Memory {
     pub fn look(&self, address: u32) -> (u16, Bytes) {
         let (mut there, mut bytes) = (0, [0; ITIMERSPEC32_SIZE]);
         for (at, byte) in bytes.iter_mut().enumerate() {
-            if let Some(read) = self.read(address.wrapping_add(at as u32)).filter(|_| address != 0) {
+            if let Some(read) = self.read(address.wrapping_add(at as u32)).filter(|_| address != 0)
+            {
                 (*byte, there) = (read, there | 1 << at);
             }
         }
@@ -104,6 +111,8 @@ impl Memory {
 
     /// Which halves a probe can read that must not fault.
     pub fn halves_without_fault(&self, utmr: u32) -> [bool; 2] {
-        [0, HALF].map(|start| (start..start + HALF).all(|byte| self.page(utmr.wrapping_add(byte)).is_resident()))
+        [0, HALF].map(|start| {
+            (start..start + HALF).all(|byte| self.page(utmr.wrapping_add(byte)).is_resident())
+        })
     }
 }

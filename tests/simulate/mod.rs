@@ -1,6 +1,7 @@
-//! A simulated run: a small kernel of timers driven by a plan, with the journal that the workload would write and the
-//! events that an exact tracer would print. It shares nothing with the harness's model: it follows `fs/timerfd.c`
-//! on concrete instants, where the model reasons about bounds. It does not simulate what no plan can ask for.
+//! A simulated run: a small kernel of timers driven by a plan, with the journal that the workload
+//! would write and the events that an exact tracer would print. It shares nothing with the
+//! harness's model: it follows `fs/timerfd.c` on concrete instants, where the model reasons about
+//! bounds. It does not simulate what no plan can ask for.
 
 mod kernel;
 mod memory;
@@ -9,9 +10,12 @@ use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
 use settime32_abi::journal::{
-    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment, Record, VERSION,
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment,
+    Record, VERSION,
 };
-use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary};
+use settime32_abi::output::{
+    Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary,
+};
 use settime32_abi::plan::{self, Call, Entry, FdKind, Page, Plan, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
@@ -81,7 +85,8 @@ impl Machine {
             wake_alarm: true,
             cpu: CPU_UNKNOWN,
         };
-        let mut run = Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
+        let mut run =
+            Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
         run.journal.header.start = self.read_clocks();
         let mut parent: Option<(usize, Process)> = None;
         let mut threads_until = 0;
@@ -105,7 +110,9 @@ impl Machine {
                 // Those of lives are simulated elsewhere.
                 Step::Silent(_) | Step::Life(_) => {}
                 Step::Threads { .. } => self.threads(&mut run, &process, index),
-                Step::Wait { timeout_ms, .. } => self.spend(1_000, i64::from(*timeout_ms) * 1_000_000),
+                Step::Wait { timeout_ms, .. } => {
+                    self.spend(1_000, i64::from(*timeout_ms) * 1_000_000)
+                }
                 Step::Fork { .. } => {
                     parent = Some((index + 1 + step.inner(), process.clone()));
                     process.pid = self.new_pid();
@@ -164,13 +171,20 @@ impl Machine {
         process.table[usize::from(slot)] = opened;
     }
 
-    /// Threads whose calls come in an order that chance decides, each after the other: they overlap in no instant, which
-    /// no tracer could tell from overlapping.
+    /// Threads whose calls come in an order that chance decides, each after the other: they overlap
+    /// in no instant, which no tracer could tell from overlapping.
     fn threads(&mut self, run: &mut Run, process: &Process, index: usize) {
-        let calls: Vec<Vec<Call>> = plan::threads_of(&run.plan.steps[index..]).map(|calls| calls.copied().collect()).collect();
-        let threads: Vec<Process> = calls.iter().map(|_| Process { tid: self.new_pid(), ..process.clone() }).collect();
+        let calls: Vec<Vec<Call>> = plan::threads_of(&run.plan.steps[index..])
+            .map(|calls| calls.copied().collect())
+            .collect();
+        let threads: Vec<Process> =
+            calls.iter().map(|_| Process { tid: self.new_pid(), ..process.clone() }).collect();
         let mut made: Vec<Vec<Record>> = vec![Vec::new(); calls.len()];
-        while let Some(most) = (0..calls.len()).map(|thread| calls[thread].len() - made[thread].len()).max().filter(|most| *most > 0) {
+        while let Some(most) = (0..calls.len())
+            .map(|thread| calls[thread].len() - made[thread].len())
+            .max()
+            .filter(|most| *most > 0)
+        {
             let thread = self.rng.random_range(0..calls.len());
             let next = made[thread].len();
             let Some(call) = calls[thread].get(next).filter(|_| most > 0) else { continue };
@@ -186,14 +200,17 @@ impl Machine {
     fn call(&mut self, process: &Process, step: u32, call: &Call) -> (Record, CallEvent<'static>) {
         let (ufd, what) = process.table[usize::from(call.slot)];
         let [before, at_entry, used] = self.settings(call);
-        let (mut memory, utmr, otmr) = Memory::for_call(call.utmr, before, call.otmr, [0xa5; ITIMERSPEC32_SIZE]);
-        let ((utmr_there, utmr_before), (otmr_there, otmr_before)) = (memory.look(utmr), memory.look(otmr));
+        let (mut memory, utmr, otmr) =
+            Memory::for_call(call.utmr, before, call.otmr, [0xa5; ITIMERSPEC32_SIZE]);
+        let ((utmr_there, utmr_before), (otmr_there, otmr_before)) =
+            (memory.look(utmr), memory.look(otmr));
         let halves = memory.halves_without_fault(utmr);
         let entry_ns = self.kernel.monotonic() as u64;
         self.spend(100, 1_500);
         self.kernel.wake_alarm = process.wake_alarm;
         let mut spend = || self.rng.random_range(5..=300);
-        let copied = memory.copy_in(utmr).map(|copied| if call.meanwhile.is_some() { used } else { copied });
+        let copied =
+            memory.copy_in(utmr).map(|copied| if call.meanwhile.is_some() { used } else { copied });
         let (mut ret, old) = self.kernel.timerfd_settime32(what, call.flags, copied, &mut spend);
         let old = old.filter(|_| otmr != 0);
         if old.is_some_and(|old| !memory.copy_out(otmr, old)) {
@@ -229,14 +246,18 @@ impl Machine {
         let anywhere = self.rng.next_u32() % CPUS;
         let cpu = if process.cpu == CPU_UNKNOWN { anywhere } else { process.cpu.into() };
         let abi = if process.kind == plan::Process::I386 { Abi::I386 } else { Abi::X86_64 };
-        let mut event = CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) };
+        let mut event =
+            CallEvent { abi, ..event_with(&record, halves, old, entry_ns, exit_ns, cpu) };
         if call.meanwhile.is_some() {
             event.utmr_entry = event.utmr_entry.map(|Halves { it_interval, it_value }| Halves {
                 it_interval: it_interval.map(|_| at_entry.it_interval),
                 it_value: it_value.map(|_| at_entry.it_value),
             });
             event.utmr_used = event.utmr_used.map(|_| used);
-            event.toctou = event.utmr_entry.zip(event.utmr_used).is_some_and(|(entry, used)| entry.differs_from(&used));
+            event.toctou = event
+                .utmr_entry
+                .zip(event.utmr_used)
+                .is_some_and(|(entry, used)| entry.differs_from(&used));
         }
         (record, event)
     }
@@ -250,7 +271,8 @@ impl Machine {
                 mixed(call.new, meanwhile, [interval, value])
             });
         }
-        // Who waits for the first half finds both rewritten; the first was copied before who waits for the second.
+        // Who waits for the first half finds both rewritten; the first was copied before who waits
+        // for the second.
         match [0, 8].map(|byte| call.utmr_page(byte) == Page::Held) {
             [true, true] => [meanwhile; 3],
             [true, false] => [mixed(call.new, meanwhile, [true, false]), call.new, meanwhile],
@@ -263,8 +285,15 @@ impl Machine {
 }
 
 /// Interval and value of the one setting or of the other.
-fn mixed(one: OldItimerspec32, other: OldItimerspec32, [interval, value]: [bool; 2]) -> OldItimerspec32 {
-    OldItimerspec32 { it_interval: if interval { other } else { one }.it_interval, it_value: if value { other } else { one }.it_value }
+fn mixed(
+    one: OldItimerspec32,
+    other: OldItimerspec32,
+    [interval, value]: [bool; 2],
+) -> OldItimerspec32 {
+    OldItimerspec32 {
+        it_interval: if interval { other } else { one }.it_interval,
+        it_value: if value { other } else { one }.it_value,
+    }
 }
 
 /// A journal of nothing yet, of the process with this id.
@@ -289,8 +318,8 @@ pub fn empty_journal(pid: u32) -> Journal {
     Journal { header, records: Vec::new(), moments: Vec::new() }
 }
 
-/// What an exact tracer prints about a call, of which it can read these halves of the new setting at entry, and at
-/// whose end the kernel had this old setting to give.
+/// What an exact tracer prints about a call, of which it can read these halves of the new setting
+/// at entry, and at whose end the kernel had this old setting to give.
 pub fn event_with(
     record: &Record,
     halves: [bool; 2],
@@ -300,11 +329,15 @@ pub fn event_with(
     cpu: u32,
 ) -> CallEvent<'static> {
     let pointer = |address: u32| (address != 0).then_some(address);
-    let read = |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
+    let read =
+        |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
     let new = read(&record.utmr_before);
     let utmr = pointer(record.utmr);
     let [interval, value] = halves.map(|half| half && utmr.is_some());
-    let at_entry = Halves { it_interval: interval.then_some(new.it_interval), it_value: value.then_some(new.it_value) };
+    let at_entry = Halves {
+        it_interval: interval.then_some(new.it_interval),
+        it_value: value.then_some(new.it_value),
+    };
     let path = if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
     CallEvent {
         event: CALL_EVENT.into(),
@@ -326,7 +359,9 @@ pub fn event_with(
         otmr: pointer(record.otmr),
         old: old.map(Into::into),
         old_truncated: false,
-        otmr_written: pointer(record.otmr).filter(|_| record.ret == 0).map(|_| read(&record.otmr_after)),
+        otmr_written: pointer(record.otmr)
+            .filter(|_| record.ret == 0)
+            .map(|_| read(&record.otmr_after)),
         timer: None,
         clockid: None,
         ret: Some(i64::from(record.ret)),
@@ -339,9 +374,19 @@ pub fn event_with(
 }
 
 /// The last line of a tracer that printed these events and lost `buffer` others.
-pub fn summary_of<'a>(events: impl IntoIterator<Item = &'a CallEvent<'static>>, buffer: u64) -> Summary {
+pub fn summary_of<'a>(
+    events: impl IntoIterator<Item = &'a CallEvent<'static>>,
+    buffer: u64,
+) -> Summary {
     let lost = Lost { buffer, ..Lost::default() };
-    let mut summary = Summary { event: SUMMARY_EVENT.to_owned(), reported: 0, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+    let mut summary = Summary {
+        event: SUMMARY_EVENT.to_owned(),
+        reported: 0,
+        lost,
+        unknown: 0,
+        unfinished: 0,
+        blind: Vec::new(),
+    };
     for event in events {
         summary.reported += 1;
         summary.lost.result += u64::from(event.result_lost);

@@ -1,5 +1,6 @@
-//! Programs that do nothing, one of each kind that the tracer uses: what they cost is the kernel's part of a probe.
-//! An object of its own, which the tracer never holds; the harness's `cost` attaches it.
+//! Programs that do nothing, one of each kind that the tracer uses: what they cost is the kernel's
+//! part of a probe. An object of its own, which the tracer never holds; the harness's `cost`
+//! attaches it.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 

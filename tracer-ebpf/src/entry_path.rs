@@ -1,9 +1,11 @@
 //! By which door a call came, told by where it returns to, and which call is the tracer's own.
 //!
-//! The assembly of each door lays out `struct pt_regs` on the stack and then calls on, so that the return address lies right
-//! before it (`asm_int80_emulation`, `entry_INT80_compat`, `entry_SYSENTER_compat`, `entry_SYSCALL_compat` of
-//! `arch/x86/entry/`). What that is for `int 0x80` is learnt from a call that user space makes when the probes are there; every
-//! other door is a fast one. That call is known by the interval that it sets, which is drawn at random for each run.
+//! The assembly of each door lays out `struct pt_regs` on the stack and then calls on, so that the
+//! return address lies right before it (`asm_int80_emulation`, `entry_INT80_compat`,
+//! `entry_SYSENTER_compat`, `entry_SYSCALL_compat` of `arch/x86/entry/`). What that is for `int
+//! 0x80` is learnt from a call that user space makes when the probes are there; every other door is
+//! a fast one. That call is known by the interval that it sets, which is drawn at random for each
+//! run.
 
 use core::cell::UnsafeCell;
 
@@ -25,7 +27,8 @@ static OWN_SECONDS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static OWN_NANOSECONDS: Global<u32> = Global::new(0);
 
-/// A word that is written once; by volatile accesses, since the compiler has no atomic ones for every kernel's eBPF.
+/// A word that is written once; by volatile accesses, since the compiler has no atomic ones for
+/// every kernel's eBPF.
 struct Learnt(UnsafeCell<u64>);
 
 // SAFETY: an aligned word is read and written whole, by one instruction each.
@@ -65,13 +68,15 @@ pub(crate) fn learn(pt_regs: usize) {
 fn learn_from(pt_regs: usize) {
     if is_own(bpf_get_current_pid_tgid(), pt_regs) {
         // SAFETY: a source that cannot be read gives an error; then nothing is learnt.
-        let returns_to = unsafe { bpf_probe_read_kernel((pt_regs - size_of::<u64>()) as *const u64) }.unwrap_or(0);
+        let returns_to =
+            unsafe { bpf_probe_read_kernel((pt_regs - size_of::<u64>()) as *const u64) }
+                .unwrap_or(0);
         INT80_RETURNS_TO.store(returns_to);
     }
 }
 
-/// Whether a call is the tracer's own; `ids` are what `bpf_get_current_pid_tgid` gives. By the thread first, once that is known,
-/// so that filters cost other threads no look at their memory.
+/// Whether a call is the tracer's own; `ids` are what `bpf_get_current_pid_tgid` gives. By the
+/// thread first, once that is known, so that filters cost other threads no look at their memory.
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]

@@ -10,8 +10,8 @@ use crate::maps::{Returned, submit, submit_short};
 /// `-EFAULT`.
 const EFAULT: i64 = -14;
 
-/// Adds what the return tells and reports the call. One that is not in flight was not wanted, or was lost and
-/// counted at its entry.
+/// Adds what the return tells and reports the call. One that is not in flight was not wanted, or
+/// was lost and counted at its entry.
 #[inline(always)]
 pub(crate) fn leave(ret: i64) {
     if let Some(slot) = own_place() {
@@ -58,15 +58,16 @@ fn returned(ret: i64) -> Option<Returned> {
     Some(Returned { exit_ns: unsafe { bpf_ktime_get_ns() }, ret })
 }
 
-/// A thread is about to be gone: a call of it that is still in flight returned unseen, since a thread does not exit inside
-/// of one, and no later call of it will tell.
+/// A thread is about to be gone: a call of it that is still in flight returned unseen, since a
+/// thread does not exit inside of one, and no later call of it will tell.
 #[inline(always)]
 pub(crate) fn thread_exits() {
     forget_stale();
 }
 
-/// Whether what must have been seen on the way was seen: a program in a trampoline is passed over while it is busy
-/// with another call on the same CPU. An event that lacks a fact must not look as if there had been none.
+/// Whether what must have been seen on the way was seen: a program in a trampoline is passed over
+/// while it is busy with another call on the same CPU. An event that lacks a fact must not look as
+/// if there had been none.
 #[inline(always)]
 fn is_complete(event: &RawEvent, ret: i64) -> bool {
     let has = |bit: u32| event.flags & bit != 0;
@@ -75,7 +76,8 @@ fn is_complete(event: &RawEvent, ret: i64) -> bool {
         // Nothing but the writing of the old setting fails like this once the new one was copied.
         (EFAULT, true) | (0, true) => old,
         (_, true) => true,
-        // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not reached.
+        // Only when `get_old_itimerspec32` fails, and so does the call, is `do_timerfd_settime` not
+        // reached.
         (EFAULT, false) => !is_readable(event),
         (_, false) => false,
     }

@@ -1,7 +1,8 @@
-//! Which calls are wanted. Decided at the entry only: a call that is not in flight is passed over at its return.
+//! Which calls are wanted. Decided at the entry only: a call that is not in flight is passed over
+//! at its return.
 //!
-//! User space sets the switches before loading. They lie in a map that is then frozen, so the verifier knows
-//! their values and removes what is off: no filter costs no instruction.
+//! User space sets the switches before loading. They lie in a map that is then frozen, so the
+//! verifier knows their values and removes what is off: no filter costs no instruction.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;

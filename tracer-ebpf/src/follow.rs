@@ -19,7 +19,8 @@ static FOLLOW: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_PID_AT: Global<u32> = Global::new(0);
 
-/// The command's first process, where user space knows its id only in the tracer's pid namespace; 0 where it is in [`FOLLOWED`].
+/// The command's first process, where user space knows its id only in the tracer's pid namespace; 0
+/// where it is in [`FOLLOWED`].
 #[unsafe(no_mangle)]
 static COMMAND_PID: Global<u32> = Global::new(0);
 
@@ -71,8 +72,8 @@ pub(crate) fn fork(child: *const u8) {
     count(Counter::LostFollow);
 }
 
-/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`, `fs/exec.c`); once that is
-/// done, the kernel tells which id it had.
+/// A thread that is not its group's first takes over that one's id when it executes (`de_thread`,
+/// `fs/exec.c`); once that is done, the kernel tells which id it had.
 #[inline(always)]
 pub(crate) fn exec(old_tid: u32) {
     move_on(old_tid, current_tid());
@@ -94,7 +95,8 @@ fn move_on(from: u32, to: u32) {
     }
 }
 
-/// A thread exits. Its files are closed after this (`do_exit`, `kernel/exit.c`), which is still the command's doing.
+/// A thread exits. Its files are closed after this (`do_exit`, `kernel/exit.c`), which is still the
+/// command's doing.
 #[inline(always)]
 pub(crate) fn exit() {
     if let Some(state) = FOLLOWED.get_ptr_mut(current_tid()).filter(|_| enabled()) {
@@ -103,7 +105,8 @@ pub(crate) fn exit() {
     }
 }
 
-/// A thread is gone, and leaves the set. Its id may have been given to another thread of the command by now, which stays.
+/// A thread is gone, and leaves the set. Its id may have been given to another thread of the
+/// command by now, which stays.
 #[inline(always)]
 pub(crate) fn gone(task: *const u8) {
     if !enabled() {

@@ -1,9 +1,9 @@
-//! What the current thread is called: the kernel's helper gives ids of the initial pid namespace, by which maps are keyed;
-//! what is reported may be those of another one. A thread has one in each namespace that it can be seen from
-//! (`struct pid`, `include/linux/pid.h`).
+//! What the current thread is called: the kernel's helper gives ids of the initial pid namespace,
+//! by which maps are keyed; what is reported may be those of another one. A thread has one in each
+//! namespace that it can be seen from (`struct pid`, `include/linux/pid.h`).
 //!
-//! User space sets the switches before loading, in a map that is then frozen: where host's ids are wanted, the verifier
-//! removes all of this.
+//! User space sets the switches before loading, in a map that is then frozen: where host's ids are
+//! wanted, the verifier removes all of this.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_get_current_task;
@@ -52,8 +52,8 @@ pub(crate) fn differ() -> bool {
     PID_NS_INODE.load() != 0 || IDS_INNERMOST.load() != 0
 }
 
-/// The ids of the current thread that are reported, as the helper has them: the thread group's in the upper half. 0 when it
-/// has none there.
+/// The ids of the current thread that are reported, as the helper has them: the thread group's in
+/// the upper half. 0 when it has none there.
 #[inline(always)]
 pub(crate) fn own() -> u64 {
     if IDS_INNERMOST.load() != 0 {
@@ -89,7 +89,8 @@ fn ids(task: usize, inode: u32) -> Option<u64> {
     let tid = upid(pid, level)?.nr;
     // All threads of a group are in the same namespaces.
     let leader = read::<usize>(task, &GROUP_LEADER_AT)?;
-    let tgid = if leader == task { tid } else { upid(read::<usize>(leader, &THREAD_PID_AT)?, level)?.nr };
+    let tgid =
+        if leader == task { tid } else { upid(read::<usize>(leader, &THREAD_PID_AT)?, level)?.nr };
     Some(u64::from(tgid) << 32 | u64::from(tid))
 }
 
@@ -110,7 +111,9 @@ fn level_of(pid: usize, innermost: u32, inode: u32) -> Option<u32> {
 
 #[inline(always)]
 fn upid(pid: usize, level: u32) -> Option<Upid> {
-    let at = pid.wrapping_add(PID_NUMBERS_AT.load() as usize).wrapping_add(level as usize * size_of::<Upid>());
+    let at = pid
+        .wrapping_add(PID_NUMBERS_AT.load() as usize)
+        .wrapping_add(level as usize * size_of::<Upid>());
     // SAFETY: a source that cannot be read gives an error.
     unsafe { bpf_probe_read_kernel(at as *const Upid) }.ok()
 }
@@ -118,5 +121,6 @@ fn upid(pid: usize, level: u32) -> Option<Upid> {
 #[inline(always)]
 fn read<T>(structure: usize, member: &Global<u32>) -> Option<T> {
     // SAFETY: as above.
-    unsafe { bpf_probe_read_kernel(structure.wrapping_add(member.load() as usize) as *const T) }.ok()
+    unsafe { bpf_probe_read_kernel(structure.wrapping_add(member.load() as usize) as *const T) }
+        .ok()
 }

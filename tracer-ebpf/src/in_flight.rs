@@ -1,8 +1,9 @@
 //! Calls in flight: each in the place of its thread, from its entry to its return.
 //!
-//! The places are few and in memory that a program reaches without a lookup. The lower bits of a thread's id say which is its
-//! own, and the owner that is written there whether the call in it is. While another thread has it, a call is kept beside
-//! the table. Nothing is kept for threads that are not inside.
+//! The places are few and in memory that a program reaches without a lookup. The lower bits of a
+//! thread's id say which is its own, and the owner that is written there whether the call in it is.
+//! While another thread has it, a call is kept beside the table. Nothing is kept for threads that
+//! are not inside.
 
 use core::cell::UnsafeCell;
 use core::mem::{MaybeUninit, offset_of};
@@ -19,7 +20,8 @@ use crate::maps::submit;
 
 struct Table(UnsafeCell<[Slot; PLACES as usize]>);
 
-// SAFETY: what lies in a place is written by its owner alone, and who that is is settled by `claims`.
+// SAFETY: what lies in a place is written by its owner alone, and who that is is settled by
+// `claims`.
 unsafe impl Sync for Table {}
 
 /// In a section of its own, which is a map of its own to user space.
@@ -30,8 +32,9 @@ static SLOTS: Table = Table(UnsafeCell::new([EMPTY; PLACES as usize]));
 // SAFETY: it is of integers.
 const EMPTY: Slot = unsafe { core::mem::zeroed() };
 
-/// Calls in flight whose place another thread has. Preallocated, so that an entry costs no allocation and fails only when this
-/// many threads are inside the call at once (each of them sleeps in a page fault).
+/// Calls in flight whose place another thread has. Preallocated, so that an entry costs no
+/// allocation and fails only when this many threads are inside the call at once (each of them
+/// sleeps in a page fault).
 #[map]
 static BESIDE: HashMap<u64, Slot> = HashMap::with_max_entries(8192, 0);
 
@@ -39,8 +42,8 @@ static BESIDE: HashMap<u64, Slot> = HashMap::with_max_entries(8192, 0);
 #[inline(always)]
 fn place(thread: u64) -> &'static mut Slot {
     let at = (thread & u64::from(PLACES - 1)) as usize;
-    // SAFETY: it is within the table. No program keeps it beyond its end, and none looks at more than the owner before that is
-    // known to be its thread.
+    // SAFETY: it is within the table. No program keeps it beyond its end, and none looks at more
+    // than the owner before that is known to be its thread.
     unsafe { &mut *SLOTS.0.get().cast::<Slot>().add(at) }
 }
 
@@ -71,10 +74,12 @@ fn has_beside(slot: &Slot) -> bool {
     claims(slot) >= BESIDE_ONE.cast_unsigned()
 }
 
-/// A place for the next call of a thread, of which it is the owner then; `None` when there is no room.
+/// A place for the next call of a thread, of which it is the owner then; `None` when there is no
+/// room.
 ///
-/// Who adds to the claims and then finds no other has the place: two that add at once find each other, and neither gets it. (The
-/// addition is a locked instruction, behind which a processor does not look before it.)
+/// Who adds to the claims and then finds no other has the place: two that add at once find each
+/// other, and neither gets it. (The addition is a locked instruction, behind which a processor does
+/// not look before it.)
 #[inline(always)]
 pub(crate) fn claim(thread: u64) -> Option<&'static mut Slot> {
     let slot = place(thread);
@@ -86,11 +91,12 @@ pub(crate) fn claim(thread: u64) -> Option<&'static mut Slot> {
     Some(slot)
 }
 
-/// What a place holds that nobody has. On the stack, of which a program and all that it calls have 512 bytes, it would take a third.
+/// What a place holds that nobody has. On the stack, of which a program and all that it calls have
+/// 512 bytes, it would take a third.
 static UNUSED: Slot = EMPTY;
 
-/// A function of its own, as all that is not on the usual way through a program: in line, it would have the compiler put
-/// registers by at the program's begin.
+/// A function of its own, as all that is not on the usual way through a program: in line, it would
+/// have the compiler put registers by at the program's begin.
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
@@ -155,8 +161,8 @@ fn free_beside(thread: u64) {
     }
 }
 
-/// The current thread is in no call, or in another one than was thought: what it still has in flight returned unseen. It is
-/// reported as far as it is known, and its room is free again.
+/// The current thread is in no call, or in another one than was thought: what it still has in
+/// flight returned unseen. It is reported as far as it is known, and its room is free again.
 #[inline(always)]
 pub(crate) fn forget_stale() {
     let thread = bpf_get_current_pid_tgid();
@@ -203,7 +209,8 @@ pub(crate) fn drop_current() {
 #[unsafe(link_section = ".text")]
 fn report_lost_result(earlier: &mut RawEvent) {
     if earlier.flags & flag::USED == 0 && is_readable(earlier) {
-        // It was passed over on the way as well, and an event of it would look as if the kernel had not come that far.
+        // It was passed over on the way as well, and an event of it would look as if the kernel had
+        // not come that far.
         return count(Counter::LostInFlight);
     }
     earlier.flags = earlier.flags & !flag::RETURNED | flag::RESULT_LOST;
@@ -212,8 +219,9 @@ fn report_lost_result(earlier: &mut RawEvent) {
     }
 }
 
-/// Whether the new setting could be read at entry or can be now, and so by the kernel in between. Where another thread takes
-/// the memory away or puts it there meanwhile, a call whose facts are all known may be taken for one that lacks some.
+/// Whether the new setting could be read at entry or can be now, and so by the kernel in between.
+/// Where another thread takes the memory away or puts it there meanwhile, a call whose facts are
+/// all known may be taken for one that lacks some.
 #[inline(always)]
 pub(crate) fn is_readable(event: &RawEvent) -> bool {
     const BOTH: u32 = flag::INTERVAL_READ | flag::VALUE_READ;
@@ -222,6 +230,12 @@ pub(crate) fn is_readable(event: &RawEvent) -> bool {
     }
     let mut both = MaybeUninit::<[u64; ITIMERSPEC32_SIZE / 8]>::uninit();
     // SAFETY: the destination is as long as said, and the helper checks the source.
-    let mut read = || unsafe { bpf_probe_read_user(both.as_mut_ptr().cast(), ITIMERSPEC32_SIZE as u32, event.utmr as usize as *const _) };
+    let mut read = || unsafe {
+        bpf_probe_read_user(
+            both.as_mut_ptr().cast(),
+            ITIMERSPEC32_SIZE as u32,
+            event.utmr as usize as *const _,
+        )
+    };
     event.flags & BOTH == BOTH || read() == 0
 }

@@ -8,8 +8,8 @@ use settime32_abi::event::{COUNTERS, Counter};
 #[map]
 static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// Adds one. In one instruction, since what is counted from a trampoline is counted by a program that an interrupt may
-/// interrupt, or another thread where the kernel preempts.
+/// Adds one. In one instruction, since what is counted from a trampoline is counted by a program
+/// that an interrupt may interrupt, or another thread where the kernel preempts.
 #[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text")]
@@ -20,8 +20,8 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// Adds to a number that others add to meanwhile, as a locked instruction; it lies `AT` bytes from the begin of something. The
-/// compiler has no such instruction that every kernel's eBPF has.
+/// Adds to a number that others add to meanwhile, as a locked instruction; it lies `AT` bytes from
+/// the begin of something. The compiler has no such instruction that every kernel's eBPF has.
 ///
 /// # Safety
 ///

@@ -1,12 +1,13 @@
-//! The probes of settime32-tracer, in the kernel: which program runs where. What each does is in its module;
-//! nothing here formats, decides on output or knows of user space beyond the maps.
+//! The probes of settime32-tracer, in the kernel: which program runs where. What each does is in
+//! its module; nothing here formats, decides on output or knows of user space beyond the maps.
 //!
-//! What a program rarely does is a function of its own (`#[inline(never)]`) and `#[cold]`, which keeps the usual way through
-//! the program straight. Each names its section, since the compiler puts cold ones into a section apart, and aya takes two
-//! functions at the same offset of two sections for one.
+//! What a program rarely does is a function of its own (`#[inline(never)]`) and `#[cold]`, which
+//! keeps the usual way through the program straight. Each names its section, since the compiler
+//! puts cold ones into a section apart, and aya takes two functions at the same offset of two
+//! sections for one.
 //!
-//! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so that
-//! `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
+//! The programs are made for `bpfel-unknown-none`. On any other target this is an empty `main`, so
+//! that `cargo check`, clippy and rust-analyzer can look at the modules with the host's compiler.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![expect(missing_docs, reason = "aya's macros make public functions and drop the comments")]
 
@@ -26,7 +27,9 @@ mod registers;
 mod switch;
 
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
+};
 
 use crate::registers::Registers;
 
@@ -75,8 +78,8 @@ pub fn settime32_fentry(ctx: FEntryContext) -> i32 {
 /// Instead of [`settime32_return`].
 #[fexit(function = "__ia32_sys_timerfd_settime32")]
 pub fn settime32_fexit(ctx: FExitContext) -> i32 {
-    // The result lies behind the one argument (`arch_prepare_bpf_trampoline`, `arch/x86/net/bpf_jit_comp.c`); the
-    // helper for it came with 5.17.
+    // The result lies behind the one argument (`arch_prepare_bpf_trampoline`,
+    // `arch/x86/net/bpf_jit_comp.c`); the helper for it came with 5.17.
     exit::leave(ctx.arg(1));
     0
 }
@@ -89,8 +92,8 @@ pub fn settime32_copies(ctx: FExitContext) -> i32 {
     0
 }
 
-/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. Raw tracepoints need neither tracefs nor
-/// a perf event.
+/// On `sched_process_fork`, `(parent, child)`; attached only when a command is followed. Raw
+/// tracepoints need neither tracefs nor a perf event.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn settime32_fork(ctx: RawTracePointContext) -> i32 {
     follow::fork(ctx.arg(1));
@@ -104,8 +107,9 @@ pub fn settime32_exec(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`] where raw tracepoints are preempted, from 7.0 on:
-/// the kernel passes a program over while the same one, preempted, is busy on that CPU.
+/// On `wake_up_new_task`, `(task)`, at offset 0, instead of [`settime32_fork`] where raw
+/// tracepoints are preempted, from 7.0 on: the kernel passes a program over while the same one,
+/// preempted, is busy on that CPU.
 #[kprobe]
 pub fn settime32_wakes(ctx: ProbeContext) -> u32 {
     if let Some(child) = ctx.arg(0) {
@@ -173,15 +177,16 @@ pub fn settime32_free(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The kernel gives the time and user memory only to programs that say to be GPL-compatible, in one of the
-/// spellings of `license_is_gpl_compatible` (`include/linux/license.h`). This one stands for the MIT half of
-/// the project's licence, which the GPL takes in.
+/// The kernel gives the time and user memory only to programs that say to be GPL-compatible, in one
+/// of the spellings of `license_is_gpl_compatible` (`include/linux/license.h`). This one stands for
+/// the MIT half of the project's licence, which the GPL takes in.
 #[cfg(target_arch = "bpf")]
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// Never reached: the verifier accepts no loop without end, so a panic that were compiled in would be refused.
+/// Never reached: the verifier accepts no loop without end, so a panic that were compiled in would
+/// be refused.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -36,7 +36,11 @@ const WHOLE: usize = size_of::<RawEvent>() / size_of::<u64>();
 /// Hands a call to user space; false when the ring buffer had no room, which is then counted.
 #[inline(always)]
 pub(crate) fn submit(event: &RawEvent, returned: Option<Returned>) -> bool {
-    if event.flags & flag::HOST_IDS == 0 { submit_short(event, returned) } else { submit_words::<WHOLE>(event, returned) }
+    if event.flags & flag::HOST_IDS == 0 {
+        submit_short(event, returned)
+    } else {
+        submit_words::<WHOLE>(event, returned)
+    }
 }
 
 /// The same of a call without the ids of the initial pid namespace.
@@ -47,7 +51,8 @@ pub(crate) fn submit_short(event: &RawEvent, returned: Option<Returned>) -> bool
 
 #[inline(always)]
 fn submit_words<const WORDS: usize>(event: &RawEvent, returned: Option<Returned>) -> bool {
-    // Reserving and submitting costs less than the one call that copies, which does both and calls `memcpy`.
+    // Reserving and submitting costs less than the one call that copies, which does both and calls
+    // `memcpy`.
     let Some(mut entry) = EVENTS.reserve::<[u64; WORDS]>(0) else {
         count(Counter::LostBuffer);
         return false;
@@ -57,16 +62,22 @@ fn submit_words<const WORDS: usize>(event: &RawEvent, returned: Option<Returned>
     true
 }
 
-/// Word by word. As one assignment, the compiler reads many words before it writes the first, which it then has to
-/// put by on the stack. The return's facts go from the registers to where they belong, and not by way of the slot.
+/// Word by word. As one assignment, the compiler reads many words before it writes the first, which
+/// it then has to put by on the stack. The return's facts go from the registers to where they
+/// belong, and not by way of the slot.
 #[inline(always)]
-fn copy_words<const WORDS: usize>(to: *mut [u64; WORDS], from: &RawEvent, returned: Option<Returned>) {
+fn copy_words<const WORDS: usize>(
+    to: *mut [u64; WORDS],
+    from: &RawEvent,
+    returned: Option<Returned>,
+) {
     const { assert!(WORDS * size_of::<u64>() <= size_of::<RawEvent>()) };
     const EXIT_NS: usize = offset_of!(RawEvent, exit_ns) / size_of::<u64>();
     const RET: usize = offset_of!(RawEvent, ret) / size_of::<u64>();
     let from = (&raw const *from).cast::<u64>();
     for at in 0..WORDS {
-        // SAFETY: it is no longer than an event, which is aligned for its first word, and any bits are a word.
+        // SAFETY: it is no longer than an event, which is aligned for its first word, and any bits
+        // are a word.
         let word = || unsafe { from.add(at).read_volatile() };
         let word = match (at, returned) {
             (EXIT_NS, Some(returned)) => returned.exit_ns,

@@ -1,4 +1,5 @@
-//! The registers of the caller, as the wrapper is given them: `struct pt_regs` of `arch/x86/include/asm/ptrace.h`.
+//! The registers of the caller, as the wrapper is given them: `struct pt_regs` of
+//! `arch/x86/include/asm/ptrace.h`.
 
 use core::mem::offset_of;
 
@@ -40,7 +41,8 @@ struct Saved {
     cs: u64,
 }
 
-/// The same with what is before it. Reading it whole costs one helper call; the parts between cost a few instructions.
+/// The same with what is before it. Reading it whole costs one helper call; the parts between cost
+/// a few instructions.
 #[repr(C)]
 struct SavedAndReturn {
     returns_to: u64,
@@ -65,15 +67,18 @@ const _: () = assert!(DX_AT == 96);
 const ORIG_AX_AT: usize = SAVED_AT + offset_of!(Saved, orig_ax);
 const _: () = assert!(ORIG_AX_AT == 120);
 
-/// Whether the current thread, which is in a function of timers by one system call or another, is in this one. No other that
-/// comes to those functions has its number in any table.
+/// Whether the current thread, which is in a function of timers by one system call or another, is
+/// in this one. No other that comes to those functions has its number in any table.
 #[inline(always)]
 pub(crate) fn is_in_settime32(slot: &Slot) -> bool {
     if HAS_TASK_PT_REGS.load() == 0 {
         return was_settime32(slot.pt_regs);
     }
     // SAFETY: it is the current task's own, which the verifier lets one follow.
-    let orig_ax = unsafe { ((bpf_task_pt_regs(bpf_get_current_task_btf()) as usize + ORIG_AX_AT) as *const u64).read_volatile() };
+    let orig_ax = unsafe {
+        ((bpf_task_pt_regs(bpf_get_current_task_btf()) as usize + ORIG_AX_AT) as *const u64)
+            .read_volatile()
+    };
     orig_ax as u32 == NR_TIMERFD_SETTIME32
 }
 
@@ -91,12 +96,15 @@ impl Registers {
     #[inline(always)]
     pub(crate) fn copied(pt_regs: usize) -> Option<Self> {
         // SAFETY: a source that cannot be read gives an error.
-        let copy = unsafe { bpf_probe_read_kernel((pt_regs - PT_REGS_AT) as *const SavedAndReturn) }.ok()?;
+        let copy =
+            unsafe { bpf_probe_read_kernel((pt_regs - PT_REGS_AT) as *const SavedAndReturn) }
+                .ok()?;
         Some(Self::of(&copy.saved, entry_path::of(copy.returns_to)))
     }
 
-    /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be followed, but not to what
-    /// lies before it, so that the entry path stays unknown: to read it by a helper would cost 95 instructions.
+    /// Takes them from `pt_regs`, which is the kernel's own pointer to its type and may be
+    /// followed, but not to what lies before it, so that the entry path stays unknown: to read it
+    /// by a helper would cost 95 instructions.
     ///
     /// # Safety
     ///
@@ -107,8 +115,8 @@ impl Registers {
         Self::of(unsafe { &*((pt_regs + SAVED_AT) as *const Saved) }, 0)
     }
 
-    /// As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`): the upper halves
-    /// stay what a 64-bit caller left there, and do not count.
+    /// As the wrapper does it (`SC_IA32_REGS_TO_ARGS`, `arch/x86/include/asm/syscall_wrapper.h`):
+    /// the upper halves stay what a 64-bit caller left there, and do not count.
     #[inline(always)]
     fn of(saved: &Saved, entry_path: u32) -> Self {
         Self {

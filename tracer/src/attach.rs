@@ -1,5 +1,5 @@
-//! Which programs of the object go where, in either way to hook a function, and how they come off again. Whether a
-//! way is chosen or given up is decided elsewhere.
+//! Which programs of the object go where, in either way to hook a function, and how they come off
+//! again. Whether a way is chosen or given up is decided elsewhere.
 
 use std::fmt;
 use std::fs;
@@ -56,8 +56,13 @@ impl Mode {
     /// See when ftrace is switched, by whatever mount of procfs.
     pub const fn switch_programs(self) -> Places {
         match self {
-            Self::Kprobe => &[("settime32_switched", "proc_sys_write"), ("settime32_switch", "proc_dointvec")],
-            Self::Fentry => &[("settime32_switched_f", "proc_sys_write"), ("settime32_switch_f", "proc_dointvec")],
+            Self::Kprobe => {
+                &[("settime32_switched", "proc_sys_write"), ("settime32_switch", "proc_dointvec")]
+            }
+            Self::Fentry => &[
+                ("settime32_switched_f", "proc_sys_write"),
+                ("settime32_switch_f", "proc_dointvec"),
+            ],
         }
     }
 
@@ -74,18 +79,22 @@ impl Mode {
 pub type Places = &'static [(&'static str, &'static str)];
 
 /// Follow a command without tracefs and without a perf event.
-pub const FOLLOW_BY_TRACEPOINT: Places = &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
+pub const FOLLOW_BY_TRACEPOINT: Places =
+    &[("settime32_fork", "sched_process_fork"), ("settime32_exec", "sched_process_exec")];
 
 /// Sees when kprobes are switched, and where.
-pub const KPROBES_SWITCH_PROGRAM: (&str, &str) = ("settime32_kprobes_switch", "write_enabled_file_bool");
+pub const KPROBES_SWITCH_PROGRAM: (&str, &str) =
+    ("settime32_kprobes_switch", "write_enabled_file_bool");
 
 /// Forgets threads of a followed command, and where.
 pub const FORGET_PROGRAM: (&str, &str) = ("settime32_free", "sched_process_free");
 
 /// Follow a command with preemption off.
-pub const FOLLOW_BY_KPROBE: Places = &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")];
+pub const FOLLOW_BY_KPROBE: Places =
+    &[("settime32_wakes", "wake_up_new_task"), ("settime32_takes_over", "exchange_tids")];
 
-/// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a command's threads forgotten.
+/// Sees threads exit, and where: calls whose return the kernel passed over are told then, and a
+/// command's threads forgotten.
 pub const EXIT_PROGRAM: (&str, &str) = ("settime32_exit", "sched_process_exit");
 
 #[derive(Debug)]
@@ -104,8 +113,8 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Attaches programs to raw tracepoints, then those of the mode to functions, once all of them are loaded. What was attached
-    /// before something failed comes off again.
+    /// Attaches programs to raw tracepoints, then those of the mode to functions, once all of them
+    /// are loaded. What was attached before something failed comes off again.
     pub fn attach(
         ebpf: &mut Ebpf,
         mode: Mode,
@@ -124,11 +133,17 @@ impl Attached {
         }
     }
 
-    fn attach_all(&mut self, ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> {
+    fn attach_all(
+        &mut self,
+        ebpf: &mut Ebpf,
+        places: &[(&'static str, &'static str)],
+    ) -> Result<()> {
         for &(name, place) in places {
             let to = || format!("failed to attach {name} to {place}");
             let link = match program(ebpf, name)? {
-                Program::RawTracePoint(program) => Link::RawTracePoint(program.attach(place).with_context(to)?),
+                Program::RawTracePoint(program) => {
+                    Link::RawTracePoint(program.attach(place).with_context(to)?)
+                }
                 Program::KProbe(program) => attach_kprobe(program, name, place)?,
                 Program::FEntry(program) => Link::FEntry(program.attach().with_context(to)?),
                 Program::FExit(program) => Link::FExit(program.attach().with_context(to)?),
@@ -139,17 +154,22 @@ impl Attached {
         Ok(())
     }
 
-    /// Detaches everything, what was attached last first. When it returns, no program runs any more.
+    /// Detaches everything, what was attached last first. When it returns, no program runs any
+    /// more.
     pub fn detach(&mut self, ebpf: &mut Ebpf) -> Result<()> {
         let links = std::mem::take(&mut self.links);
-        let by_trampoline = links.iter().any(|(_, link)| matches!(link, Link::FEntry(_) | Link::FExit(_)));
+        let by_trampoline =
+            links.iter().any(|(_, link)| matches!(link, Link::FEntry(_) | Link::FExit(_)));
         for (name, link) in links.into_iter().rev() {
             let detached = match (program(ebpf, name)?, link) {
-                // The kernel waits for programs that run (`perf_trace_event_unreg`, `kernel/trace/trace_event_perf.c`).
+                // The kernel waits for programs that run (`perf_trace_event_unreg`,
+                // `kernel/trace/trace_event_perf.c`).
                 (Program::KProbe(program), Link::KProbe(link)) => program.detach(link),
                 (Program::FEntry(program), Link::FEntry(link)) => program.detach(link),
                 (Program::FExit(program), Link::FExit(link)) => program.detach(link),
-                (Program::RawTracePoint(program), Link::RawTracePoint(link)) => program.detach(link),
+                (Program::RawTracePoint(program), Link::RawTracePoint(link)) => {
+                    program.detach(link)
+                }
                 _ => return Err(of_another_type(name)),
             };
             detached.with_context(|| format!("failed to detach {name}"))?;
@@ -160,8 +180,13 @@ impl Attached {
         Ok(())
     }
 
-    /// Attaches one program more. Fails where its function is not there, and leaves the others as they are.
-    pub fn attach_also(&mut self, ebpf: &mut Ebpf, place: (&'static str, &'static str)) -> Result<()> {
+    /// Attaches one program more. Fails where its function is not there, and leaves the others as
+    /// they are.
+    pub fn attach_also(
+        &mut self,
+        ebpf: &mut Ebpf,
+        place: (&'static str, &'static str),
+    ) -> Result<()> {
         load(ebpf, &[place])?;
         self.attach_all(ebpf, &[place])
     }
@@ -171,17 +196,22 @@ impl Attached {
         self.links.iter().any(|(_, link)| matches!(link, Link::KProbe(_)))
     }
 
-    /// Calls whose entry the kernel passed over. By fentry it does because the program was still busy with another one on that
-    /// CPU: a program in a trampoline can be preempted, and does not run twice on a CPU (`__bpf_prog_enter_recur`,
-    /// `kernel/bpf/trampoline.c`). By kprobe, because a thread that changes or reads a map of BPF was preempted there
-    /// (`trace_call_bpf`, `kernel/trace/bpf_trace.c`).
+    /// Calls whose entry the kernel passed over. By fentry it does because the program was still
+    /// busy with another one on that CPU: a program in a trampoline can be preempted, and does not
+    /// run twice on a CPU (`__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). By kprobe, because
+    /// a thread that changes or reads a map of BPF was preempted there (`trace_call_bpf`,
+    /// `kernel/trace/bpf_trace.c`).
     pub fn missed_entries(&self, ebpf: &mut Ebpf) -> Result<u64> {
         missed(ebpf, self.mode.entry())
     }
 
-    /// The same of any of these programs that see something begin. An end that nobody saw leaves something behind, which is
-    /// found and counted later.
-    pub fn missed_by(&self, ebpf: &mut Ebpf, programs: impl Iterator<Item = &'static str>) -> Result<u64> {
+    /// The same of any of these programs that see something begin. An end that nobody saw leaves
+    /// something behind, which is found and counted later.
+    pub fn missed_by(
+        &self,
+        ebpf: &mut Ebpf,
+        programs: impl Iterator<Item = &'static str>,
+    ) -> Result<u64> {
         let mut sum = 0;
         for name in programs {
             let sees_an_end = match program(ebpf, name)? {
@@ -196,7 +226,8 @@ impl Attached {
         Ok(sum)
     }
 
-    /// New processes and new programs, of whomever, that were passed over while a command was followed.
+    /// New processes and new programs, of whomever, that were passed over while a command was
+    /// followed.
     pub fn missed_forks(ebpf: &mut Ebpf, programs: Places) -> Result<u64> {
         programs.iter().map(|(name, _)| missed(ebpf, name)).sum()
     }
@@ -213,7 +244,9 @@ fn load(ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> 
     let mut has_kprobe = false;
     for &(name, place) in places {
         let loaded = match program(ebpf, name)? {
-            Program::RawTracePoint(program) => loaded(program.fd()).unwrap_or_else(|| program.load()),
+            Program::RawTracePoint(program) => {
+                loaded(program.fd()).unwrap_or_else(|| program.load())
+            }
             Program::KProbe(program) => {
                 has_kprobe = true;
                 loaded(program.fd()).unwrap_or_else(|| program.load())
@@ -228,7 +261,8 @@ fn load(ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> 
             }
             _ => return Err(of_another_type(name)),
         };
-        let loaded = loaded.map_err(refused).with_context(|| format!("failed to load {name} for {place}"));
+        let loaded =
+            loaded.map_err(refused).with_context(|| format!("failed to load {name} for {place}"));
         loaded.map_err(preflight::explained)?;
     }
     if has_kprobe {
@@ -237,7 +271,8 @@ fn load(ebpf: &mut Ebpf, places: &[(&'static str, &'static str)]) -> Result<()> 
     Ok(())
 }
 
-/// Why the kernel takes a program not in: the end of what its verifier says, which has thousands of lines.
+/// Why the kernel takes a program not in: the end of what its verifier says, which has thousands of
+/// lines.
 fn refused(error: ProgramError) -> anyhow::Error {
     const LAST: usize = 3;
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.into() };
@@ -264,8 +299,8 @@ fn kernels_types(btf: &mut Option<Btf>) -> Result<&Btf> {
 
 fn attach_kprobe(program: &mut KProbe, name: &str, function: &str) -> Result<Link> {
     let link = program.attach(function, 0).or_else(|error| {
-        // The kernel looked the symbol up, which costs it nothing; reading its whole table to say what is
-        // wrong is only worth it now.
+        // The kernel looked the symbol up, which costs it nothing; reading its whole table to say
+        // what is wrong is only worth it now.
         preflight::check_symbol(Path::new("/"))?;
         Err(anyhow!(error).context(format!("failed to attach {name} to {function}")))
     })?;
@@ -280,8 +315,8 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program> {
     ebpf.program_mut(name).with_context(|| format!("the eBPF object has no program {name}"))
 }
 
-/// What the kernel counted of a program that it passed over: in a trampoline since 5.12, on a raw tracepoint since 6.3, by kprobe
-/// since 6.7.
+/// What the kernel counted of a program that it passed over: in a trampoline since 5.12, on a raw
+/// tracepoint since 6.3, by kprobe since 6.7.
 fn missed(ebpf: &mut Ebpf, name: &str) -> Result<u64> {
     let fd = match program(ebpf, name)? {
         Program::FEntry(program) => program.fd()?,
@@ -296,8 +331,8 @@ fn missed(ebpf: &mut Ebpf, name: &str) -> Result<u64> {
     Ok(recursion_misses(&info))
 }
 
-/// Programs in trampolines run as readers of RCU, and taking one off does not wait for those that run. This does
-/// (`membarrier`, `kernel/sched/membarrier.c`).
+/// Programs in trampolines run as readers of RCU, and taking one off does not wait for those that
+/// run. This does (`membarrier`, `kernel/sched/membarrier.c`).
 fn wait_for_programs() {
     // SAFETY: the call takes no pointers.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
@@ -319,7 +354,10 @@ mod tests {
 
     #[test]
     fn misses_are_read_where_the_kernel_counts_them() {
-        assert_eq!(recursion_misses("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t17\n"), 17);
+        assert_eq!(
+            recursion_misses("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t17\n"),
+            17
+        );
         assert_eq!(recursion_misses("pos:\t0\nprog_type:\t26\n"), 0);
     }
 

@@ -73,17 +73,30 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_suffix() {
-        for (text, bytes) in [("4096", 4096), ("4K", 4096), ("64k", 65536), ("16M", 16 << 20), ("16MiB", 16 << 20), ("1G", 1 << 30)] {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("4K", 4096),
+            ("64k", 65536),
+            ("16M", 16 << 20),
+            ("16MiB", 16 << 20),
+            ("1G", 1 << 30),
+        ] {
             assert_eq!(text.parse(), Ok(BufferSize(bytes)), "{text}");
         }
     }
 
     #[test]
     fn what_the_kernel_would_refuse_is_refused() {
-        assert_eq!("5K".parse::<BufferSize>(), Err(BufferSizeError::NotAPowerOfTwo { bytes: 5120, next: 8192 }));
+        assert_eq!(
+            "5K".parse::<BufferSize>(),
+            Err(BufferSizeError::NotAPowerOfTwo { bytes: 5120, next: 8192 })
+        );
         // The last is 2^64 + 4096 bytes.
         for text in ["2K", "2G", "0", "18014398509481988K"] {
-            assert!(matches!(text.parse::<BufferSize>(), Err(BufferSizeError::OutOfRange { .. })), "{text}");
+            assert!(
+                matches!(text.parse::<BufferSize>(), Err(BufferSizeError::OutOfRange { .. })),
+                "{text}"
+            );
         }
         for text in ["", "M", "16X", "-4K", "4 K", "0x1000", "4K4"] {
             assert_eq!(text.parse::<BufferSize>(), Err(BufferSizeError::NotASize), "{text}");

@@ -1,5 +1,5 @@
-//! What the fields of a [`RawEvent`] mean, for every form of output; in tests also the documented `CallEvent` that
-//! the JSON text must equal.
+//! What the fields of a [`RawEvent`] mean, for every form of output; in tests also the documented
+//! `CallEvent` that the JSON text must equal.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,8 @@ use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 /// How much of a call was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It came out of the ring buffer: it returned, or a later call of its thread shows that it must have.
+    /// It came out of the ring buffer: it returned, or a later call of its thread shows that it
+    /// must have.
     Whole,
     /// It was still in flight when tracing ended.
     Entry,
@@ -67,7 +68,8 @@ pub fn old_truncated(raw: &RawEvent) -> bool {
     old(raw).is_some_and(|old| Itimerspec64::from(old.cut()) != *old)
 }
 
-/// What was written to `*otmr`: a successful call wrote all of it (`put_old_itimerspec32`, `kernel/time/time.c`).
+/// What was written to `*otmr`: a successful call wrote all of it (`put_old_itimerspec32`,
+/// `kernel/time/time.c`).
 pub fn otmr_written(raw: &RawEvent) -> Option<OldItimerspec32> {
     old(raw).filter(|_| has(raw, flag::RETURNED) && raw.ret == 0).map(|old| old.cut())
 }
@@ -77,8 +79,8 @@ pub fn id(id: u32) -> Option<u32> {
     (id != 0).then_some(id)
 }
 
-/// Process and thread id in the initial pid namespace, where they are to be told: when they are `asked` for or not the ones that
-/// are reported.
+/// Process and thread id in the initial pid namespace, where they are to be told: when they are
+/// `asked` for or not the ones that are reported.
 pub fn host_ids(raw: &RawEvent, asked: bool) -> Option<(u32, u32)> {
     let host = (raw.host_pid, raw.host_tid);
     (asked || host != (raw.pid, raw.tid)).then_some(host)
@@ -90,7 +92,8 @@ pub fn comm(comm: &[u8; COMM_LEN]) -> Cow<'_, str> {
     String::from_utf8_lossy(&comm[..len])
 }
 
-/// The errno that a result stands for: negative and no further from zero than `MAX_ERRNO` (`include/linux/err.h`).
+/// The errno that a result stands for: negative and no further from zero than `MAX_ERRNO`
+/// (`include/linux/err.h`).
 pub fn result_errno(ret: i64) -> Option<i32> {
     (-4095..0).contains(&ret).then(|| -(ret as i32))
 }
@@ -115,8 +118,10 @@ pub mod examples {
 
     use super::*;
 
-    pub const NEW: OldItimerspec32 =
-        OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 0, tv_nsec: 0 }, it_value: OldTimespec32 { tv_sec: 5, tv_nsec: -1 } };
+    pub const NEW: OldItimerspec32 = OldItimerspec32 {
+        it_interval: OldTimespec32 { tv_sec: 0, tv_nsec: 0 },
+        it_value: OldTimespec32 { tv_sec: 5, tv_nsec: -1 },
+    };
     pub const OLD: OldItimerspec32 = OldItimerspec32 {
         it_interval: OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 2 },
         it_value: OldTimespec32 { tv_sec: 3, tv_nsec: 999_999_999 },
@@ -235,22 +240,35 @@ mod tests {
 
     #[test]
     fn failed_reads_and_results_are_named() {
-        let raw = RawEvent { flags: flag::RETURNED | flag::CALLER_64BIT, ret: -125, utmr_entry_err: -14, otmr: 0, ..examples::success() };
+        let raw = RawEvent {
+            flags: flag::RETURNED | flag::CALLER_64BIT,
+            ret: -125,
+            utmr_entry_err: -14,
+            otmr: 0,
+            ..examples::success()
+        };
         let event = call_event(&raw, Seen::Whole);
         assert_eq!((event.utmr_entry, event.utmr_entry_errno.as_deref()), (None, Some("EFAULT")));
         assert_eq!((event.otmr, event.old, event.otmr_written), (None, None, None));
-        assert_eq!((event.ret, event.errno.as_deref(), event.abi), (Some(-125), Some("ECANCELED"), Abi::X86_64));
+        assert_eq!(
+            (event.ret, event.errno.as_deref(), event.abi),
+            (Some(-125), Some("ECANCELED"), Abi::X86_64)
+        );
     }
 
     #[test]
     fn halves_are_read_and_compared_one_by_one() {
-        let with = |flags, utmr_entry_err| RawEvent { flags, utmr_entry_err, ..examples::success() };
+        let with =
+            |flags, utmr_entry_err| RawEvent { flags, utmr_entry_err, ..examples::success() };
         let event = |raw: &RawEvent| {
             let event = call_event(raw, Seen::Whole);
             (event.utmr_entry, event.utmr_used, event.toctou)
         };
         let half = Halves { it_interval: None, it_value: Some(examples::NEW.it_value) };
-        assert_eq!(event(&with(flag::VALUE_READ | flag::USED, -14)), (Some(half), Some(examples::NEW), false));
+        assert_eq!(
+            event(&with(flag::VALUE_READ | flag::USED, -14)),
+            (Some(half), Some(examples::NEW), false)
+        );
         let half = Halves { it_interval: Some(examples::NEW.it_interval), it_value: None };
         assert_eq!(event(&with(flag::INTERVAL_READ, -14)), (Some(half), None, false));
         assert_eq!(event(&with(flag::USED, -14)), (None, Some(examples::NEW), false));
@@ -283,7 +301,10 @@ mod tests {
         raw.old.it_interval = Timespec64 { tv_sec: 1 << 31, tv_nsec: 0 };
         let event = call_event(&raw, Seen::Whole);
         assert!(event.old_truncated);
-        assert_eq!(event.old.unwrap().it_interval.cut(), OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 0 });
+        assert_eq!(
+            event.old.unwrap().it_interval.cut(),
+            OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 0 }
+        );
         raw.flags &= !flag::OLD;
         let event = call_event(&raw, Seen::Whole);
         assert_eq!((event.old, event.old_truncated), (None, false));
@@ -303,13 +324,20 @@ mod tests {
     fn ids_of_the_host_are_told_where_they_are_others() {
         let ids = |raw: &RawEvent| {
             let text = json(raw, Seen::Whole);
-            text[text.find(r#""pid""#).unwrap()..text.find(r#","comm""#).unwrap()].to_owned() + &text[text.find(r#""ret""#).unwrap()..]
+            text[text.find(r#""pid""#).unwrap()..text.find(r#","comm""#).unwrap()].to_owned()
+                + &text[text.find(r#""ret""#).unwrap()..]
         };
         let there = RawEvent { host_pid: 500, host_tid: 501, ..examples::success() };
         assert_eq!(ids(&there), r#""pid":123,"tid":124"ret":0,"host_pid":500,"host_tid":501}"#);
-        assert_eq!(ids(&RawEvent { pid: 0, tid: 0, ..there }), r#""pid":null,"tid":null"ret":0,"host_pid":500,"host_tid":501}"#);
+        assert_eq!(
+            ids(&RawEvent { pid: 0, tid: 0, ..there }),
+            r#""pid":null,"tid":null"ret":0,"host_pid":500,"host_tid":501}"#
+        );
         assert_eq!(ids(&examples::success()), r#""pid":123,"tid":124"ret":0}"#);
-        assert_eq!((host_ids(&examples::success(), false), host_ids(&examples::success(), true)), (None, Some((123, 124))));
+        assert_eq!(
+            (host_ids(&examples::success(), false), host_ids(&examples::success(), true)),
+            (None, Some((123, 124)))
+        );
     }
 
     /// Where the ids that are reported are the host's, records end before these.
@@ -325,15 +353,23 @@ mod tests {
 
     #[test]
     fn entry_paths_have_names() {
-        let path = |bit| call_event(&RawEvent { flags: bit, ..examples::success() }, Seen::Whole).entry_path;
-        assert_eq!((path(0), path(flag::INT80), path(flag::FAST)), (None, Some(EntryPath::Int80), Some(EntryPath::Fast)));
+        let path = |bit| {
+            call_event(&RawEvent { flags: bit, ..examples::success() }, Seen::Whole).entry_path
+        };
+        assert_eq!(
+            (path(0), path(flag::INT80), path(flag::FAST)),
+            (None, Some(EntryPath::Int80), Some(EntryPath::Fast))
+        );
     }
 
     #[test]
     fn what_was_not_seen_is_null() {
         let raw = RawEvent { flags: UTMR_READ, exit_ns: 0, ..examples::success() };
         let event = call_event(&raw, Seen::Entry);
-        assert_eq!((event.ret, event.exit_ns, event.otmr_written, event.unfinished, event.result_lost), (None, None, None, true, false));
+        assert_eq!(
+            (event.ret, event.exit_ns, event.otmr_written, event.unfinished, event.result_lost),
+            (None, None, None, true, false)
+        );
         let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };
         let event = call_event(&lost, Seen::Whole);
         assert_eq!((event.ret, event.unfinished, event.result_lost), (None, false, true));
@@ -352,6 +388,9 @@ mod tests {
         assert_eq!(errno_name(22), "EINVAL");
         assert_eq!(errno_name(99), "EADDRNOTAVAIL");
         assert_eq!(errno_name(4000), "4000");
-        assert_eq!((result_errno(0), result_errno(-1), result_errno(-4095), result_errno(-4096)), (None, Some(1), Some(4095), None));
+        assert_eq!(
+            (result_errno(0), result_errno(-1), result_errno(-4095), result_errno(-4096)),
+            (None, Some(1), Some(4095), None)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Which of the calls that the kernel side reports are printed. Everything here is told by the call's own values; by
-//! process and name the kernel side chooses.
+//! Which of the calls that the kernel side reports are printed. Everything here is told by the
+//! call's own values; by process and name the kernel side chooses.
 
 use std::time::Duration;
 
@@ -39,22 +39,28 @@ impl Choice {
 }
 
 impl Choice {
-    /// The same for another event. What becomes of a timer has no descriptor, kind of process, or result, and is let through
-    /// unless one of these is asked for; a read that was cancelled has failed.
+    /// The same for another event. What becomes of a timer has no descriptor, kind of process, or
+    /// result, and is let through unless one of these is asked for; a read that was cancelled has
+    /// failed.
     pub fn takes_of_life(&self, event: &Event) -> bool {
         let is_any = self == &Self::default();
         match event {
             _ if is_any => true,
             Event::Call(call, _) => {
-                let armed =
-                    if call.flags.unwrap_or(0) & ABSTIME == 0 { call.utmr_used.and_then(|used| length(used.it_value)) } else { None };
+                let armed = if call.flags.unwrap_or(0) & ABSTIME == 0 {
+                    call.utmr_used.and_then(|used| length(used.it_value))
+                } else {
+                    None
+                };
                 (self.fds.is_empty() || call.ufd.is_some_and(|ufd| self.fds.contains(&ufd)))
                     && self.abi.is_none_or(|wanted| wanted == call.abi)
                     && (!self.failed || call.errno.is_some())
                     && self.armed_longer.is_none_or(|limit| armed.is_some_and(|time| time > limit))
                     && self.armed_shorter.is_none_or(|limit| armed.is_some_and(|time| time < limit))
             }
-            Event::Wakeup(wakeup) => Self { failed: false, ..self.clone() } == Self::default() && wakeup.errno.is_some(),
+            Event::Wakeup(wakeup) => {
+                Self { failed: false, ..self.clone() } == Self::default() && wakeup.errno.is_some()
+            }
             _ => false,
         }
     }
@@ -76,11 +82,13 @@ fn has_failed(raw: &RawEvent) -> bool {
     has(raw, flag::RETURNED) && raw.ret < 0
 }
 
-/// How long from the call until the first expiry that it asks for, in the numbers that the kernel itself copied. There is
-/// no such time when the value is a point in time, when it disarms, and when it is invalid.
+/// How long from the call until the first expiry that it asks for, in the numbers that the kernel
+/// itself copied. There is no such time when the value is a point in time, when it disarms, and
+/// when it is invalid.
 fn armed_for(raw: &RawEvent) -> Option<Duration> {
     let value = utmr_used(raw)?.it_value;
-    let is_time = raw.settime_flags & ABSTIME == 0 && value != OldTimespec32::default() && value.is_valid();
+    let is_time =
+        raw.settime_flags & ABSTIME == 0 && value != OldTimespec32::default() && value.is_valid();
     is_time.then(|| Duration::new(value.tv_sec.unsigned_abs().into(), value.tv_nsec.unsigned_abs()))
 }
 
@@ -104,7 +112,13 @@ mod tests {
         raw
     }
 
-    const ANY: Choice = Choice { fds: Vec::new(), abi: None, failed: false, armed_longer: None, armed_shorter: None };
+    const ANY: Choice = Choice {
+        fds: Vec::new(),
+        abi: None,
+        failed: false,
+        armed_longer: None,
+        armed_shorter: None,
+    };
 
     fn longer(time: Duration) -> Choice {
         Choice { armed_longer: Some(time), ..ANY }
@@ -131,7 +145,8 @@ mod tests {
 
     #[test]
     fn the_kind_of_process_is_told_by_the_event() {
-        let (narrow, wide) = (call(), RawEvent { flags: call().flags | flag::CALLER_64BIT, ..call() });
+        let (narrow, wide) =
+            (call(), RawEvent { flags: call().flags | flag::CALLER_64BIT, ..call() });
         let takes = |abi, raw| Choice { abi: Some(abi), ..ANY }.takes(raw);
         assert!(takes(Abi::I386, &narrow) && takes(Abi::X86_64, &wide));
         assert!(!takes(Abi::X86_64, &narrow) && !takes(Abi::I386, &wide));
@@ -142,7 +157,10 @@ mod tests {
         let choice = Choice { failed: true, ..ANY };
         let failed = RawEvent { ret: -22, ..call() };
         assert!(choice.takes(&failed) && !choice.takes(&call()));
-        assert!(!choice.takes(&RawEvent { flags: failed.flags & !flag::RETURNED, ..failed }), "the result was not seen");
+        assert!(
+            !choice.takes(&RawEvent { flags: failed.flags & !flag::RETURNED, ..failed }),
+            "the result was not seen"
+        );
     }
 
     #[test]
@@ -171,10 +189,19 @@ mod tests {
 
     #[test]
     fn everything_that_is_asked_for_must_be_true() {
-        let choice = Choice { fds: vec![3], failed: true, armed_longer: Some(Duration::from_secs(1)), ..ANY };
+        let choice = Choice {
+            fds: vec![3],
+            failed: true,
+            armed_longer: Some(Duration::from_secs(1)),
+            ..ANY
+        };
         let raw = RawEvent { ret: -9, ..call() };
         assert!(choice.takes(&raw));
-        for other in [RawEvent { ufd: 4, ..raw }, RawEvent { ret: 0, ..raw }, RawEvent { ret: -9, ..arming(1, 0) }] {
+        for other in [
+            RawEvent { ufd: 4, ..raw },
+            RawEvent { ret: 0, ..raw },
+            RawEvent { ret: -9, ..arming(1, 0) },
+        ] {
             assert!(!choice.takes(&other));
         }
     }

@@ -43,13 +43,13 @@ goes away.";
 
 const FILTERS: &str = "Filters";
 
-/// Reports every timerfd_settime32 system call (i386 number 325): its arguments, the times that it sets and the
-/// times that it replaces, and its result.
+/// Reports every timerfd_settime32 system call (i386 number 325): its arguments, the times that it
+/// sets and the times that it replaces, and its result.
 ///
-/// Without a filter, the calls of all processes are reported. -p and COMMAND add up; --comm narrows them. Of what is
-/// left, those calls are printed, and counted by --count, for which every other filter that is given is true; of one
-/// that is given more than once, one value is enough. Losses are counted whether or not the lost call would have been
-/// printed.
+/// Without a filter, the calls of all processes are reported. -p and COMMAND add up; --comm narrows
+/// them. Of what is left, those calls are printed, and counted by --count, for which every other
+/// filter that is given is true; of one that is given more than once, one value is enough. Losses
+/// are counted whether or not the lost call would have been printed.
 #[derive(Debug, Parser)]
 #[command(name = "settime32-tracer", version, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -63,17 +63,25 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub output: Format,
 
-    /// What is reported: names separated by commas, or `all`. Beside the call itself these are related calls, and what
-    /// becomes of a timer, whose kernel object is told by a number that survives dup, fork and passing.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "EVENT", default_value = "timerfd_settime32")]
+    /// What is reported: names separated by commas, or `all`. Beside the call itself these are
+    /// related calls, and what becomes of a timer, whose kernel object is told by a number that
+    /// survives dup, fork and passing.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "EVENT",
+        default_value = "timerfd_settime32"
+    )]
     pub events: Vec<Asked>,
 
-    /// Print the ids of the initial pid namespace, too, which are the host's. Without this, they are printed beside those of the
-    /// tracer's own namespace only where they differ.
+    /// Print the ids of the initial pid namespace, too, which are the host's. Without this, they
+    /// are printed beside those of the tracer's own namespace only where they differ.
     #[arg(long)]
     pub host_ids: bool,
 
-    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
+    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless
+    /// NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
 
@@ -89,9 +97,10 @@ pub struct Cli {
     #[arg(long, help_heading = FILTERS)]
     pub failed: bool,
 
-    /// Print calls only that arm the timer for longer than this time, such as 20ms or 1h: from the call to the first
-    /// expiry, by the value that the kernel used, whether or not it then refused the call. Calls that set a point in
-    /// time (TFD_TIMER_ABSTIME), that disarm, or whose value is invalid or could not be read, are not printed.
+    /// Print calls only that arm the timer for longer than this time, such as 20ms or 1h: from the
+    /// call to the first expiry, by the value that the kernel used, whether or not it then refused
+    /// the call. Calls that set a point in time (TFD_TIMER_ABSTIME), that disarm, or whose value is
+    /// invalid or could not be read, are not printed.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = FILTERS)]
     pub armed_longer: Option<Duration>,
 
@@ -125,7 +134,8 @@ pub enum Format {
     Pretty,
     /// One JSON object a line, with every fact; the last is a summary.
     Json,
-    /// One JSON object a line, as `tracee --output json` prints it: the arguments and the result, not what the pointers point to.
+    /// One JSON object a line, as `tracee --output json` prints it: the arguments and the result,
+    /// not what the pointers point to.
     Tracee,
 }
 
@@ -171,7 +181,8 @@ impl Cli {
 
     /// What is asked for beside the call itself.
     pub fn kinds(&self) -> Vec<Kind> {
-        let asked: Vec<Kind> = self.events.iter().flat_map(|asked| asked.kinds()).copied().collect();
+        let asked: Vec<Kind> =
+            self.events.iter().flat_map(|asked| asked.kinds()).copied().collect();
         Kind::ALL.into_iter().filter(|kind| asked.contains(kind)).collect()
     }
 
@@ -205,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_command_keeps_its_own_options() {
-        let cli = Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
+        let cli =
+            Cli::parse_from(["settime32-tracer", "-p", "7", "--pid", "8", "--", "prog", "-p", "9"]);
         assert_eq!(cli.tracing.pids, [7, 8]);
         assert_eq!(cli.tracing.command, ["prog", "-p", "9"]);
     }
@@ -216,24 +228,40 @@ mod tests {
         assert!(cli.job.is_none());
         assert_eq!((cli.tracing.command, cli.count), (vec!["schema".into()], Some(1)));
         let cli = Cli::parse_from(["settime32-tracer", "schema"]);
-        assert!(cli.tracing.command.is_empty() && matches!(cli.job, Some(Job::Describe(Description::Schema))));
+        assert!(
+            cli.tracing.command.is_empty()
+                && matches!(cli.job, Some(Job::Describe(Description::Schema)))
+        );
         assert!(Cli::try_parse_from(["settime32-tracer", "--count", "1", "schema"]).is_err());
     }
 
     #[test]
     fn what_is_chosen_is_what_was_asked_for() {
-        let choice = |words: &[&str]| Cli::parse_from(["settime32-tracer"].iter().chain(words)).choice();
+        let choice =
+            |words: &[&str]| Cli::parse_from(["settime32-tracer"].iter().chain(words)).choice();
         assert_eq!(choice(&[]), Choice::default());
-        assert_eq!(choice(&["--fd", "-1", "--fd", "4", "--failed"]), Choice { fds: vec![-1, 4], failed: true, ..Choice::default() });
+        assert_eq!(
+            choice(&["--fd", "-1", "--fd", "4", "--failed"]),
+            Choice { fds: vec![-1, 4], failed: true, ..Choice::default() }
+        );
         assert_eq!(choice(&["--abi", "i386"]).abi, Some(output::Abi::I386));
         assert_eq!(choice(&["--abi", "x86_64"]).abi, Some(output::Abi::X86_64));
         let between = choice(&["--armed-longer", "20ms", "--armed-shorter", "1h"]);
-        assert_eq!((between.armed_longer, between.armed_shorter), (Some(Duration::from_millis(20)), Some(Duration::from_secs(3600))));
+        assert_eq!(
+            (between.armed_longer, between.armed_shorter),
+            (Some(Duration::from_millis(20)), Some(Duration::from_secs(3600)))
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for arguments in [&["-p", "0"][..], &["--count", "0"], &["--duration", "soon"], &["--buffer", "5000"], &["prog"]] {
+        for arguments in [
+            &["-p", "0"][..],
+            &["--count", "0"],
+            &["--duration", "soon"],
+            &["--buffer", "5000"],
+            &["prog"],
+        ] {
             let line = ["settime32-tracer"].iter().chain(arguments);
             assert!(Cli::try_parse_from(line).is_err(), "{arguments:?}");
         }

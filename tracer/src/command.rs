@@ -42,23 +42,29 @@ pub struct GatedCommand {
 }
 
 impl GatedCommand {
-    /// Starts a child that waits; `None` for an empty command. It gives up when the gate is dropped unopened.
+    /// Starts a child that waits; `None` for an empty command. It gives up when the gate is dropped
+    /// unopened.
     pub fn spawn(command: &[OsString]) -> Result<Option<Self>> {
         let Some(program) = command.first().cloned() else { return Ok(None) };
-        let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let words =
+            command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>();
         let words = words.context("failed to pass COMMAND on: an argument holds a NUL")?;
         let (gate_end, gate) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
         let (exec_error, error_end) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
-        // SAFETY: this process has only the one thread yet, so the child may do whatever the parent may.
+        // SAFETY: this process has only the one thread yet, so the child may do whatever the parent
+        // may.
         match unsafe { fork() }.context("failed to fork for COMMAND")? {
             ForkResult::Child => {
                 drop(gate);
                 drop(exec_error);
                 wait_and_execute(gate_end, error_end, &words)
             }
-            ForkResult::Parent { child } => {
-                Ok(Some(Self { program, pid: child, gate: Some(File::from(gate)), exec_error: File::from(exec_error) }))
-            }
+            ForkResult::Parent { child } => Ok(Some(Self {
+                program,
+                pid: child,
+                gate: Some(File::from(gate)),
+                exec_error: File::from(exec_error),
+            })),
         }
     }
 
@@ -74,7 +80,11 @@ impl GatedCommand {
         let mut errno = [0; 4];
         // The pipe closes without a word when the child executes.
         match self.exec_error.read_exact(&mut errno) {
-            Ok(()) => Err(ExecError { program: self.program.clone(), errno: Errno::from_raw(i32::from_ne_bytes(errno)) }.into()),
+            Ok(()) => Err(ExecError {
+                program: self.program.clone(),
+                errno: Errno::from_raw(i32::from_ne_bytes(errno)),
+            }
+            .into()),
             Err(_) => Ok(()),
         }
     }
@@ -141,7 +151,11 @@ mod tests {
     fn exit_codes_and_signals_come_through() {
         assert_eq!(exit_code(gated(&["sh", "-c", "exit 7"])), 7);
         assert_eq!(exit_code(gated(&["sh", "-c", "kill -9 $$"])), 137);
-        assert_eq!(exit_code(gated(&["sh", "-c", "kill -PIPE $$; exit 1"])), 141, "SIGPIPE has its default action again");
+        assert_eq!(
+            exit_code(gated(&["sh", "-c", "kill -PIPE $$; exit 1"])),
+            141,
+            "SIGPIPE has its default action again"
+        );
     }
 
     #[test]

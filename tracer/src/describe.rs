@@ -1,5 +1,5 @@
-//! What the program says about itself to other programs: the schema of its JSON, completions for shells, and a manual
-//! page. The last two are made of the definitions that `--help` is made of.
+//! What the program says about itself to other programs: the schema of its JSON, completions for
+//! shells, and a manual page. The last two are made of the definitions that `--help` is made of.
 
 use clap::{Command, CommandFactory, Subcommand};
 use clap_complete::Shell;
@@ -15,7 +15,8 @@ pub const SCHEMA: &str = include_str!("../schema/event.schema.json");
 pub enum Description {
     /// Print the JSON Schema (draft 2020-12) of what --output json prints.
     Schema,
-    /// Print completions for a shell, such as for bash: source <(settime32-tracer completions bash).
+    /// Print completions for a shell, such as for bash: source <(settime32-tracer completions
+    /// bash).
     Completions {
         /// The shell.
         shell: Shell,
@@ -60,7 +61,8 @@ pub mod schema {
 
     use super::SCHEMA;
 
-    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| jsonschema::draft202012::new(&value()).unwrap());
+    static VALIDATOR: LazyLock<Validator> =
+        LazyLock::new(|| jsonschema::draft202012::new(&value()).unwrap());
 
     /// The schema itself.
     pub fn value() -> Value {
@@ -102,7 +104,17 @@ mod tests {
         let lost = Lost { buffer: u64::MAX, ..Lost::default() };
         let blind = vec![Blind { from_ns: 1, to_ns: 2, reason: "kprobes are switched off".into() }];
         parsed(|line| {
-            json::write_summary(line, &Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 1, unfinished: 1, blind })
+            json::write_summary(
+                line,
+                &Summary {
+                    event: SUMMARY_EVENT.into(),
+                    reported: 7,
+                    lost,
+                    unknown: 1,
+                    unfinished: 1,
+                    blind,
+                },
+            )
         })
     }
 
@@ -110,8 +122,14 @@ mod tests {
     fn calls() -> Vec<Value> {
         let mut cut = examples::success();
         cut.old.it_value.tv_sec = 1 << 31;
-        let failed = RawEvent { ret: -14, utmr_entry_err: -14, flags: flag::RETURNED | flag::VALUE_READ, ..examples::success() };
-        let unseen = RawEvent { flags: examples::UTMR_READ | flag::RESULT_LOST, ..examples::success() };
+        let failed = RawEvent {
+            ret: -14,
+            utmr_entry_err: -14,
+            flags: flag::RETURNED | flag::VALUE_READ,
+            ..examples::success()
+        };
+        let unseen =
+            RawEvent { flags: examples::UTMR_READ | flag::RESULT_LOST, ..examples::success() };
         let elsewhere = RawEvent { pid: 0, tid: 0, ..examples::success() };
         vec![
             call(&examples::success(), Seen::Whole),
@@ -146,7 +164,10 @@ mod tests {
         let of = |kind: &str| keys(&value()["$defs"][kind]["properties"]);
         assert_eq!(calls.iter().flat_map(keys).collect::<BTreeSet<_>>(), of("timerfd_settime32"));
         assert_eq!(keys(&summary()), of("summary"));
-        assert_eq!(keys(&summary()["lost"]), keys(&value()["$defs"]["summary"]["properties"]["lost"]["properties"]));
+        assert_eq!(
+            keys(&summary()["lost"]),
+            keys(&value()["$defs"]["summary"]["properties"]["lost"]["properties"])
+        );
     }
 
     #[test]
@@ -218,7 +239,8 @@ mod tests {
 
     #[test]
     fn an_unchanged_half_is_no_change() {
-        let mut line = call(&RawEvent { flags: flag::RETURNED, ..examples::success() }, Seen::Whole);
+        let mut line =
+            call(&RawEvent { flags: flag::RETURNED, ..examples::success() }, Seen::Whole);
         assert_eq!(complaints(&line), [""; 0]);
         line["toctou"] = json!(true);
         assert!(!complaints(&line).is_empty(), "{line}");
@@ -228,11 +250,13 @@ mod tests {
     #[test]
     fn completions_and_manual_name_every_option() {
         let command = Cli::command();
-        let longs: Vec<_> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+        let longs: Vec<_> =
+            command.get_arguments().filter_map(|argument| argument.get_long()).collect();
         assert!(longs.contains(&"armed-longer") && longs.contains(&"output"), "{longs:?}");
         let jobs: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
         for shell in Shell::value_variants() {
-            let text = String::from_utf8(Description::Completions { shell: *shell }.text()).unwrap();
+            let text =
+                String::from_utf8(Description::Completions { shell: *shell }.text()).unwrap();
             let dashes = if *shell == Shell::Fish { "-l " } else { "--" };
             for long in &longs {
                 assert!(text.contains(&format!("{dashes}{long}")), "--{long} for {shell}");
@@ -240,7 +264,11 @@ mod tests {
             assert!(jobs.iter().all(|job| text.contains(job)), "{jobs:?} for {shell}");
         }
         let manual = String::from_utf8(Description::Man.text()).unwrap().replace("\\-", "-");
-        for name in longs.iter().map(|long| format!("--{long}")).chain(jobs.iter().map(|job| format!("settime32-tracer-{job}"))) {
+        for name in longs
+            .iter()
+            .map(|long| format!("--{long}"))
+            .chain(jobs.iter().map(|job| format!("settime32-tracer-{job}")))
+        {
             assert!(manual.contains(&name), "{name}");
         }
         assert!(manual.contains("Exit codes:"), "{manual}");

@@ -1,7 +1,8 @@
 //! From the ring buffer to standard output, until something ends the tracing.
 //!
-//! The kernel wakes a reader only for a record that finds the buffer empty. To keep a busy system from doing so
-//! for every record, this side lets records collect for a moment before it takes them all.
+//! The kernel wakes a reader only for a record that finds the buffer empty. To keep a busy system
+//! from doing so for every record, this side lets records collect for a moment before it takes them
+//! all.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -34,7 +35,8 @@ use crate::watch::Watch;
 
 /// The longest that records collect: not noticed by who watches, and long against a wake-up.
 const MAX_COLLECT: Duration = Duration::from_millis(5);
-/// A fast machine fills this much of the buffer in a millisecond (some five million calls a second).
+/// A fast machine fills this much of the buffer in a millisecond (some five million calls a
+/// second).
 const FILL_BYTES_PER_MS: u32 = 600_000;
 
 /// What ended the tracing.
@@ -84,7 +86,8 @@ struct Span {
 }
 
 impl Span {
-    /// How much is told of what began and ended then, if anything. What was not seen to end may have at any time.
+    /// How much is told of what began and ended then, if anything. What was not seen to end may
+    /// have at any time.
     fn seen(self, began_ns: u64, ended_ns: Option<u64>) -> Option<Seen> {
         let is_told = ended_ns.unwrap_or(u64::MAX - 1) >= self.since_ns && began_ns < self.until_ns;
         let has_ended = ended_ns.is_none_or(|ended_ns| ended_ns < self.until_ns);
@@ -108,12 +111,22 @@ pub struct Wanted {
 impl Wanted {
     /// As the command line says.
     pub fn of(cli: &Cli) -> Self {
-        Self { calls: cli.wants_calls(), kinds: cli.kinds(), choice: cli.choice(), limit: cli.count.unwrap_or(u64::MAX) }
+        Self {
+            calls: cli.wants_calls(),
+            kinds: cli.kinds(),
+            choice: cli.choice(),
+            limit: cli.count.unwrap_or(u64::MAX),
+        }
     }
 
     /// What it takes to tell how late timers fire.
     pub fn for_lateness() -> Self {
-        Self { calls: true, kinds: lateness::KINDS.to_vec(), choice: Choice::default(), limit: u64::MAX }
+        Self {
+            calls: true,
+            kinds: lateness::KINDS.to_vec(),
+            choice: Choice::default(),
+            limit: u64::MAX,
+        }
     }
 }
 
@@ -139,7 +152,15 @@ pub struct Drain<'a, S> {
 
 impl<'a, S: Seam> Drain<'a, S> {
     /// Prints what is wanted of that which ends from now on.
-    pub fn new(ring: Ring, mut watch: Watch, sink: Sink<'a, File>, form: Form, wanted: Wanted, processes: Processes, seam: S) -> Self {
+    pub fn new(
+        ring: Ring,
+        mut watch: Watch,
+        sink: Sink<'a, File>,
+        form: Form,
+        wanted: Wanted,
+        processes: Processes,
+        seam: S,
+    ) -> Self {
         let collect = collect_time(ring.size.bytes());
         let since_ns = if seam.watches() { now_ns() } else { 0 };
         watch.begins(now_ns());
@@ -167,11 +188,17 @@ impl<'a, S: Seam> Drain<'a, S> {
     }
 
     /// Prints calls as they come, until something ends that.
-    pub fn run(&mut self, signals: &Signals, mut command: Option<&mut GatedCommand>, duration: Option<Duration>) -> Result<Ended> {
+    pub fn run(
+        &mut self,
+        signals: &Signals,
+        mut command: Option<&mut GatedCommand>,
+        duration: Option<Duration>,
+    ) -> Result<Ended> {
         // A duration past the end of the clock is no limit.
         let deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
         loop {
-            // In turns, since calls may come as fast as they are printed, and a signal must not wait for them to end.
+            // In turns, since calls may come as fast as they are printed, and a signal must not
+            // wait for them to end.
             self.turn()?;
             self.sink.append(|line| self.form.tick(line))?;
             self.sink.flush()?;
@@ -192,14 +219,18 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(())
     }
 
-    /// Looks a last time whether the probes see. What comes meanwhile is printed, when it is wanted.
+    /// Looks a last time whether the probes see. What comes meanwhile is printed, when it is
+    /// wanted.
     pub fn look_back(&mut self, signals: &Signals, ended: Ended) -> Result<()> {
         if !ended.wants_rest() {
             self.span.since_ns = u64::MAX;
         }
         let now = now_ns();
         self.watch.hurry();
-        while self.watch.can_look() && !self.watch.has_seen_since(now) && self.watch.blind().is_none() {
+        while self.watch.can_look()
+            && !self.watch.has_seen_since(now)
+            && self.watch.blind().is_none()
+        {
             self.turn()?;
             if self.wait(signals, None, Wait::ForEvents)? {
                 self.wait(signals, None, Wait::ToCollect)?;
@@ -208,12 +239,14 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(())
     }
 
-    /// Prints nothing of what happens from now on: a call that has not returned by now has not at the end.
+    /// Prints nothing of what happens from now on: a call that has not returned by now has not at
+    /// the end.
     pub fn end(&mut self) {
         self.span.until_ns = now_ns();
     }
 
-    /// Takes what is left when nothing can be written any more, and counts the events that ought to have been.
+    /// Takes what is left when nothing can be written any more, and counts the events that ought to
+    /// have been.
     pub fn not_written(&mut self) -> Result<u64> {
         let lines = self.sink.give_up();
         let reported = self.reported;
@@ -221,12 +254,14 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(lines + self.reported - reported)
     }
 
-    /// When it was blind; takes losses of its own calls off those of others, and off what is `unknown`.
+    /// When it was blind; takes losses of its own calls off those of others, and off what is
+    /// `unknown`.
     pub fn blind(&mut self, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
         self.watch.ended(lost, unknown)
     }
 
-    /// Prints what is left once the probes are detached: the buffer, then the calls that were not seen to return.
+    /// Prints what is left once the probes are detached: the buffer, then the calls that were not
+    /// seen to return.
     pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
         let mut rest = Rest { in_flight_lost: life.returns_lost, ..self.rest };
@@ -319,8 +354,13 @@ impl<'a, S: Seam> Drain<'a, S> {
         let (began_ns, ended_ns) = (event.began_ns(), event.ended_ns());
         match self.span.seen(began_ns, ended_ns) {
             Some(Seen::Whole) => _ = self.print_of_life(event)?,
-            Some(Seen::Entry) => self.rest.unfinished += u64::from(self.print_of_life(event.at(self.span.until_ns))?),
-            None => self.rest.results_after += u64::from(began_ns >= self.span.until_ns && ended_ns.is_none()),
+            Some(Seen::Entry) => {
+                self.rest.unfinished += u64::from(self.print_of_life(event.at(self.span.until_ns))?)
+            }
+            None => {
+                self.rest.results_after +=
+                    u64::from(began_ns >= self.span.until_ns && ended_ns.is_none())
+            }
         }
         Ok(())
     }
@@ -331,7 +371,12 @@ impl<'a, S: Seam> Drain<'a, S> {
     }
 
     /// Prints a call that is chosen, in forms that have words for it.
-    fn print(&mut self, raw: &RawEvent, mut armed: Option<Armed>, chosen: Option<Seen>) -> Result<(), SinkError> {
+    fn print(
+        &mut self,
+        raw: &RawEvent,
+        mut armed: Option<Armed>,
+        chosen: Option<Seen>,
+    ) -> Result<(), SinkError> {
         if let Some(armed) = &mut armed {
             self.seam.armed(raw, armed);
         }
@@ -348,8 +393,11 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
             return Ok(false);
         }
-        let is_another = event.process().is_some_and(|pid| self.processes.is_another(pid, event.began_ns()));
-        let is_wanted = !is_another && self.wanted.kinds.contains(&event.kind()) && self.wanted.choice.takes_of_life(&event);
+        let is_another =
+            event.process().is_some_and(|pid| self.processes.is_another(pid, event.began_ns()));
+        let is_wanted = !is_another
+            && self.wanted.kinds.contains(&event.kind())
+            && self.wanted.choice.takes_of_life(&event);
         if is_wanted && self.seam.tells(&mut event) {
             self.reported += 1;
             self.sink.append(|line| self.form.write_of_life(line, &event))?;
@@ -357,7 +405,12 @@ impl<'a, S: Seam> Drain<'a, S> {
         Ok(is_wanted)
     }
 
-    fn ended(&mut self, signals: &Signals, command: Option<&mut GatedCommand>, deadline: Option<Instant>) -> Result<Option<Ended>> {
+    fn ended(
+        &mut self,
+        signals: &Signals,
+        command: Option<&mut GatedCommand>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Ended>> {
         if self.reported >= self.wanted.limit {
             return Ok(Some(Ended::Count));
         }
@@ -381,14 +434,28 @@ impl<'a, S: Seam> Drain<'a, S> {
     /// Sleeps until there is something to do; true when that is only events.
     fn wait(&mut self, signals: &Signals, deadline: Option<Instant>, wait: Wait) -> Result<bool> {
         let until_end = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = until_end.into_iter().chain(self.form.ticks_every()).chain([self.watch.next_in()]).min();
+        let left = until_end
+            .into_iter()
+            .chain(self.form.ticks_every())
+            .chain([self.watch.next_in()])
+            .min();
         let (interest, longest) = match wait {
             Wait::ForEvents => (PollFlags::POLLIN, left),
-            Wait::ToCollect => (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect)))),
+            Wait::ToCollect => {
+                (PollFlags::empty(), Some(left.map_or(self.collect, |left| left.min(self.collect))))
+            }
         };
-        let mut sources = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.ring.map.as_fd(), interest)];
+        let mut sources = vec![
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.ring.map.as_fd(), interest),
+        ];
         let processes = self.processes.sources();
-        sources.extend(self.watch.sources().chain(processes).map(|source| PollFd::new(source, PollFlags::POLLIN)));
+        sources.extend(
+            self.watch
+                .sources()
+                .chain(processes)
+                .map(|source| PollFd::new(source, PollFlags::POLLIN)),
+        );
         if self.sink.is_read() {
             // Without asking for anything, one is told of a reader that left.
             sources.push(PollFd::new(self.sink.as_fd(), PollFlags::empty()));
@@ -397,7 +464,8 @@ impl<'a, S: Seam> Drain<'a, S> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(anyhow!(errno)).context("failed to wait for events"),
         }
-        let told: Vec<PollFlags> = sources.iter().map(|source| source.revents().unwrap_or(PollFlags::empty())).collect();
+        let told: Vec<PollFlags> =
+            sources.iter().map(|source| source.revents().unwrap_or(PollFlags::empty())).collect();
         if self.sink.is_read() {
             self.sink.polled(told[told.len() - 1]);
         }
@@ -405,7 +473,8 @@ impl<'a, S: Seam> Drain<'a, S> {
         if is_there(&told[0]) {
             signals.clear();
         }
-        let others = told.iter().enumerate().filter(|(at, _)| *at != 1).any(|(_, flags)| is_there(flags));
+        let others =
+            told.iter().enumerate().filter(|(at, _)| *at != 1).any(|(_, flags)| is_there(flags));
         Ok(is_there(&told[1]) && !others)
     }
 }
@@ -449,9 +518,16 @@ mod tests {
     fn what_is_told_began_before_the_end_and_ended_after_the_beginning() {
         let span = Span { since_ns: 10, until_ns: 20 };
         let seen = |began_ns, ended_ns| span.seen(began_ns, ended_ns);
-        assert_eq!([seen(1, Some(9)), seen(20, Some(20)), seen(21, Some(22)), seen(20, None)], [None; 4]);
+        assert_eq!(
+            [seen(1, Some(9)), seen(20, Some(20)), seen(21, Some(22)), seen(20, None)],
+            [None; 4]
+        );
         assert_eq!([seen(1, Some(10)), seen(19, Some(19))], [Some(Seen::Whole); 2]);
-        assert_eq!([seen(1, Some(20)), seen(19, Some(30))], [Some(Seen::Entry); 2], "not yet over at the end");
+        assert_eq!(
+            [seen(1, Some(20)), seen(19, Some(30))],
+            [Some(Seen::Entry); 2],
+            "not yet over at the end"
+        );
         assert_eq!(seen(1, None), Some(Seen::Whole), "its return was passed over");
         let nothing = Span { since_ns: u64::MAX, until_ns: u64::MAX };
         assert_eq!([nothing.seen(1, Some(2)), nothing.seen(1, None)], [None; 2]);

@@ -47,7 +47,8 @@ impl Form {
         Self::Lateness(Lateness::new(job.per, job.output))
     }
 
-    /// Whether it has words for a call. What it has none for is not printed; the last line on standard error counts it.
+    /// Whether it has words for a call. What it has none for is not printed; the last line on
+    /// standard error counts it.
     pub fn tells(&self, raw: &RawEvent) -> bool {
         match self {
             Self::Pretty(_) | Self::Json { .. } | Self::Lateness(_) => true,
@@ -55,13 +56,21 @@ impl Form {
         }
     }
 
-    /// Whether ids of the initial pid namespace are told also where they are those that are reported.
+    /// Whether ids of the initial pid namespace are told also where they are those that are
+    /// reported.
     pub const fn always_tells_host_ids(&self) -> bool {
         matches!(self, Self::Json { host_ids: true })
     }
 
     /// Appends the line of one call, and what it set, where that is known.
-    pub fn write_call(&mut self, seam: &mut impl Seam, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, armed: Option<Armed>) {
+    pub fn write_call(
+        &mut self,
+        seam: &mut impl Seam,
+        line: &mut Vec<u8>,
+        raw: &RawEvent,
+        seen: Seen,
+        armed: Option<Armed>,
+    ) {
         let (timer, begin) = (armed.map(|armed| (armed.timer, armed.clockid)), line.len());
         match self {
             Self::Pretty(pretty) => pretty.write_line(line, raw, seen, timer),

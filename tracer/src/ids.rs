@@ -1,5 +1,5 @@
-//! Which ids are reported: those of the tracer's own pid namespace, which in the initial one are the kernel's helper's. What the
-//! programs must know to look up others.
+//! Which ids are reported: those of the tracer's own pid namespace, which in the initial one are
+//! the kernel's helper's. What the programs must know to look up others.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -37,7 +37,8 @@ const MEMBERS: [(&str, &str, &str); 4] = [
     ("PID_NUMBERS_AT", "pid", "numbers"),
 ];
 /// A member of a member.
-const INUM: (&str, [(&str, &str); 2]) = ("NS_INUM_AT", [("pid_namespace", "ns"), ("ns_common", "inum")]);
+const INUM: (&str, [(&str, &str); 2]) =
+    ("NS_INUM_AT", [("pid_namespace", "ns"), ("ns_common", "inum")]);
 /// What the programs take for granted of `struct upid`.
 const UPID: [(Of, u32); 3] = [(Of::Member("nr"), 0), (Of::Member("ns"), 8), (Of::Size, 16)];
 
@@ -60,7 +61,8 @@ impl Ids {
 }
 
 fn offsets(btf: &[u8]) -> Result<Vec<(&'static str, u32)>, Refusal> {
-    let mut questions: Vec<(&str, Of)> = MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
+    let mut questions: Vec<(&str, Of)> =
+        MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
     questions.extend(INUM.1.map(|(structure, member)| (structure, Of::Member(member))));
     questions.extend(UPID.map(|(of, _)| ("upid", of)));
     let answers = look_up(btf, &questions);
@@ -106,7 +108,10 @@ mod tests {
         // Those of the machine that runs the test.
         if let Ok(btf) = fs::read("/sys/kernel/btf/vmlinux") {
             let variables = offsets(&btf).unwrap();
-            assert!(variables.iter().all(|(name, at)| *at > 0 || *name == "PID_NUMBERS_AT"), "{variables:?}");
+            assert!(
+                variables.iter().all(|(name, at)| *at > 0 || *name == "PID_NUMBERS_AT"),
+                "{variables:?}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a thread is inside the system call, asked of the kernel after the probes are off. What cannot be looked at is
-//! unknown, and then the thread may be.
+//! Whether a thread is inside the system call, asked of the kernel after the probes are off. What
+//! cannot be looked at is unknown, and then the thread may be.
 
 use std::fs;
 use std::path::Path;
@@ -27,8 +27,10 @@ impl<'a> Threads<'a> {
     /// `root` is `/` but in tests.
     pub fn below(root: &'a Path) -> Self {
         let link = |name: &str| fs::read_link(root.join(name)).ok();
-        let is_proc_ours = link("proc/self").is_some_and(|own| own.as_os_str() == std::process::id().to_string().as_str());
-        let is_initial = link("proc/self/ns/pid").is_some_and(|name| name.as_os_str() == INITIAL_NAMESPACE);
+        let is_proc_ours = link("proc/self")
+            .is_some_and(|own| own.as_os_str() == std::process::id().to_string().as_str());
+        let is_initial =
+            link("proc/self/ns/pid").is_some_and(|name| name.as_os_str() == INITIAL_NAMESPACE);
         Self { root, is_proc_ours, is_initial, exists }
     }
 
@@ -39,9 +41,9 @@ impl<'a> Threads<'a> {
 
     /// Whether a thread may still be inside of a system call with one of these numbers.
     ///
-    /// The file begins with the number of the system call in which the thread sleeps, or says that it runs
-    /// (`proc_pid_syscall`, `fs/proc/base.c`); what runs may be anywhere. No file is no sign that the thread is gone:
-    /// with `hidepid` those of others are not there, either.
+    /// The file begins with the number of the system call in which the thread sleeps, or says that
+    /// it runs (`proc_pid_syscall`, `fs/proc/base.c`); what runs may be anywhere. No file is no
+    /// sign that the thread is gone: with `hidepid` those of others are not there, either.
     pub fn may_be_inside_any(&self, pid: u32, tid: u32, numbers: &[u32]) -> bool {
         let path = self.root.join(format!("proc/{pid}/task/{tid}/syscall"));
         let state = if self.is_proc_ours { fs::read_to_string(path).ok() } else { None };
@@ -51,7 +53,8 @@ impl<'a> Threads<'a> {
     }
 }
 
-/// Whether there is such a process or thread, or nobody knows, since it has no id in this process's namespace.
+/// Whether there is such a process or thread, or nobody knows, since it has no id in this process's
+/// namespace.
 pub fn exists(tid: u32) -> bool {
     let Ok(tid @ 1..) = i32::try_from(tid) else { return true };
     kill(Pid::from_raw(tid), None) != Err(Errno::ESRCH)
@@ -91,7 +94,10 @@ mod tests {
     #[test]
     fn a_thread_that_is_not_shown_may_be_inside_until_it_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        assert!(Threads::fake(root.path(), |_| true).may_be_inside(7, 9), "hidden, or not to be looked at");
+        assert!(
+            Threads::fake(root.path(), |_| true).may_be_inside(7, 9),
+            "hidden, or not to be looked at"
+        );
         assert!(!Threads::fake(root.path(), |_| false).may_be_inside(7, 9), "gone");
     }
 

@@ -1,5 +1,6 @@
-//! A call as one line of JSON: the text that serde makes of a [`CallEvent`], made in a sixth of the time. Printing
-//! must keep up with processes that make calls as fast as they can; the tests hold the two against each other.
+//! A call as one line of JSON: the text that serde makes of a [`CallEvent`], made in a sixth of the
+//! time. Printing must keep up with processes that make calls as fast as they can; the tests hold
+//! the two against each other.
 //!
 //! [`CallEvent`]: settime32_abi::output::CallEvent
 
@@ -10,8 +11,8 @@ use settime32_abi::output::{EntryPath, Halves, Summary};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
 use crate::call_event::{
-    Seen, comm, entry_path, errno_name, has, host_ids, id, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry,
-    utmr_entry_err, utmr_used,
+    Seen, comm, entry_path, errno_name, has, host_ids, id, old, old_truncated, otmr_written,
+    result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
 };
 use crate::life::Event;
 
@@ -25,7 +26,11 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
     line.extend_from_slice(br#","comm":"#);
     string(line, &comm(&raw.comm));
     number(line, br#","cpu":"#, raw.cpu);
-    line.extend_from_slice(if has(raw, flag::CALLER_64BIT) { br#","abi":"x86_64""# } else { br#","abi":"i386""# });
+    line.extend_from_slice(if has(raw, flag::CALLER_64BIT) {
+        br#","abi":"x86_64""#
+    } else {
+        br#","abi":"i386""#
+    });
     line.extend_from_slice(match entry_path(raw) {
         Some(EntryPath::Int80) => br#","entry_path":"int80""#,
         Some(EntryPath::Fast) => br#","entry_path":"fast""#,
@@ -43,14 +48,19 @@ pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {
         errno(line, br#","errno":"#, result_errno(raw.ret).unwrap_or(0));
     }
     line.extend_from_slice(if seen == Seen::Entry { br#","unfinished":true"# } else { b"" });
-    line.extend_from_slice(if has(raw, flag::RESULT_LOST) { br#","result_lost":true"# } else { b"" });
+    line.extend_from_slice(if has(raw, flag::RESULT_LOST) {
+        br#","result_lost":true"#
+    } else {
+        b""
+    });
     if let Some(ids) = host_ids(raw, false) {
         write_host_ids(line, ids);
     }
     line.extend_from_slice(b"}\n");
 }
 
-/// Puts the ids of the initial pid namespace behind all that is on the line of a call, where they are not there anyway.
+/// Puts the ids of the initial pid namespace behind all that is on the line of a call, where they
+/// are not there anyway.
 pub fn add_host_ids(line: &mut Vec<u8>, raw: &RawEvent) {
     if host_ids(raw, false).is_none() {
         add(line, |line| write_host_ids(line, (raw.host_pid, raw.host_tid)));
@@ -83,7 +93,8 @@ fn add(line: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     line.extend_from_slice(b"}\n");
 }
 
-/// Appends the line of another event. They are not so many that it were worth it to write their text by hand.
+/// Appends the line of another event. They are not so many that it were worth it to write their
+/// text by hand.
 pub fn write_of_life(line: &mut Vec<u8>, event: &Event) {
     // Plain data into memory: there is nothing that could fail.
     _ = serde_json::to_writer(&mut *line, event);
@@ -160,7 +171,8 @@ fn errno(line: &mut Vec<u8>, key: &[u8], errno: i32) {
 
 /// A text in quotes, with escapes where it needs them.
 pub fn string(line: &mut Vec<u8>, text: &str) {
-    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
+    let is_plain =
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
     if !is_plain {
         // Writing a string into memory cannot fail.
         _ = serde_json::to_writer(line, text);
@@ -196,7 +208,11 @@ mod tests {
 
     /// Those that are reported, and the host's: often the same, or none but the host's.
     fn ids() -> impl Strategy<Value = ((u32, u32), (u32, u32))> {
-        prop_oneof![any::<(u32, u32)>().prop_map(|ids| (ids, ids)), (Just((0, 0)), any::<(u32, u32)>()), any::<((u32, u32), (u32, u32))>(),]
+        prop_oneof![
+            any::<(u32, u32)>().prop_map(|ids| (ids, ids)),
+            (Just((0, 0)), any::<(u32, u32)>()),
+            any::<((u32, u32), (u32, u32))>(),
+        ]
     }
 
     fn errors() -> impl Strategy<Value = i16> {
@@ -210,7 +226,12 @@ mod tests {
 
     /// Numbers that fit 32 bits, and some that do not.
     fn wide() -> impl Strategy<Value = i64> {
-        prop_oneof![any::<i32>().prop_map(i64::from), any::<i64>(), Just(1 << 31), Just(i64::from(i32::MIN) - 1)]
+        prop_oneof![
+            any::<i32>().prop_map(i64::from),
+            any::<i64>(),
+            Just(1 << 31),
+            Just(i64::from(i32::MIN) - 1)
+        ]
     }
 
     prop_compose! {
@@ -269,7 +290,10 @@ mod tests {
                 clockid: Some(1),
                 ..call_event(&raw, Seen::Whole)
             };
-            assert_eq!(String::from_utf8(line).unwrap(), serde_json::to_string(&event).unwrap() + "\n");
+            assert_eq!(
+                String::from_utf8(line).unwrap(),
+                serde_json::to_string(&event).unwrap() + "\n"
+            );
             assert!(schema::complaints(&serde_json::to_value(&event).unwrap()).is_empty());
         }
     }
@@ -277,6 +301,9 @@ mod tests {
     #[test]
     fn a_usual_call_is_the_one_of_the_contract() {
         let raw = examples::success();
-        assert_eq!(line(&raw, Seen::Whole), serde_json::to_string(&call_event(&raw, Seen::Whole)).unwrap() + "\n");
+        assert_eq!(
+            line(&raw, Seen::Whole),
+            serde_json::to_string(&call_event(&raw, Seen::Whole)).unwrap() + "\n"
+        );
     }
 }

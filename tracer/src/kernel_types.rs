@@ -1,6 +1,6 @@
-//! Where a member of a structure lies in this kernel, read from its own description of its types (BTF, see
-//! `Documentation/bpf/btf.rst`). One pass that looks for one structure: to parse all of it takes longer than the rest
-//! of the startup.
+//! Where a member of a structure lies in this kernel, read from its own description of its types
+//! (BTF, see `Documentation/bpf/btf.rst`). One pass that looks for one structure: to parse all of
+//! it takes longer than the rest of the startup.
 
 /// `BTF_MAGIC` of `include/uapi/linux/btf.h`, as a little-endian machine writes it.
 const MAGIC: [u8; 2] = [0x9f, 0xeb];
@@ -17,7 +17,8 @@ pub enum Of {
     Size,
 }
 
-/// Answers to questions, each `None` when there is no such structure or member, or the bytes are no BTF that is known.
+/// Answers to questions, each `None` when there is no such structure or member, or the bytes are no
+/// BTF that is known.
 pub fn look_up(btf: &[u8], questions: &[(&'static str, Of)]) -> Vec<Option<u32>> {
     let mut answers = vec![None; questions.len()];
     // What was found before the bytes stopped making sense holds.
@@ -26,15 +27,18 @@ pub fn look_up(btf: &[u8], questions: &[(&'static str, Of)]) -> Vec<Option<u32>>
 }
 
 fn answer(btf: &[u8], questions: &[(&'static str, Of)], answers: &mut [Option<u32>]) -> Option<()> {
-    let word = |at: usize| Some(u32::from_le_bytes(btf.get(at..at.checked_add(4)?)?.try_into().ok()?));
+    let word =
+        |at: usize| Some(u32::from_le_bytes(btf.get(at..at.checked_add(4)?)?.try_into().ok()?));
     if btf.get(..2)? != MAGIC {
         return None;
     }
-    let [header_len, types_at, types_len, strings_at] = [word(4)?, word(8)?, word(12)?, word(16)?].map(|field| field as usize);
+    let [header_len, types_at, types_len, strings_at] =
+        [word(4)?, word(8)?, word(12)?, word(16)?].map(|field| field as usize);
     let types = btf.get(header_len.checked_add(types_at)?..)?.get(..types_len)?;
     let strings = btf.get(header_len.checked_add(strings_at)?..)?;
     let is_called = |name_at: u32, name: &str| {
-        let rest = strings.get(name_at as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        let rest =
+            strings.get(name_at as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
         rest.is_some_and(|rest| rest.first() == Some(&0))
     };
     let mut at = 0;
@@ -44,12 +48,18 @@ fn answer(btf: &[u8], questions: &[(&'static str, Of)], answers: &mut [Option<u3
         if kind == KIND_STRUCT {
             // With bit fields in it, the upper bits of an offset are a size.
             let mask = if info >> 31 == 1 { 0xff_ffff } else { u32::MAX };
-            let asked = questions.iter().zip(answers.iter_mut()).filter(|((structure, _), _)| is_called(name, structure));
+            let asked = questions
+                .iter()
+                .zip(answers.iter_mut())
+                .filter(|((structure, _), _)| is_called(name, structure));
             for ((_, of), answer) in asked {
-                let mut members = (0..count).filter_map(|index| words(types, at + index * MEMBER_LEN));
+                let mut members =
+                    (0..count).filter_map(|index| words(types, at + index * MEMBER_LEN));
                 *answer = match of {
                     Of::Size => Some(size),
-                    Of::Member(member) => members.find(|[name, ..]| is_called(*name, member)).map(|[.., bits]| (bits & mask) / 8),
+                    Of::Member(member) => members
+                        .find(|[name, ..]| is_called(*name, member))
+                        .map(|[.., bits]| (bits & mask) / 8),
                 };
             }
             if answers.iter().all(Option::is_some) {
@@ -63,7 +73,10 @@ fn answer(btf: &[u8], questions: &[(&'static str, Of)], answers: &mut [Option<u3
 
 fn words(bytes: &[u8], at: usize) -> Option<[u32; 3]> {
     let words = bytes.get(at..at + 12)?;
-    Some([0, 4, 8].map(|at| u32::from_le_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]])))
+    Some(
+        [0, 4, 8]
+            .map(|at| u32::from_le_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]])),
+    )
 }
 
 /// What follows a type of this kind (`btf_type_size`, `tools/lib/bpf/btf.c`).
@@ -100,7 +113,12 @@ mod tests {
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
         let header = [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
         let header = header.iter().flat_map(|word: &u32| word.to_le_bytes());
-        [0x9f, 0xeb, 1, 0].into_iter().chain(header).chain(types).chain(strings.iter().copied()).collect()
+        [0x9f, 0xeb, 1, 0]
+            .into_iter()
+            .chain(header)
+            .chain(types)
+            .chain(strings.iter().copied())
+            .collect()
     }
 
     fn member_offset(btf: &[u8], structure: &'static str, member: &'static str) -> Option<u32> {
@@ -111,14 +129,21 @@ mod tests {
     fn a_member_is_found_by_name() {
         assert_eq!(member_offset(&btf(), "task", "comm"), Some(8));
         assert_eq!(member_offset(&btf(), "task", "a"), Some(0));
-        for (structure, member) in [("task", "com"), ("tas", "comm"), ("other", "comm"), ("", "comm")] {
+        for (structure, member) in
+            [("task", "com"), ("tas", "comm"), ("other", "comm"), ("", "comm")]
+        {
             assert_eq!(member_offset(&btf(), structure, member), None, "{structure} {member}");
         }
     }
 
     #[test]
     fn several_questions_are_answered_at_once() {
-        let questions = [("task", Of::Size), ("other", Of::Member("a")), ("task", Of::Member("b")), ("task", Of::Member("comm"))];
+        let questions = [
+            ("task", Of::Size),
+            ("other", Of::Member("a")),
+            ("task", Of::Member("b")),
+            ("task", Of::Member("comm")),
+        ];
         assert_eq!(look_up(&btf(), &questions), [Some(24), Some(0), None, Some(8)]);
     }
 

@@ -1,5 +1,6 @@
-//! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module; this one says
-//! in which order they run. A library, so that the harness can make wrong tracers of it ([`seam`]).
+//! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module;
+//! this one says in which order they run. A library, so that the harness can make wrong tracers of
+//! it ([`seam`]).
 
 mod attach;
 mod buffer_size;
@@ -61,7 +62,8 @@ use crate::signals::Signals;
 use crate::sink::{Sink, SinkError};
 use crate::watch::Watch;
 
-/// Traces, tells how late timers fire, or describes the program, as the command line says; the exit code of the process.
+/// Traces, tells how late timers fire, or describes the program, as the command line says; the exit
+/// code of the process.
 pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     let (tracing, traced) = match &cli.job {
         Some(Job::Describe(description)) => return print(&description.text()),
@@ -69,7 +71,11 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
             let wanted = Wanted::for_lateness();
             (&job.tracing, run(&job.tracing, wanted, Reported::OfTracer, Form::lateness(job), seam))
         }
-        None => (&cli.tracing, Form::chosen(cli).and_then(|form| run(&cli.tracing, Wanted::of(cli), cli.ids(), form, seam))),
+        None => (
+            &cli.tracing,
+            Form::chosen(cli)
+                .and_then(|form| run(&cli.tracing, Wanted::of(cli), cli.ids(), form, seam)),
+        ),
     };
     match traced {
         Ok(outcome) => {
@@ -80,7 +86,13 @@ pub fn trace(cli: &Cli, seam: impl Seam) -> ExitCode {
     }
 }
 
-fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: impl Seam) -> Result<Outcome> {
+fn run(
+    tracing: &Tracing,
+    wanted: Wanted,
+    reported: Reported,
+    form: Form,
+    seam: impl Seam,
+) -> Result<Outcome> {
     let object = seam.object()?;
     let facts = Facts::gather(Path::new("/"))?;
     preflight::check(&facts)?;
@@ -130,7 +142,8 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
         }
         ended => ended?,
     };
-    // It takes the kernel a while to take the programs off, one by one. What they see or lose meanwhile is after the end.
+    // It takes the kernel a while to take the programs off, one by one. What they see or lose
+    // meanwhile is after the end.
     drain.end();
     let (mut losses, mut unknown) = probes.losses()?;
     let unseen = probes.life_unseen()?;
@@ -138,7 +151,8 @@ fn run(tracing: &Tracing, wanted: Wanted, reported: Reported, form: Form, seam: 
     if ended.wants_rest() {
         let rest = drain.finish(&probes.in_flight()?, &probes.life_rest(&unseen)?)?;
         // Of these the records tell which are after the end.
-        losses.result = probes.losses()?.0.result.saturating_sub(rest.results_after) + rest.results_lost;
+        losses.result =
+            probes.losses()?.0.result.saturating_sub(rest.results_after) + rest.results_lost;
         losses.in_flight += rest.in_flight_lost;
         unfinished = rest.unfinished;
     }
@@ -234,7 +248,9 @@ fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
     }
     let kprobes = preflight::check_kprobe(Path::new("/"));
     Ok(match (preflight::check_fentry(facts), kprobes, preflight::fentry_loses(facts)) {
-        (Err(no_fentry), Err(no_kprobe), _) => return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string())),
+        (Err(no_fentry), Err(no_kprobe), _) => {
+            return Err(anyhow::Error::from(no_kprobe).context(no_fentry.to_string()));
+        }
         (Err(no_fentry), Ok(()), _) => {
             say(&format!("using kprobe, since {no_fentry}"));
             vec![Mode::Kprobe]
@@ -251,15 +267,24 @@ fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
     })
 }
 
-fn attach(probes: &mut Probes, seam: &impl Seam, life: Option<&Life>, mode: Mode, facts: &Facts) -> Result<()> {
+fn attach(
+    probes: &mut Probes,
+    seam: &impl Seam,
+    life: Option<&Life>,
+    mode: Mode,
+    facts: &Facts,
+) -> Result<()> {
     let programs = seam.programs(mode);
     match mode {
         Mode::Kprobe => probes.attach(mode, life, &programs),
         Mode::Fentry => {
             preflight::check_fentry(facts)?;
             let attached = probes.attach(mode, life, &programs);
-            let refusal =
-                |source: anyhow::Error| source.downcast().unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") });
+            let refusal = |source: anyhow::Error| {
+                source
+                    .downcast()
+                    .unwrap_or_else(|source| Refusal::NoFentry { reason: format!("{source:#}") })
+            };
             Ok(attached.map_err(refusal)?)
         }
     }
@@ -299,7 +324,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn say(message: &str) {
     // At once, for whoever waits for the line and takes what came for all of it.
     _ = Sink::stderr().and_then(|mut sink| {
-        sink.append(|line| line.extend_from_slice(format!("settime32-tracer: {message}\n").as_bytes()))?;
+        sink.append(|line| {
+            line.extend_from_slice(format!("settime32-tracer: {message}\n").as_bytes())
+        })?;
         sink.flush()
     });
 }

@@ -1,4 +1,5 @@
-//! Right after attaching: whether the probes see at all. What calls of others are seen meanwhile is nobody's to report.
+//! Right after attaching: whether the probes see at all. What calls of others are seen meanwhile is
+//! nobody's to report.
 
 use std::os::fd::AsFd;
 
@@ -12,9 +13,14 @@ use crate::probes::Ring;
 use crate::signals::Signals;
 use crate::watch::Watch;
 
-/// Waits until a call of our own was seen, or made, where it need not be seen. Why it was not, when that is known; a signal ends
-/// the wait, too.
-pub fn look(ring: &mut Ring, watch: &mut Watch, signals: &Signals, must_see: bool) -> Result<Option<String>> {
+/// Waits until a call of our own was seen, or made, where it need not be seen. Why it was not, when
+/// that is known; a signal ends the wait, too.
+pub fn look(
+    ring: &mut Ring,
+    watch: &mut Watch,
+    signals: &Signals,
+    must_see: bool,
+) -> Result<Option<String>> {
     watch.hurry();
     while !signals.stop_requested() {
         watch.before_records();
@@ -45,7 +51,8 @@ pub fn look(ring: &mut Ring, watch: &mut Watch, signals: &Signals, must_see: boo
 
 fn wait(ring: &Ring, watch: &Watch, signals: &Signals) -> Result<()> {
     let sources = [signals.as_fd(), ring.map.as_fd()].into_iter().chain(watch.sources());
-    let mut sources: Vec<PollFd<'_>> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
+    let mut sources: Vec<PollFd<'_>> =
+        sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
     match poll(&mut sources, timeout(Some(watch.next_in()))) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(anyhow!(errno).context("failed to wait for events")),
@@ -57,5 +64,8 @@ fn wait(ring: &Ring, watch: &Watch, signals: &Signals) -> Result<()> {
 /// Whether there is nothing in the buffer, not even a record that is not whole yet.
 pub fn is_empty(ring: &Ring) -> bool {
     // Without anything to wait for there is no error but that of a signal.
-    poll(&mut [PollFd::new(ring.map.as_fd(), PollFlags::POLLIN)], timeout(Some(std::time::Duration::ZERO))) == Ok(0)
+    poll(
+        &mut [PollFd::new(ring.map.as_fd(), PollFlags::POLLIN)],
+        timeout(Some(std::time::Duration::ZERO)),
+    ) == Ok(0)
 }

@@ -44,19 +44,36 @@ pub struct Outcome {
 
 impl Outcome {
     /// Puts the counts together.
-    pub fn new(ended: Ended, reported: u64, lost: Lost, unknown: u64, unfinished: u64, blind: Vec<Blind>) -> Self {
-        let summary = Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unknown, unfinished, blind };
+    pub fn new(
+        ended: Ended,
+        reported: u64,
+        lost: Lost,
+        unknown: u64,
+        unfinished: u64,
+        blind: Vec<Blind>,
+    ) -> Self {
+        let summary =
+            Summary { event: SUMMARY_EVENT.to_owned(), reported, lost, unknown, unfinished, blind };
         Self { ended, is_read: ended != Ended::ReaderGone, summary }
     }
 
-    /// Losses come before the command's own code, unless that is asked for: a run that missed calls must not look
-    /// complete.
+    /// Losses come before the command's own code, unless that is asked for: a run that missed calls
+    /// must not look complete.
     pub fn exit_code(&self, commands: bool) -> u8 {
         match self.ended {
             Ended::Command(code) if commands => code,
-            _ if self.summary.lost.total() > 0 || self.summary.unknown > 0 || !self.summary.blind.is_empty() => LOST,
+            _ if self.summary.lost.total() > 0
+                || self.summary.unknown > 0
+                || !self.summary.blind.is_empty() =>
+            {
+                LOST
+            }
             Ended::Command(code) => code,
-            Ended::Signal | Ended::Processes | Ended::Duration | Ended::Count | Ended::ReaderGone => 0,
+            Ended::Signal
+            | Ended::Processes
+            | Ended::Duration
+            | Ended::Count
+            | Ended::ReaderGone => 0,
         }
     }
 }
@@ -70,7 +87,10 @@ impl fmt::Display for Outcome {
         write!(f, "{reported} events reported, {} lost, {unfinished} unfinished", lost.total())?;
         write_losses(f, lost)?;
         if *unknown > 0 {
-            write!(f, "; {unknown} calls at most, or new processes, were passed over while a program was busy, of whomever")?;
+            write!(
+                f,
+                "; {unknown} calls at most, or new processes, were passed over while a program was busy, of whomever"
+            )?;
         }
         blind.iter().try_for_each(|blind| write_blind(f, blind))
     }
@@ -98,7 +118,13 @@ fn write_losses(f: &mut fmt::Formatter<'_>, lost: &Lost) -> fmt::Result {
 fn write_blind(f: &mut fmt::Formatter<'_>, blind: &Blind) -> fmt::Result {
     let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
     let Blind { from_ns, to_ns, reason } = blind;
-    write!(f, "; blind for {:.3} s, from {:.3} to {:.3}: {reason}", seconds(to_ns - from_ns), seconds(*from_ns), seconds(*to_ns))
+    write!(
+        f,
+        "; blind for {:.3} s, from {:.3} to {:.3}: {reason}",
+        seconds(to_ns - from_ns),
+        seconds(*from_ns),
+        seconds(*to_ns)
+    )
 }
 
 /// The exit code of a run that could not be carried out.
@@ -123,7 +149,11 @@ mod tests {
     use super::*;
 
     fn blind() -> Blind {
-        Blind { from_ns: 1_000_000_000, to_ns: 2_250_000_000, reason: "kprobes are switched off".to_owned() }
+        Blind {
+            from_ns: 1_000_000_000,
+            to_ns: 2_250_000_000,
+            reason: "kprobes are switched off".to_owned(),
+        }
     }
 
     #[test]
@@ -143,13 +173,21 @@ mod tests {
         }
         let blind = Outcome::new(Ended::Command(5), 7, Lost::default(), 0, 0, vec![blind()]);
         assert_eq!([blind.exit_code(false), blind.exit_code(true)], [3, 5]);
-        assert_eq!(Outcome::new(Ended::Command(5), 7, Lost::default(), 1, 0, Vec::new()).exit_code(false), 3);
+        assert_eq!(
+            Outcome::new(Ended::Command(5), 7, Lost::default(), 1, 0, Vec::new()).exit_code(false),
+            3
+        );
     }
 
     #[test]
     fn the_last_line_counts_everything() {
-        let text = |lost, unknown, unfinished, blind| Outcome::new(Ended::Signal, 7, lost, unknown, unfinished, blind).to_string();
-        assert_eq!(text(Lost::default(), 0, 1, Vec::new()), "7 events reported, 0 lost, 1 unfinished");
+        let text = |lost, unknown, unfinished, blind| {
+            Outcome::new(Ended::Signal, 7, lost, unknown, unfinished, blind).to_string()
+        };
+        assert_eq!(
+            text(Lost::default(), 0, 1, Vec::new()),
+            "7 events reported, 0 lost, 1 unfinished"
+        );
         let lost = Lost { buffer: 2, result: 3, ..Lost::default() };
         assert_eq!(
             text(lost, 0, 0, Vec::new()),
@@ -169,10 +207,16 @@ mod tests {
     fn each_failure_has_its_code_also_under_a_context() {
         let error = |inner: anyhow::Error| exit_code_of(&inner.context("outer"));
         assert_eq!(error(Refusal::LockedDown.into()), 13);
-        assert_eq!(error(ExecError { program: "x".into(), errno: nix::errno::Errno::ENOENT }.into()), 127);
+        assert_eq!(
+            error(ExecError { program: "x".into(), errno: nix::errno::Errno::ENOENT }.into()),
+            127
+        );
         assert_eq!(error(SinkError::Closed.into()), 16);
         assert_eq!(error(NoCall::NoEntry.into()), 15);
-        assert_eq!(error(SeesNothing { ways: "kprobe".into(), reason: "it is off".into() }.into()), 20);
+        assert_eq!(
+            error(SeesNothing { ways: "kprobe".into(), reason: "it is off".into() }.into()),
+            20
+        );
         assert_eq!(error(anyhow::anyhow!("other")), 1);
     }
 }

@@ -1,6 +1,7 @@
-//! Calls of `timerfd_settime32` of the tracer's own, made by a child by `int 0x80`: what shows that the probes see, and from
-//! which they learn where that way into the kernel returns to. A child, because a kernel whose 32-bit entry is switched off
-//! kills who tries it; one that was there before anything was attached, so that nothing is seen of its timer but these calls.
+//! Calls of `timerfd_settime32` of the tracer's own, made by a child by `int 0x80`: what shows that
+//! the probes see, and from which they learn where that way into the kernel returns to. A child,
+//! because a kernel whose 32-bit entry is switched off kills who tries it; one that was there
+//! before anything was attached, so that nothing is seen of its timer but these calls.
 
 use std::arch::asm;
 use std::fs::File;
@@ -50,7 +51,8 @@ pub struct OwnCall {
 }
 
 impl OwnCall {
-    /// Starts the child and has it make one call, which nobody sees yet: the next one finds its interval in the timer.
+    /// Starts the child and has it make one call, which nobody sees yet: the next one finds its
+    /// interval in the timer.
     pub fn prepare() -> Result<Self> {
         let interval = secret_interval()?;
         let (gate_out, gate_in) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
@@ -65,7 +67,12 @@ impl OwnCall {
             }
             ForkResult::Parent { child } => {
                 drop((gate_out, answers_in));
-                let own = Self { pid: Some(child), gate: Some(gate_in.into()), answers: answers_out.into(), interval };
+                let own = Self {
+                    pid: Some(child),
+                    gate: Some(gate_in.into()),
+                    answers: answers_out.into(),
+                    interval,
+                };
                 own.first()
             }
         }
@@ -74,12 +81,20 @@ impl OwnCall {
     fn first(mut self) -> Result<Self> {
         self.ask()?;
         let timeout = PollTimeout::try_from(MAX_START).unwrap_or(PollTimeout::MAX);
-        while poll(&mut [PollFd::new(self.answers.as_fd(), PollFlags::POLLIN)], timeout) == Err(Errno::EINTR) {}
-        nix::fcntl::fcntl(&self.answers, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("failed to set up a pipe")?;
+        while poll(&mut [PollFd::new(self.answers.as_fd(), PollFlags::POLLIN)], timeout)
+            == Err(Errno::EINTR)
+        {}
+        nix::fcntl::fcntl(&self.answers, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .context("failed to set up a pipe")?;
         match self.answer() {
             Ok(Some(0)) => Ok(self),
-            Ok(Some(result)) => Err(NoCall::Refused { by: format!("its own call is refused ({})", Errno::from_raw(-result)) }.into()),
-            Ok(None) => Err(NoCall::Refused { by: "its own process does not answer".to_owned() }.into()),
+            Ok(Some(result)) => Err(NoCall::Refused {
+                by: format!("its own call is refused ({})", Errno::from_raw(-result)),
+            }
+            .into()),
+            Ok(None) => {
+                Err(NoCall::Refused { by: "its own process does not answer".to_owned() }.into())
+            }
             Err(_) => Err(self.death().into()),
         }
     }
@@ -88,7 +103,9 @@ impl OwnCall {
     fn death(&mut self) -> NoCall {
         match self.pid.take().map(|pid| waitpid(pid, None)) {
             Some(Ok(WaitStatus::Signaled(_, Signal::SIGSEGV, _))) => NoCall::NoEntry,
-            Some(Ok(WaitStatus::Signaled(_, signal, _))) => NoCall::Refused { by: format!("its own process was killed by {signal}") },
+            Some(Ok(WaitStatus::Signaled(_, signal, _))) => {
+                NoCall::Refused { by: format!("its own process was killed by {signal}") }
+            }
             _ => NoCall::Refused { by: "its own process could not do it".to_owned() },
         }
     }
@@ -108,7 +125,11 @@ impl OwnCall {
         let mut result = [0; 4];
         match self.answers.read(&mut result) {
             Ok(4) => Ok(Some(i32::from_ne_bytes(result))),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
             Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
         }
@@ -121,12 +142,16 @@ impl OwnCall {
             || (has(flag::INTERVAL_READ) && raw.utmr_entry.it_interval == self.interval)
     }
 
-    /// Whether all of one of these calls was seen: by the programs at its entry, in its midst, and at its return.
+    /// Whether all of one of these calls was seen: by the programs at its entry, in its midst, and
+    /// at its return.
     pub fn is_whole(&self, raw: &RawEvent) -> bool {
         let all = flag::RETURNED | flag::USED | flag::OLD;
         let has_all = raw.flags & all == all;
         let old = raw.old.cut();
-        has_all && raw.ret == 0 && raw.utmr_used == setting(self.interval) && old.it_interval == self.interval
+        has_all
+            && raw.ret == 0
+            && raw.utmr_used == setting(self.interval)
+            && old.it_interval == self.interval
     }
 }
 
@@ -148,8 +173,8 @@ impl Drop for OwnCall {
     }
 }
 
-/// Where children are born into another pid namespace (`unshare --pid`), the command is, and we are not: the first process there
-/// ends all others with itself.
+/// Where children are born into another pid namespace (`unshare --pid`), the command is, and we are
+/// not: the first process there ends all others with itself.
 fn be_born_here() {
     let of = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
     if of("pid") != of("pid_for_children")
@@ -175,7 +200,10 @@ fn secret_interval() -> Result<OldTimespec32> {
         return Err(anyhow!(Errno::last()).context("failed to draw a random number"));
     }
     let [seconds, nanos]: [u32; 2] = bytemuck::cast(bytes);
-    Ok(OldTimespec32 { tv_sec: (seconds >> 1).cast_signed(), tv_nsec: (1 + nanos % 999_999_999).cast_signed() })
+    Ok(OldTimespec32 {
+        tv_sec: (seconds >> 1).cast_signed(),
+        tv_nsec: (1 + nanos % 999_999_999).cast_signed(),
+    })
 }
 
 /// What the call reads and writes; where 32 bits can point to.
@@ -185,14 +213,15 @@ struct Memory {
     old: OldItimerspec32,
 }
 
-/// Makes a call for each byte that comes, until there come no more. It holds nothing of its parent's, so that nobody waits for
-/// it, and takes no signal that ends it but the one that comes when its parent is gone.
+/// Makes a call for each byte that comes, until there come no more. It holds nothing of its
+/// parent's, so that nobody waits for it, and takes no signal that ends it but the one that comes
+/// when its parent is gone.
 fn child(parent: Pid, gate: OwnedFd, answers: OwnedFd, interval: OldTimespec32) -> ! {
     _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
     // SAFETY: it takes no pointer.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    // Where the entry is switched off, no core is to be left: this is the limit that goes for programs that take cores, too
-    // (`do_coredump`, `fs/coredump.c`).
+    // Where the entry is switched off, no core is to be left: this is the limit that goes for
+    // programs that take cores, too (`do_coredump`, `fs/coredump.c`).
     _ = setrlimit(Resource::RLIMIT_CORE, 1, 1);
     go_first();
     if getppid() == parent
@@ -213,8 +242,8 @@ fn child(parent: Pid, gate: OwnedFd, answers: OwnedFd, interval: OldTimespec32) 
     unsafe { libc::_exit(0) }
 }
 
-/// While a program in a trampoline is preempted, the kernel passes it over for others' calls on the same CPU. So this process is put
-/// before all that are not for real time, where that is allowed.
+/// While a program in a trampoline is preempted, the kernel passes it over for others' calls on the
+/// same CPU. So this process is put before all that are not for real time, where that is allowed.
 fn go_first() {
     let first = libc::sched_param { sched_priority: 1 };
     // SAFETY: it reads what it is pointed to.
@@ -222,25 +251,35 @@ fn go_first() {
 }
 
 fn low_memory() -> Option<*mut Memory> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT);
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+    );
     // SAFETY: a new mapping, which replaces none.
-    let memory = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Memory>(), protection, flags, -1, 0) };
+    let memory =
+        unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Memory>(), protection, flags, -1, 0) };
     (memory != libc::MAP_FAILED).then_some(memory.cast())
 }
 
-/// Puts the two pipes and a new timer where standard input, output and error were, and closes all else.
+/// Puts the two pipes and a new timer where standard input, output and error were, and closes all
+/// else.
 fn only_ours(gate: &OwnedFd, answers: &OwnedFd) -> Option<(File, File, RawFd)> {
     const LAST: RawFd = 2;
-    // SAFETY: numbers only; whatever these descriptors were, nothing of this process uses them any more.
+    // SAFETY: numbers only; whatever these descriptors were, nothing of this process uses them any
+    // more.
     let files = unsafe {
         let timer = libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC);
-        let placed = [gate.as_raw_fd(), answers.as_raw_fd(), timer].iter().zip(0..=LAST).all(|(from, to)| libc::dup2(*from, to) == to);
+        let placed = [gate.as_raw_fd(), answers.as_raw_fd(), timer]
+            .iter()
+            .zip(0..=LAST)
+            .all(|(from, to)| libc::dup2(*from, to) == to);
         if !placed {
             return None;
         }
         if libc::syscall(libc::SYS_close_range, LAST + 1, libc::c_uint::MAX, 0) != 0 {
             // Before 5.9.
-            (LAST + 1..libc::sysconf(libc::_SC_OPEN_MAX) as RawFd).for_each(|fd| _ = libc::close(fd));
+            (LAST + 1..libc::sysconf(libc::_SC_OPEN_MAX) as RawFd)
+                .for_each(|fd| _ = libc::close(fd));
         }
         use std::os::fd::FromRawFd;
         (File::from_raw_fd(0), File::from_raw_fd(1))
@@ -251,8 +290,8 @@ fn only_ours(gate: &OwnedFd, answers: &OwnedFd) -> Option<(File, File, RawFd)> {
 /// The call; its result.
 fn call(timer: RawFd, memory: *mut Memory) -> i32 {
     let result: u64;
-    // SAFETY: both structures are at `memory`, below 4 GiB. LLVM keeps rbx for itself; the upper registers are lost on kernels
-    // before 4.17.
+    // SAFETY: both structures are at `memory`, below 4 GiB. LLVM keeps rbx for itself; the upper
+    // registers are lost on kernels before 4.17.
     unsafe {
         let (new, old) = (&raw mut (*memory).new, &raw mut (*memory).old);
         asm!(
@@ -280,7 +319,8 @@ mod tests {
 
     fn answer(own: &mut OwnCall) -> i32 {
         loop {
-            poll(&mut [PollFd::new(own.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16)).unwrap();
+            poll(&mut [PollFd::new(own.as_fd(), PollFlags::POLLIN)], PollTimeout::from(60_000_u16))
+                .unwrap();
             if let Some(answer) = own.answer().unwrap() {
                 return answer;
             }
@@ -304,13 +344,16 @@ mod tests {
     fn it_keeps_nothing_of_its_parents_open() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         // As a program's standard output is.
-        nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        nix::fcntl::fcntl(&ours, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))
+            .unwrap();
         let own = OwnCall::prepare().unwrap();
         drop(ours);
         theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "the child is a second writer");
-        let names: Vec<_> =
-            std::fs::read_dir(format!("/proc/{}/fd", own.pid.unwrap())).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", own.pid.unwrap()))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["0", "1", "2"]);
     }
 
@@ -342,7 +385,11 @@ mod tests {
         ] {
             assert!(own.made(&lacking) && !own.is_whole(&lacking), "{lacking:?}");
         }
-        let entered = RawEvent { flags: flag::INTERVAL_READ, utmr_entry: setting(own.interval), ..RawEvent::zeroed() };
+        let entered = RawEvent {
+            flags: flag::INTERVAL_READ,
+            utmr_entry: setting(own.interval),
+            ..RawEvent::zeroed()
+        };
         assert!(own.made(&entered) && !own.is_whole(&entered));
     }
 }

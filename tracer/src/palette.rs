@@ -26,8 +26,8 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// As asked for. By itself only on a terminal that has colours, unless the environment says otherwise (`NO_COLOR`,
-    /// `CLICOLOR`, `CLICOLOR_FORCE`).
+    /// As asked for. By itself only on a terminal that has colours, unless the environment says
+    /// otherwise (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`).
     pub fn chosen(asked: ColorChoice) -> Self {
         let is_coloured = match asked {
             ColorChoice::Always => true,
@@ -48,7 +48,8 @@ impl Palette {
         }
     }
 
-    /// With all colours: those of the terminal's own palette, so that they suit a bright background, too.
+    /// With all colours: those of the terminal's own palette, so that they suit a bright
+    /// background, too.
     pub fn coloured() -> Self {
         Self {
             quiet: Style::new().dimmed(),
@@ -67,7 +68,16 @@ mod tests {
 
     #[test]
     fn a_palette_without_colours_has_none_anywhere() {
-        let all = |palette: Palette| [palette.quiet, palette.name, palette.arms, palette.disarms, palette.failed, palette.odd];
+        let all = |palette: Palette| {
+            [
+                palette.quiet,
+                palette.name,
+                palette.arms,
+                palette.disarms,
+                palette.failed,
+                palette.odd,
+            ]
+        };
         assert!(all(Palette::default()).iter().all(|style| style.is_plain()));
         assert!(all(Palette::coloured()).iter().all(|style| !style.is_plain()));
     }

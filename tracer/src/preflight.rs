@@ -1,5 +1,5 @@
-//! Whether this machine can be traced: facts gathered under a root folder, then judged. Loading and attaching
-//! can still fail; then the kernel's own words are what there is to say.
+//! Whether this machine can be traced: facts gathered under a root folder, then judged. Loading and
+//! attaching can still fail; then the kernel's own words are what there is to say.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -16,7 +16,8 @@ use crate::kernel_types::{Of, look_up};
 use crate::symbol::{self, Found};
 use crate::{switches, trial};
 
-/// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat `syscall`.
+/// The i386 entry of the system call: what the kernel calls for `int 0x80`, `sysenter` and compat
+/// `syscall`.
 pub const SYMBOL: &str = settime32_abi::hook::WRAPPER;
 /// Made by the same macro (`SYSCALL_DEFINE`), and in no system call table.
 const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
@@ -24,18 +25,19 @@ const NEVER_CALLED: &str = "__x64_sys_timerfd_settime32";
 /// `BPF_MAP_TYPE_RINGBUF` came with this version.
 const MIN_KERNEL: (u32, u32) = (5, 8);
 
-/// Before this version, the kernel frees a trampoline that comes off while a call sleeps below it, and the call
-/// returns into what was freed (repaired by "bpf: Fix fexit trampoline.").
+/// Before this version, the kernel frees a trampoline that comes off while a call sleeps below it,
+/// and the call returns into what was freed (repaired by "bpf: Fix fexit trampoline.").
 const MIN_FENTRY_KERNEL: (u32, u32) = (5, 12);
 
 /// `bpf_get_current_task_btf` came with this version.
 const MIN_TASK_KERNEL: (u32, u32) = (5, 11);
 
-/// From this version on, what BPF takes counts towards the control group's memory, before that towards `RLIMIT_MEMLOCK`.
+/// From this version on, what BPF takes counts towards the control group's memory, before that
+/// towards `RLIMIT_MEMLOCK`.
 const NO_MEMLOCK_KERNEL: (u32, u32) = (5, 11);
 
-/// From 7.0 on, programs on raw tracepoints can be preempted, and are then passed over for another thread on that CPU. A version
-/// earlier, to be safe.
+/// From 7.0 on, programs on raw tracepoints can be preempted, and are then passed over for another
+/// thread on that CPU. A version earlier, to be safe.
 const PREEMPTED_TRACEPOINT_KERNEL: (u32, u32) = (6, 19);
 
 /// What the initial user namespace is called (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
@@ -44,7 +46,8 @@ const INITIAL_USERS: &str = "user:[4026531837]";
 /// Says whether programs of fentry are preempted.
 const PREEMPT_MODEL: &str = "sys/kernel/debug/sched/preempt";
 
-/// From this value on, Debian's kernels give perf events to `CAP_SYS_ADMIN` alone; others take it for 2.
+/// From this value on, Debian's kernels give perf events to `CAP_SYS_ADMIN` alone; others take it
+/// for 2.
 const PARANOID_OF_DEBIAN: i32 = 3;
 /// `bpf_task_pt_regs` came with this version.
 const MIN_TASK_REGS_KERNEL: (u32, u32) = (5, 15);
@@ -75,7 +78,8 @@ pub struct Facts {
     pub task_pid_at: Option<u32>,
     /// The CPUs enter the kernel in the new way, by one door for everything (FRED).
     pub one_door: bool,
-    /// The kernel may take a CPU from a task that is inside it; `None` when that cannot be found out.
+    /// The kernel may take a CPU from a task that is inside it; `None` when that cannot be found
+    /// out.
     pub preempts: Option<bool>,
     /// What would tell may not be read.
     pub is_model_hidden: bool,
@@ -87,7 +91,9 @@ pub struct Facts {
 #[derive(Debug, Error)]
 pub enum Refusal {
     /// The build script found no BPF toolchain.
-    #[error("this binary was built without its eBPF program ({reason}); build it again where the BPF toolchain is installed")]
+    #[error(
+        "this binary was built without its eBPF program ({reason}); build it again where the BPF toolchain is installed"
+    )]
     Stub {
         /// What the build script said.
         reason: &'static str,
@@ -119,7 +125,9 @@ pub enum Refusal {
         missing: &'static str,
     },
     /// Capabilities that do not count.
-    #[error("this is a user namespace, whose capabilities do not count for bpf(2), not even its root's; run it outside of the namespace")]
+    #[error(
+        "this is a user namespace, whose capabilities do not count for bpf(2), not even its root's; run it outside of the namespace"
+    )]
     UserNamespace,
     /// bpf(2) does not do it all the same.
     #[error("bpf(2) is refused ({}): {reason}", errno.desc())]
@@ -168,7 +176,9 @@ pub enum Refusal {
         errno: Errno,
     },
     /// More files are needed than may be open.
-    #[error("this process may have {limit} files open, too few for the programs and maps of BPF: run it after `ulimit -n 1024`")]
+    #[error(
+        "this process may have {limit} files open, too few for the programs and maps of BPF: run it after `ulimit -n 1024`"
+    )]
     Files {
         /// The limit.
         limit: u64,
@@ -182,10 +192,14 @@ pub enum Refusal {
         release: String,
     },
     /// Kernel memory must not be read.
-    #[error("the kernel is locked down in confidentiality mode, which forbids probes; boot without `lockdown=confidentiality`")]
+    #[error(
+        "the kernel is locked down in confidentiality mode, which forbids probes; boot without `lockdown=confidentiality`"
+    )]
     LockedDown,
     /// No type information.
-    #[error("kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which fentry needs; boot one built with CONFIG_DEBUG_INFO_BTF=y")]
+    #[error(
+        "kernel {release} has no BTF in /sys/kernel/btf/vmlinux, which fentry needs; boot one built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
     NoBtf {
         /// `uname -r`.
         release: String,
@@ -254,7 +268,10 @@ impl Refusal {
             | Self::NoPidfd { .. }
             | Self::Files { .. } => 12,
             Self::LockedDown => 13,
-            Self::NoBtf { .. } | Self::EventsNeedBtf { .. } | Self::FollowNeedsBtf { .. } | Self::IdsNeedBtf => 14,
+            Self::NoBtf { .. }
+            | Self::EventsNeedBtf { .. }
+            | Self::FollowNeedsBtf { .. }
+            | Self::IdsNeedBtf => 14,
             Self::NoSymbol { .. } => 15,
             Self::NoFentry { .. } => 17,
             Self::FentryUnsafe { .. } => 18,
@@ -282,9 +299,11 @@ impl Facts {
         let lockdown = fs::read_to_string(root.join("sys/kernel/security/lockdown")).ok();
         let version = read(&root.join("proc/sys/kernel/version"))?;
         let model = fs::read_to_string(root.join(PREEMPT_MODEL));
-        let is_model_hidden = model.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let is_model_hidden =
+            model.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
         let btf = fs::read(root.join("sys/kernel/btf/vmlinux")).ok();
-        let [comm_at, task_pid_at] = btf.as_deref().map_or([None; 2], |btf| in_a_task(btf, &release));
+        let [comm_at, task_pid_at] =
+            btf.as_deref().map_or([None; 2], |btf| in_a_task(btf, &release));
         let one_door = has_cpu_flag(root, "fred");
         let (has_btf, preempts) = (btf.is_some(), preempts(&version, model.as_deref().ok()));
         let interrupts_are_threads = version.contains("PREEMPT_RT");
@@ -305,16 +324,20 @@ impl Facts {
     }
 }
 
-/// Whether the first CPU has a flag. The others are not looked at: the kernel takes a moment for each.
+/// Whether the first CPU has a flag. The others are not looked at: the kernel takes a moment for
+/// each.
 fn has_cpu_flag(root: &Path, flag: &str) -> bool {
     let Ok(cpus) = File::open(root.join("proc/cpuinfo")) else { return false };
     let mut lines = BufReader::new(cpus).lines().map_while(Result::ok);
-    lines.find(|line| line.starts_with("flags")).is_some_and(|line| line.split_whitespace().any(|word| word == flag))
+    lines
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|line| line.split_whitespace().any(|word| word == flag))
 }
 
 /// Where a task has its name, for programs that can get at the task, and its thread's id.
 fn in_a_task(btf: &[u8], release: &str) -> [Option<u32>; 2] {
-    let answers = look_up(btf, &[("task_struct", Of::Member("comm")), ("task_struct", Of::Member("pid"))]);
+    let answers =
+        look_up(btf, &[("task_struct", Of::Member("comm")), ("task_struct", Of::Member("pid"))]);
     let has_helper = version(release).is_some_and(|version| version >= MIN_TASK_KERNEL);
     // The programs read it in words.
     let comm_at = answers[0].filter(|at| has_helper && at.is_multiple_of(8));
@@ -352,9 +375,13 @@ pub fn check_run(facts: &Facts, tracing: &Tracing) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Why no program is loaded although the capabilities are there. It is no refusal yet where the limit of memory, which may
-/// still be raised, may be why.
-fn load_refused(facts: &Facts, errno: Errno, memlock_limit_kib: Option<u64>) -> Result<(), Refusal> {
+/// Why no program is loaded although the capabilities are there. It is no refusal yet where the
+/// limit of memory, which may still be raised, may be why.
+fn load_refused(
+    facts: &Facts,
+    errno: Errno,
+    memlock_limit_kib: Option<u64>,
+) -> Result<(), Refusal> {
     let reason = match errno {
         // There is no such helper then.
         Errno::EINVAL => return Err(Refusal::LockedDown),
@@ -362,13 +389,16 @@ fn load_refused(facts: &Facts, errno: Errno, memlock_limit_kib: Option<u64>) -> 
         _ if facts.has_seccomp => {
             "likely, the seccomp filter that is in force (a container's) forbids it; let its profile allow bpf(2) and perf_event_open(2)"
         }
-        Errno::ENOSYS => "the kernel was built without it; boot one built with CONFIG_BPF_SYSCALL=y",
+        Errno::ENOSYS => {
+            "the kernel was built without it; boot one built with CONFIG_BPF_SYSCALL=y"
+        }
         _ => "likely, a security module forbids it; the kernel's log may say which",
     };
     Err(Refusal::BpfRefused { errno, reason })
 }
 
-/// What an error comes of, where the kernel itself says no more than that something is not permitted, or too much.
+/// What an error comes of, where the kernel itself says no more than that something is not
+/// permitted, or too much.
 pub fn explained(error: anyhow::Error) -> anyhow::Error {
     let is_of = |errno: Errno| {
         let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -379,7 +409,9 @@ pub fn explained(error: anyhow::Error) -> anyhow::Error {
         return Refusal::Files { limit }.into();
     }
     let not_permitted = is_of(Errno::EPERM);
-    let release = nix::sys::utsname::uname().ok().and_then(|names| names.release().to_str().map(str::to_owned));
+    let release = nix::sys::utsname::uname()
+        .ok()
+        .and_then(|names| names.release().to_str().map(str::to_owned));
     match release.and_then(|release| memlock_limit_kib(&release)).filter(|_| not_permitted) {
         Some(limit_kib) => error.context(Refusal::Memlock { limit_kib }),
         None => error,
@@ -388,8 +420,9 @@ pub fn explained(error: anyhow::Error) -> anyhow::Error {
 
 /// The limit on memory that BPF takes, if there is one.
 fn memlock_limit_kib(release: &str) -> Option<u64> {
-    let (soft, _) =
-        getrlimit(Resource::RLIMIT_MEMLOCK).ok().filter(|_| version(release).is_some_and(|version| version < NO_MEMLOCK_KERNEL))?;
+    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        .ok()
+        .filter(|_| version(release).is_some_and(|version| version < NO_MEMLOCK_KERNEL))?;
     (soft != RLIM_INFINITY).then_some(soft / 1024)
 }
 
@@ -397,7 +430,9 @@ fn memlock_limit_kib(release: &str) -> Option<u64> {
 pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
     read(&root.join("sys/bus/event_source/devices/kprobe/type"))?;
     trial::perf_event().or_else(|errno| {
-        let paranoid = read(&root.join("proc/sys/kernel/perf_event_paranoid")).ok().and_then(|value| value.trim().parse().ok());
+        let paranoid = read(&root.join("proc/sys/kernel/perf_event_paranoid"))
+            .ok()
+            .and_then(|value| value.trim().parse().ok());
         Err(kprobe_refused(&Facts::gather(root)?, errno, paranoid))
     })
 }
@@ -405,12 +440,14 @@ pub fn check_kprobe(root: &Path) -> Result<(), Refusal> {
 /// What follows a command here: of the two, what loses nothing, if it can be had and sees.
 pub fn follow_by(facts: &Facts) -> Places {
     let root = Path::new("/");
-    let by_kprobe = tracepoints_lose(facts) && check_kprobe(root).is_ok() && !switches::are_kprobes_off(root);
+    let by_kprobe =
+        tracepoints_lose(facts) && check_kprobe(root).is_ok() && !switches::are_kprobes_off(root);
     if by_kprobe { FOLLOW_BY_KPROBE } else { FOLLOW_BY_TRACEPOINT }
 }
 
 fn tracepoints_lose(facts: &Facts) -> bool {
-    facts.preempts != Some(false) && version(&facts.release).is_some_and(|version| version >= PREEMPTED_TRACEPOINT_KERNEL)
+    facts.preempts != Some(false)
+        && version(&facts.release).is_some_and(|version| version >= PREEMPTED_TRACEPOINT_KERNEL)
 }
 
 fn kprobe_refused(facts: &Facts, errno: Errno, paranoid: Option<i32>) -> Refusal {
@@ -438,17 +475,21 @@ pub fn check_fentry(facts: &Facts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Why fentry would lose calls here, if it would: the kernel passes a program in a trampoline over while the same
-/// program, preempted, is busy on that CPU (`__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). kprobes run with
-/// preemption off.
+/// Why fentry would lose calls here, if it would: the kernel passes a program in a trampoline over
+/// while the same program, preempted, is busy on that CPU (`__bpf_prog_enter_recur`,
+/// `kernel/bpf/trampoline.c`). kprobes run with preemption off.
 pub fn fentry_loses(facts: &Facts) -> Option<&'static str> {
     match facts.preempts {
         Some(false) => None,
-        Some(true) => Some("this kernel preempts programs of fentry, and then passes over calls of other threads"),
+        Some(true) => Some(
+            "this kernel preempts programs of fentry, and then passes over calls of other threads",
+        ),
         None if facts.is_model_hidden => Some(
             "this kernel may preempt programs of fentry, and /sys/kernel/debug/sched/preempt, which would tell, is not for this user to read",
         ),
-        None => Some("this kernel may preempt programs of fentry, which /sys/kernel/debug/sched/preempt would tell; mount debugfs"),
+        None => Some(
+            "this kernel may preempt programs of fentry, which /sys/kernel/debug/sched/preempt would tell; mount debugfs",
+        ),
     }
 }
 
@@ -470,13 +511,17 @@ pub fn check_symbol(root: &Path) -> Result<(), Refusal> {
     let path = root.join("proc/kallsyms");
     // Each read makes the kernel look for where the last one ended, so large ones are much faster.
     let table = File::open(&path).map(|file| BufReader::with_capacity(1 << 20, file));
-    let found = table.and_then(|table| symbol::find(table, SYMBOL, NEVER_CALLED)).map_err(|source| Refusal::Unreadable { path, source })?;
+    let found = table
+        .and_then(|table| symbol::find(table, SYMBOL, NEVER_CALLED))
+        .map_err(|source| Refusal::Unreadable { path, source })?;
     let reason = match found {
         Found::Wanted => return Ok(()),
         Found::OnlyOther => {
             "it has only __x64_sys_timerfd_settime32, which nothing calls, so 32-bit programs cannot run; boot one built with CONFIG_IA32_EMULATION=y"
         }
-        Found::Neither => "it has no timerfd for 32-bit times; boot one built with CONFIG_IA32_EMULATION=y and CONFIG_COMPAT_32BIT_TIME=y",
+        Found::Neither => {
+            "it has no timerfd for 32-bit times; boot one built with CONFIG_IA32_EMULATION=y and CONFIG_COMPAT_32BIT_TIME=y"
+        }
     };
     Err(Refusal::NoSymbol { reason })
 }
@@ -532,7 +577,13 @@ mod tests {
         put(root.path(), "proc/sys/kernel/osrelease", &format!("{release}\n"));
         put(root.path(), "proc/sys/kernel/version", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1\n");
         put(root.path(), "sys/kernel/debug/sched/preempt", "none (voluntary) full lazy\n");
-        put(root.path(), "proc/self/status", &format!("Name:\tprog\nCapPrm:\t{ALL}\nCapEff:\t{cap_eff}\nCapBnd:\t{ALL}\nSeccomp:\t0\n"));
+        put(
+            root.path(),
+            "proc/self/status",
+            &format!(
+                "Name:\tprog\nCapPrm:\t{ALL}\nCapEff:\t{cap_eff}\nCapBnd:\t{ALL}\nSeccomp:\t0\n"
+            ),
+        );
         users(root.path(), INITIAL_USERS);
         put(root.path(), "sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
         put(root.path(), "sys/kernel/btf/vmlinux", "");
@@ -574,7 +625,11 @@ mod tests {
         let root = machine("6.1.0", ALL);
         let has_one_door = || Facts::gather(root.path()).unwrap().one_door;
         assert!(!has_one_door());
-        put(root.path(), "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu fredx lm\nbugs\t\t: fred\n");
+        put(
+            root.path(),
+            "proc/cpuinfo",
+            "processor\t: 0\nflags\t\t: fpu fredx lm\nbugs\t\t: fred\n",
+        );
         assert!(!has_one_door());
         put(root.path(), "proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu fred lm\n");
         assert!(has_one_door());
@@ -637,7 +692,10 @@ mod tests {
         judge(untyped.path()).unwrap();
         let old = machine("5.11.22", ALL);
         judge(old.path()).unwrap();
-        for (root, code, words) in [(&untyped, 14, "CONFIG_DEBUG_INFO_BTF"), (&old, 18, "safe from kernel 5.12 on, and this is 5.11.22")] {
+        for (root, code, words) in [
+            (&untyped, 14, "CONFIG_DEBUG_INFO_BTF"),
+            (&old, 18, "safe from kernel 5.12 on, and this is 5.11.22"),
+        ] {
             let refusal = judge_fentry(root.path()).unwrap_err();
             assert_eq!(refusal.exit_code(), code, "{refusal}");
             assert!(refusal.to_string().contains(words), "{refusal}");
@@ -679,8 +737,10 @@ mod tests {
         let root = machine("6.1.0", ALL);
         let facts = Facts::gather(root.path()).unwrap();
         let filtered = Facts { has_seccomp: true, ..facts.clone() };
-        let said =
-            |facts: &Facts, errno, limit| load_refused(facts, errno, limit).map_err(|refusal| (refusal.exit_code(), refusal.to_string()));
+        let said = |facts: &Facts, errno, limit| {
+            load_refused(facts, errno, limit)
+                .map_err(|refusal| (refusal.exit_code(), refusal.to_string()))
+        };
         let names = |facts: &Facts, errno, code, words: &str| {
             let (exit_code, text) = said(facts, errno, None).unwrap_err();
             assert!(exit_code == code && text.contains(words), "{exit_code}: {text}");
@@ -697,7 +757,11 @@ mod tests {
     fn a_seccomp_filter_is_seen() {
         let root = machine("6.1.0", ALL);
         assert!(!Facts::gather(root.path()).unwrap().has_seccomp);
-        put(root.path(), "proc/self/status", &format!("CapEff:\t{ALL}\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
+        put(
+            root.path(),
+            "proc/self/status",
+            &format!("CapEff:\t{ALL}\nSeccomp:\t2\nSeccomp_filters:\t1\n"),
+        );
         assert!(Facts::gather(root.path()).unwrap().has_seccomp);
     }
 
@@ -705,8 +769,13 @@ mod tests {
     fn what_refuses_kprobes_is_named() {
         let told = |capability: u32, seccomp: &str, paranoid| {
             let root = machine("6.1.0", "");
-            put(root.path(), "proc/self/status", &format!("CapEff:\t{:016x}\nSeccomp:\t{seccomp}\n", 1_u64 << capability));
-            kprobe_refused(&Facts::gather(root.path()).unwrap(), Errno::EACCES, paranoid).to_string()
+            put(
+                root.path(),
+                "proc/self/status",
+                &format!("CapEff:\t{:016x}\nSeccomp:\t{seccomp}\n", 1_u64 << capability),
+            );
+            kprobe_refused(&Facts::gather(root.path()).unwrap(), Errno::EACCES, paranoid)
+                .to_string()
         };
         assert!(told(CAP_PERFMON, "0", Some(3)).contains("perf_event_paranoid is 3"));
         assert!(told(CAP_PERFMON, "2", Some(2)).contains("seccomp"));
@@ -740,9 +809,16 @@ mod tests {
     fn a_missing_proc_is_no_verdict_on_the_kernel() {
         let root = tempfile::tempdir().unwrap();
         let refusal = judge(root.path()).unwrap_err();
-        assert!(matches!(refusal, Refusal::Unreadable { .. }) && refusal.to_string().contains("osrelease"), "{refusal}");
+        assert!(
+            matches!(refusal, Refusal::Unreadable { .. })
+                && refusal.to_string().contains("osrelease"),
+            "{refusal}"
+        );
         assert!(refusal.to_string().contains("if it is not mounted"), "{refusal}");
-        let hidden = Refusal::Unreadable { path: "/proc/sys/kernel/osrelease".into(), source: io::ErrorKind::NotFound.into() };
+        let hidden = Refusal::Unreadable {
+            path: "/proc/sys/kernel/osrelease".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
         assert!(hidden.to_string().contains("subset=pid"), "{hidden}");
     }
 }

@@ -1,5 +1,5 @@
-//! A call for people: who, what it does to the timer in words, and the call as strace prints it. In columns, of which only
-//! the last has no fixed width.
+//! A call for people: who, what it does to the timer in words, and the call as strace prints it. In
+//! columns, of which only the last has no fixed width.
 
 use std::io::{self, Write};
 
@@ -12,14 +12,16 @@ use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;
 
 use crate::call_event::{
-    Seen, comm, errno_name, has, host_ids, old, old_truncated, otmr_written, result_errno, toctou, utmr_entry, utmr_used,
+    Seen, comm, errno_name, has, host_ids, old, old_truncated, otmr_written, result_errno, toctou,
+    utmr_entry, utmr_used,
 };
 use crate::json::number;
 use crate::palette::Palette;
 use crate::words::{self, ABSTIME, Asks};
 
 /// Bits of the flags argument, of `include/linux/timerfd.h`.
-const FLAG_NAMES: [(i32, &str); 2] = [(ABSTIME, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
+const FLAG_NAMES: [(i32, &str); 2] =
+    [(ABSTIME, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
 /// Of 4,194,303.
 const ID_WIDTH: usize = 7;
 /// Of `x86_64`.
@@ -43,8 +45,15 @@ impl Pretty {
         Self { palette, host_ids }
     }
 
-    /// Appends the line of one call; the timer that it came to and its clock, where those are known.
-    pub fn write_line(&self, line: &mut Vec<u8>, raw: &RawEvent, seen: Seen, timer: Option<(TimerId, i32)>) {
+    /// Appends the line of one call; the timer that it came to and its clock, where those are
+    /// known.
+    pub fn write_line(
+        &self,
+        line: &mut Vec<u8>,
+        raw: &RawEvent,
+        seen: Seen,
+        timer: Option<(TimerId, i32)>,
+    ) {
         let abi = if has(raw, flag::CALLER_64BIT) { "x86_64" } else { "i386" };
         let over = self.write_who(line, raw.pid, raw.tid, abi, &comm(&raw.comm));
         self.write_words(line, over, raw, timer.map(|(_, clock)| clock));
@@ -73,8 +82,16 @@ impl Pretty {
         });
     }
 
-    /// The columns that any event of a thread begins with; gives by how much the name is too long for its own.
-    pub fn write_who(&self, line: &mut Vec<u8>, pid: u32, tid: u32, abi: &str, name: &str) -> usize {
+    /// The columns that any event of a thread begins with; gives by how much the name is too long
+    /// for its own.
+    pub fn write_who(
+        &self,
+        line: &mut Vec<u8>,
+        pid: u32,
+        tid: u32,
+        abi: &str,
+        name: &str,
+    ) -> usize {
         paint(line, self.palette.quiet, |line| {
             line.extend_from_slice(b"[pid ");
             to_the_right(line, pid);
@@ -95,11 +112,19 @@ impl Pretty {
         let setting = new_setting(raw);
         let has_failed = has(raw, flag::RETURNED) && raw.ret < 0;
         let style = self.palette.of(Asks::of(setting), has_failed);
-        self.write_told(line, over, style, |line| words::write_new(line, setting, raw.settime_flags, clock));
+        self.write_told(line, over, style, |line| {
+            words::write_new(line, setting, raw.settime_flags, clock)
+        });
     }
 
     /// The column of words, in a style, in what the name leaves of it.
-    pub fn write_told(&self, line: &mut Vec<u8>, over: usize, style: Style, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn write_told(
+        &self,
+        line: &mut Vec<u8>,
+        over: usize,
+        style: Style,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let width = paint(line, style, |line| {
             let begin = line.len();
             write(line);
@@ -129,10 +154,13 @@ impl Pretty {
 
     /// An error as strace prints it.
     pub fn write_failure(&self, line: &mut Vec<u8>, errno: i32) {
-        paint(line, self.palette.failed, |line| put(line, format_args!("-1 {} ({})", errno_name(errno), description(errno))));
+        paint(line, self.palette.failed, |line| {
+            put(line, format_args!("-1 {} ({})", errno_name(errno), description(errno)))
+        });
     }
 
-    /// What the kernel used, or where it used nothing, what could be read at entry. Both where they differ.
+    /// What the kernel used, or where it used nothing, what could be read at entry. Both where they
+    /// differ.
     fn write_new(&self, line: &mut Vec<u8>, raw: &RawEvent) {
         write_argument(line, raw.utmr, new_setting(raw));
         if let Some(entry) = utmr_entry(raw).filter(|_| toctou(raw)) {
@@ -214,7 +242,8 @@ fn pad(line: &mut Vec<u8>, width: usize, column: usize) {
     line.resize(line.len() + blanks, b' ');
 }
 
-/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`); a dash for none.
+/// An id at the end of its column, which holds the greatest that Linux gives (`PID_MAX_LIMIT`); a
+/// dash for none.
 fn to_the_right(line: &mut Vec<u8>, id: u32) {
     let mut digits = itoa::Buffer::new();
     let digits = if id == 0 { "-" } else { digits.format(id) };
@@ -222,8 +251,9 @@ fn to_the_right(line: &mut Vec<u8>, id: u32) {
     line.extend_from_slice(digits.as_bytes());
 }
 
-/// A process chooses its name, and must not reach the terminal's controls with it, nor turn the line around or hide in
-/// it: what is not printable by itself is escaped. Gives how many columns it takes.
+/// A process chooses its name, and must not reach the terminal's controls with it, nor turn the
+/// line around or hide in it: what is not printable by itself is escaped. Gives how many columns it
+/// takes.
 pub fn write_name(line: &mut Vec<u8>, name: &str) -> usize {
     if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
         line.extend_from_slice(name.as_bytes());
@@ -240,7 +270,8 @@ pub fn write_name(line: &mut Vec<u8>, name: &str) -> usize {
     text.width()
 }
 
-/// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a name.
+/// Names joined by `|`, what has no name in hexadecimal; strace adds a comment when nothing has a
+/// name.
 pub fn write_flags(line: &mut Vec<u8>, flags: i32) {
     let mut rest = flags;
     let mut has_name = false;
@@ -340,16 +371,16 @@ mod tests {
         RawEvent { utmr_entry: raw.utmr_used, settime_flags: 0, ..raw }
     }
 
-    const HEAD: &str =
-        "[pid     123 tid     124] i386   prog            invalid                    timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
-    const UNREAD: &str =
-        "[pid     123 tid     124] i386   prog            ?                          timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
+    const HEAD: &str = "[pid     123 tid     124] i386   prog            invalid                    timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
+    const UNREAD: &str = "[pid     123 tid     124] i386   prog            ?                          timerfd_settime32(3, TFD_TIMER_ABSTIME, ";
     const NEW: &str = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=-1}}";
-    const OLD: &str = "{it_interval={tv_sec=-2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
+    const OLD: &str =
+        "{it_interval={tv_sec=-2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
 
     #[test]
     fn words_stand_beside_the_call() {
-        let new = "{it_interval={tv_sec=0, tv_nsec=20000000}, it_value={tv_sec=1, tv_nsec=500000000}}";
+        let new =
+            "{it_interval={tv_sec=0, tv_nsec=20000000}, it_value={tv_sec=1, tv_nsec=500000000}}";
         let old = "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=3, tv_nsec=999999999}} /* 3.999999999 s left */";
         assert_eq!(
             line(&sound(), Seen::Whole),
@@ -370,9 +401,15 @@ mod tests {
         let here = "[pid     123 tid     124]".to_owned();
         assert_eq!(end(Pretty::default(), &sound()), (here.clone(), ") = 0  timer 7\n".to_owned()));
         let told = ") = 0  timer 7  host pid 123 tid 124\n".to_owned();
-        assert_eq!(end(Pretty { host_ids: true, ..Pretty::default() }, &sound()), (here, told.clone()));
+        assert_eq!(
+            end(Pretty { host_ids: true, ..Pretty::default() }, &sound()),
+            (here, told.clone())
+        );
         let nowhere = RawEvent { pid: 0, tid: 0, ..sound() };
-        assert_eq!(end(Pretty::default(), &nowhere), ("[pid       - tid       -]".to_owned(), told));
+        assert_eq!(
+            end(Pretty::default(), &nowhere),
+            ("[pid       - tid       -]".to_owned(), told)
+        );
     }
 
     #[test]
@@ -381,10 +418,19 @@ mod tests {
             let line = line(raw, Seen::Whole);
             line[..line.find("timerfd_settime32").unwrap()].width()
         };
-        let wide = RawEvent { pid: 4_194_303, tid: 1, comm: *b"\xe8\xa8\x88\xe6\x99\x82\xe5\x99\xa8\0\0\0\0\0\0\0", ..sound() };
+        let wide = RawEvent {
+            pid: 4_194_303,
+            tid: 1,
+            comm: *b"\xe8\xa8\x88\xe6\x99\x82\xe5\x99\xa8\0\0\0\0\0\0\0",
+            ..sound()
+        };
         assert_eq!(comm(&wide.comm), "計時器");
         assert_eq!(at(&wide), at(&sound()));
-        let other = RawEvent { flags: sound().flags | flag::CALLER_64BIT, comm: *b"fifteen-letters\0", ..success() };
+        let other = RawEvent {
+            flags: sound().flags | flag::CALLER_64BIT,
+            comm: *b"fifteen-letters\0",
+            ..success()
+        };
         assert_eq!(at(&other), at(&sound()));
         let long = RawEvent { comm: *b"escaped\n\x1b\0\0\0\0\0\0\0", ..success() };
         assert_eq!(write_name(&mut Vec::new(), &comm(&long.comm)), NAME_WIDTH);
@@ -400,7 +446,10 @@ mod tests {
     #[test]
     fn a_failed_call_shows_the_address_and_the_errno() {
         let raw = RawEvent { ret: -22, flags: flag::RETURNED | UTMR_READ, ..success() };
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = -1 EINVAL (Invalid argument)\n"));
+        assert_eq!(
+            line(&raw, Seen::Whole),
+            format!("{HEAD}{NEW}, 0xffd00020) = -1 EINVAL (Invalid argument)\n")
+        );
     }
 
     #[test]
@@ -411,18 +460,26 @@ mod tests {
 
     #[test]
     fn null_and_unreadable_pointers_differ() {
-        let raw = RawEvent { ret: -14, flags: flag::RETURNED, utmr_entry_err: -14, otmr: 0, ..success() };
-        assert_eq!(line(&raw, Seen::Whole), format!("{UNREAD}0xffd00010, NULL) = -1 EFAULT (Bad address)\n"));
+        let raw =
+            RawEvent { ret: -14, flags: flag::RETURNED, utmr_entry_err: -14, otmr: 0, ..success() };
+        assert_eq!(
+            line(&raw, Seen::Whole),
+            format!("{UNREAD}0xffd00010, NULL) = -1 EFAULT (Bad address)\n")
+        );
     }
 
     #[test]
     fn what_the_kernel_used_goes_before_what_was_read() {
-        let mut raw = RawEvent { utmr_entry_err: -14, flags: success().flags & !UTMR_READ, ..success() };
+        let mut raw =
+            RawEvent { utmr_entry_err: -14, flags: success().flags & !UTMR_READ, ..success() };
         assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD}) = 0\n"));
         raw.flags |= flag::INTERVAL_READ;
         raw.utmr_entry.it_interval.tv_sec = 9;
         let entry = "{it_interval={tv_sec=9, tv_nsec=0}, it_value=???}";
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW} /* changed, at entry {entry} */, {OLD}) = 0\n"));
+        assert_eq!(
+            line(&raw, Seen::Whole),
+            format!("{HEAD}{NEW} /* changed, at entry {entry} */, {OLD}) = 0\n")
+        );
         raw.flags &= !flag::USED;
         assert_eq!(line(&raw, Seen::Whole), format!("{UNREAD}{entry}, {OLD}) = 0\n"));
     }
@@ -431,9 +488,13 @@ mod tests {
     fn an_old_setting_that_was_cut_is_shown_whole() {
         let mut raw = success();
         raw.old.it_interval.tv_sec += 1 << 32;
-        let whole = "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
+        let whole =
+            "{it_interval={tv_sec=2147483648, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=999999999}}";
         let left = "3.999999999 s left every 24855 d 3 h 14 min 8.000000002 s";
-        assert_eq!(line(&raw, Seen::Whole), format!("{HEAD}{NEW}, {OLD} /* {left} */ /* cut from {whole} */) = 0\n"));
+        assert_eq!(
+            line(&raw, Seen::Whole),
+            format!("{HEAD}{NEW}, {OLD} /* {left} */ /* cut from {whole} */) = 0\n")
+        );
     }
 
     #[test]
@@ -441,7 +502,10 @@ mod tests {
         let raw = RawEvent { flags: UTMR_READ, ..success() };
         assert_eq!(line(&raw, Seen::Entry), format!("{HEAD}{NEW}, 0xffd00020 <unfinished ...>\n"));
         let lost = RawEvent { flags: raw.flags | flag::RESULT_LOST, ..raw };
-        assert_eq!(line(&lost, Seen::Whole), format!("{HEAD}{NEW}, 0xffd00020) = ? <result lost>\n"));
+        assert_eq!(
+            line(&lost, Seen::Whole),
+            format!("{HEAD}{NEW}, 0xffd00020) = ? <result lost>\n")
+        );
     }
 
     #[test]
@@ -461,11 +525,24 @@ mod tests {
 
     #[test]
     fn a_64_bit_caller_is_marked_and_a_name_cannot_control_the_terminal() {
-        let raw = RawEvent { flags: success().flags | flag::CALLER_64BIT, comm: *b"a\x1b[2J\nb\0\0\0\0\0\0\0\0\0", ..success() };
-        assert!(line(&raw, Seen::Whole).starts_with("[pid     123 tid     124] x86_64 a\\u{1b}[2J\\nb   "), "{}", line(&raw, Seen::Whole));
-        for (name, shown) in
-            [("\u{202e}cba", "\\u{202e}cba"), ("a\\nb", "a\\\\nb"), ("it's", "it's"), ("\u{9b}2J", "\\u{9b}2J"), ("\u{200b}", "\\u{200b}")]
-        {
+        let raw = RawEvent {
+            flags: success().flags | flag::CALLER_64BIT,
+            comm: *b"a\x1b[2J\nb\0\0\0\0\0\0\0\0\0",
+            ..success()
+        };
+        assert!(
+            line(&raw, Seen::Whole)
+                .starts_with("[pid     123 tid     124] x86_64 a\\u{1b}[2J\\nb   "),
+            "{}",
+            line(&raw, Seen::Whole)
+        );
+        for (name, shown) in [
+            ("\u{202e}cba", "\\u{202e}cba"),
+            ("a\\nb", "a\\\\nb"),
+            ("it's", "it's"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("\u{200b}", "\\u{200b}"),
+        ] {
             let mut line = Vec::new();
             assert_eq!(write_name(&mut line, name), shown.len());
             assert_eq!(String::from_utf8(line).unwrap(), shown);
@@ -476,17 +553,33 @@ mod tests {
     fn what_failed_or_is_odd_stands_out() {
         let (red, magenta, end) = ("\x1b[1m\x1b[31m", "\x1b[1m\x1b[35m", "\x1b[0m");
         let good = coloured(&sound(), Seen::Whole);
-        assert!(good.contains("\x1b[32m+1.5 s every 20 ms\x1b[0m") && !good.contains(red) && !good.contains(magenta), "{good:?}");
+        assert!(
+            good.contains("\x1b[32m+1.5 s every 20 ms\x1b[0m")
+                && !good.contains(red)
+                && !good.contains(magenta),
+            "{good:?}"
+        );
         let failed = coloured(&RawEvent { ret: -9, ..sound() }, Seen::Whole);
-        assert!(failed.contains(&format!("{red}-1 EBADF (Bad file descriptor){end}\n")) && !failed.contains("\x1b[32m"), "{failed:?}");
+        assert!(
+            failed.contains(&format!("{red}-1 EBADF (Bad file descriptor){end}\n"))
+                && !failed.contains("\x1b[32m"),
+            "{failed:?}"
+        );
         let mut changed = sound();
         changed.utmr_entry.it_value.tv_sec = 8;
-        assert!(coloured(&changed, Seen::Whole).contains(&format!("{magenta}/* changed, at entry {{it_interval=")));
+        assert!(
+            coloured(&changed, Seen::Whole)
+                .contains(&format!("{magenta}/* changed, at entry {{it_interval="))
+        );
         let mut cut = sound();
         cut.old.it_value.tv_sec += 1 << 32;
-        assert!(coloured(&cut, Seen::Whole).contains(&format!("{magenta}/* cut from {{it_interval=")));
+        assert!(
+            coloured(&cut, Seen::Whole).contains(&format!("{magenta}/* cut from {{it_interval="))
+        );
         let unseen = RawEvent { flags: UTMR_READ, ..sound() };
-        assert!(coloured(&unseen, Seen::Entry).contains(&format!("{magenta}<unfinished ...>{end}")));
+        assert!(
+            coloured(&unseen, Seen::Entry).contains(&format!("{magenta}<unfinished ...>{end}"))
+        );
         assert!(coloured(&unseen, Seen::Whole).contains(&format!("{magenta}? <result lost>{end}")));
         assert!(coloured(&success(), Seen::Whole).contains(&format!("{red}invalid{end}")));
     }

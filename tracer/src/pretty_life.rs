@@ -42,9 +42,13 @@ impl Pretty {
         match (&call.utmr_used, &call.old) {
             (Some(used), _) => {
                 let style = self.palette().of(Asks::of_wide(used), call.errno.is_some());
-                self.write_told(line, over, style, |line| words::write_new_wide(line, used, call.flags.unwrap_or(0), call.clockid));
+                self.write_told(line, over, style, |line| {
+                    words::write_new_wide(line, used, call.flags.unwrap_or(0), call.clockid)
+                });
             }
-            (None, Some(left)) => self.write_told(line, over, quiet, |line| words::write_old(line, left)),
+            (None, Some(left)) => {
+                self.write_told(line, over, quiet, |line| words::write_old(line, left))
+            }
             (None, None) => self.write_told(line, over, quiet, |_| {}),
         }
         put(line, format_args!("{}(", call.event));
@@ -72,12 +76,23 @@ impl Pretty {
 
     fn write_expiry(&self, line: &mut Vec<u8>, expiry: &Expiry) {
         self.write_nobody(line);
-        let (style, words) = if expiry.late_ns < 0 { (self.palette().failed, " EARLY") } else { (self.palette().arms, " late") };
+        let (style, words) = if expiry.late_ns < 0 {
+            (self.palette().failed, " EARLY")
+        } else {
+            (self.palette().arms, " late")
+        };
         self.write_told(line, 0, style, |line| {
             words::write_ns(line, expiry.late_ns.unsigned_abs());
             line.extend_from_slice(words.as_bytes());
         });
-        put(line, format_args!("expired ({}{})", clock(expiry.clockid), if expiry.inline { ", as it was armed" } else { "" }));
+        put(
+            line,
+            format_args!(
+                "expired ({}{})",
+                clock(expiry.clockid),
+                if expiry.inline { ", as it was armed" } else { "" }
+            ),
+        );
         self.write_timer(line, expiry.timer);
     }
 
@@ -114,7 +129,10 @@ impl Pretty {
 /// In the order in which the call takes them.
 fn write_arguments(line: &mut Vec<u8>, call: &RelatedCall) {
     if call.event == "timerfd_create" {
-        return put(line, format_args!("{}, {:#o}", clock(call.clockid.unwrap_or(-1)), call.flags.unwrap_or(0)));
+        return put(
+            line,
+            format_args!("{}, {:#o}", clock(call.clockid.unwrap_or(-1)), call.flags.unwrap_or(0)),
+        );
     }
     number(line, b"", call.ufd.or(call.timer_id).unwrap_or(-1));
     if let Some(flags) = call.flags {

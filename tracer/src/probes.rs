@@ -1,5 +1,6 @@
-//! The eBPF object: loaded, attached, detached, and read once tracing has ended. No map is touched by a system call
-//! before: the kernel skips probes on a CPU that is inside one (`bpf_disable_instrumentation`).
+//! The eBPF object: loaded, attached, detached, and read once tracing has ended. No map is touched
+//! by a system call before: the kernel skips probes on a CPU that is inside one
+//! (`bpf_disable_instrumentation`).
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
@@ -15,7 +16,10 @@ use settime32_abi::moment::{Inside, RawCall};
 use settime32_abi::output::Lost;
 use settime32_abi::timespec::OldTimespec32;
 
-use crate::attach::{Attached, EXIT_PROGRAM, FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, FORGET_PROGRAM, KPROBES_SWITCH_PROGRAM, Mode, Places};
+use crate::attach::{
+    Attached, EXIT_PROGRAM, FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, FORGET_PROGRAM,
+    KPROBES_SWITCH_PROGRAM, Mode, Places,
+};
 use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
@@ -23,7 +27,8 @@ use crate::inside::Threads;
 use crate::life::{self, Life};
 use crate::preflight::{self, Refusal};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-tracer-ebpf"));
 
 /// Most threads of a followed command at one time.
 const MAX_FOLLOWED: u32 = 32_768;
@@ -43,7 +48,8 @@ struct Lookup {
 /// The program that the build script put into this binary.
 pub fn embedded_object() -> Result<&'static [u8], Refusal> {
     if OBJECT.is_empty() {
-        let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_TRACER_EBPF").unwrap_or("the build script did not say why");
+        let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_TRACER_EBPF")
+            .unwrap_or("the build script did not say why");
         return Err(Refusal::Stub { reason });
     }
     Ok(OBJECT)
@@ -94,8 +100,8 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads the object with `filter`, a ring buffer of `size`, what is `known`, and `globals` set besides those that this
-    /// needs.
+    /// Loads the object with `filter`, a ring buffer of `size`, what is `known`, and `globals` set
+    /// besides those that this needs.
     pub fn load(
         object: &[u8],
         filter: &Filter,
@@ -105,26 +111,41 @@ impl Probes {
     ) -> Result<(Self, Ring)> {
         let mut ebpf = load_object(object, filter, size, known, globals)?;
         fill_filters(&mut ebpf, filter, known.ids)?;
-        let map = RingBuf::try_from(ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?)?;
-        let probes =
-            Self { ebpf, follow: known.follow, filters: filter.is_any(), life: Vec::new(), attached: None, is_switch_unseen: false };
+        let map = RingBuf::try_from(
+            ebpf.take_map("EVENTS").context("the eBPF object has no map EVENTS")?,
+        )?;
+        let probes = Self {
+            ebpf,
+            follow: known.follow,
+            filters: filter.is_any(),
+            life: Vec::new(),
+            attached: None,
+            is_switch_unseen: false,
+        };
         Ok((probes, Ring { map, size }))
     }
 
-    /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for: a call must not be seen to
-    /// enter before everything is there.
-    pub fn attach(&mut self, mode: Mode, life: Option<&Life>, programs: &[(&'static str, &'static str)]) -> Result<()> {
+    /// Attaches programs in the way of `mode`, after those of a timer's life, if that is asked for:
+    /// a call must not be seen to enter before everything is there.
+    pub fn attach(
+        &mut self,
+        mode: Mode,
+        life: Option<&Life>,
+        programs: &[(&'static str, &'static str)],
+    ) -> Result<()> {
         let mut first = vec![EXIT_PROGRAM];
         self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
         first.extend(life.map(|_| life::EXIT_PROGRAM));
         // Where kprobes follow a command, tracepoints still do while kprobes are switched off.
-        let by_tracepoint = if self.follow == FOLLOW_BY_KPROBE { FOLLOW_BY_TRACEPOINT } else { &[] };
+        let by_tracepoint =
+            if self.follow == FOLLOW_BY_KPROBE { FOLLOW_BY_TRACEPOINT } else { &[] };
         first.extend(self.follow.iter().chain(by_tracepoint));
         first.extend((!self.follow.is_empty()).then_some(FORGET_PROGRAM));
         let programs = [self.life.as_slice(), programs].concat();
         let mut attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         // Debian's kernels have the function; one without debugfs has no switch.
-        self.is_switch_unseen = attached.has_kprobes() && attached.attach_also(&mut self.ebpf, KPROBES_SWITCH_PROGRAM).is_err();
+        self.is_switch_unseen = attached.has_kprobes()
+            && attached.attach_also(&mut self.ebpf, KPROBES_SWITCH_PROGRAM).is_err();
         self.attached = Some(attached);
         Ok(())
     }
@@ -139,22 +160,34 @@ impl Probes {
         self.attached.as_mut().map_or(Ok(()), |attached| attached.detach(&mut self.ebpf))
     }
 
-    /// Calls that entered and were not seen to return, oldest first. Those that did return all the same have
-    /// [`flag::RESULT_LOST`], as far as one can tell.
+    /// Calls that entered and were not seen to return, oldest first. Those that did return all the
+    /// same have [`flag::RESULT_LOST`], as far as one can tell.
     pub fn in_flight(&mut self) -> Result<Vec<RawEvent>> {
-        let missed = self.attached.as_ref().map_or(Ok(0), |attached| attached.missed_returns(&mut self.ebpf))?;
+        let missed = self
+            .attached
+            .as_ref()
+            .map_or(Ok(0), |attached| attached.missed_returns(&mut self.ebpf))?;
         let any_lost = missed > 0 || self.losses()?.0.result > 0;
         let beside = entries_of::<u64, [u64; size_of::<Slot>() / 8]>(&self.ebpf, "BESIDE")?;
         let mut slots = self.slots()?;
         slots.extend(beside.into_iter().map(|(_, words)| bytemuck::cast::<_, Slot>(words)));
-        let mut calls: Vec<RawEvent> = slots.iter().filter(|slot| slot.owner != 0).map(|slot| slot.event.with_host_ids()).collect();
+        let mut calls: Vec<RawEvent> = slots
+            .iter()
+            .filter(|slot| slot.owner != 0)
+            .map(|slot| slot.event.with_host_ids())
+            .collect();
         // Set ahead of the return.
         calls.iter_mut().for_each(|call| call.flags &= !flag::RETURNED);
         calls.sort_by_key(|call| call.entry_ns);
-        // A call that returned while the probes came off was not lost, and must not be taken for one that was.
+        // A call that returned while the probes came off was not lost, and must not be taken for
+        // one that was.
         let threads = Threads::below(Path::new("/"));
         for call in calls.iter_mut().filter(|_| any_lost) {
-            let (pid, tid) = if threads.is_initial { (call.host_pid, call.host_tid) } else { (call.pid, call.tid) };
+            let (pid, tid) = if threads.is_initial {
+                (call.host_pid, call.host_tid)
+            } else {
+                (call.pid, call.tid)
+            };
             if !threads.may_be_inside(pid, tid) {
                 call.flags |= flag::RESULT_LOST;
             }
@@ -164,24 +197,34 @@ impl Probes {
 
     /// The places of calls, which are one value to the kernel.
     fn slots(&self) -> Result<Vec<Slot>> {
-        let Some(Map::Array(map)) = self.ebpf.map(".bss.slots") else { return Err(anyhow!("the eBPF object has no calls in .bss.slots")) };
+        let Some(Map::Array(map)) = self.ebpf.map(".bss.slots") else {
+            return Err(anyhow!("the eBPF object has no calls in .bss.slots"));
+        };
         let mut slots = vec![Slot::zeroed(); SLOTS as usize];
         let key = 0_u32;
-        let lookup = Lookup { map: map.fd().as_fd().as_raw_fd(), key: &raw const key, value: slots.as_mut_ptr(), flags: 0 };
+        let lookup = Lookup {
+            map: map.fd().as_fd().as_raw_fd(),
+            key: &raw const key,
+            value: slots.as_mut_ptr(),
+            flags: 0,
+        };
         // SAFETY: the kernel writes one value of the map, which is as long as the places.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const lookup, size_of::<Lookup>()) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const lookup, size_of::<Lookup>())
+        };
         Errno::result(result).context("failed to read the calls in flight")?;
         Ok(slots)
     }
 
-    /// What threads seem to be doing with timers and are not, if a timer's life is traced. While the programs are attached, so that
-    /// what ends is seen to.
+    /// What threads seem to be doing with timers and are not, if a timer's life is traced. While
+    /// the programs are attached, so that what ends is seen to.
     pub fn life_unseen(&self) -> Result<life::Unseen> {
         let (calls, inside) = self.life_left()?;
         Ok(life::Unseen::look(Threads::below(Path::new("/")), &calls, &inside))
     }
 
-    /// What threads are doing with timers that was not seen to end, though the programs are detached.
+    /// What threads are doing with timers that was not seen to end, though the programs are
+    /// detached.
     pub fn life_rest(&self, unseen: &life::Unseen) -> Result<life::Rest> {
         let (calls, inside) = self.life_left()?;
         Ok(life::rest(unseen, calls, &inside))
@@ -197,12 +240,15 @@ impl Probes {
         Ok((calls, inside.into_iter().map(|(_, words)| bytemuck::cast(words)).collect()))
     }
 
-    /// What could not be reported; and what the kernel passed over of which nobody knows whether it was wanted, at most.
+    /// What could not be reported; and what the kernel passed over of which nobody knows whether it
+    /// was wanted, at most.
     pub fn losses(&mut self) -> Result<(Lost, u64)> {
-        let of_timers = self.life.iter().map(|(name, _)| *name).filter(|name| !life::is_of_others(name));
+        let of_timers =
+            self.life.iter().map(|(name, _)| *name).filter(|name| !life::is_of_others(name));
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
-                let entries = attached.missed_entries(&mut self.ebpf)? + attached.missed_by(&mut self.ebpf, of_timers)?;
+                let entries = attached.missed_entries(&mut self.ebpf)?
+                    + attached.missed_by(&mut self.ebpf, of_timers)?;
                 (entries, Attached::missed_forks(&mut self.ebpf, self.follow)?)
             }
             None => (0, 0),
@@ -212,7 +258,8 @@ impl Probes {
         let map = self.ebpf.map("LOSSES").context("the eBPF object has no map LOSSES")?;
         let map: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
         let sum = |counter: Counter| -> Result<u64> {
-            let values = map.get(&(counter as u32), 0).context("failed to read the counts of losses")?;
+            let values =
+                map.get(&(counter as u32), 0).context("failed to read the counts of losses")?;
             Ok(values.iter().sum())
         };
         let lost = Lost {
@@ -225,17 +272,28 @@ impl Probes {
     }
 }
 
-/// What is in a map by thread. Whoever goes on from an entry that is gone begins again, so that there may be more of them than there are.
+/// What is in a map by thread. Whoever goes on from an entry that is gone begins again, so that
+/// there may be more of them than there are.
 fn entries_of<K: Pod, V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(K, V)>> {
     let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
     let map: HashMap<_, K, V> = HashMap::try_from(map)?;
-    map.iter().take(2 * life::MAX_INSIDE as usize).collect::<Result<_, _>>().with_context(|| format!("failed to read what is in {name}"))
+    map.iter()
+        .take(2 * life::MAX_INSIDE as usize)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("failed to read what is in {name}"))
 }
 
 /// Makes the maps and patches the switches that the programs' filters read.
-fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_>, globals: &[(&'static str, u32)]) -> Result<Ebpf> {
+fn load_object(
+    object: &[u8],
+    filter: &Filter,
+    size: BufferSize,
+    known: Known<'_>,
+    globals: &[(&'static str, u32)],
+) -> Result<Ebpf> {
     let [comm_at, task_pid_at] = [known.comm_at, known.task_pid_at].map(Option::unwrap_or_default);
-    let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } = known.own_interval.unwrap_or_default();
+    let OldTimespec32 { tv_sec: own_seconds, tv_nsec: own_nanos } =
+        known.own_interval.unwrap_or_default();
     let tells_doors = u32::from(known.tells_doors && known.own_interval.is_some());
     let task_pt_regs = u32::from(known.task_pt_regs);
     let by_pid = u32::from(!filter.pids.is_empty());
@@ -268,7 +326,9 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
         loader.override_global(name, value, true);
     }
     if known.life.is_some() {
-        loader.map_max_entries("CALLS", life::MAX_CALLS).map_max_entries("INSIDE", life::MAX_INSIDE);
+        loader
+            .map_max_entries("CALLS", life::MAX_CALLS)
+            .map_max_entries("INSIDE", life::MAX_INSIDE);
         loader.map_max_entries("TIMERS", life::MAX_TIMERS);
     }
     raise_memlock();
@@ -276,7 +336,8 @@ fn load_object(object: &[u8], filter: &Filter, size: BufferSize, known: Known<'_
     loaded.map_err(preflight::explained)
 }
 
-/// Before 5.11, what maps take counts towards this limit. aya does away with it where that is allowed.
+/// Before 5.11, what maps take counts towards this limit. aya does away with it where that is
+/// allowed.
 fn raise_memlock() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
         // Where it fails, there may be room enough.
@@ -284,9 +345,10 @@ fn raise_memlock() {
     }
 }
 
-/// A loader that does not know the kernel's types, which this object does not need. aya parses all of them as soon
-/// as it makes a loader and has no way to say no: five megabytes, more work than everything else at startup. So it
-/// is kept from opening the file, and goes on without, as it does on a kernel that has none.
+/// A loader that does not know the kernel's types, which this object does not need. aya parses all
+/// of them as soon as it makes a loader and has no way to say no: five megabytes, more work than
+/// everything else at startup. So it is kept from opening the file, and goes on without, as it does
+/// on a kernel that has none.
 fn loader_without_btf<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     if let Ok((_, hard)) = limit {
@@ -310,7 +372,8 @@ fn fill_filters(ebpf: &mut Ebpf, filter: &Filter, ids: &Ids) -> Result<()> {
     // Elsewhere the programs find the command's first process themselves.
     let first = filter.command.filter(|_| !ids.elsewhere);
     for (name, keys) in [("PIDS", &filter.pids), ("FOLLOWED", &first.into_iter().collect())] {
-        let map = ebpf.map_mut(name).with_context(|| format!("the eBPF object has no map {name}"))?;
+        let map =
+            ebpf.map_mut(name).with_context(|| format!("the eBPF object has no map {name}"))?;
         let mut map: HashMap<_, u32, u8> = HashMap::try_from(map)?;
         for key in keys {
             map.insert(key, 0, 0).with_context(|| format!("failed to put {key} into {name}"))?;
@@ -328,7 +391,8 @@ fn fill_filters(ebpf: &mut Ebpf, filter: &Filter, ids: &Ids) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// aya (0.14) links functions by their offset alone, whatever section they are in: a call could end in another one.
+    /// aya (0.14) links functions by their offset alone, whatever section they are in: a call could
+    /// end in another one.
     #[test]
     fn functions_of_the_object_are_in_one_section() {
         let has = |name: &[u8]| OBJECT.windows(name.len()).any(|window| window == name);

@@ -1,4 +1,5 @@
-//! The processes that are asked for. Each is held by a descriptor, since its id is another's once it has ended.
+//! The processes that are asked for. Each is held by a descriptor, since its id is another's once
+//! it has ended.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -19,8 +20,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Those with these ids, in the tracer's own pid namespace. Fails where an id is of no process that runs, or of another thread than
-    /// its process's first.
+    /// Those with these ids, in the tracer's own pid namespace. Fails where an id is of no process
+    /// that runs, or of another thread than its process's first.
     pub fn open(pids: &[u32]) -> Result<Self, Refusal> {
         let opened = pids.iter().map(|&pid| match descriptor(pid) {
             Ok(process) if has_ended(process.as_fd()) => Err(Refusal::NoProcess { pid }),
@@ -41,7 +42,8 @@ impl Processes {
         self.run.iter().map(|(_, process)| process.as_fd())
     }
 
-    /// Looks which have ended by now. The kernel's half is not told, since it passes programs over while a map is written to.
+    /// Looks which have ended by now. The kernel's half is not told, since it passes programs over
+    /// while a map is written to.
     pub fn look(&mut self, now_ns: u64) {
         let ended = self.run.extract_if(.., |(_, process)| has_ended(process.as_fd()));
         self.ended.extend(ended.map(|(pid, _)| (pid, now_ns)));
@@ -55,8 +57,13 @@ impl Processes {
 
 /// Kernels differ in what they say of a thread; what stands in the way says it of any process.
 fn refused(id: u32, process: Option<u32>, errno: Errno) -> Refusal {
-    let may_be_thread = matches!(errno, Errno::EINVAL | Errno::ENOENT) || process.is_some_and(|process| process != id);
-    if may_be_thread { Refusal::OfThread { tid: id, pid: process } } else { Refusal::NoPidfd { errno } }
+    let may_be_thread = matches!(errno, Errno::EINVAL | Errno::ENOENT)
+        || process.is_some_and(|process| process != id);
+    if may_be_thread {
+        Refusal::OfThread { tid: id, pid: process }
+    } else {
+        Refusal::NoPidfd { errno }
+    }
 }
 
 /// `pidfd_open(2)`.
@@ -75,7 +82,10 @@ fn has_ended(process: BorrowedFd<'_>) -> bool {
 /// The process that a thread is of; `None` where that cannot be looked at.
 fn process_of(root: &Path, tid: u32) -> Option<u32> {
     let status = fs::read_to_string(root.join(format!("proc/{tid}/status"))).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|pid| pid.trim().parse().ok())
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Tgid:"))
+        .and_then(|pid| pid.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -90,10 +100,16 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_no_thread() {
-        assert!(matches!(refused(7, Some(7), Errno::EPERM), Refusal::NoPidfd { errno: Errno::EPERM }));
+        assert!(matches!(
+            refused(7, Some(7), Errno::EPERM),
+            Refusal::NoPidfd { errno: Errno::EPERM }
+        ));
         assert!(matches!(refused(7, None, Errno::ENOSYS), Refusal::NoPidfd { .. }));
         assert!(matches!(refused(7, None, Errno::EINVAL), Refusal::OfThread { tid: 7, pid: None }));
-        assert!(matches!(refused(7, Some(6), Errno::EPERM), Refusal::OfThread { tid: 7, pid: Some(6) }));
+        assert!(matches!(
+            refused(7, Some(6), Errno::EPERM),
+            Refusal::OfThread { tid: 7, pid: Some(6) }
+        ));
     }
 
     #[test]
@@ -104,7 +120,9 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(has_ended(processes.sources().next().unwrap()));
-        assert!(matches!(Processes::open(&[child.id()]), Err(Refusal::NoProcess { pid }) if pid == child.id()));
+        assert!(
+            matches!(Processes::open(&[child.id()]), Err(Refusal::NoProcess { pid }) if pid == child.id())
+        );
     }
 
     #[test]
@@ -127,7 +145,10 @@ mod tests {
         let tid = told.recv().unwrap().as_raw().cast_unsigned();
         let refused = Processes::open(&[tid]);
         let own = std::process::id();
-        assert!(matches!(refused, Err(Refusal::OfThread { tid: of, pid: Some(pid) }) if of == tid && pid == own), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Refusal::OfThread { tid: of, pid: Some(pid) }) if of == tid && pid == own),
+            "{refused:?}"
+        );
         drop(ends);
         thread.join().unwrap();
     }

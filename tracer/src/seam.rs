@@ -1,5 +1,6 @@
-//! Where the harness's wrong tracers depart from this one. Whatever a method does by default is what the shipped
-//! program does; it overrides none, and the compiler leaves nothing of the seam in it.
+//! Where the harness's wrong tracers depart from this one. Whatever a method does by default is
+//! what the shipped program does; it overrides none, and the compiler leaves nothing of the seam in
+//! it.
 
 use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
@@ -21,7 +22,8 @@ pub trait Seam {
         &[]
     }
 
-    /// Programs of the object and the kernel's functions that they go to, in the order in which they are attached.
+    /// Programs of the object and the kernel's functions that they go to, in the order in which
+    /// they are attached.
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
         let calls = mode.hooks().iter().map(|hook| (hook.program, hook.function));
         mode.switch_programs().iter().copied().chain(calls).collect()

@@ -1,13 +1,16 @@
-//! Whether the probes see, judged by what was seen: when the tracer was blind, from when to when, and which of its own calls were
-//! lost as others' are. It looks at nothing itself and knows no clock but the times that it is told.
+//! Whether the probes see, judged by what was seen: when the tracer was blind, from when to when,
+//! and which of its own calls were lost as others' are. It looks at nothing itself and knows no
+//! clock but the times that it is told.
 
 use settime32_abi::output::{Blind, Lost};
 
-/// So many of our own calls in a row are not lost by chance. A program in a trampoline is passed over while it is busy.
+/// So many of our own calls in a row are not lost by chance. A program in a trampoline is passed
+/// over while it is busy.
 const MANY: u32 = 5;
 
 /// Why, where no switch is off.
-pub const NO_CAUSE: &str = "a call that the tracer made itself was not seen, for no cause that is known";
+pub const NO_CAUSE: &str =
+    "a call that the tracer made itself was not seen, for no cause that is known";
 /// A switch that is on may have been off since it was looked at last.
 pub const WRITTEN: &str = "kprobes or ftrace were switched, or may have been";
 
@@ -109,15 +112,16 @@ impl Sight {
         self.doubt.as_ref().is_some_and(|doubt| doubt.missed >= MANY)
     }
 
-    /// The whole, at the end. Calls of ours that were lost as others' may be come off the counts of what was `lost`; one that is in no
-    /// count was not lost, but not seen.
+    /// The whole, at the end. Calls of ours that were lost as others' may be come off the counts of
+    /// what was `lost`; one that is in no count was not lost, but not seen.
     pub fn ended(mut self, now_ns: u64, lost: &mut Lost, unknown: &mut u64) -> Vec<Blind> {
         if let Some(doubt) = self.doubt.take() {
             self.close(doubt, now_ns);
         }
         lost.result = lost.result.saturating_sub(self.results_lost);
         let mut without_result = self.without_result;
-        // What entered was passed over nowhere else than as it returned, which is counted by itself.
+        // What entered was passed over nowhere else than as it returned, which is counted by
+        // itself.
         let mut passed_over = |missed: u32| {
             let entered = without_result.min(missed.into());
             without_result -= entered;
@@ -127,7 +131,8 @@ impl Sight {
         let spans = std::mem::take(&mut self.spans).into_iter();
         let is_told = |(blind, missed, is_sure): &(Blind, u32, bool)| {
             // What a switch keeps from being seen the kernel does not count.
-            let is_counted = blind.reason == NO_CAUSE && take_off(lost, unknown, passed_over(*missed));
+            let is_counted =
+                blind.reason == NO_CAUSE && take_off(lost, unknown, passed_over(*missed));
             *is_sure || !is_counted
         };
         merged(spans.filter(is_told).map(|(blind, ..)| blind))
@@ -146,7 +151,11 @@ impl Sight {
         }
         let is_sure = doubt.reason.is_some() || doubt.missed >= MANY;
         let reason = doubt.reason.unwrap_or_else(|| NO_CAUSE.to_owned());
-        self.spans.push((Blind { from_ns: doubt.from_ns, to_ns: to_ns.max(doubt.from_ns), reason }, doubt.missed, is_sure));
+        self.spans.push((
+            Blind { from_ns: doubt.from_ns, to_ns: to_ns.max(doubt.from_ns), reason },
+            doubt.missed,
+            is_sure,
+        ));
     }
 }
 
@@ -230,7 +239,8 @@ mod tests {
         assert_eq!(sight.ended(400, &mut Lost::default(), &mut 0), [blind(150, 310, OFF)]);
     }
 
-    /// While it was kept from looking, what it sees now may have been seen after the switch was off and on again.
+    /// While it was kept from looking, what it sees now may have been seen after the switch was off
+    /// and on again.
     #[test]
     fn off_and_on_between_two_looks_is_a_span() {
         let mut sight = seeing();
@@ -258,10 +268,14 @@ mod tests {
         sight.is_untouched();
         sight.may_be_blind(400, OFF.to_owned());
         sight.saw_own(500);
-        assert_eq!(sight.ended(600, &mut Lost::default(), &mut 0), [blind(100, 215, WRITTEN), blind(300, 500, OFF)]);
+        assert_eq!(
+            sight.ended(600, &mut Lost::default(), &mut 0),
+            [blind(100, 215, WRITTEN), blind(300, 500, OFF)]
+        );
     }
 
-    /// Where the buffer is full or a program is busy, ours are lost as others' are; the counts are of others'.
+    /// Where the buffer is full or a program is busy, ours are lost as others' are; the counts are
+    /// of others'.
     #[test]
     fn what_is_lost_by_chance_is_no_blindness_and_no_loss_of_others() {
         let mut sight = seeing();
@@ -276,10 +290,15 @@ mod tests {
         assert_eq!(lost, Lost { buffer: 0, in_flight: 3, result: 2, follow: 0 });
         // One of them entered, and is not among those in flight that were lost.
         let mut lost = Lost { buffer: 1, in_flight: 4, result: 3, follow: 0 };
-        assert!(Sight { without_result: 1, ..sight.clone() }.ended(400, &mut lost, &mut 0).is_empty());
+        assert!(
+            Sight { without_result: 1, ..sight.clone() }.ended(400, &mut lost, &mut 0).is_empty()
+        );
         assert_eq!(lost, Lost { buffer: 0, in_flight: 4, result: 2, follow: 0 });
         // One that nothing counts was not seen.
-        assert_eq!(sight.ended(400, &mut Lost { buffer: 1, ..Lost::default() }, &mut 0), [blind(100, 310, NO_CAUSE)]);
+        assert_eq!(
+            sight.ended(400, &mut Lost { buffer: 1, ..Lost::default() }, &mut 0),
+            [blind(100, 310, NO_CAUSE)]
+        );
     }
 
     #[test]
@@ -311,6 +330,10 @@ mod tests {
         assert!(sight.is_blind());
         let mut lost = Lost { buffer: 100, ..Lost::default() };
         assert_eq!(sight.ended(300, &mut lost, &mut 0), [blind(100, 300, NO_CAUSE)]);
-        assert_eq!(lost.buffer, 100 - u64::from(MANY), "what is counted of others has none of ours");
+        assert_eq!(
+            lost.buffer,
+            100 - u64::from(MANY),
+            "what is counted of others has none of ours"
+        );
     }
 }

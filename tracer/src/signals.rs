@@ -19,8 +19,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers for the rest of the process's life. A second one of the first three ends the process at
-    /// once, which is the way out when the reader of standard output is stuck.
+    /// Installs the handlers for the rest of the process's life. A second one of the first three
+    /// ends the process at once, which is the way out when the reader of standard output is stuck.
     pub fn install() -> io::Result<Self> {
         let (wake, handlers_end) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -28,7 +28,8 @@ impl Signals {
         // What `nohup` has ignored stays so.
         let hang_up = (!is_ignored(SIGHUP)?).then_some(SIGHUP);
         for signal in [SIGINT, SIGTERM].into_iter().chain(hang_up) {
-            // Handlers run in the order in which they are registered, so the first signal only sets the flag.
+            // Handlers run in the order in which they are registered, so the first signal only sets
+            // the flag.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
             flag::register(signal, Arc::clone(&stop))?;
             low_level::pipe::register(signal, handlers_end.try_clone()?)?;
@@ -36,7 +37,12 @@ impl Signals {
         low_level::pipe::register(SIGCHLD, handlers_end)?;
         // A limit on the size of files is an error of the write then, as a full disk is.
         // SAFETY: it sets an action; no handler is installed.
-        _ = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn) };
+        _ = unsafe {
+            nix::sys::signal::signal(
+                nix::sys::signal::SIGXFSZ,
+                nix::sys::signal::SigHandler::SigIgn,
+            )
+        };
         Ok(Self { wake, stop })
     }
 
@@ -62,7 +68,9 @@ impl AsFd for Signals {
 fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: without a new action, the call only writes the old one.
-    nix::errno::Errno::result(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+    nix::errno::Errno::result(unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr())
+    })?;
     // SAFETY: the call has written it.
     Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
@@ -74,7 +82,8 @@ mod tests {
     use super::*;
 
     fn readable(signals: &Signals) -> bool {
-        poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
+        poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap()
+            == 1
     }
 
     /// One test, since handlers belong to the whole process.

@@ -1,9 +1,10 @@
-//! Where text goes: standard output and standard error, whatever is behind them. Written in large pieces; lines collect here
-//! until there is no more to print for now.
+//! Where text goes: standard output and standard error, whatever is behind them. Written in large
+//! pieces; lines collect here until there is no more to print for now.
 //!
-//! A reader that goes away is no error: what is written afterwards goes nowhere, and whoever writes asks now and then. Anything
-//! else that keeps text from being written is one, and nothing is left out before it is reported. A write waits for as long as the
-//! reader takes, but once somebody wants the program to end, only as long as the reader takes something.
+//! A reader that goes away is no error: what is written afterwards goes nowhere, and whoever writes
+//! asks now and then. Anything else that keeps text from being written is one, and nothing is left
+//! out before it is reported. A write waits for as long as the reader takes, but once somebody
+//! wants the program to end, only as long as the reader takes something.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -56,12 +57,18 @@ impl<'a> Sink<'a, File> {
         if STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
             return Err(SinkError::Closed);
         }
-        Ok(Self::new(own_handle(io::stdout().as_fd()).map_err(|source| SinkError::Write { source })?, signals))
+        Ok(Self::new(
+            own_handle(io::stdout().as_fd()).map_err(|source| SinkError::Write { source })?,
+            signals,
+        ))
     }
 
     /// Standard error.
     pub fn stderr() -> Result<Self, SinkError> {
-        Ok(Self::new(own_handle(io::stderr().as_fd()).map_err(|source| SinkError::Write { source })?, None))
+        Ok(Self::new(
+            own_handle(io::stderr().as_fd()).map_err(|source| SinkError::Write { source })?,
+            None,
+        ))
     }
 }
 
@@ -125,7 +132,10 @@ impl<'a, W: Write + AsFd> Sink<'a, W> {
     /// Waits until it takes more; false when that is not worth the wait any more.
     fn can_write_again(&self) -> bool {
         let Some(signals) = self.signals else {
-            return is_ready(&mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)], Some(LAST_WAIT));
+            return is_ready(
+                &mut [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)],
+                Some(LAST_WAIT),
+            );
         };
         loop {
             let out = PollFd::new(self.out.as_fd(), PollFlags::POLLOUT);
@@ -149,19 +159,23 @@ impl<W: AsFd> AsFd for Sink<'_, W> {
 
 /// When waiting fails, the next write says why.
 fn is_ready(sources: &mut [PollFd<'_>], longest: Option<Duration>) -> bool {
-    let timeout = longest.map_or(PollTimeout::NONE, |longest| PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX));
+    let timeout = longest.map_or(PollTimeout::NONE, |longest| {
+        PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX)
+    });
     poll(sources, timeout) != Ok(0)
 }
 
-/// A handle on the same pipe, terminal or file, of which a write does not block. What blocks is a property of the open file, which
-/// is shared with whoever else has it; so a pipe or a terminal is opened anew. What cannot be is used as it is.
+/// A handle on the same pipe, terminal or file, of which a write does not block. What blocks is a
+/// property of the open file, which is shared with whoever else has it; so a pipe or a terminal is
+/// opened anew. What cannot be is used as it is.
 fn own_handle(fd: BorrowedFd<'_>) -> io::Result<File> {
     let file = File::from(fd.try_clone_to_owned()?);
     if !file.metadata()?.file_type().is_fifo() && !file.is_terminal() {
         return Ok(file);
     }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let anew = File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let anew =
+        File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let is_same = |anew: &File| {
         let (Ok(one), Ok(other)) = (fstat(anew), fstat(fd)) else { return false };
         (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
@@ -169,8 +183,8 @@ fn own_handle(fd: BorrowedFd<'_>) -> io::Result<File> {
     Ok(anew.ok().filter(is_same).unwrap_or(file))
 }
 
-/// Whether standard output was closed when the program began. By the time of `main`, Rust has opened `/dev/null` in its place,
-/// where everything would vanish.
+/// Whether standard output was closed when the program began. By the time of `main`, Rust has
+/// opened `/dev/null` in its place, where everything would vanish.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn look_at_stdout() {
@@ -240,7 +254,10 @@ mod tests {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut sink = Sink::new(own_handle(full.as_fd()).unwrap(), None);
         let error = sink.append(|line| line.resize(FULL_LEN, b'x')).unwrap_err();
-        assert!(matches!(&error, SinkError::Write { source } if source.kind() == ErrorKind::StorageFull), "{error:?}");
+        assert!(
+            matches!(&error, SinkError::Write { source } if source.kind() == ErrorKind::StorageFull),
+            "{error:?}"
+        );
     }
 
     /// The pipe blocks for everybody else, and is full.
@@ -253,7 +270,10 @@ mod tests {
         assert!(matches!(error, Some(SinkError::Stuck)), "{error:?}");
         assert!(started.elapsed() >= LAST_WAIT);
         let flags = nix::fcntl::fcntl(&into, nix::fcntl::FcntlArg::F_GETFL).unwrap();
-        assert!(!OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK), "the pipe is shared with others");
+        assert!(
+            !OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK),
+            "the pipe is shared with others"
+        );
     }
 
     #[test]

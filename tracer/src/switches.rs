@@ -29,10 +29,13 @@ pub struct Switches {
 }
 
 impl Switches {
-    /// Those below `root` that programs depend on, some of which `have_kprobes`. What cannot be opened is not watched: it needs root.
-    /// Programs of their own see that they are written to.
+    /// Those below `root` that programs depend on, some of which `have_kprobes`. What cannot be
+    /// opened is not watched: it needs root. Programs of their own see that they are written to.
     pub fn open(root: &Path, have_kprobes: bool) -> Self {
-        let kprobes = have_kprobes.then(|| Switch::open(KPROBES_ARE, debugfs(root).join(KPROBES)).or_else(|| kprobes_unmounted(root)));
+        let kprobes = have_kprobes.then(|| {
+            Switch::open(KPROBES_ARE, debugfs(root).join(KPROBES))
+                .or_else(|| kprobes_unmounted(root))
+        });
         let is_kprobes_hidden = matches!(kprobes, Some(None));
         let ftrace = Switch::open("ftrace is", root.join("proc/sys/kernel/ftrace_enabled"));
         let all: Vec<Switch> = kprobes.flatten().into_iter().chain(ftrace).collect();
@@ -60,17 +63,22 @@ impl Switch {
 
 /// Whether kprobes are known to be off.
 pub fn are_kprobes_off(root: &Path) -> bool {
-    Switches::open(root, true).all.iter().any(|switch| switch.name == KPROBES_ARE && switch.is_off())
+    Switches::open(root, true)
+        .all
+        .iter()
+        .any(|switch| switch.name == KPROBES_ARE && switch.is_off())
 }
 
-/// That of kprobes, where debugfs is not mounted, or not here. There is one debugfs, whatever mounts it.
+/// That of kprobes, where debugfs is not mounted, or not here. There is one debugfs, whatever
+/// mounts it.
 fn kprobes_unmounted(root: &Path) -> Option<Switch> {
     let debugfs = detached(root, c"debugfs")?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", debugfs.as_raw_fd())).join(KPROBES);
     Some(Switch { path: Path::new("debugfs").join(KPROBES), ..Switch::open(KPROBES_ARE, path)? })
 }
 
-/// A file system's root in a mount that is nowhere and goes with its descriptor; for who may mount, and not in tests.
+/// A file system's root in a mount that is nowhere and goes with its descriptor; for who may mount,
+/// and not in tests.
 fn detached(root: &Path, file_system: &CStr) -> Option<OwnedFd> {
     /// `FSCONFIG_CMD_CREATE` of `include/uapi/linux/mount.h`.
     const CREATE: libc::c_uint = 6;
@@ -116,7 +124,11 @@ mod tests {
         for folder in ["proc/sys/kernel", "proc/self", "debug/kprobes"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        fs::write(root.path().join("proc/self/mounts"), "proc /proc proc rw 0 0\ndebugfs /debug debugfs rw 0 0\n").unwrap();
+        fs::write(
+            root.path().join("proc/self/mounts"),
+            "proc /proc proc rw 0 0\ndebugfs /debug debugfs rw 0 0\n",
+        )
+        .unwrap();
         fs::write(root.path().join("proc/sys/kernel/ftrace_enabled"), "1\n").unwrap();
         fs::write(root.path().join("debug/kprobes/enabled"), "1\n").unwrap();
         root

@@ -13,8 +13,8 @@ pub enum Found {
     Neither,
 }
 
-/// Reads a symbol table, `ADDRESS TYPE NAME [MODULE]` a line, up to `wanted` or its end. Only functions (type
-/// `t` or `T`) of the kernel itself count.
+/// Reads a symbol table, `ADDRESS TYPE NAME [MODULE]` a line, up to `wanted` or its end. Only
+/// functions (type `t` or `T`) of the kernel itself count.
 pub fn find(mut table: impl BufRead, wanted: &str, other: &str) -> io::Result<Found> {
     let mut found = Found::Neither;
     let mut line = Vec::new();
@@ -47,7 +47,8 @@ ffffffffc0000000 t other\t[mod]
 ";
 
     fn found(table: &str) -> Found {
-        find(table.as_bytes(), "__ia32_sys_timerfd_settime32", "__x64_sys_timerfd_settime32").unwrap()
+        find(table.as_bytes(), "__ia32_sys_timerfd_settime32", "__x64_sys_timerfd_settime32")
+            .unwrap()
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! A call as Tracee prints it (`tracee --output json`), for pipelines that take Tracee's events: the keys of its
-//! `trace.Event` (`types/trace/trace.go`), in their order, and the event of its documentation. What it has no key for is
-//! not here, the contents of both structures above all: Tracee's event has the four arguments of the call and says so in
-//! `argsNum`; more of them, or `metadata`, by which consumers know a finding of a signature, would be another event.
+//! A call as Tracee prints it (`tracee --output json`), for pipelines that take Tracee's events:
+//! the keys of its `trace.Event` (`types/trace/trace.go`), in their order, and the event of its
+//! documentation. What it has no key for is not here, the contents of both structures above all:
+//! Tracee's event has the four arguments of the call and says so in `argsNum`; more of them, or
+//! `metadata`, by which consumers know a finding of a signature, would be another event.
 //!
-//! Facts that Tracee knows and this tracer does not have the value that Go gives them when nobody sets them: 0, `""`, `{}`
-//! or `null`. Two would be misread that way. `userId`, since 0 is root: it is the kernel's own "no user", 4294967295. And
-//! `returnValue`, since 0 is success: a call whose return was not seen is not printed, as Tracee prints none, and is counted
-//! where every form counts it, on standard error.
+//! Facts that Tracee knows and this tracer does not have the value that Go gives them when nobody
+//! sets them: 0, `""`, `{}` or `null`. Two would be misread that way. `userId`, since 0 is root: it
+//! is the kernel's own "no user", 4294967295. And `returnValue`, since 0 is success: a call whose
+//! return was not seen is not printed, as Tracee prints none, and is counted where every form
+//! counts it, on standard error.
 //!
-//! `processId` and `threadId` are those of the pid namespace that the thread is in, wherever the tracer is.
+//! `processId` and `threadId` are those of the pid namespace that the thread is in, wherever the
+//! tracer is.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +28,8 @@ pub struct Tracee {
     epoch: i64,
 }
 
-/// By less than this, what is read of two clocks one after the other says nothing new: dates of calls keep their distance.
+/// By less than this, what is read of two clocks one after the other says nothing new: dates of
+/// calls keep their distance.
 const NOTHING_NEW_NS: u64 = 10_000_000;
 
 impl Tracee {
@@ -34,7 +38,8 @@ impl Tracee {
         Self { epoch: epoch() }
     }
 
-    /// Follows a clock that was set, and a machine that slept, through which the monotonic clock stands still.
+    /// Follows a clock that was set, and a machine that slept, through which the monotonic clock
+    /// stands still.
     fn follow(&mut self, epoch: i64) {
         if epoch.abs_diff(self.epoch) > NOTHING_NEW_NS {
             self.epoch = epoch;
@@ -80,7 +85,8 @@ impl Tracee {
 /// The date at which the kernel's monotonic clock began, as it is now.
 fn epoch() -> i64 {
     let before = kernel_clock::now_ns();
-    let date = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |date| date.as_nanos() as i64);
+    let date =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |date| date.as_nanos() as i64);
     date.wrapping_sub_unsigned(before.midpoint(kernel_clock::now_ns()))
 }
 
@@ -173,7 +179,8 @@ mod tests {
     }
 
     impl Argument {
-        /// As Tracee's own `UnmarshalJSON` has it: types that end in `*` are unsigned, `int` has 32 bits.
+        /// As Tracee's own `UnmarshalJSON` has it: types that end in `*` are unsigned, `int` has 32
+        /// bits.
         fn number(&self) -> i64 {
             if self.r#type.ends_with('*') {
                 return self.value.as_u64().unwrap().try_into().unwrap();
@@ -212,15 +219,29 @@ mod tests {
     fn it_is_an_event_of_tracee() {
         let event: Event = serde_json::from_str(&line(&success())).unwrap();
         assert_eq!((event.timestamp, event.processor_id), (1_700_000_000_000_001_000, 1));
-        assert_eq!((event.process_id, event.thread_id, event.host_process_id, event.host_thread_id), (123, 124, 123, 124));
+        assert_eq!(
+            (event.process_id, event.thread_id, event.host_process_id, event.host_thread_id),
+            (123, 124, 123, 124)
+        );
         assert_eq!(
             (event.event_id.as_str(), event.event_name.as_str(), event.syscall.as_str()),
             ("436", "timerfd_settime32", "timerfd_settime32")
         );
-        assert_eq!((event.process_name.as_str(), event.return_value, event.args_num), ("prog", 0, event.args.len()));
-        assert!(event.context_flags.is_compat && !event.context_flags.container_started && event.stack_addresses.is_none());
-        let arguments: Vec<_> = event.args.iter().map(|argument| (argument.name.as_str(), argument.number())).collect();
-        assert_eq!(arguments, [("ufd", 3), ("flags", 1), ("utmr", 0xffd0_0010), ("otmr", 0xffd0_0020)]);
+        assert_eq!(
+            (event.process_name.as_str(), event.return_value, event.args_num),
+            ("prog", 0, event.args.len())
+        );
+        assert!(
+            event.context_flags.is_compat
+                && !event.context_flags.container_started
+                && event.stack_addresses.is_none()
+        );
+        let arguments: Vec<_> =
+            event.args.iter().map(|argument| (argument.name.as_str(), argument.number())).collect();
+        assert_eq!(
+            arguments,
+            [("ufd", 3), ("flags", 1), ("utmr", 0xffd0_0010), ("otmr", 0xffd0_0020)]
+        );
     }
 
     #[test]
@@ -228,19 +249,35 @@ mod tests {
         let event: Event = serde_json::from_str(&line(&edges())).unwrap();
         let numbers: Vec<_> = event.args.iter().map(Argument::number).collect();
         assert_eq!(numbers, [i32::MIN.into(), -1, u32::MAX.into(), 0]);
-        assert_eq!((event.process_id, event.thread_id, event.host_process_id, event.host_thread_id), (7, 8, 4_194_302, 4_194_303));
-        assert_eq!((event.process_name.as_str(), event.return_value, event.user_id), ("a\"\u{1b}\u{fffd}€", -22, 4_294_967_295));
+        assert_eq!(
+            (event.process_id, event.thread_id, event.host_process_id, event.host_thread_id),
+            (7, 8, 4_194_302, 4_194_303)
+        );
+        assert_eq!(
+            (event.process_name.as_str(), event.return_value, event.user_id),
+            ("a\"\u{1b}\u{fffd}€", -22, 4_294_967_295)
+        );
         assert!(event.context_flags.is_compat);
     }
 
     #[test]
     fn the_sample_is_what_is_printed() {
-        assert_eq!(line(&success()) + &line(&edges()), SAMPLE, "left is new; the harness's test reads the right one");
+        assert_eq!(
+            line(&success()) + &line(&edges()),
+            SAMPLE,
+            "left is new; the harness's test reads the right one"
+        );
     }
 
     #[test]
     fn a_call_that_was_not_seen_to_return_is_none_of_its_events() {
-        assert!(Tracee::tells(&success()) && !Tracee::tells(&RawEvent { flags: success().flags & !flag::RETURNED, ..success() }));
+        assert!(
+            Tracee::tells(&success())
+                && !Tracee::tells(&RawEvent {
+                    flags: success().flags & !flag::RETURNED,
+                    ..success()
+                })
+        );
     }
 
     #[test]

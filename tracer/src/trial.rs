@@ -1,5 +1,5 @@
-//! What the kernel lets this process do, found out by trying it: capabilities alone do not tell, since settings, security
-//! modules and seccomp have a say, too.
+//! What the kernel lets this process do, found out by trying it: capabilities alone do not tell,
+//! since settings, security modules and seccomp have a say, too.
 
 use std::mem::size_of;
 
@@ -14,7 +14,8 @@ const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_COUNT_SW_DUMMY: u64 = 9;
 const PERF_FLAG_FD_CLOEXEC: u64 = 8;
 
-/// `bpf_probe_read_kernel(fp - 8, 8, NULL)`, and the end: what lockdown's confidentiality mode forbids.
+/// `bpf_probe_read_kernel(fp - 8, 8, NULL)`, and the end: what lockdown's confidentiality mode
+/// forbids.
 const READS_KERNEL_MEMORY: [u64; 7] = [
     0x0000_0000_0000_a1bf, // r1 = r10
     0xffff_fff8_0000_0107, // r1 += -8
@@ -62,17 +63,33 @@ pub fn load() -> Result<(), Errno> {
         prog_flags: 0,
     };
     // SAFETY: the attributes and what they point to are there until the call is over.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<ProgLoad>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<ProgLoad>())
+    };
     close(result)
 }
 
-/// Opens an event that counts nothing, of the kernel and of everybody, as a kprobe's is, and drops it.
+/// Opens an event that counts nothing, of the kernel and of everybody, as a kprobe's is, and drops
+/// it.
 pub fn perf_event() -> Result<(), Errno> {
-    let attributes =
-        PerfEvent { kind: PERF_TYPE_SOFTWARE, size: size_of::<PerfEvent>() as u32, config: PERF_COUNT_SW_DUMMY, unused: [0; 6] };
+    let attributes = PerfEvent {
+        kind: PERF_TYPE_SOFTWARE,
+        size: size_of::<PerfEvent>() as u32,
+        config: PERF_COUNT_SW_DUMMY,
+        unused: [0; 6],
+    };
     let (everybody, cpu, no_group) = (-1, 0, -1);
     // SAFETY: the attributes are there until the call is over.
-    let result = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, everybody, cpu, no_group, PERF_FLAG_FD_CLOEXEC) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attributes,
+            everybody,
+            cpu,
+            no_group,
+            PERF_FLAG_FD_CLOEXEC,
+        )
+    };
     close(result)
 }
 

@@ -1,5 +1,5 @@
-//! Keeps an eye on whether the probes see: has calls of the tracer's own made, waits for their events, and watches the switches.
-//! What follows from what it sees is decided in [`crate::sight`].
+//! Keeps an eye on whether the probes see: has calls of the tracer's own made, waits for their
+//! events, and watches the switches. What follows from what it sees is decided in [`crate::sight`].
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -32,7 +32,8 @@ struct Asked {
     at: Instant,
     /// Its event came.
     is_seen: bool,
-    /// When its result came. Its record is then in the buffer, before all of calls that returned later.
+    /// When its result came. Its record is then in the buffer, before all of calls that returned
+    /// later.
     answered_ns: Option<u64>,
 }
 
@@ -46,7 +47,8 @@ pub struct Watch {
     /// Of the thread that makes the calls, by the kernel's id, once it is known.
     tid: Option<u32>,
     switches: Switches,
-    /// Something is seen by kprobe, though calls are not: events of a timer's life, or the forks of a command.
+    /// Something is seen by kprobe, though calls are not: events of a timer's life, or the forks of
+    /// a command.
     kprobes_besides: bool,
     asked: Option<Asked>,
     /// When it last looked for an answer.
@@ -100,8 +102,11 @@ impl Watch {
     }
 
     fn no_cause(&self) -> String {
-        let hint =
-            if self.switches.is_kprobes_hidden { "; kprobes may be switched off, which debugfs, mounted, would tell root" } else { "" };
+        let hint = if self.switches.is_kprobes_hidden {
+            "; kprobes may be switched off, which debugfs, mounted, would tell root"
+        } else {
+            ""
+        };
         format!("{NO_CAUSE}{hint}")
     }
 
@@ -142,7 +147,8 @@ impl Watch {
         }
         let paused = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
         let (Some(asked), Some(own)) = (&mut self.asked, &mut self.own) else { return };
-        // Whoever was stopped itself, or stuck in a write, says nothing of how long its child takes.
+        // Whoever was stopped itself, or stuck in a write, says nothing of how long its child
+        // takes.
         if paused > 2 * EVERY {
             asked.at += paused;
         }
@@ -154,19 +160,25 @@ impl Watch {
         }
     }
 
-    /// A call whose result was lost, which is not reported since it may have ended before the reporting began.
+    /// A call whose result was lost, which is not reported since it may have ended before the
+    /// reporting began.
     pub fn passes_over_result_lost(&mut self) {
         self.sight.results_lost += 1;
     }
 
-    /// Whether a record of a call is of our own, which is nobody's to report. Also learns from those of others.
+    /// Whether a record of a call is of our own, which is nobody's to report. Also learns from
+    /// those of others.
     pub fn takes(&mut self, raw: &RawEvent) -> bool {
         let Some(own) = &self.own else { return self.tid == Some(raw.host_tid) };
         if !own.made(raw) || self.tid.is_some_and(|tid| tid != raw.host_tid) {
             if raw.ret == 0 && raw.flags & flag::RETURNED != 0 {
                 self.sight.saw(raw.entry_ns);
             }
-            if self.asked.and_then(|asked| asked.answered_ns).is_some_and(|answered_ns| is_later(raw, answered_ns)) {
+            if self
+                .asked
+                .and_then(|asked| asked.answered_ns)
+                .is_some_and(|answered_ns| is_later(raw, answered_ns))
+            {
                 self.missed();
             }
             return false;
@@ -179,7 +191,8 @@ impl Watch {
             if let Some(asked) = &mut self.asked {
                 asked.is_seen = true;
             }
-            // One whose result has not come yet is waited for, so that it is not taken for the next one's.
+            // One whose result has not come yet is waited for, so that it is not taken for the next
+            // one's.
             self.asked = self.asked.filter(|asked| asked.answered_ns.is_none());
         } else if raw.flags & flag::RESULT_LOST != 0 {
             self.sight.results_lost += 1;
@@ -188,7 +201,8 @@ impl Watch {
         true
     }
 
-    /// Whether a call that was not seen to return is our own. It was missed, and is in no count of losses.
+    /// Whether a call that was not seen to return is our own. It was missed, and is in no count of
+    /// losses.
     pub fn takes_in_flight(&mut self, raw: &RawEvent) -> bool {
         let is_own = self.tid == Some(raw.host_tid);
         self.sight.without_result += u64::from(is_own);
@@ -209,15 +223,17 @@ impl Watch {
         self.hurry();
     }
 
-    /// Draws its conclusions once records were taken, and has a call made when it is time. `is_empty` says that there are no more.
+    /// Draws its conclusions once records were taken, and has a call made when it is time.
+    /// `is_empty` says that there are no more.
     pub fn after_records(&mut self, is_empty: impl FnOnce() -> bool) {
         if self.asked.is_some_and(|asked| asked.answered_ns.is_some()) && is_empty() {
             self.missed();
         }
         if self.asked.is_none() && Instant::now() >= self.next {
-            // A call of ours would show nothing more, and where a kernel preempts it inside of a program, those of others would be
-            // passed over.
-            let is_shown = !self.must_see_own && self.sight.sees_since(now_ns().saturating_sub(OFTEN.as_nanos() as u64));
+            // A call of ours would show nothing more, and where a kernel preempts it inside of a
+            // program, those of others would be passed over.
+            let is_shown = !self.must_see_own
+                && self.sight.sees_since(now_ns().saturating_sub(OFTEN.as_nanos() as u64));
             self.next = Instant::now() + if is_shown { OFTEN } else { EVERY };
             if !is_shown {
                 self.ask();
@@ -252,13 +268,21 @@ impl Watch {
 
     /// What makes it worth to look again.
     pub fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.own.as_ref().filter(|_| self.asked.is_some_and(|asked| asked.answered_ns.is_none())).map(AsFd::as_fd).into_iter()
+        self.own
+            .as_ref()
+            .filter(|_| self.asked.is_some_and(|asked| asked.answered_ns.is_none()))
+            .map(AsFd::as_fd)
+            .into_iter()
     }
 
     /// When to look again in any case.
     pub fn next_in(&self) -> Duration {
         // Of a call that is under way, its result tells.
-        if self.asked.is_some() { EVERY } else { self.next.saturating_duration_since(Instant::now()) }
+        if self.asked.is_some() {
+            EVERY
+        } else {
+            self.next.saturating_duration_since(Instant::now())
+        }
     }
 
     /// When it was blind, at the end; takes losses of its own calls off those of others.

@@ -1,6 +1,6 @@
-//! Settings in words that a person can read: `+1.5 s every 20 ms`, `at 12.5 s`, `disarm`. Nothing is rounded. The text is
-//! made by hand, since printing must keep up with the calls: crates that make such words took longer for them than all
-//! the rest of a line takes.
+//! Settings in words that a person can read: `+1.5 s every 20 ms`, `at 12.5 s`, `disarm`. Nothing
+//! is rounded. The text is made by hand, since printing must keep up with the calls: crates that
+//! make such words took longer for them than all the rest of a line takes.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,7 +10,8 @@ use settime32_abi::timespec::{Itimerspec64, NSEC_PER_SEC, OldTimespec32, Timespe
 
 use crate::json::number;
 
-/// Bit of the flags argument, of `include/linux/timerfd.h`: the value is a point in time of the timer's clock.
+/// Bit of the flags argument, of `include/linux/timerfd.h`: the value is a point in time of the
+/// timer's clock.
 pub const ABSTIME: i32 = 1;
 
 /// What a call asks for.
@@ -50,11 +51,18 @@ impl Asks {
     }
 }
 
-/// Appends what a call asks for by this setting. The clock is the timer's, where that is known: the call itself does not
-/// tell.
-pub fn write_new(line: &mut Vec<u8>, setting: Option<Halves>, flags: i32, clock: Option<clockid_t>) {
+/// Appends what a call asks for by this setting. The clock is the timer's, where that is known: the
+/// call itself does not tell.
+pub fn write_new(
+    line: &mut Vec<u8>,
+    setting: Option<Halves>,
+    flags: i32,
+    clock: Option<clockid_t>,
+) {
     let (it_interval, value) = match (Asks::of(setting), setting) {
-        (Asks::Arm, Some(Halves { it_interval, it_value: Some(value) })) => (it_interval, length(value.into())),
+        (Asks::Arm, Some(Halves { it_interval, it_value: Some(value) })) => {
+            (it_interval, length(value.into()))
+        }
         (Asks::Disarm, _) => return line.extend_from_slice(b"disarm"),
         (Asks::Invalid, _) => return line.extend_from_slice(b"invalid"),
         (Asks::Unknown | Asks::Arm, _) => return line.push(b'?'),
@@ -72,9 +80,12 @@ pub fn write_new(line: &mut Vec<u8>, setting: Option<Halves>, flags: i32, clock:
     }
 }
 
-/// Appends what was left of a setting that the kernel replaced; nothing for numbers that no kernel gives.
+/// Appends what was left of a setting that the kernel replaced; nothing for numbers that no kernel
+/// gives.
 pub fn write_old(line: &mut Vec<u8>, setting: &Itimerspec64) {
-    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else { return };
+    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else {
+        return;
+    };
     if value.is_zero() {
         return line.extend_from_slice(b"was disarmed");
     }
@@ -84,8 +95,15 @@ pub fn write_old(line: &mut Vec<u8>, setting: &Itimerspec64) {
 }
 
 /// The same of a call with 64-bit times; what is not known is nothing.
-pub fn write_new_wide(line: &mut Vec<u8>, setting: &Itimerspec64, flags: i32, clock: Option<clockid_t>) {
-    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else { return line.extend_from_slice(b"invalid") };
+pub fn write_new_wide(
+    line: &mut Vec<u8>,
+    setting: &Itimerspec64,
+    flags: i32,
+    clock: Option<clockid_t>,
+) {
+    let (Some(value), Some(_)) = (length(setting.it_value), length(setting.it_interval)) else {
+        return line.extend_from_slice(b"invalid");
+    };
     if value.is_zero() {
         return line.extend_from_slice(b"disarm");
     }
@@ -123,11 +141,14 @@ fn write_every(line: &mut Vec<u8>, interval: Timespec64) {
     }
 }
 
-/// A point in time: a date on the clocks that have one, on others the seconds since the clock's start.
+/// A point in time: a date on the clocks that have one, on others the seconds since the clock's
+/// start.
 fn write_point(line: &mut Vec<u8>, time: Duration, clock: Option<clockid_t>) {
     match clock {
         Some(CLOCK_REALTIME | CLOCK_REALTIME_ALARM) => {
-            line.extend_from_slice(format!("at {}", humantime::format_rfc3339(UNIX_EPOCH + time)).as_bytes());
+            line.extend_from_slice(
+                format!("at {}", humantime::format_rfc3339(UNIX_EPOCH + time)).as_bytes(),
+            );
         }
         _ => {
             number(line, b"at ", time.as_secs());
@@ -144,7 +165,11 @@ fn write_duration(line: &mut Vec<u8>, time: Duration) {
         (0, nanos @ ..1_000_000) => one_unit(line, nanos, 3, " µs"),
         (0, nanos) => one_unit(line, nanos, 6, " ms"),
         (seconds, nanos) => {
-            let units = [(seconds / 86_400, " d "), (seconds / 3600 % 24, " h "), (seconds / 60 % 60, " min ")];
+            let units = [
+                (seconds / 86_400, " d "),
+                (seconds / 3600 % 24, " h "),
+                (seconds / 60 % 60, " min "),
+            ];
             for (count, unit) in units.into_iter().filter(|(count, _)| *count > 0) {
                 number(line, b"", count);
                 line.extend_from_slice(unit.as_bytes());
@@ -256,8 +281,15 @@ mod tests {
             assert_eq!(of_new(new(ZERO, ZERO), flags, None), (Asks::Disarm, "disarm".into()));
             assert_eq!(of_new(new(time(5, 0), ZERO), flags, None), (Asks::Disarm, "disarm".into()));
             for invalid in [time(-1, 0), time(0, -1), time(0, 1_000_000_000)] {
-                assert_eq!(of_new(new(ZERO, invalid), flags, None), (Asks::Invalid, "invalid".into()));
-                assert_eq!(of_new(new(invalid, ZERO), flags, None).0, Asks::Invalid, "the kernel looks at both");
+                assert_eq!(
+                    of_new(new(ZERO, invalid), flags, None),
+                    (Asks::Invalid, "invalid".into())
+                );
+                assert_eq!(
+                    of_new(new(invalid, ZERO), flags, None).0,
+                    Asks::Invalid,
+                    "the kernel looks at both"
+                );
             }
         }
     }
@@ -278,7 +310,11 @@ mod tests {
             it_value: Timespec64 { tv_sec: value, tv_nsec: 854_775_807 },
         };
         assert_eq!(of_old(&old(3, 0)), "3.854775807 s left");
-        assert_eq!(of_old(&old(9_223_372_036, 2)), "106751 d 23 h 47 min 16.854775807 s left every 2 s", "KTIME_MAX");
+        assert_eq!(
+            of_old(&old(9_223_372_036, 2)),
+            "106751 d 23 h 47 min 16.854775807 s left every 2 s",
+            "KTIME_MAX"
+        );
         assert_eq!(of_old(&Itimerspec64::default()), "was disarmed");
         assert_eq!(of_old(&old(-1, 0)), "");
     }

@@ -1,5 +1,5 @@
-//! How a 64-bit process enters the kernel: by `int 0x80`, as an i386 process does, for the call under test, and by its
-//! own system calls for everything else.
+//! How a 64-bit process enters the kernel: by `int 0x80`, as an i386 process does, for the call
+//! under test, and by its own system calls for everything else.
 
 use std::arch::asm;
 
@@ -26,7 +26,8 @@ pub(crate) mod number {
 const NR_MLOCK2: u32 = 325;
 
 /// What the upper halves of the registers hold, a word each: the kernel must not look at them.
-const DIRT: [u32; 6] = [0xdead_beef, 0xcafe_0000, 0xffff_ffff, 0x8000_0000, 0x0000_0001, 0x7fff_fffe];
+const DIRT: [u32; 6] =
+    [0xdead_beef, 0xcafe_0000, 0xffff_ffff, 0x8000_0000, 0x0000_0001, 0x7fff_fffe];
 
 /// The ways into the kernel.
 #[derive(Debug)]
@@ -47,13 +48,16 @@ impl Doors {
         match entry {
             // SAFETY: the caller's promise.
             Entry::Int80 => unsafe { int80(NR_TIMERFD_SETTIME32, arguments) },
-            Entry::Vdso => unreachable!("Plan::validate knows that a 64-bit process has no __kernel_vsyscall"),
+            Entry::Vdso => {
+                unreachable!("Plan::validate knows that a 64-bit process has no __kernel_vsyscall")
+            }
             Entry::Rewritten => unreachable!("a ptracer has this done by int 0x80"),
         }
     }
 }
 
-/// Whether a thread stops here at the entry of the call under test with the arguments that are to be replaced.
+/// Whether a thread stops here at the entry of the call under test with the arguments that are to
+/// be replaced.
 pub(crate) fn enters_settime32(registers: &Registers) -> bool {
     registers.orig_rax as u32 == NR_TIMERFD_SETTIME32 && registers.rbx as u32 == DECOY[0]
 }
@@ -75,7 +79,8 @@ pub(crate) unsafe fn syscall(number: u32, [a, b, c, d]: [usize; 4]) -> i32 {
     if ret == -1 { -Errno::last_raw() } else { ret as i32 }
 }
 
-/// A call by the i386 entry, with a number of its table; the upper halves of the registers are [`DIRT`].
+/// A call by the i386 entry, with a number of its table; the upper halves of the registers are
+/// [`DIRT`].
 ///
 /// # Safety
 ///
@@ -90,14 +95,20 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
     match call {
         Silent::NativeTimerfdSettime => on_own_timer(|fd| {
             let later = KernelTimespec { tv_sec: 900, tv_nsec: 7 };
-            let (new, mut old) = (KernelItimerspec { it_value: later, ..Default::default() }, KernelItimerspec::default());
+            let (new, mut old) = (
+                KernelItimerspec { it_value: later, ..Default::default() },
+                KernelItimerspec::default(),
+            );
             // SAFETY: the call reads the one and writes the other structure.
-            unsafe { checked(TIMERFD_SETTIME, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
+            unsafe {
+                checked(TIMERFD_SETTIME, [fd, 0, &raw const new as usize, &raw mut old as usize])
+            }
         }),
         Silent::Mlock2 => {
             let here = 0_u64;
             // SAFETY: the call keeps the page of `here` in memory, which it is in anyway.
-            unsafe { checked(NR_MLOCK2, [&raw const here as usize, size_of_val(&here), 0, 0]) }.map(drop)
+            unsafe { checked(NR_MLOCK2, [&raw const here as usize, size_of_val(&here), 0, 0]) }
+                .map(drop)
         }
         Silent::TimerfdSettime64
         | Silent::TimerSettime32
@@ -107,7 +118,8 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
     }
 }
 
-/// A system call by the i386 entry; the low halves of the registers are exactly these, the upper ones [`DIRT`].
+/// A system call by the i386 entry; the low halves of the registers are exactly these, the upper
+/// ones [`DIRT`].
 ///
 /// # Safety
 ///
@@ -120,8 +132,8 @@ unsafe fn int80(number: u32, [bx, cx, dx, si]: [u32; 4]) -> i32 {
         *register = u64::from(dirt) << 32 | u64::from(low);
     }
     let ret: u64;
-    // LLVM keeps rbx for itself, so that it is saved here and loaded from memory.
-    // SAFETY: the registers and the stack are as before at the end; the rest is the caller's promise.
+    // LLVM keeps rbx for itself, so that it is saved here and loaded from memory. SAFETY: the
+    // registers and the stack are as before at the end; the rest is the caller's promise.
     unsafe {
         asm!(
             "push rbx",

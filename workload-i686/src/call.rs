@@ -1,4 +1,5 @@
-//! One call under test: fills the memory that its pointers name, makes it, and keeps what was there.
+//! One call under test: fills the memory that its pointers name, makes it, and keeps what was
+//! there.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,15 +18,17 @@ use crate::stage::{Place, Places, Stage};
 /// The bytes of an `old_itimerspec32`.
 type Bytes = [u8; ITIMERSPEC32_SIZE];
 
-/// Two places on one page, so that a read or write that goes past one of them does not reach the other.
+/// Two places on one page, so that a read or write that goes past one of them does not reach the
+/// other.
 const UTMR_OFFSET: usize = 0x200;
 const OTMR_OFFSET: usize = 0xa00;
 const SCRATCH_LEN: usize = 0x1000;
 
 /// The memory that pointers point to.
 ///
-/// That of valid ones is shared with forked children, since a private page would be write-protected by the fork; and it is
-/// written before each call, so that it is resident in the child too when a probe reads it.
+/// That of valid ones is shared with forked children, since a private page would be write-protected
+/// by the fork; and it is written before each call, so that it is resident in the child too when a
+/// probe reads it.
 #[derive(Debug)]
 pub struct Scratch {
     /// Writes at `utmr` while calls are raced; first, so that it ends before the memory goes.
@@ -61,8 +64,8 @@ impl Scratch {
         self.rival = None;
     }
 
-    /// Sees to it that the call's two settings are written in turns at `utmr`, or that none is when it asks for none, and
-    /// then gives what is there.
+    /// Sees to it that the call's two settings are written in turns at `utmr`, or that none is when
+    /// it asks for none, and then gives what is there.
     #[cold]
     fn race(&mut self, call: &Call) -> Result<Bytes, Errno> {
         let Some(other) = call.meanwhile else {
@@ -80,7 +83,11 @@ impl Scratch {
     }
 
     fn stage(&mut self, call: &Call) -> Result<&Stage, Errno> {
-        let keeper = if call.touches(Page::Held) || call.touches(Page::Withheld) { Some(self.keeper()?) } else { None };
+        let keeper = if call.touches(Page::Held) || call.touches(Page::Withheld) {
+            Some(self.keeper()?)
+        } else {
+            None
+        };
         let stage = match &mut self.stage {
             Some(stage) => stage,
             none => none.insert(Stage::new()?),
@@ -98,8 +105,8 @@ impl Scratch {
     }
 }
 
-/// Makes the call on `ufd` and hands its record to `keep`. Fails only when the memory for it cannot be had, or a thread or
-/// process that it takes.
+/// Makes the call on `ufd` and hands its record to `keep`. Fails only when the memory for it cannot
+/// be had, or a thread or process that it takes.
 pub fn make<K: Kernel>(
     kernel: &mut K,
     scratch: &mut Scratch,
@@ -114,8 +121,11 @@ pub fn make<K: Kernel>(
         return make_on_stage(kernel, scratch, step, ufd, call, keep);
     }
     let (utmr, otmr) = (place(call.utmr, scratch.utmr()), place(call.otmr, scratch.otmr()));
-    let utmr_before =
-        if call.meanwhile.is_some() || scratch.rival.is_some() { scratch.race(call)? } else { put(utmr, bytemuck::cast(call.new)) };
+    let utmr_before = if call.meanwhile.is_some() || scratch.rival.is_some() {
+        scratch.race(call)?
+    } else {
+        put(utmr, bytemuck::cast(call.new))
+    };
     let otmr_before = put(otmr, pattern(step));
     let there = |place: Option<_>| if place.is_some() { ALL_THERE } else { 0 };
     let places = Places {
@@ -123,7 +133,15 @@ pub fn make<K: Kernel>(
         otmr: Place { address: address(otmr), there: there(otmr), bytes: otmr_before },
     };
     // SAFETY: the places are null or in the scratch memory, which only pointers reach.
-    let ret = unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) }?;
+    let ret = unsafe {
+        kernel.timerfd_settime32(
+            call.entry,
+            ufd,
+            call.flags,
+            places.utmr.address,
+            places.otmr.address,
+        )
+    }?;
     let otmr_after = get(otmr);
     keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
     Ok(())
@@ -143,10 +161,19 @@ fn make_on_stage<K: Kernel>(
     let places = stage.lay_out(call, pattern(step))?;
     let make = |kernel: &mut K| {
         // SAFETY: the places are null, of nothing, or on the stage, which only pointers reach.
-        unsafe { kernel.timerfd_settime32(call.entry, ufd, call.flags, places.utmr.address, places.otmr.address) }
+        unsafe {
+            kernel.timerfd_settime32(
+                call.entry,
+                ufd,
+                call.flags,
+                places.utmr.address,
+                places.otmr.address,
+            )
+        }
     };
     if call.touches(Page::Withheld) {
-        // Nobody is left to write it afterwards: who is killed while it waits for a page gets EFAULT from the copy.
+        // Nobody is left to write it afterwards: who is killed while it waits for a page gets
+        // EFAULT from the copy.
         keep(record(kernel, step, ufd, call, &places, -(Errno::EFAULT as i32), places.otmr.bytes));
         make(kernel)?;
         return Err(Errno::ETIME);
@@ -162,7 +189,15 @@ fn make_on_stage<K: Kernel>(
     Ok(())
 }
 
-fn record<K: Kernel>(kernel: &K, step: u32, ufd: i32, call: &Call, places: &Places, ret: i32, otmr_after: Bytes) -> Record {
+fn record<K: Kernel>(
+    kernel: &K,
+    step: u32,
+    ufd: i32,
+    call: &Call,
+    places: &Places,
+    ret: i32,
+    otmr_after: Bytes,
+) -> Record {
     let who = kernel.identity();
     Record {
         step,
@@ -195,10 +230,13 @@ fn place(pointer: Pointer, valid: NonNull<Bytes>) -> Option<NonNull<Bytes>> {
 }
 
 fn address(place: Option<NonNull<Bytes>>) -> u32 {
-    place.map_or(0, |place| u32::try_from(place.addr().get()).expect("the memory was mapped below 4 GiB"))
+    place.map_or(0, |place| {
+        u32::try_from(place.addr().get()).expect("the memory was mapped below 4 GiB")
+    })
 }
 
-/// Writes the bytes and reads them back, so that the record has what is there and not what was meant.
+/// Writes the bytes and reads them back, so that the record has what is there and not what was
+/// meant.
 fn put(place: Option<NonNull<Bytes>>, bytes: Bytes) -> Bytes {
     if let Some(place) = place {
         // SAFETY: the place is in the scratch memory. Volatile, because the kernel reads it unseen.
@@ -212,8 +250,8 @@ fn get(place: Option<NonNull<Bytes>>) -> Bytes {
     place.map_or([0; ITIMERSPEC32_SIZE], |place| unsafe { place.read_volatile() })
 }
 
-/// What is at `otmr` before the call: other bytes for each step and each field, and negative in every field,
-/// as no old setting is, so that whatever was not written shows.
+/// What is at `otmr` before the call: other bytes for each step and each field, and negative in
+/// every field, as no old setting is, so that whatever was not written shows.
 fn pattern(step: u32) -> Bytes {
     bytemuck::cast([0, 1, 2, 3].map(|field| 0xa500_0000 | step << 2 | field))
 }

@@ -5,7 +5,9 @@ use std::arch::asm;
 use nix::errno::Errno;
 use nix::libc;
 use settime32_abi::NR_TIMERFD_SETTIME32;
-use settime32_abi::number::i386::{TIMER_CREATE, TIMER_DELETE, TIMER_SETTIME32, TIMERFD_GETTIME32, TIMERFD_SETTIME64};
+use settime32_abi::number::i386::{
+    TIMER_CREATE, TIMER_DELETE, TIMER_SETTIME32, TIMERFD_GETTIME32, TIMERFD_SETTIME64,
+};
 use settime32_abi::plan::{Clock, Entry, Silent};
 use settime32_abi::timespec::OldItimerspec32;
 
@@ -23,7 +25,8 @@ pub(crate) mod number {
     pub(crate) const CLOCK_SETTIME: u32 = 404;
 }
 
-/// `AT_SYSINFO` of `arch/x86/include/uapi/asm/auxvec.h`: the address of the vDSO's `__kernel_vsyscall`.
+/// `AT_SYSINFO` of `arch/x86/include/uapi/asm/auxvec.h`: the address of the vDSO's
+/// `__kernel_vsyscall`.
 const AT_SYSINFO: libc::c_ulong = 32;
 
 /// `SIGEV_NONE` of `include/uapi/asm-generic/siginfo.h`.
@@ -59,9 +62,11 @@ impl Doors {
     }
 }
 
-/// Whether a thread stops here at the entry of the call under test with the arguments that are to be replaced.
+/// Whether a thread stops here at the entry of the call under test with the arguments that are to
+/// be replaced.
 pub(crate) fn enters_settime32(registers: &Registers) -> bool {
-    registers.orig_eax.cast_unsigned() == NR_TIMERFD_SETTIME32 && registers.ebx.cast_unsigned() == DECOY[0]
+    registers.orig_eax.cast_unsigned() == NR_TIMERFD_SETTIME32
+        && registers.ebx.cast_unsigned() == DECOY[0]
 }
 
 /// Puts the arguments into the registers.
@@ -69,8 +74,8 @@ pub(crate) fn replace_arguments(registers: &mut Registers, arguments: [u32; 4]) 
     [registers.ebx, registers.ecx, registers.edx, registers.esi] = arguments.map(u32::cast_signed);
 }
 
-/// Enters the kernel for the call under test by the fast way of this CPU's maker, with a stack of which nothing is
-/// mapped. Whoever does it is killed by it.
+/// Enters the kernel for the call under test by the fast way of this CPU's maker, with a stack of
+/// which nothing is mapped. Whoever does it is killed by it.
 ///
 /// # Safety
 ///
@@ -80,10 +85,14 @@ pub(crate) unsafe fn enter_without_stack() -> ! {
     if std::arch::x86::__cpuid(0).ebx == INTEL {
         // The kernel takes the stack pointer from ebp there (`entry_SYSENTER_compat`).
         // SAFETY: it does not come back.
-        unsafe { asm!("mov ebp, 16", "mov esp, ebp", "sysenter", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn)) }
+        unsafe {
+            asm!("mov ebp, 16", "mov esp, ebp", "sysenter", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn))
+        }
     }
     // SAFETY: as above.
-    unsafe { asm!("mov esp, 16", "syscall", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn)) }
+    unsafe {
+        asm!("mov esp, 16", "syscall", "ud2", in("eax") NR_TIMERFD_SETTIME32, options(noreturn))
+    }
 }
 
 /// Any other system call: 0 or more, or a negative errno.
@@ -111,9 +120,14 @@ pub(crate) fn silent(call: Silent) -> Result<(), Errno> {
     match call {
         Silent::TimerfdSettime64 => on_own_timer(|fd| {
             let later = KernelTimespec { tv_sec: 900, tv_nsec: 7 };
-            let (new, mut old) = (KernelItimerspec { it_value: later, ..Default::default() }, KernelItimerspec::default());
+            let (new, mut old) = (
+                KernelItimerspec { it_value: later, ..Default::default() },
+                KernelItimerspec::default(),
+            );
             // SAFETY: the call reads the one and writes the other structure.
-            unsafe { checked(TIMERFD_SETTIME64, [fd, 0, &raw const new as usize, &raw mut old as usize]) }
+            unsafe {
+                checked(TIMERFD_SETTIME64, [fd, 0, &raw const new as usize, &raw mut old as usize])
+            }
         }),
         Silent::TimerfdGettime32 => on_own_timer(|fd| {
             let mut old = OldItimerspec32::default();
@@ -138,7 +152,10 @@ fn set_posix_timer() -> Result<(), Errno> {
     unsafe {
         let (clock, of) = (Clock::Monotonic.id() as usize, |timer: u32| timer as usize);
         checked(TIMER_CREATE, [clock, event.as_ptr() as usize, &raw mut timer as usize, 0])?;
-        let set = checked(TIMER_SETTIME32, [of(timer), 0, new.as_ptr() as usize, old.as_mut_ptr() as usize]);
+        let set = checked(
+            TIMER_SETTIME32,
+            [of(timer), 0, new.as_ptr() as usize, old.as_mut_ptr() as usize],
+        );
         checked(TIMER_DELETE, [of(timer), 0, 0, 0])?;
         set.map(drop)
     }
@@ -154,7 +171,8 @@ unsafe fn int80(number: u32, [bx, cx, dx, si]: [u32; 4]) -> i32 {
     let registers = [number, bx, cx, dx, si];
     let ret;
     // LLVM keeps ebx and esi for itself, so that they are saved here and loaded from memory.
-    // SAFETY: the registers and the stack are as before at the end; the rest is the caller's promise.
+    // SAFETY: the registers and the stack are as before at the end; the rest is the caller's
+    // promise.
     unsafe {
         asm!(
             "push ebx",
@@ -175,8 +193,8 @@ unsafe fn int80(number: u32, [bx, cx, dx, si]: [u32; 4]) -> i32 {
     ret
 }
 
-/// A system call by the vDSO's entry at `vsyscall`, with exactly these register values but for `ebp`, which the vDSO
-/// keeps on the stack.
+/// A system call by the vDSO's entry at `vsyscall`, with exactly these register values but for
+/// `ebp`, which the vDSO keeps on the stack.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! Does the steps of a plan in order. It stops at the first step that cannot be done; a call under test can
-//! always be done, whatever its result.
+//! Does the steps of a plan in order. It stops at the first step that cannot be done; a call under
+//! test can always be done, whatever its result.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -59,7 +59,11 @@ enum Slot {
 type Table = [Slot; SLOTS];
 
 /// Does the plan. The header is the journal's in any case, and says whether all steps were done.
-pub fn run<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal) -> (Header, Result<(), Failure>) {
+pub fn run<K: Kernel>(
+    plan: &Plan,
+    kernel: &mut K,
+    journal: &mut Journal,
+) -> (Header, Result<(), Failure>) {
     let mut header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -75,12 +79,22 @@ pub fn run<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal) -> (He
     (header, done)
 }
 
-fn run_between_clocks<K: Kernel>(plan: &Plan, kernel: &mut K, journal: &mut Journal, header: &mut Header) -> Result<(), Failure> {
+fn run_between_clocks<K: Kernel>(
+    plan: &Plan,
+    kernel: &mut K,
+    journal: &mut Journal,
+    header: &mut Header,
+) -> Result<(), Failure> {
     let around = |action| move |errno| Failure::Around { action, errno };
     header.comm = kernel.comm().map_err(around("read the name of this thread"))?;
     let scratch = Scratch::new().map_err(around("map memory for the calls"))?;
-    let life = plan.is_of_lives().then(|| Bench::new(plan.process)).transpose().map_err(around("map memory for timers' lives"))?;
-    let mut workbench = Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal };
+    let life = plan
+        .is_of_lives()
+        .then(|| Bench::new(plan.process))
+        .transpose()
+        .map_err(around("map memory for timers' lives"))?;
+    let mut workbench =
+        Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal };
     header.start = read_clocks(kernel)?;
     workbench.do_steps(kernel, 0..plan.steps.len())?;
     header.end = read_clocks(kernel)?;
@@ -116,14 +130,25 @@ impl Workbench<'_> {
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
                     let keep = |record| self.journal.push(record);
-                    call::make(kernel, &mut self.scratch, step as u32, ufd, call, keep).map_err(fail(PREPARE))?;
+                    call::make(kernel, &mut self.scratch, step as u32, ufd, call, keep)
+                        .map_err(fail(PREPARE))?;
                 }
-                Step::Open { slot, kind } => self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?,
-                Step::SetClock => kernel.set_clock().map(drop).map_err(fail("set CLOCK_REALTIME"))?,
-                Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
+                Step::Open { slot, kind } => {
+                    self.open(kernel, slot, kind).map_err(fail(action_of(kind)))?
+                }
+                Step::SetClock => {
+                    kernel.set_clock().map(drop).map_err(fail("set CLOCK_REALTIME"))?
+                }
+                Step::WakeAlarm { allowed } => {
+                    kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?
+                }
                 Step::Pin { cpu } => kernel.pin(cpu).map_err(fail(PIN))?,
-                Step::Silent(call) => kernel.silent(call).map_err(fail("make a call that is to go unreported"))?,
-                Step::Wait { slot, timeout_ms } => self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?,
+                Step::Silent(call) => {
+                    kernel.silent(call).map_err(fail("make a call that is to go unreported"))?
+                }
+                Step::Wait { slot, timeout_ms } => {
+                    self.wait(kernel, slot, timeout_ms).map_err(fail("wait for a timer"))?
+                }
                 Step::Fork { ending, .. } => {
                     next += self.steps[step].inner();
                     self.fork(kernel, step, step + 1..next, ending)?;
@@ -139,26 +164,50 @@ impl Workbench<'_> {
     }
 
     /// Threads share the table, and each has memory of its own for its calls.
-    fn threads<K: Kernel>(&mut self, kernel: &mut K, first: usize, threads: u16, calls: u16) -> Result<(), Failure> {
+    fn threads<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        first: usize,
+        threads: u16,
+        calls: u16,
+    ) -> Result<(), Failure> {
         let around = |action| move |errno| Failure::Step { step: first - 1, action, errno };
         let calls = usize::from(calls);
         self.scratch.calm();
-        let together = self.steps[first..first + calls].iter().any(|step| matches!(step, Step::Call(call) if call.touches(Page::Held)));
-        let keeper = together.then(|| self.scratch.keeper()).transpose().map_err(around("hold pages"))?;
+        let together = self.steps[first..first + calls]
+            .iter()
+            .any(|step| matches!(step, Step::Call(call) if call.touches(Page::Held)));
+        let keeper =
+            together.then(|| self.scratch.keeper()).transpose().map_err(around("hold pages"))?;
         if let Some(keeper) = &keeper {
             keeper.give_together(threads.into());
         }
         let (table, steps) = (self.table, self.steps);
         // Each thread locks its own, once.
-        let records: Vec<_> = self.journal.reserve(usize::from(threads) * calls).chunks_mut(calls.max(1)).map(Mutex::new).collect();
+        let records: Vec<_> = self
+            .journal
+            .reserve(usize::from(threads) * calls)
+            .chunks_mut(calls.max(1))
+            .map(Mutex::new)
+            .collect();
         let done = kernel.side_by_side(threads, |thread, kernel| {
-            let mut scratch = Scratch::new().map_err(around("map memory for the calls of a thread"))?;
+            let mut scratch =
+                Scratch::new().map_err(around("map memory for the calls of a thread"))?;
             scratch.use_keeper(keeper.clone());
             let mut records = records[usize::from(thread)].lock().expect("no other thread has it");
             for (record, step) in records.iter_mut().zip(first + usize::from(thread) * calls..) {
-                let Step::Call(call) = &steps[step] else { unreachable!("Plan::validate lets threads make calls only") };
+                let Step::Call(call) = &steps[step] else {
+                    unreachable!("Plan::validate lets threads make calls only")
+                };
                 let keep = |made| *record = made;
-                let made = call::make(kernel, &mut scratch, step as u32, number(&table, call.slot), call, keep);
+                let made = call::make(
+                    kernel,
+                    &mut scratch,
+                    step as u32,
+                    number(&table, call.slot),
+                    call,
+                    keep,
+                );
                 made.map_err(|errno| Failure::Step { step, action: PREPARE, errno })?;
             }
             Ok(())
@@ -186,8 +235,8 @@ impl Workbench<'_> {
         Ok(())
     }
 
-    /// Where a descriptor of this kind comes from; `None` for a number with nothing open behind it, which a
-    /// copy of such a number is too.
+    /// Where a descriptor of this kind comes from; `None` for a number with nothing open behind it,
+    /// which a copy of such a number is too.
     fn source(&self, kind: FdKind) -> Option<Source> {
         let open = |slot: u8| match self.table[usize::from(slot)] {
             Slot::Open(fd) => Some(fd),
@@ -210,10 +259,17 @@ impl Workbench<'_> {
         }
     }
 
-    fn fork<K: Kernel>(&mut self, kernel: &mut K, step: usize, range: Range<usize>, ending: Ending) -> Result<(), Failure> {
+    fn fork<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: usize,
+        range: Range<usize>,
+        ending: Ending,
+    ) -> Result<(), Failure> {
         let table = self.table;
         let done = kernel.in_child(ending, |kernel| self.do_steps(kernel, range));
-        // In the parent of a real fork nothing changed; a kernel that does the work in place has changed it.
+        // In the parent of a real fork nothing changed; a kernel that does the work in place has
+        // changed it.
         self.table = table;
         done.map(drop).map_err(|cause| Failure::Child { step, cause })
     }

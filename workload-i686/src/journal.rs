@@ -1,7 +1,8 @@
-//! The journal while it grows: records, and the moments of a plan of lives, in memory that forked children append to.
+//! The journal while it grows: records, and the moments of a plan of lives, in memory that forked
+//! children append to.
 //!
-//! Not safe against two processes that append at once; the interpreter waits for each child. Threads write side by
-//! side, each to its own part of what was reserved for them.
+//! Not safe against two processes that append at once; the interpreter waits for each child.
+//! Threads write side by side, each to its own part of what was reserved for them.
 
 use std::io::{self, Write};
 use std::slice;
@@ -32,13 +33,16 @@ impl Journal {
 
     /// An empty journal for so many calls and moments.
     pub fn with_room(capacity: usize, moments: usize) -> Result<Self, Errno> {
-        let memory = Shared::map(RECORDS_OFFSET + capacity * size_of::<Record>() + moments * size_of::<Moment>())?;
+        let memory = Shared::map(
+            RECORDS_OFFSET + capacity * size_of::<Record>() + moments * size_of::<Moment>(),
+        )?;
         Ok(Self { memory, capacity, moments })
     }
 
     /// Number of records.
     pub fn len(&self) -> usize {
-        // SAFETY: the count lies at the start of the mapping, and is written by one process at a time.
+        // SAFETY: the count lies at the start of the mapping, and is written by one process at a
+        // time.
         unsafe { self.memory.at::<u32>(0).read_volatile() as usize }
     }
 
@@ -104,7 +108,8 @@ impl Journal {
         let first = self.len();
         assert!(first + count <= self.capacity, "a plan has no more calls than were counted");
         let places = self.memory.at::<Record>(RECORDS_OFFSET + first * size_of::<Record>());
-        // SAFETY: the count and the places are inside of the mapping, this process alone uses them now, and any bytes are a record.
+        // SAFETY: the count and the places are inside of the mapping, this process alone uses them
+        // now, and any bytes are a record.
         unsafe {
             self.memory.at::<u32>(0).write_volatile((first + count) as u32);
             slice::from_raw_parts_mut(places.as_ptr(), count)
@@ -114,8 +119,8 @@ impl Journal {
     /// The records so far.
     pub fn records(&self) -> &[Record] {
         let first = self.memory.at::<[u8; 0]>(RECORDS_OFFSET).cast::<Record>();
-        // SAFETY: `len` records were written there, any bytes are a record, and nothing writes while `self` is
-        // borrowed, since children are waited for.
+        // SAFETY: `len` records were written there, any bytes are a record, and nothing writes
+        // while `self` is borrowed, since children are waited for.
         unsafe { slice::from_raw_parts(first.as_ptr(), self.len()) }
     }
 

@@ -1,6 +1,6 @@
-//! A thread that gives held pages to whoever waits for them, by `userfaultfd(2)`. What is in them is decided before the
-//! call; this decides only when they are given. Who is kept on one CPU is moved to another while it waits, so that its call
-//! does not return where it entered.
+//! A thread that gives held pages to whoever waits for them, by `userfaultfd(2)`. What is in them
+//! is decided before the call; this decides only when they are given. Who is kept on one CPU is
+//! moved to another while it waits, so that its call does not return where it entered.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -113,7 +113,8 @@ struct Pages {
 }
 
 impl Keeper {
-    /// A keeper for the memory of this process. Fails where `userfaultfd` is missing, or is for others only.
+    /// A keeper for the memory of this process. Fails where `userfaultfd` is missing, or is for
+    /// others only.
     pub(crate) fn new() -> Result<Arc<Self>, Errno> {
         // SAFETY: the argument is a plain number.
         let fd = Errno::result(unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) })?;
@@ -125,7 +126,9 @@ impl Keeper {
         let pages = Arc::new(Mutex::new(Pages { together: 1, ..Pages::default() }));
         let (thread_fd, thread_pages) = (Arc::clone(&fd), Arc::clone(&pages));
         // It ends with the process: nothing else tells it that no more pages will be waited for.
-        thread::Builder::new().spawn(move || serve(&thread_fd, &thread_pages)).map_err(|_| Errno::EAGAIN)?;
+        thread::Builder::new()
+            .spawn(move || serve(&thread_fd, &thread_pages))
+            .map_err(|_| Errno::EAGAIN)?;
         Ok(Arc::new(Self { pid: process::id(), fd, pages }))
     }
 
@@ -134,9 +137,15 @@ impl Keeper {
         self.pid == process::id()
     }
 
-    /// Holds a page of anonymous memory that nobody has touched. Mapping something else over it ends that.
+    /// Holds a page of anonymous memory that nobody has touched. Mapping something else over it
+    /// ends that.
     pub(crate) fn hold(&self, page: usize, held: Held) -> Result<(), Errno> {
-        let mut register = uffd::Register { start: page as u64, len: PAGE as u64, mode: uffd::REGISTER_MODE_MISSING, ioctls: 0 };
+        let mut register = uffd::Register {
+            start: page as u64,
+            len: PAGE as u64,
+            mode: uffd::REGISTER_MODE_MISSING,
+            ioctls: 0,
+        };
         locked(&self.pages).held.insert(page, held);
         // SAFETY: the structure is what the call reads and writes, and the page is the caller's.
         unsafe { uffd::register(self.fd.as_raw_fd(), &raw mut register) }.map(drop)
@@ -152,7 +161,8 @@ fn locked(pages: &Mutex<Pages>) -> MutexGuard<'_, Pages> {
     pages.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives pages as they are waited for. What goes wrong here leaves somebody waiting for ever, so it ends the process.
+/// Gives pages as they are waited for. What goes wrong here leaves somebody waiting for ever, so it
+/// ends the process.
 fn serve(fd: &OwnedFd, pages: &Mutex<Pages>) {
     loop {
         let mut bytes = [0; size_of::<uffd::Message>()];
@@ -196,13 +206,16 @@ fn move_elsewhere(thread: Pid) {
     let Ok(allowed) = sched_getaffinity(thread) else { return };
     let mut allowed = cpus(&allowed);
     if let (Some(cpu), None) = (allowed.next(), allowed.next()) {
-        _ = (0..CpuSet::count()).filter(|other| *other != cpu).find(|other| keep_on(thread, *other).is_ok());
+        _ = (0..CpuSet::count())
+            .filter(|other| *other != cpu)
+            .find(|other| keep_on(thread, *other).is_ok());
     }
 }
 
 fn give(fd: &OwnedFd, page: usize, content: &[u8; PAGE], before: Option<(usize, [u8; 8])>) {
     if let Some((address, bytes)) = before {
-        // SAFETY: the caller of `hold` answers for the memory being there. Volatile, because the kernel reads it.
+        // SAFETY: the caller of `hold` answers for the memory being there. Volatile, because the
+        // kernel reads it.
         unsafe { (address as *mut [u8; 8]).write_volatile(bytes) };
     }
     let (dst, src) = (page as u64, content.as_ptr().addr() as u64);

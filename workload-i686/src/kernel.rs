@@ -21,19 +21,28 @@ pub trait Kernel {
     /// Opens a descriptor.
     fn open(&mut self, source: Source) -> Result<i32, Errno>;
 
-    /// A number that was open and is closed, and which [`Kernel::open`] never gives; another for each slot.
+    /// A number that was open and is closed, and which [`Kernel::open`] never gives; another for
+    /// each slot.
     fn closed_number(&mut self, slot: u8) -> Result<i32, Errno>;
 
     /// Closes a descriptor that [`Kernel::open`] gave.
     fn close(&mut self, fd: i32);
 
-    /// The call under test, with exactly these register values. Gives 0 or a negative errno. Fails when the call was not
-    /// made, for want of what its way in takes.
+    /// The call under test, with exactly these register values. Gives 0 or a negative errno. Fails
+    /// when the call was not made, for want of what its way in takes.
     ///
     /// # Safety
     ///
-    /// `otmr` is null, or the kernel may write the 16 bytes there as far as it can: they hold no Rust value.
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno>;
+    /// `otmr` is null, or the kernel may write the 16 bytes there as far as it can: they hold no
+    /// Rust value.
+    unsafe fn timerfd_settime32(
+        &mut self,
+        entry: Entry,
+        ufd: i32,
+        flags: i32,
+        utmr: u32,
+        otmr: u32,
+    ) -> Result<i32, Errno>;
 
     /// Sets `CLOCK_REALTIME` to the time that it shows, and gives that, nanoseconds.
     fn set_clock(&mut self) -> Result<i64, Errno>;
@@ -41,7 +50,8 @@ pub trait Kernel {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     fn monotonic_ns(&self) -> Result<i64, Errno>;
 
-    /// A call in a timer's life, with exactly these register values: 0 or more, or a negative errno.
+    /// A call in a timer's life, with exactly these register values: 0 or more, or a negative
+    /// errno.
     ///
     /// # Safety
     ///
@@ -51,14 +61,15 @@ pub trait Kernel {
     /// Lets a read of this descriptor wait, or not.
     fn set_blocking(&mut self, fd: i32, blocking: bool) -> Result<(), Errno>;
 
-    /// Waits until one of the descriptors is readable, and says which are, a bit each in their order; none when the time was
-    /// over.
+    /// Waits until one of the descriptors is readable, and says which are, a bit each in their
+    /// order; none when the time was over.
     fn wait_any(&mut self, by: Means, fds: &[i32], timeout_ms: u16) -> Result<u32, Errno>;
 
     /// Puts `CAP_WAKE_ALARM` into the effective capabilities, or takes it out.
     fn allow_wake_alarm(&mut self, allowed: bool) -> Result<(), Errno>;
 
-    /// Keeps the calling thread on one of the CPUs that the process may use, counted round, or lets it go to any of them.
+    /// Keeps the calling thread on one of the CPUs that the process may use, counted round, or lets
+    /// it go to any of them.
     fn pin(&mut self, cpu: Option<u8>) -> Result<(), Errno>;
 
     /// The CPU that the calling thread is kept on, or [`settime32_abi::journal::CPU_UNKNOWN`].
@@ -73,12 +84,21 @@ pub trait Kernel {
     /// Waits until the descriptor is readable or the time is over.
     fn wait_readable(&mut self, fd: i32, timeout_ms: u16) -> Result<(), Errno>;
 
-    /// Does `work` in a forked child, which then ends so, and waits for that. Gives the child's process id.
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError>;
+    /// Does `work` in a forked child, which then ends so, and waits for that. Gives the child's
+    /// process id.
+    fn in_child(
+        &mut self,
+        ending: Ending,
+        work: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<u32, ChildError>;
 
-    /// Does `work` in so many threads side by side and waits for all; each is given its number, from 0, and the kernel
-    /// as it sees it. The first failure is the outcome.
-    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure>;
+    /// Does `work` in so many threads side by side and waits for all; each is given its number,
+    /// from 0, and the kernel as it sees it. The first failure is the outcome.
+    fn side_by_side(
+        &mut self,
+        threads: u16,
+        work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure>;
 }
 
 /// A way into the kernel.

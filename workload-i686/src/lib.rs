@@ -1,7 +1,8 @@
 //! Does the calls of a plan and keeps a journal of them: [`interpret`] → [`call`] → [`journal`].
 //!
-//! Nothing here judges a result: that is the oracle's part, which gets the journal. Built for i686 and, as a twin that
-//! uses the same entry, for x86-64; all but the entry itself is tested on the host, with a kernel made up by the tests.
+//! Nothing here judges a result: that is the oracle's part, which gets the journal. Built for i686
+//! and, as a twin that uses the same entry, for x86-64; all but the entry itself is tested on the
+//! host, with a kernel made up by the tests.
 
 #[cfg(target_arch = "x86_64")]
 mod amd64;

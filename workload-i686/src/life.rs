@@ -1,4 +1,5 @@
-//! What happens in a timer's life beside the call under test: makes the calls and keeps a moment of each.
+//! What happens in a timer's life beside the call under test: makes the calls and keeps a moment of
+//! each.
 
 use std::ptr::NonNull;
 
@@ -22,7 +23,8 @@ const LEN: usize = 0x1000;
 /// `SIGEV_NONE` of `include/uapi/asm-generic/siginfo.h`.
 const SIGEV_NONE: u32 = 1;
 
-/// The most moments that a plan can have: a step closes a descriptor and does one thing more at most.
+/// The most moments that a plan can have: a step closes a descriptor and does one thing more at
+/// most.
 pub fn moments(plan: &Plan) -> usize {
     if plan.is_of_lives() { 2 * plan.steps.len() } else { 0 }
 }
@@ -75,9 +77,19 @@ impl Bench {
     }
 
     /// `timerfd_create`.
-    pub(crate) fn create<K: Kernel>(&mut self, kernel: &mut K, step: u32, clockid: i32, flags: i32) -> Result<Moment, Errno> {
+    pub(crate) fn create<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        clockid: i32,
+        flags: i32,
+    ) -> Result<Moment, Errno> {
         let args = [word(clockid), word(flags), 0, 0];
-        self.make(kernel, step, Wanted::new(what::CREATE, Door::Own, self.process.timerfd_create(), args))
+        self.make(
+            kernel,
+            step,
+            Wanted::new(what::CREATE, Door::Own, self.process.timerfd_create(), args),
+        )
     }
 
     /// `timerfd_settime` with 64-bit times.
@@ -89,18 +101,35 @@ impl Bench {
         (new, old): (&Itimerspec64, bool),
         api: Api,
     ) -> Result<Moment, Errno> {
-        let wanted = Wanted::new(what::SETTIME64, door(api), api.settime(), [word(fd), word(flags), 0, 0]);
+        let wanted =
+            Wanted::new(what::SETTIME64, door(api), api.settime(), [word(fd), word(flags), 0, 0]);
         let wanted = wanted.reading(2, bytemuck::bytes_of(new));
         self.make(kernel, step, if old { wanted.writing(3) } else { wanted })
     }
 
     /// `timerfd_gettime`.
-    pub(crate) fn gettime<K: Kernel>(&mut self, kernel: &mut K, step: u32, fd: i32, api: Api) -> Result<Moment, Errno> {
-        self.make(kernel, step, Wanted::new(what::GETTIME, door(api), api.gettime(), [word(fd), 0, 0, 0]).writing(1))
+    pub(crate) fn gettime<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        fd: i32,
+        api: Api,
+    ) -> Result<Moment, Errno> {
+        self.make(
+            kernel,
+            step,
+            Wanted::new(what::GETTIME, door(api), api.gettime(), [word(fd), 0, 0, 0]).writing(1),
+        )
     }
 
     /// `read`.
-    pub(crate) fn read<K: Kernel>(&mut self, kernel: &mut K, step: u32, fd: i32, blocking: bool) -> Result<Moment, Errno> {
+    pub(crate) fn read<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        fd: i32,
+        blocking: bool,
+    ) -> Result<Moment, Errno> {
         match kernel.set_blocking(fd, blocking) {
             // The read says so as well.
             Err(Errno::EBADF) => {}
@@ -110,7 +139,11 @@ impl Bench {
             Process::I386 => 3,
             Process::Amd64 => 0,
         };
-        self.make(kernel, step, Wanted::new(what::READ, Door::Own, number, [word(fd), 0, 8, 0]).writing(1))
+        self.make(
+            kernel,
+            step,
+            Wanted::new(what::READ, Door::Own, number, [word(fd), 0, 8, 0]).writing(1),
+        )
     }
 
     /// A wait for some of these slots, whose descriptors are given.
@@ -126,20 +159,34 @@ impl Bench {
         let before_ns = kernel.monotonic_ns()?;
         let readable = kernel.wait_any(by, &fds, timeout_ms)?;
         let after_ns = kernel.monotonic_ns()?;
-        let extra = slots.iter().enumerate().filter(|(at, _)| readable >> at & 1 == 1).fold(0, |bits, (_, (slot, _))| bits | 1 << slot);
+        let extra = slots
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| readable >> at & 1 == 1)
+            .fold(0, |bits, (_, (slot, _))| bits | 1 << slot);
         let ret = readable.count_ones() as i32;
         Ok(Moment { ret, extra, ..moment(kernel, step, what::WAIT, (before_ns, after_ns)) })
     }
 
     /// `timer_create`.
-    pub(crate) fn posix_create<K: Kernel>(&mut self, kernel: &mut K, step: u32, timer: u8, clock: Clock) -> Result<Moment, Errno> {
-        // `struct compat_sigevent`: value, signal, how to notify, and what is of no use here. Its head is as large as the
-        // memory that is kept; the kernel copies the rest, which lies behind it and is zero.
+    pub(crate) fn posix_create<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        timer: u8,
+        clock: Clock,
+    ) -> Result<Moment, Errno> {
+        // `struct compat_sigevent`: value, signal, how to notify, and what is of no use here. Its
+        // head is as large as the memory that is kept; the kernel copies the rest, which lies
+        // behind it and is zero.
         let mut event = [0_u32; MEMORY_LEN / 4];
         event[2] = SIGEV_NONE;
-        let wanted = Wanted::new(what::POSIX_CREATE, Door::Int80, TIMER_CREATE, [word(clock.id()), 0, 0, 0]);
-        let made = self.make(kernel, step, wanted.reading(1, bytemuck::bytes_of(&event)).writing(2))?;
-        self.posix[usize::from(timer)] = (made.ret == 0).then(|| bytemuck::pod_read_unaligned(&made.out_after[..4]));
+        let wanted =
+            Wanted::new(what::POSIX_CREATE, Door::Int80, TIMER_CREATE, [word(clock.id()), 0, 0, 0]);
+        let made =
+            self.make(kernel, step, wanted.reading(1, bytemuck::bytes_of(&event)).writing(2))?;
+        self.posix[usize::from(timer)] =
+            (made.ret == 0).then(|| bytemuck::pod_read_unaligned(&made.out_after[..4]));
         Ok(made)
     }
 
@@ -152,20 +199,45 @@ impl Bench {
         new: &OldItimerspec32,
         old: bool,
     ) -> Result<Moment, Errno> {
-        let wanted = Wanted::new(what::POSIX_SET, Door::Int80, TIMER_SETTIME32, [self.posix_id(timer)?, word(flags), 0, 0]);
+        let wanted = Wanted::new(
+            what::POSIX_SET,
+            Door::Int80,
+            TIMER_SETTIME32,
+            [self.posix_id(timer)?, word(flags), 0, 0],
+        );
         let wanted = wanted.reading(2, bytemuck::bytes_of(new));
         self.make(kernel, step, if old { wanted.writing(3) } else { wanted })
     }
 
     /// `timer_gettime32`.
-    pub(crate) fn posix_get<K: Kernel>(&mut self, kernel: &mut K, step: u32, timer: u8) -> Result<Moment, Errno> {
-        let wanted = Wanted::new(what::POSIX_GET, Door::Int80, TIMER_GETTIME32, [self.posix_id(timer)?, 0, 0, 0]);
+    pub(crate) fn posix_get<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        timer: u8,
+    ) -> Result<Moment, Errno> {
+        let wanted = Wanted::new(
+            what::POSIX_GET,
+            Door::Int80,
+            TIMER_GETTIME32,
+            [self.posix_id(timer)?, 0, 0, 0],
+        );
         self.make(kernel, step, wanted.writing(1))
     }
 
     /// `timer_delete`.
-    pub(crate) fn posix_delete<K: Kernel>(&mut self, kernel: &mut K, step: u32, timer: u8) -> Result<Moment, Errno> {
-        let wanted = Wanted::new(what::POSIX_DELETE, Door::Int80, TIMER_DELETE, [self.posix_id(timer)?, 0, 0, 0]);
+    pub(crate) fn posix_delete<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        timer: u8,
+    ) -> Result<Moment, Errno> {
+        let wanted = Wanted::new(
+            what::POSIX_DELETE,
+            Door::Int80,
+            TIMER_DELETE,
+            [self.posix_id(timer)?, 0, 0, 0],
+        );
         self.posix[usize::from(timer)] = None;
         self.make(kernel, step, wanted)
     }
@@ -174,16 +246,23 @@ impl Bench {
         self.posix[usize::from(timer)].map(word).ok_or(Errno::ENODEV)
     }
 
-    fn make<K: Kernel>(&mut self, kernel: &mut K, step: u32, wanted: Wanted) -> Result<Moment, Errno> {
+    fn make<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        wanted: Wanted,
+    ) -> Result<Moment, Errno> {
         let Wanted { what, door, number, new_at, out_at, new, mut args } = wanted;
-        let (new_place, out_place): (NonNull<Bytes>, NonNull<Bytes>) = (self.memory.at(NEW_OFFSET), self.memory.at(OUT_OFFSET));
+        let (new_place, out_place): (NonNull<Bytes>, NonNull<Bytes>) =
+            (self.memory.at(NEW_OFFSET), self.memory.at(OUT_OFFSET));
         for (at, place) in [(new_at, new_place), (out_at, out_place)] {
             if let Some(at) = at {
                 args[at] = place.addr().get() as u64;
             }
         }
         let out_before = pattern(step);
-        // SAFETY: both places are this memory's. Volatile, because the kernel reads and writes there unseen.
+        // SAFETY: both places are this memory's. Volatile, because the kernel reads and writes
+        // there unseen.
         unsafe {
             new_place.write_volatile(new);
             out_place.write_volatile(out_before);
@@ -194,14 +273,36 @@ impl Bench {
         let after_ns = kernel.monotonic_ns()?;
         // SAFETY: as above.
         let out_after = unsafe { out_place.read_volatile() };
-        Ok(Moment { nr: number, ret, args, new, out_before, out_after, ..moment(kernel, step, what, (before_ns, after_ns)) })
+        Ok(Moment {
+            nr: number,
+            ret,
+            args,
+            new,
+            out_before,
+            out_after,
+            ..moment(kernel, step, what, (before_ns, after_ns))
+        })
     }
 }
 
 /// A moment of which nothing is known but who, when and what.
-pub(crate) fn moment<K: Kernel>(kernel: &K, step: u32, what: u32, (before_ns, after_ns): (i64, i64)) -> Moment {
+pub(crate) fn moment<K: Kernel>(
+    kernel: &K,
+    step: u32,
+    what: u32,
+    (before_ns, after_ns): (i64, i64),
+) -> Moment {
     let who = kernel.identity();
-    Moment { before_ns, after_ns, step, what, pid: who.pid, tid: who.tid, cpu: kernel.cpu(), ..Moment::zeroed() }
+    Moment {
+        before_ns,
+        after_ns,
+        step,
+        what,
+        pid: who.pid,
+        tid: who.tid,
+        cpu: kernel.cpu(),
+        ..Moment::zeroed()
+    }
 }
 
 /// A register's low half.
@@ -216,7 +317,8 @@ fn door(api: Api) -> Door {
     }
 }
 
-/// What is at the address for an answer before the call: no answer that the kernel gives, and another for each step.
+/// What is at the address for an answer before the call: no answer that the kernel gives, and
+/// another for each step.
 fn pattern(step: u32) -> Bytes {
     bytemuck::cast([0, 1, 2, 3, 4, 5, 6, 7].map(|field| 0xa500_0000 | step << 3 | field))
 }

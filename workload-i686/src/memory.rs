@@ -23,7 +23,9 @@ impl Shared {
         #[cfg(target_arch = "x86_64")]
         let flags = flags | MapFlags::MAP_32BIT;
         // SAFETY: the kernel picks an address where nothing is mapped.
-        let start = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
+        let start = unsafe {
+            mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags)
+        }?;
         Ok(Self { start, len: len.get() })
     }
 
@@ -33,7 +35,11 @@ impl Shared {
     ///
     /// When `T` does not fit in there.
     pub(crate) fn at<T>(&self, offset: usize) -> NonNull<T> {
-        assert!(offset + size_of::<T>() <= self.len, "offset {offset} is outside of a mapping of {} bytes", self.len);
+        assert!(
+            offset + size_of::<T>() <= self.len,
+            "offset {offset} is outside of a mapping of {} bytes",
+            self.len
+        );
         // SAFETY: the offset is inside of the mapping.
         unsafe { self.start.byte_add(offset) }.cast()
     }

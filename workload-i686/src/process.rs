@@ -1,7 +1,7 @@
 //! The kernel that this process runs on. How it is entered is the machine's part ([`machine`]).
 //!
-//! Calls that take times are made by number, never through the C library: its wrappers choose other calls, and its
-//! `time_t` of i386 ends in 2038.
+//! Calls that take times are made by number, never through the C library: its wrappers choose other
+//! calls, and its `time_t` of i386 ends in 2038.
 
 use std::ffi::{CStr, CString};
 use std::io::{IoSlice, IoSliceMut};
@@ -18,7 +18,8 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::prctl::get_name;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socket, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socket, socketpair,
 };
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -37,7 +38,8 @@ use crate::kernel::{ChildError, Door, Identity, Kernel, Source};
 use crate::{ptracer, waits};
 use machine::{Doors, number};
 
-/// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32 capabilities.
+/// `_LINUX_CAPABILITY_VERSION_3` of `include/uapi/linux/capability.h`: two words of 32
+/// capabilities.
 pub(crate) const CAPABILITY_VERSION: u32 = 0x2008_0522;
 /// `CAP_WAKE_ALARM`, as a bit of the second word.
 const WAKE_ALARM: u32 = 1 << (35 - 32);
@@ -145,15 +147,22 @@ impl Kernel for ThisProcess {
 
     fn open(&mut self, source: Source) -> Result<RawFd, Errno> {
         Ok(match source {
-            // SAFETY: both arguments are plain numbers.
-            Source::Timer(clock) => return Errno::result(unsafe { checked(number::TIMERFD_CREATE, [clock.id() as usize, 0, 0, 0]) }?),
+            Source::Timer(clock) => {
+                let arguments = [clock.id() as usize, 0, 0, 0];
+                // SAFETY: both arguments are plain numbers.
+                return Errno::result(unsafe { checked(number::TIMERFD_CREATE, arguments) }?);
+            }
             Source::Dup(fd) => dup(borrow(fd))?,
             Source::Passed(fd) => pass(borrow(fd))?,
             Source::Path => open("/", OFlag::O_PATH, Mode::empty())?,
             Source::NotATimer(Other::Eventfd) => EventFd::new()?.into(),
             Source::NotATimer(Other::Pipe) => pipe()?.0,
-            Source::NotATimer(Other::Socket) => socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?,
-            Source::NotATimer(Other::Directory) => open("/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?,
+            Source::NotATimer(Other::Socket) => {
+                socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None)?
+            }
+            Source::NotATimer(Other::Directory) => {
+                open("/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?
+            }
         }
         .into_raw_fd())
     }
@@ -175,11 +184,21 @@ impl Kernel for ThisProcess {
     }
 
     #[inline]
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno> {
+    unsafe fn timerfd_settime32(
+        &mut self,
+        entry: Entry,
+        ufd: i32,
+        flags: i32,
+        utmr: u32,
+        otmr: u32,
+    ) -> Result<i32, Errno> {
         let arguments = [ufd.cast_unsigned(), flags.cast_unsigned(), utmr, otmr];
         if entry == Entry::Rewritten {
-            // SAFETY: as below, once the ptracer has put the right pointers there; these are of nothing.
-            return ptracer::replacing(arguments, || unsafe { self.doors.settime32(Entry::Int80, ptracer::DECOY) });
+            // SAFETY: as below, once the ptracer has put the right pointers there; these are of
+            // nothing.
+            return ptracer::replacing(arguments, || unsafe {
+                self.doors.settime32(Entry::Int80, ptracer::DECOY)
+            });
         }
         // SAFETY: the caller answers for the pointers.
         Ok(unsafe { self.doors.settime32(entry, arguments) })
@@ -188,7 +207,12 @@ impl Kernel for ThisProcess {
     fn set_clock(&mut self) -> Result<i64, Errno> {
         let now = read_clock(Clock::Realtime)?;
         // SAFETY: the call reads one `__kernel_timespec`.
-        unsafe { checked(number::CLOCK_SETTIME, [Clock::Realtime.id() as usize, &raw const now as usize, 0, 0]) }?;
+        unsafe {
+            checked(
+                number::CLOCK_SETTIME,
+                [Clock::Realtime.id() as usize, &raw const now as usize, 0, 0],
+            )
+        }?;
         Ok(now.as_nanos())
     }
 
@@ -211,7 +235,11 @@ impl Kernel for ThisProcess {
         }
         let flags = OFlag::from_bits_retain(fcntl(borrow(fd), FcntlArg::F_GETFL)?);
         let wanted = if blocking { flags - OFlag::O_NONBLOCK } else { flags | OFlag::O_NONBLOCK };
-        if wanted == flags { Ok(()) } else { fcntl(borrow(fd), FcntlArg::F_SETFL(wanted)).map(drop) }
+        if wanted == flags {
+            Ok(())
+        } else {
+            fcntl(borrow(fd), FcntlArg::F_SETFL(wanted)).map(drop)
+        }
     }
 
     fn wait_any(&mut self, by: Means, fds: &[RawFd], timeout_ms: u16) -> Result<u32, Errno> {
@@ -223,10 +251,19 @@ impl Kernel for ThisProcess {
         let header = [CAPABILITY_VERSION, 0];
         let mut words = [Capabilities::default(); 2];
         // SAFETY: the call reads the header and writes both words.
-        unsafe { checked(number::CAPGET, [header.as_ptr() as usize, words.as_mut_ptr() as usize, 0, 0]) }?;
-        words[1].effective = if allowed { words[1].effective | WAKE_ALARM } else { words[1].effective & !WAKE_ALARM };
+        unsafe {
+            checked(number::CAPGET, [header.as_ptr() as usize, words.as_mut_ptr() as usize, 0, 0])
+        }?;
+        words[1].effective = if allowed {
+            words[1].effective | WAKE_ALARM
+        } else {
+            words[1].effective & !WAKE_ALARM
+        };
         // SAFETY: the call reads the header and both words.
-        unsafe { checked(number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0]) }.map(drop)
+        unsafe {
+            checked(number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0])
+        }
+        .map(drop)
     }
 
     fn pin(&mut self, cpu: Option<u8>) -> Result<(), Errno> {
@@ -256,9 +293,13 @@ impl Kernel for ThisProcess {
         poll(&mut [PollFd::new(borrow(fd), PollFlags::POLLIN)], timeout_ms).map(drop)
     }
 
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError> {
-        // SAFETY: this process's other threads wait for pages, and hold no lock, so that the child may do all that its
-        // parent may.
+    fn in_child(
+        &mut self,
+        ending: Ending,
+        work: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<u32, ChildError> {
+        // SAFETY: this process's other threads wait for pages, and hold no lock, so that the child
+        // may do all that its parent may.
         match unsafe { fork() }.map_err(|errno| ChildError::NoChild { action: "fork", errno })? {
             ForkResult::Child => {
                 self.identity = ask_identity();
@@ -269,18 +310,31 @@ impl Kernel for ThisProcess {
                 end(ending)
             }
             ForkResult::Parent { child } => match waitpid(child, None) {
-                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if ending == Ending::Kill => Ok(child.as_raw().cast_unsigned()),
+                Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) if ending == Ending::Kill => {
+                    Ok(child.as_raw().cast_unsigned())
+                }
                 Ok(WaitStatus::Exited(_, 0)) if ending == Ending::Kill => Err(ChildError::Survived),
                 Ok(WaitStatus::Exited(_, 0)) => Ok(child.as_raw().cast_unsigned()),
                 Ok(WaitStatus::Exited(_, code)) => Err(ChildError::Failed { code }),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Err(ChildError::Killed { signal: signal as i32 }),
-                Ok(_) => Err(ChildError::NoChild { action: "wait for the end of the forked child", errno: Errno::EINTR }),
-                Err(errno) => Err(ChildError::NoChild { action: "wait for the forked child", errno }),
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    Err(ChildError::Killed { signal: signal as i32 })
+                }
+                Ok(_) => Err(ChildError::NoChild {
+                    action: "wait for the end of the forked child",
+                    errno: Errno::EINTR,
+                }),
+                Err(errno) => {
+                    Err(ChildError::NoChild { action: "wait for the forked child", errno })
+                }
             },
         }
     }
 
-    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    fn side_by_side(
+        &mut self,
+        threads: u16,
+        work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
         let barrier = Barrier::new(threads.into());
         let (allowed, cpu) = (self.allowed, self.cpu);
         let run = &|number| {
@@ -289,8 +343,11 @@ impl Kernel for ThisProcess {
             work(number, &mut Self { allowed, cpu, ..Self::new() })
         };
         thread::scope(|scope| {
-            let started: Vec<_> = (0..threads).map(|number| scope.spawn(move || run(number))).collect();
-            let ended = started.into_iter().map(|thread| thread.join().expect("a thread's work does not panic"));
+            let started: Vec<_> =
+                (0..threads).map(|number| scope.spawn(move || run(number))).collect();
+            let ended = started
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread's work does not panic"));
             // All are waited for, whatever the first of them gave.
             ended.fold(Ok(()), Result::and)
         })
@@ -339,10 +396,17 @@ fn is_open(fd: RawFd) -> Result<bool, Errno> {
 fn pass(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let (from, to) = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::empty())?;
     let rights = [fd.as_raw_fd()];
-    sendmsg::<()>(from.as_raw_fd(), &[IoSlice::new(b"x")], &[ControlMessage::ScmRights(&rights)], MsgFlags::empty(), None)?;
+    sendmsg::<()>(
+        from.as_raw_fd(),
+        &[IoSlice::new(b"x")],
+        &[ControlMessage::ScmRights(&rights)],
+        MsgFlags::empty(),
+        None,
+    )?;
     let (mut byte, mut space) = ([0], nix::cmsg_space!(RawFd));
     let mut slices = [IoSliceMut::new(&mut byte)];
-    let message = recvmsg::<()>(to.as_fd().as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
+    let message =
+        recvmsg::<()>(to.as_fd().as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::empty())?;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(passed) = control
             && let [passed] = passed[..]

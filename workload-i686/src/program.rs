@@ -1,8 +1,9 @@
-//! `settime32-workload PLAN JOURNAL`: does a plan, writes the journal; `-` is standard input or output. With `field` or
-//! `enter` as the first word it does the job of [`field`] or [`enter`](mod@enter).
+//! `settime32-workload PLAN JOURNAL`: does a plan, writes the journal; `-` is standard input or
+//! output. With `field` or `enter` as the first word it does the job of [`field`] or
+//! [`enter`](mod@enter).
 //!
-//! Exit code 0 when every step was done, 1 when one was not or the journal could not be written, 2 when the
-//! arguments or the plan are bad.
+//! Exit code 0 when every step was done, 1 when one was not or the journal could not be written, 2
+//! when the arguments or the plan are bad.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -25,14 +26,20 @@ pub fn main() -> ExitCode {
     }
     let mut words = env::args_os().skip(1);
     match words.next().as_ref().and_then(|word| word.to_str()) {
-        Some("field") => return field::main(words.collect()).map_or_else(|error| complain(&error, 1), |()| ExitCode::SUCCESS),
-        Some("enter") => return enter::main(words.collect()).unwrap_or_else(|error| complain(&error, 1)),
+        Some("field") => {
+            return field::main(words.collect())
+                .map_or_else(|error| complain(&error, 1), |()| ExitCode::SUCCESS);
+        }
+        Some("enter") => {
+            return enter::main(words.collect()).unwrap_or_else(|error| complain(&error, 1));
+        }
         _ => {}
     }
-    let (plan, journal) = match arguments().and_then(|(plan, journal)| Ok((read_plan(&plan)?, journal))) {
-        Ok(read) => read,
-        Err(error) => return complain(&error, 2),
-    };
+    let (plan, journal) =
+        match arguments().and_then(|(plan, journal)| Ok((read_plan(&plan)?, journal))) {
+            Ok(read) => read,
+            Err(error) => return complain(&error, 2),
+        };
     match do_and_write(&plan, &journal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),
@@ -60,18 +67,25 @@ fn read_plan(path: &OsStr) -> Result<Plan> {
         fs::read(path)
     };
     let bytes = bytes.with_context(|| format!("failed to read the plan {}", path.display()))?;
-    let plan = Plan::decode(&bytes).with_context(|| format!("failed to use the plan {}", path.display()))?;
+    let plan = Plan::decode(&bytes)
+        .with_context(|| format!("failed to use the plan {}", path.display()))?;
     if plan.process != HERE {
-        bail!("failed to use the plan {}: it is for a process of kind {:?}, and this is one of {HERE:?}", path.display(), plan.process);
+        bail!(
+            "failed to use the plan {}: it is for a process of kind {:?}, and this is one of {HERE:?}",
+            path.display(),
+            plan.process
+        );
     }
     Ok(plan)
 }
 
 /// Writes the journal also when the plan failed, so that what was done can be seen.
 fn do_and_write(plan: &Plan, path: &OsStr) -> Result<()> {
-    let mut journal = Journal::with_room(plan.calls(), life::moments(plan)).context("failed to map memory for the journal")?;
+    let mut journal = Journal::with_room(plan.calls(), life::moments(plan))
+        .context("failed to map memory for the journal")?;
     let (header, done) = run(plan, &mut journal)?;
-    let written = write_journal(&journal, &header, path).with_context(|| format!("failed to write the journal {}", path.display()));
+    let written = write_journal(&journal, &header, path)
+        .with_context(|| format!("failed to write the journal {}", path.display()));
     match (done, written) {
         (Err(failure), Err(error)) => bail!("{failure}; also, {error:#}"),
         (done, written) => written.and(done.map_err(Into::into)),
@@ -79,7 +93,8 @@ fn do_and_write(plan: &Plan, path: &OsStr) -> Result<()> {
 }
 
 fn write_journal(journal: &Journal, header: &Header, path: &OsStr) -> io::Result<()> {
-    let mut out: Box<dyn Write> = if path == "-" { Box::new(io::stdout().lock()) } else { Box::new(File::create(path)?) };
+    let mut out: Box<dyn Write> =
+        if path == "-" { Box::new(io::stdout().lock()) } else { Box::new(File::create(path)?) };
     journal.write(header, &mut out)
 }
 

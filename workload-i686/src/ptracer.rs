@@ -1,4 +1,5 @@
-//! A process that traces this one for the time of one call and replaces its arguments at the entry (`ptrace(2)`).
+//! A process that traces this one for the time of one call and replaces its arguments at the entry
+//! (`ptrace(2)`).
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::process::exit;
@@ -12,8 +13,8 @@ use nix::unistd::{ForkResult, Pid, fork, gettid};
 
 use crate::process::machine;
 
-/// Makes `call`, whose arguments a ptracer replaces by these. The caller's process may have other threads, but none
-/// that forks or waits for children meanwhile.
+/// Makes `call`, whose arguments a ptracer replaces by these. The caller's process may have other
+/// threads, but none that forks or waits for children meanwhile.
 pub(crate) fn replacing<T>(arguments: [u32; 4], call: impl FnOnce() -> T) -> Result<T, Errno> {
     let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
     let (mut reader, writer) = pipe().map_err(errno)?;
@@ -34,7 +35,12 @@ pub(crate) fn replacing<T>(arguments: [u32; 4], call: impl FnOnce() -> T) -> Res
 }
 
 /// Lets the thread run from stop to stop until it enters the call under test.
-fn trace(thread: Pid, arguments: [u32; 4], reader: PipeReader, mut writer: PipeWriter) -> Result<(), Errno> {
+fn trace(
+    thread: Pid,
+    arguments: [u32; 4],
+    reader: PipeReader,
+    mut writer: PipeWriter,
+) -> Result<(), Errno> {
     drop(reader);
     ptrace::seize(thread, Options::PTRACE_O_TRACESYSGOOD)?;
     ptrace::interrupt(thread)?;

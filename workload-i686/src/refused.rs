@@ -1,4 +1,5 @@
-//! Calls under test that the kernel never makes, each in a child of its own: the caller asked, and nothing came of it.
+//! Calls under test that the kernel never makes, each in a child of its own: the caller asked, and
+//! nothing came of it.
 
 use std::process::exit;
 
@@ -63,6 +64,11 @@ fn filter() -> Result<(), Errno> {
     // SAFETY: plain numbers, and a filter that the kernel copies.
     unsafe {
         Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        Errno::result(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)).map(drop)
+        Errno::result(libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        ))
+        .map(drop)
     }
 }

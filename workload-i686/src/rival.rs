@@ -1,9 +1,11 @@
-//! Threads that write two settings in turns to memory that a call reads, for as long as they are kept.
+//! Threads that write two settings in turns to memory that a call reads, for as long as they are
+//! kept.
 //!
-//! Some share the caller's CPU and sleep between their turns, so that timers interrupt the caller anywhere; inside of a
-//! call they get their turn where the kernel lets go before it copies (`might_fault`, or at once on a kernel that preempts).
-//! Another has a CPU of its own, and writes at any instant where CPUs really run side by side; emulated ones take turns
-//! that are far longer than a call.
+//! Some share the caller's CPU and sleep between their turns, so that timers interrupt the caller
+//! anywhere; inside of a call they get their turn where the kernel lets go before it copies
+//! (`might_fault`, or at once on a kernel that preempts). Another has a CPU of its own, and writes
+//! at any instant where CPUs really run side by side; emulated ones take turns that are far longer
+//! than a call.
 
 use std::hint;
 use std::ptr::NonNull;
@@ -34,15 +36,20 @@ pub(crate) struct Rival {
 }
 
 impl Rival {
-    /// Writes each at `place`, 8 bytes at once, in turns; both were there once when this returns. The caller stays on its
-    /// first CPU until this is dropped.
+    /// Writes each at `place`, 8 bytes at once, in turns; both were there once when this returns.
+    /// The caller stays on its first CPU until this is dropped.
     ///
     /// # Safety
     ///
-    /// The place is writable memory, aligned for 8 bytes, for as long as the value lives, and holds no Rust value.
-    pub(crate) unsafe fn start(place: NonNull<[u8; 16]>, settings: [OldItimerspec32; 2]) -> Result<Self, Errno> {
+    /// The place is writable memory, aligned for 8 bytes, for as long as the value lives, and holds
+    /// no Rust value.
+    pub(crate) unsafe fn start(
+        place: NonNull<[u8; 16]>,
+        settings: [OldItimerspec32; 2],
+    ) -> Result<Self, Errno> {
         let allowed = sched_getaffinity(THIS)?;
-        let mut rival = Self { settings, stop: Arc::new(AtomicBool::new(false)), threads: Vec::new(), allowed };
+        let mut rival =
+            Self { settings, stop: Arc::new(AtomicBool::new(false)), threads: Vec::new(), allowed };
         let mut cpus = each_cpu(&allowed);
         let callers = cpus.next().ok_or(Errno::EINVAL)??;
         sched_setaffinity(THIS, &callers)?;
@@ -101,10 +108,18 @@ fn sleep() {
     thread::sleep(Duration::from_micros(1));
 }
 
-fn write_in_turns(address: usize, settings: [OldItimerspec32; 2], between: fn(), stop: &AtomicBool, started: &AtomicBool) {
+fn write_in_turns(
+    address: usize,
+    settings: [OldItimerspec32; 2],
+    between: fn(),
+    stop: &AtomicBool,
+    started: &AtomicBool,
+) {
     let halves = settings.map(bytemuck::cast::<_, [u64; 2]>);
-    // SAFETY: said by the caller of `start`; the kernel, which reads there too, knows nothing of Rust's rules.
-    let places = [0, 8].map(|offset| unsafe { AtomicU64::from_ptr((address + offset) as *mut u64) });
+    // SAFETY: said by the caller of `start`; the kernel, which reads there too, knows nothing of
+    // Rust's rules.
+    let places =
+        [0, 8].map(|offset| unsafe { AtomicU64::from_ptr((address + offset) as *mut u64) });
     while !stop.load(Ordering::Acquire) {
         for setting in halves {
             for (place, half) in places.iter().zip(setting) {

@@ -1,8 +1,9 @@
-//! Memory for pointers that point to something else than plain memory: lays it out right before a call, and takes it
-//! away right after it.
+//! Memory for pointers that point to something else than plain memory: lays it out right before a
+//! call, and takes it away right after it.
 //!
-//! A page that must not be resident is not touched between its making and the call, so what is in it is known by how
-//! it was made. Nothing here allocates between the two, since a hole must stay one.
+//! A page that must not be resident is not touched between its making and the call, so what is in
+//! it is known by how it was made. Nothing here allocates between the two, since a hole must stay
+//! one.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -14,7 +15,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
+use nix::sys::mman::{
+    MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
+};
 use nix::sys::uio::pwrite;
 use nix::unistd::ftruncate;
 use settime32_abi::plan::{Call, Page, Pointer};
@@ -103,7 +106,12 @@ impl Stage {
     pub fn new() -> Result<Self, Errno> {
         let file = memfd_create("settime32-stage", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&file, 2 * REGION_LEN as libc::off_t)?;
-        Ok(Self { utmr: Region::reserve(0)?, otmr: Region::reserve(REGION_LEN)?, file, keeper: None })
+        Ok(Self {
+            utmr: Region::reserve(0)?,
+            otmr: Region::reserve(REGION_LEN)?,
+            file,
+            keeper: None,
+        })
     }
 
     /// Lays out the memory of a call; `pattern` is put at `otmr`.
@@ -122,12 +130,22 @@ impl Stage {
         let utmr_address = self.utmr.lay_out(call.utmr, &contents, &means)?;
         let utmr = place(utmr_address, |byte| call.utmr_page(byte), &contents, 0);
         let otmr = if let Pointer::OverUtmr(by) = call.otmr {
-            place(utmr_address.wrapping_add_signed(by.into()), |byte| call.otmr_page(byte), &contents, by)
+            place(
+                utmr_address.wrapping_add_signed(by.into()),
+                |byte| call.otmr_page(byte),
+                &contents,
+                by,
+            )
         } else {
             let mut image = [FILLER; IMAGE_LEN];
             put(&mut image, 0, pattern);
             let contents = Contents { before: &image, held: &image, rewrite: None };
-            place(self.otmr.lay_out(call.otmr, &contents, &means)?, |byte| call.otmr_page(byte), &contents, 0)
+            place(
+                self.otmr.lay_out(call.otmr, &contents, &means)?,
+                |byte| call.otmr_page(byte),
+                &contents,
+                0,
+            )
         };
         Ok(Places { utmr, otmr })
     }
@@ -139,9 +157,11 @@ impl Stage {
     /// This stage must have laid the place out, and nothing else since.
     pub unsafe fn read(&self, place: &Place) -> Bytes {
         let mut bytes = [0; ITIMERSPEC32_SIZE];
-        for (at, byte) in bytes.iter_mut().enumerate().filter(|(at, _)| place.there >> at & 1 == 1) {
+        for (at, byte) in bytes.iter_mut().enumerate().filter(|(at, _)| place.there >> at & 1 == 1)
+        {
             let address = (place.address as usize + at) as *const u8;
-            // SAFETY: by the contract, the byte is on a page that is mapped for reading. Volatile, since the kernel writes it.
+            // SAFETY: by the contract, the byte is on a page that is mapped for reading. Volatile,
+            // since the kernel writes it.
             *byte = unsafe { address.read_volatile() };
         }
         bytes
@@ -186,7 +206,12 @@ impl Region {
     }
 
     /// Makes the pages that the pointer needs and gives its address.
-    fn lay_out(&self, pointer: Pointer, contents: &Contents<'_>, means: &Means<'_>) -> Result<u32, Errno> {
+    fn lay_out(
+        &self,
+        pointer: Pointer,
+        contents: &Contents<'_>,
+        means: &Means<'_>,
+    ) -> Result<u32, Errno> {
         let image = contents.before;
         let next_page = self.start + NEXT_PAGE;
         let address = match pointer {
@@ -215,7 +240,8 @@ impl Region {
         let first_byte = address - usize::from(FARTHEST);
         let on_first = next_page.saturating_sub(first_byte).min(IMAGE_LEN);
         let [first, last] = [pointer.page_at(0), pointer.page_at(ITIMERSPEC32_SIZE as i32 - 1)];
-        let rewrite = contents.rewrite.and_then(|new| half_that_is_there(address, [first, last], new));
+        let rewrite =
+            contents.rewrite.and_then(|new| half_that_is_there(address, [first, last], new));
         let make = |page, kind, bytes: std::ops::Range<usize>| {
             let image = if kind == Page::Held { contents.held } else { contents.before };
             self.make_page(page, kind, first_byte + bytes.start, &image[bytes], rewrite, means)
@@ -231,7 +257,11 @@ impl Region {
     fn map_across_4_gib(&self) -> Result<(), Errno> {
         let first = ACROSS_4_GIB & !(PAGE - 1);
         for page in [first, first.checked_add(PAGE).ok_or(Errno::EOVERFLOW)?] {
-            map_anonymous(page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_FIXED_NOREPLACE)?;
+            map_anonymous(
+                page,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_FIXED_NOREPLACE,
+            )?;
         }
         self.across_4_gib.set(true);
         Ok(())
@@ -256,7 +286,10 @@ impl Region {
                 pwrite(means.file, bytes, offset + (address - page) as libc::off_t)?;
                 let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
                 // SAFETY: as above.
-                return unsafe { mmap(NonZeroUsize::new(page), PAGE_LEN, read_write, flags, means.file, offset) }.map(drop);
+                return unsafe {
+                    mmap(NonZeroUsize::new(page), PAGE_LEN, read_write, flags, means.file, offset)
+                }
+                .map(drop);
             }
             _ => map_anonymous(page, read_write, MapFlags::MAP_FIXED)?,
         }
@@ -268,8 +301,10 @@ impl Region {
         }
         write(address, bytes);
         let protection = match kind {
-            // SAFETY: the page is private and anonymous, and its bytes are no Rust value.
-            Page::GivenUp => return unsafe { madvise(pointer_to(page), PAGE, MmapAdvise::MADV_DONTNEED) },
+            Page::GivenUp => {
+                // SAFETY: the page is private and anonymous, and its bytes are no Rust value.
+                return unsafe { madvise(pointer_to(page), PAGE, MmapAdvise::MADV_DONTNEED) };
+            }
             Page::NoAccess => ProtFlags::PROT_NONE,
             Page::ReadOnly => ProtFlags::PROT_READ,
             Page::WriteOnly => ProtFlags::PROT_WRITE,
@@ -287,12 +322,18 @@ impl Region {
         let len = NonZeroUsize::new(REGION_LEN).ok_or(Errno::EINVAL)?;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE | MapFlags::MAP_FIXED;
         // SAFETY: the address space is this region's own.
-        unsafe { mmap_anonymous(NonZeroUsize::new(self.start), len, ProtFlags::PROT_NONE, flags) }.map(drop)
+        unsafe { mmap_anonymous(NonZeroUsize::new(self.start), len, ProtFlags::PROT_NONE, flags) }
+            .map(drop)
     }
 }
 
 /// Leaves a page to the keeper, to be given with these bytes, or to nobody.
-fn keep(page: usize, bytes: Option<(usize, &[u8])>, before: Option<(usize, [u8; 8])>, means: &Means<'_>) -> Result<(), Errno> {
+fn keep(
+    page: usize,
+    bytes: Option<(usize, &[u8])>,
+    before: Option<(usize, [u8; 8])>,
+    means: &Means<'_>,
+) -> Result<(), Errno> {
     let held = match bytes {
         None => Held::Withheld,
         Some((address, bytes)) => {
@@ -305,7 +346,11 @@ fn keep(page: usize, bytes: Option<(usize, &[u8])>, before: Option<(usize, [u8; 
 }
 
 /// Address and new bytes of the half that lies on a resident page, where the other is held.
-fn half_that_is_there(address: usize, pages: [Page; 2], new: OldItimerspec32) -> Option<(usize, [u8; 8])> {
+fn half_that_is_there(
+    address: usize,
+    pages: [Page; 2],
+    new: OldItimerspec32,
+) -> Option<(usize, [u8; 8])> {
     let halves = [new.it_interval, new.it_value].map(bytemuck::cast);
     match pages {
         [Page::Held, Page::Resident] => Some((address + size_of_val(&halves[0]), halves[1])),
@@ -318,19 +363,27 @@ const PAGE_LEN: NonZeroUsize = NonZeroUsize::new(PAGE).expect("a page is not emp
 
 fn map_anonymous(page: usize, protection: ProtFlags, how: MapFlags) -> Result<(), Errno> {
     // SAFETY: the page is a region's own, or the flags say that nothing must be replaced.
-    unsafe { mmap_anonymous(NonZeroUsize::new(page), PAGE_LEN, protection, MapFlags::MAP_PRIVATE | how) }.map(drop)
+    unsafe {
+        mmap_anonymous(NonZeroUsize::new(page), PAGE_LEN, protection, MapFlags::MAP_PRIVATE | how)
+    }
+    .map(drop)
 }
 
-/// Maps the last page that a process can have, unless its stack is there already: then the last bytes are those of the
-/// program's name, which nobody reads any more.
+/// Maps the last page that a process can have, unless its stack is there already: then the last
+/// bytes are those of the program's name, which nobody reads any more.
 fn map_last_page() -> Result<(), Errno> {
-    match map_anonymous(USER_END - PAGE, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_FIXED_NOREPLACE) {
+    match map_anonymous(
+        USER_END - PAGE,
+        ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        MapFlags::MAP_FIXED_NOREPLACE,
+    ) {
         Err(Errno::EEXIST) => Ok(()),
         other => other,
     }
 }
 
-/// Sees to it that a literal address is one of nothing: `mincore` tells of pages that are not mapped.
+/// Sees to it that a literal address is one of nothing: `mincore` tells of pages that are not
+/// mapped.
 fn nothing_at(address: u32) -> Result<(), Errno> {
     let mut residency = 0_u8;
     let page = address as usize & !(PAGE - 1);
@@ -348,7 +401,8 @@ fn pointer_to(address: usize) -> NonNull<c_void> {
 
 fn write(address: usize, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
-        // SAFETY: the caller has mapped the memory for writing. Volatile, because the kernel reads it unseen.
+        // SAFETY: the caller has mapped the memory for writing. Volatile, because the kernel reads
+        // it unseen.
         unsafe { ((address + at) as *mut u8).write_volatile(*byte) };
     }
 }

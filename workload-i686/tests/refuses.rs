@@ -17,7 +17,13 @@ fn refused(plan: &[u8], message: &str) {
     let named = file.path().display().to_string();
     for (path, stdin) in [(named.as_str(), &[][..]), ("-", plan)] {
         let expected = format!("settime32-workload: failed to use the plan {path}: {message}\n");
-        workload().args([path, "-"]).write_stdin(stdin).assert().code(2).stdout("").stderr(expected);
+        workload()
+            .args([path, "-"])
+            .write_stdin(stdin)
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(expected);
     }
 }
 
@@ -37,10 +43,15 @@ fn a_plan_that_is_not_there() {
 
 #[test]
 fn plans_that_are_damaged() {
-    let good = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Closed }], ..Plan::default() }.encode();
+    let good =
+        Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Closed }], ..Plan::default() }
+            .encode();
     refused(b"", "not a plan: the magic number is missing");
     refused(b"#!/bin/sh\necho this is no plan\n", "not a plan: the magic number is missing");
-    refused(&good[..good.len() - 1], "plan is truncated or too long: 4 bytes after the header, expected 5");
+    refused(
+        &good[..good.len() - 1],
+        "plan is truncated or too long: 4 bytes after the header, expected 5",
+    );
     let mut version = good.clone();
     version[4] = 9;
     refused(&version, "plan of format version 9, but this program reads version 4");
@@ -59,6 +70,9 @@ fn plans_for_another_kind_of_process() {
 
 #[test]
 fn plans_that_cannot_be_done() {
-    let plan = Plan { steps: vec![Step::SetClock, Step::Fork { steps: 3, ending: Ending::Exit }], ..Plan::default() };
+    let plan = Plan {
+        steps: vec![Step::SetClock, Step::Fork { steps: 3, ending: Ending::Exit }],
+        ..Plan::default()
+    };
     refused(&plan.encode(), "step 1 of the plan cannot be done: a fork or threads past the end");
 }

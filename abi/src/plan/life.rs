@@ -1,7 +1,8 @@
 //! What can be done to a timer beside the call under test, from its creation to its end.
 //!
-//! A plan with any of these is one of whole lives: each of its calls, waits and closings is journalled with the time right
-//! before and after it ([`crate::journal::Moment`]), and nothing but what can be journalled so is in it.
+//! A plan with any of these is one of whole lives: each of its calls, waits and closings is
+//! journalled with the time right before and after it ([`crate::journal::Moment`]), and nothing but
+//! what can be journalled so is in it.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,8 @@ pub const TFD_CLOEXEC: i32 = 0o2_000_000;
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Act {
-    /// `timerfd_create` with any arguments; what was in the slot is closed first. When the kernel refuses, the slot holds -1.
+    /// `timerfd_create` with any arguments; what was in the slot is closed first. When the kernel
+    /// refuses, the slot holds -1.
     Create {
         /// Index below [`super::SLOTS`].
         slot: u8,
@@ -58,7 +60,8 @@ pub enum Act {
     Read {
         /// Index below [`super::SLOTS`].
         slot: u8,
-        /// Wait until there is something to read. Only for a timer that will fire, or nothing goes on.
+        /// Wait until there is something to read. Only for a timer that will fire, or nothing goes
+        /// on.
         blocking: bool,
     },
     /// Wait until one of several timers is readable, or until the time is over.

@@ -35,9 +35,10 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
         Guest::Ebpf { .. } => ebpf(),
         Guest::Workload => workload(),
         // They would be built, with a stub inside.
-        Guest::Static { package: "settime32-tracer" | "settime32-empty-probes" | "settime32-wrong-tracer", .. } => {
-            ebpf().and_then(|_| static_program())
-        }
+        Guest::Static {
+            package: "settime32-tracer" | "settime32-empty-probes" | "settime32-wrong-tracer",
+            ..
+        } => ebpf().and_then(|_| static_program()),
         Guest::Static { .. } => static_program(),
     }
 }
@@ -45,7 +46,9 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
 /// The host's own compiler, and the static half of the C library.
 fn static_program() -> Result<Toolchain, String> {
     let libc = Command::new("cc").arg("-print-file-name=libc.a").output();
-    if !libc.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute()) {
+    if !libc
+        .is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute())
+    {
         return Err("no static C library to link with; run ci/setup (Debian: libc6-dev)".into());
     }
     Ok(Toolchain::Cargo {
@@ -57,15 +60,30 @@ fn static_program() -> Result<Toolchain, String> {
     })
 }
 
-/// Debian's `rustc-web` has a prebuilt `core` for BPF; elsewhere a nightly with `rust-src` builds it.
+/// Debian's `rustc-web` has a prebuilt `core` for BPF; elsewhere a nightly with `rust-src` builds
+/// it.
 fn ebpf() -> Result<Toolchain, String> {
     let target = "bpfel-unknown-none";
-    let linker = Some(bpf_linker().ok_or("bpf-linker is missing; run ci/setup, or `cargo install bpf-linker`")?);
+    let linker = Some(
+        bpf_linker().ok_or("bpf-linker is missing; run ci/setup, or `cargo install bpf-linker`")?,
+    );
     if debian_has("bpfel-unknown-none") {
-        return Ok(Toolchain::Cargo { command: debian_cargo(), target, build_std: None, bootstrap: true, linker });
+        return Ok(Toolchain::Cargo {
+            command: debian_cargo(),
+            target,
+            build_std: None,
+            bootstrap: true,
+            linker,
+        });
     }
     if nightly_with_sources() {
-        return Ok(Toolchain::Cargo { command: nightly_cargo(), target, build_std: Some("core"), bootstrap: false, linker });
+        return Ok(Toolchain::Cargo {
+            command: nightly_cargo(),
+            target,
+            build_std: Some("core"),
+            bootstrap: false,
+            linker,
+        });
     }
     Err("no compiler for BPF; run ci/setup (Debian), or `rustup toolchain install nightly -c rust-src`".into())
 }
@@ -76,18 +94,38 @@ fn workload() -> Result<Toolchain, String> {
     if let Some(path) = env::var_os(WORKLOAD_ENV) {
         return Ok(Toolchain::Prebuilt(path.into()));
     }
-    if sysroot(&["rustc"]).is_some_and(|root| root.join("lib/rustlib/i686-unknown-linux-musl/lib").exists()) {
+    if sysroot(&["rustc"])
+        .is_some_and(|root| root.join("lib/rustlib/i686-unknown-linux-musl/lib").exists())
+    {
         let command = vec![env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)];
-        return Ok(Toolchain::Cargo { command, target: "i686-unknown-linux-musl", build_std: None, bootstrap: false, linker: None });
+        return Ok(Toolchain::Cargo {
+            command,
+            target: "i686-unknown-linux-musl",
+            build_std: None,
+            bootstrap: false,
+            linker: None,
+        });
     }
     if !has_gcc_multilib() {
         return Err("no 32-bit C library to link with; run ci/setup (Debian), or `rustup target add i686-unknown-linux-musl`".into());
     }
     if debian_has("src/rust/library/std") {
-        return Ok(Toolchain::Cargo { command: debian_cargo(), target: gnu, build_std: std, bootstrap: true, linker: None });
+        return Ok(Toolchain::Cargo {
+            command: debian_cargo(),
+            target: gnu,
+            build_std: std,
+            bootstrap: true,
+            linker: None,
+        });
     }
     if nightly_with_sources() {
-        return Ok(Toolchain::Cargo { command: nightly_cargo(), target: gnu, build_std: std, bootstrap: false, linker: None });
+        return Ok(Toolchain::Cargo {
+            command: nightly_cargo(),
+            target: gnu,
+            build_std: std,
+            bootstrap: false,
+            linker: None,
+        });
     }
     Err("no compiler for i686; run ci/setup (Debian), or `rustup target add i686-unknown-linux-musl`, or set SETTIME32_WORKLOAD to a binary that `cross build` made".into())
 }
@@ -106,11 +144,13 @@ fn debian_has(part: &str) -> bool {
 }
 
 fn nightly_with_sources() -> bool {
-    sysroot(&["rustup", "run", "nightly", "rustc"]).is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").exists())
+    sysroot(&["rustup", "run", "nightly", "rustc"])
+        .is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").exists())
 }
 
 fn sysroot(rustc: &[&str]) -> Option<PathBuf> {
-    let output = Command::new(rustc[0]).args(&rustc[1..]).args(["--print", "sysroot"]).output().ok()?;
+    let output =
+        Command::new(rustc[0]).args(&rustc[1..]).args(["--print", "sysroot"]).output().ok()?;
     output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 

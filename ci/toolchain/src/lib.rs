@@ -1,8 +1,9 @@
-//! Builds what does not run on the host (eBPF object, i686 workload, static guest programs) from a build script,
-//! and embeds it.
+//! Builds what does not run on the host (eBPF object, i686 workload, static guest programs) from a
+//! build script, and embeds it.
 //!
-//! [`detect`] is the one place that decides which compiler is used. Where there is none, an empty stub is
-//! embedded together with the reason, so that `cargo check` works anywhere; a program with a stub refuses to run.
+//! [`detect`] is the one place that decides which compiler is used. Where there is none, an empty
+//! stub is embedded together with the reason, so that `cargo check` works anywhere; a program with
+//! a stub refuses to run.
 
 mod detect;
 mod nested;
@@ -12,10 +13,12 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-/// Set to anything to embed stubs without looking for compilers: for editors, and to test the stubs.
+/// Set to anything to embed stubs without looking for compilers: for editors, and to test the
+/// stubs.
 pub const STUB_ENV: &str = "SETTIME32_STUB";
 
-/// Path of a workload that was built elsewhere (for example by `cross build`), taken instead of building one.
+/// Path of a workload that was built elsewhere (for example by `cross build`), taken instead of
+/// building one.
 pub const WORKLOAD_ENV: &str = "SETTIME32_WORKLOAD";
 
 /// A program that is built by another cargo than the one that runs the build script.
@@ -59,19 +62,29 @@ impl Guest {
         match self {
             Self::Ebpf { .. } => &["tracer-ebpf", "harness/wrong/src", "abi"],
             Self::Workload => &["workload-i686", "abi"],
-            Self::Static { .. } => {
-                &["tracer", "tracer-ebpf", "harness/agent", "harness/empty-probes", "harness/wrong", "workload-i686", "abi"]
-            }
+            Self::Static { .. } => &[
+                "tracer",
+                "tracer-ebpf",
+                "harness/agent",
+                "harness/empty-probes",
+                "harness/wrong",
+                "workload-i686",
+                "abi",
+            ],
         }
     }
 }
 
-/// Builds `guest` and puts it into `OUT_DIR` under its binary's name, to be taken by `include_bytes!`.
+/// Builds `guest` and puts it into `OUT_DIR` under its binary's name, to be taken by
+/// `include_bytes!`.
 ///
-/// An empty file is a stub; `SETTIME32_STUB_REASON_<BIN>` (upper case, `_` for `-`) then says why, as a
-/// compile-time environment variable. Fails only when a compiler was found and could not compile.
+/// An empty file is a stub; `SETTIME32_STUB_REASON_<BIN>` (upper case, `_` for `-`) then says why,
+/// as a compile-time environment variable. Fails only when a compiler was found and could not
+/// compile.
 pub fn embed(guest: Guest) -> Result<()> {
-    let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set: embed() runs in build scripts only")?);
+    let out_dir = PathBuf::from(
+        env::var_os("OUT_DIR").context("OUT_DIR is not set: embed() runs in build scripts only")?,
+    );
     let workspace = workspace_root()?;
     let embedded = out_dir.join(guest.bin());
     for folder in guest.sources().iter().chain(&["ci/toolchain", "Cargo.toml", "Cargo.lock"]) {
@@ -82,16 +95,24 @@ pub fn embed(guest: Guest) -> Result<()> {
     }
     match detect::detect(guest) {
         Ok(toolchain) => {
-            let program = nested::build(guest, &toolchain, &workspace, &nested_target_dir(&out_dir))?;
-            fs::copy(&program, &embedded).with_context(|| format!("failed to copy {} to {}", program.display(), embedded.display()))?;
+            let program =
+                nested::build(guest, &toolchain, &workspace, &nested_target_dir(&out_dir))?;
+            fs::copy(&program, &embedded).with_context(|| {
+                format!("failed to copy {} to {}", program.display(), embedded.display())
+            })?;
         }
         Err(reason) => {
-            fs::write(&embedded, []).with_context(|| format!("failed to write {}", embedded.display()))?;
+            fs::write(&embedded, [])
+                .with_context(|| format!("failed to write {}", embedded.display()))?;
             let name = guest.bin().to_uppercase().replace('-', "_");
             println!("cargo::rustc-env=SETTIME32_STUB_REASON_{name}={reason}");
             println!("cargo::warning=an empty stub stands in for {}: {reason}", guest.bin());
-            // A path that never exists makes cargo look again at the next build, when a compiler may be there.
-            println!("cargo::rerun-if-changed={}", out_dir.join("look-for-a-compiler-again").display());
+            // A path that never exists makes cargo look again at the next build, when a compiler
+            // may be there.
+            println!(
+                "cargo::rerun-if-changed={}",
+                out_dir.join("look-for-a-compiler-again").display()
+            );
         }
     }
     Ok(())
@@ -99,16 +120,21 @@ pub fn embed(guest: Guest) -> Result<()> {
 
 /// The workspace's folder: the nearest one above the package that has a `Cargo.lock`.
 fn workspace_root() -> Result<PathBuf> {
-    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?);
-    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists() && folder.join("tracer-ebpf").exists());
+    let package =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?);
+    let root = package
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").exists() && folder.join("tracer-ebpf").exists());
     root.map(Path::to_path_buf).with_context(|| format!("no workspace above {}", package.display()))
 }
 
-/// Where nested builds put their output: one place for all profiles, since it costs most of a minute to fill.
+/// Where nested builds put their output: one place for all profiles, since it costs most of a
+/// minute to fill.
 fn nested_target_dir(out_dir: &Path) -> PathBuf {
     if let Some(outer) = env::var_os(nested::TARGET_DIR_ENV) {
         return PathBuf::from(outer);
     }
-    let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap_or(out_dir);
+    let target =
+        out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()).unwrap_or(out_dir);
     target.join("guest")
 }

@@ -1,4 +1,5 @@
-//! The least that can be PID 1: says that it runs, for the boot benchmark to compare the agent with, and no more.
+//! The least that can be PID 1: says that it runs, for the boot benchmark to compare the agent
+//! with, and no more.
 
 use nix::unistd::pause;
 

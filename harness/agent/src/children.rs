@@ -52,11 +52,15 @@ impl Child {
     /// Starts a process.
     pub(crate) fn start(order: Spawn) -> Result<Self> {
         let Spawn { id, argv, env, cwd, stdin, uid, command: inner, terminal } = order;
-        let Some((program, arguments)) = argv.split_first() else { bail!("failed to start process {id}: its argv is empty") };
+        let Some((program, arguments)) = argv.split_first() else {
+            bail!("failed to start process {id}: its argv is empty")
+        };
         let mut command = Command::new(program);
         command.args(arguments).env_clear().current_dir(&cwd);
         for variable in &env {
-            let (name, value) = variable.split_once('=').with_context(|| format!("environment {variable:?} is not NAME=value"))?;
+            let (name, value) = variable
+                .split_once('=')
+                .with_context(|| format!("environment {variable:?} is not NAME=value"))?;
             command.env(name, value);
         }
         if let Some(uid) = uid {
@@ -66,20 +70,28 @@ impl Child {
         command.stdin(stdin_of(&stdin)?).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut terminal = terminal.map(Terminal::open).transpose()?;
         let more_outputs = match (&terminal, inner) {
-            (Some(terminal), inner) => vec![terminal.give(inner.unwrap_or(id), inner.is_some(), &mut command)?],
+            (Some(terminal), inner) => {
+                vec![terminal.give(inner.unwrap_or(id), inner.is_some(), &mut command)?]
+            }
             (None, Some(inner)) => Output::of_command(inner, &mut command)?.into(),
             (None, None) => Vec::new(),
         };
         // SAFETY: only async-signal-safe system calls are made, and nothing is allocated.
         unsafe {
             command.pre_exec(|| {
-                // Outside of a guest this agent can end before what it started, such as a tracer with its probes.
+                // Outside of a guest this agent can end before what it started, such as a tracer
+                // with its probes.
                 set_pdeathsig(Signal::SIGKILL)?;
                 Ok(SigSet::all().thread_unblock()?)
             });
         }
-        ensure!(program.starts_with('/'), "failed to start process {id}: the path {program:?} is not absolute");
-        let mut child = command.spawn().with_context(|| format!("failed to start process {id}, {program}, in {cwd}"))?;
+        ensure!(
+            program.starts_with('/'),
+            "failed to start process {id}: the path {program:?} is not absolute"
+        );
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("failed to start process {id}, {program}, in {cwd}"))?;
         // Our own ends of the inner pipes would keep them open for ever.
         drop(command);
         terminal.iter_mut().for_each(Terminal::given);
@@ -95,13 +107,17 @@ impl Child {
 
     /// The process of this name: itself, or its command, once that has been started.
     pub(crate) fn pid_of(&self, id: u32) -> Option<i32> {
-        if self.id == id { Some(self.pid) } else { self.command.filter(|command| *command == id).and_then(|_| child_of(self.pid)) }
+        if self.id == id {
+            Some(self.pid)
+        } else {
+            self.command.filter(|command| *command == id).and_then(|_| child_of(self.pid))
+        }
     }
 
     /// Sends what the process has written and not closed yet, then how it ended.
     ///
-    /// All that it wrote is in the pipes by now. They are not read to their end, which never comes while a
-    /// process that it left behind keeps them open.
+    /// All that it wrote is in the pipes by now. They are not read to their end, which never comes
+    /// while a process that it left behind keeps them open.
     pub(crate) fn finish(mut self, status: Exit, port: &mut Port) -> Result<()> {
         for output in &mut self.outputs {
             output.relay(port)?;
@@ -127,10 +143,12 @@ impl Output {
         let pipe = || pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe");
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
-        // SAFETY: dup2 is async-signal-safe, and nothing is allocated. No other descriptor has these numbers.
+        // SAFETY: dup2 is async-signal-safe, and nothing is allocated. No other descriptor has
+        // these numbers.
         unsafe {
             outer.pre_exec(move || {
-                for (end, number) in [(&stdout_end, COMMAND_STDOUT), (&stderr_end, COMMAND_STDERR)] {
+                for (end, number) in [(&stdout_end, COMMAND_STDOUT), (&stderr_end, COMMAND_STDERR)]
+                {
                     Errno::result(libc::dup2(end.as_raw_fd(), number))?;
                 }
                 Ok(())
@@ -139,7 +157,8 @@ impl Output {
         Ok([Self::new(id, Stream::Stdout, stdout), Self::new(id, Stream::Stderr, stderr)])
     }
 
-    /// Sends what is in it now, as one frame. `false` when there was nothing, which is the end of what was ready.
+    /// Sends what is in it now, as one frame. `false` when there was nothing, which is the end of
+    /// what was ready.
     pub(crate) fn relay(&mut self, port: &mut Port) -> Result<bool> {
         let empty = Reply::Output { id: self.id, stream: self.stream, content: Vec::new() };
         if self.is_terminal {
@@ -150,7 +169,9 @@ impl Output {
             len if len >= SPLICE_MIN_LEN => port.send_piped(&empty, self.pipe.as_fd(), len)?,
             len => {
                 let mut content = [0; SPLICE_MIN_LEN];
-                self.pipe.read_exact(&mut content[..len]).context("failed to read a process's output")?;
+                self.pipe
+                    .read_exact(&mut content[..len])
+                    .context("failed to read a process's output")?;
                 port.send_content(&empty, &content[..len])?;
             }
         }
@@ -176,7 +197,8 @@ impl Output {
     fn available(&self) -> Result<usize> {
         let mut len = 0;
         // SAFETY: FIONREAD writes one int, to `len`.
-        unsafe { fionread(self.pipe.as_raw_fd(), &raw mut len) }.context("failed to ask how much a pipe holds")?;
+        unsafe { fionread(self.pipe.as_raw_fd(), &raw mut len) }
+            .context("failed to ask how much a pipe holds")?;
         Ok(usize::try_from(len)?)
     }
 }
@@ -201,7 +223,8 @@ impl Input {
     fn new(pipe: Option<ChildStdin>) -> Result<Self> {
         let pipe = pipe.map(|pipe| File::from(OwnedFd::from(pipe)));
         if let Some(pipe) = &pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK)).context("failed to make a pipe non-blocking")?;
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))
+                .context("failed to make a pipe non-blocking")?;
         }
         Ok(Self { pipe, ..Self::default() })
     }
@@ -216,7 +239,8 @@ impl Input {
         self.pipe.as_ref().filter(|_| !self.waiting.is_empty()).map(AsFd::as_fd)
     }
 
-    /// Writes what the pipe takes, and gives how many contents are done with. For a process that reads no more, all are.
+    /// Writes what the pipe takes, and gives how many contents are done with. For a process that
+    /// reads no more, all are.
     pub(crate) fn write(&mut self) -> u32 {
         let mut done = 0;
         while let Some(content) = self.waiting.front() {
@@ -242,7 +266,10 @@ impl Input {
 
 /// A child of this process; of several, any.
 fn child_of(parent: i32) -> Option<i32> {
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let processes = fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     // proc(5): the name is in parentheses and may hold anything; state and parent follow.
     let parent_of = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -258,16 +285,20 @@ fn stdin_of(stdin: &Stdin) -> Result<Stdio> {
         Stdin::Whole(content) if content.is_empty() => return Ok(Stdio::null()),
         Stdin::Whole(content) => content,
     };
-    let mut file = File::from(memfd_create("stdin", MFdFlags::MFD_CLOEXEC).context("failed to make a file for stdin")?);
-    file.write_all(content).and_then(|()| file.rewind()).context("failed to fill the file for stdin")?;
+    let mut file = File::from(
+        memfd_create("stdin", MFdFlags::MFD_CLOEXEC).context("failed to make a file for stdin")?,
+    );
+    file.write_all(content)
+        .and_then(|()| file.rewind())
+        .context("failed to fill the file for stdin")?;
     Ok(file.into())
 }
 
 /// A process that has ended and how, if there is one; PID 1 also gets those whose parents are gone.
 pub(crate) fn reap() -> Result<Option<(i32, Exit)>> {
     let mut status = 0;
-    // SAFETY: waitpid writes one int, to `status`. nix's own cannot name real-time signals, and would lose
-    // the process that one of them ended.
+    // SAFETY: waitpid writes one int, to `status`. nix's own cannot name real-time signals, and
+    // would lose the process that one of them ended.
     match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) }) {
         Ok(0) | Err(Errno::ECHILD) => Ok(None),
         Ok(pid) => Ok(Some((pid, exit(ExitStatus::from_raw(status))))),

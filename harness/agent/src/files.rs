@@ -1,4 +1,5 @@
-//! Writes and reads files for the harness, those that are no regular files (`/proc`, `/sys`) among them.
+//! Writes and reads files for the harness, those that are no regular files (`/proc`, `/sys`) among
+//! them.
 
 use std::fs::{File, OpenOptions, Permissions, create_dir_all};
 use std::io::{Read, Write};
@@ -14,7 +15,8 @@ const FRAME_OVERHEAD: usize = 1 << 12;
 /// The longest file that is sent.
 const MAX_FILE_LEN: usize = MAX_FRAME_LEN - FRAME_OVERHEAD;
 
-/// Does a `Put`: a file that exists is written in place, so that settings of the kernel can be put too.
+/// Does a `Put`: a file that exists is written in place, so that settings of the kernel can be put
+/// too.
 pub(crate) fn put(path: &str, mode: u32, content: &[u8]) -> Result<()> {
     write(path, mode, content).with_context(|| format!("failed to put {path}"))
 }
@@ -24,7 +26,8 @@ fn write(path: &str, mode: u32, content: &[u8]) -> Result<()> {
     if let Some(folder) = Path::new(path).parent() {
         create_dir_all(folder).context("failed to make its folder")?;
     }
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     file.write_all(content)?;
     // The umask may have taken bits away, and a file that was there has its own.
     if file.metadata()?.permissions().mode() & 0o7777 != mode {
@@ -39,12 +42,20 @@ pub(crate) fn get(path: &str) -> Result<Vec<u8>> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
-    ensure!(path.starts_with('/') && path.len() < FRAME_OVERHEAD / 2, "the path is not absolute, or too long");
+    ensure!(
+        path.starts_with('/') && path.len() < FRAME_OVERHEAD / 2,
+        "the path is not absolute, or too long"
+    );
     let file = File::open(path)?;
     // The length is a hint only: files of /proc say 0.
-    let mut content = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0).min(MAX_FILE_LEN) + 1);
+    let mut content = Vec::with_capacity(
+        usize::try_from(file.metadata()?.len()).unwrap_or(0).min(MAX_FILE_LEN) + 1,
+    );
     file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut content)?;
-    ensure!(content.len() <= MAX_FILE_LEN, "it is longer than the {MAX_FILE_LEN} bytes that fit into a frame");
+    ensure!(
+        content.len() <= MAX_FILE_LEN,
+        "it is longer than the {MAX_FILE_LEN} bytes that fit into a frame"
+    );
     Ok(content)
 }
 
@@ -57,7 +68,8 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("settime32-agent-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("settime32-agent-{name}-{}", std::process::id()));
             create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -93,9 +105,18 @@ mod tests {
         let folder = Folder::new("fail");
         let missing = folder.file("missing");
         let message = |result: Result<()>| format!("{:#}", result.unwrap_err());
-        assert_eq!(message(get(&missing).map(drop)), format!("failed to get {missing}: No such file or directory (os error 2)"));
-        assert_eq!(message(put("tmp/x", 0o644, b"")), "failed to put tmp/x: the path is not absolute");
+        assert_eq!(
+            message(get(&missing).map(drop)),
+            format!("failed to get {missing}: No such file or directory (os error 2)")
+        );
+        assert_eq!(
+            message(put("tmp/x", 0o644, b"")),
+            "failed to put tmp/x: the path is not absolute"
+        );
         put(&folder.file("file"), 0o644, b"").unwrap();
-        assert!(message(put(&folder.file("file/below"), 0o644, b"")).contains("failed to make its folder"));
+        assert!(
+            message(put(&folder.file("file/below"), 0o644, b""))
+                .contains("failed to make its folder")
+        );
     }
 }

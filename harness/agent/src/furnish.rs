@@ -1,6 +1,6 @@
-//! Makes the guest a place in which programs find what they expect of a Linux machine: a root folder that can be left
-//! (`pivot_root` refuses the initramfs), mounts, devices, a loopback interface, control groups. Files come from the
-//! harness afterwards.
+//! Makes the guest a place in which programs find what they expect of a Linux machine: a root
+//! folder that can be left (`pivot_root` refuses the initramfs), mounts, devices, a loopback
+//! interface, control groups. Files come from the harness afterwards.
 
 use std::fs;
 use std::mem;
@@ -18,12 +18,14 @@ use crate::mounts::{self, Mount, optional, required};
 
 /// Where the new root is made.
 const NEW_ROOT: &str = "/root.new";
-/// Of the machine's memory; the kernel's own half would be small for programs with debug information.
+/// Of the machine's memory; the kernel's own half would be small for programs with debug
+/// information.
 const ROOT_OPTIONS: &str = "mode=755,size=80%";
 /// Taken along as they are, with what is mounted below them.
 const MOVED: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// The guest's own programs, in the initramfs.
-const OWN_PROGRAMS: [&str; 4] = ["/init", "/bin/settime32-tracer", "/bin/settime32-workload", "/bin/settime32-workload64"];
+const OWN_PROGRAMS: [&str; 4] =
+    ["/init", "/bin/settime32-tracer", "/bin/settime32-workload", "/bin/settime32-workload64"];
 const HOSTNAME: &str = "settime32";
 
 const MOUNTS: [Mount; 8] = [
@@ -66,7 +68,8 @@ fn change_root() -> Result<()> {
     fs::create_dir(inside(OWN_FOLDER))?;
     for program in OWN_PROGRAMS {
         let name = program.rsplit('/').next().unwrap_or(program);
-        fs::copy(program, inside(OWN_FOLDER).join(name)).with_context(|| format!("failed to copy {program}"))?;
+        fs::copy(program, inside(OWN_FOLDER).join(name))
+            .with_context(|| format!("failed to copy {program}"))?;
     }
     for folder in MOVED {
         fs::create_dir(inside(folder))?;
@@ -81,7 +84,9 @@ fn change_root() -> Result<()> {
 /// netdevice(7).
 fn loopback_up() -> Result<()> {
     // SAFETY: it makes a descriptor, which nothing else owns.
-    let socket = Errno::result(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    let socket = Errno::result(unsafe {
+        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    })?;
     // SAFETY: as above.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: all zeros are a request without a name.
@@ -91,11 +96,14 @@ fn loopback_up() -> Result<()> {
     }
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
     // SAFETY: it reads the request.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })?;
+    Errno::result(unsafe {
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    })?;
     Ok(())
 }
 
-/// Lets groups below the root have every controller that there is, as an init system would. Not all kernels have each.
+/// Lets groups below the root have every controller that there is, as an init system would. Not all
+/// kernels have each.
 fn delegate_controllers() {
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     for controller in controllers.split_whitespace() {
@@ -107,7 +115,8 @@ fn delegate_controllers() {
 pub(crate) fn seal(read_only: &[String], writable: &[String]) -> Result<()> {
     let nothing = None::<&str>;
     for folder in read_only {
-        let bound = mount(Some(folder.as_str()), folder.as_str(), nothing, MsFlags::MS_BIND, nothing);
+        let bound =
+            mount(Some(folder.as_str()), folder.as_str(), nothing, MsFlags::MS_BIND, nothing);
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         bound
             .and_then(|()| mount(nothing, folder.as_str(), nothing, flags, nothing))

@@ -1,5 +1,5 @@
-//! The front of a frame whose content is sent after it from where it lies, so that bulk data is not copied
-//! into a frame first. Only for replies whose `content` is their last field.
+//! The front of a frame whose content is sent after it from where it lies, so that bulk data is not
+//! copied into a frame first. Only for replies whose `content` is their last field.
 
 use settime32_abi::frame::{PREFIX_LEN, Reply, encode};
 
@@ -10,7 +10,8 @@ pub(crate) fn head(empty: &Reply, content_len: usize) -> Vec<u8> {
     let zero = head.pop();
     debug_assert_eq!(zero, Some(0), "the reply has content, or does not end with it");
     let mut head = postcard::to_extend(&content_len, head).expect("a number is always encoded");
-    let len = u32::try_from(head.len() - PREFIX_LEN + content_len).expect("the caller keeps to MAX_FRAME_LEN");
+    let len = u32::try_from(head.len() - PREFIX_LEN + content_len)
+        .expect("the caller keeps to MAX_FRAME_LEN");
     head[..PREFIX_LEN].copy_from_slice(&len.to_le_bytes());
     head
 }

@@ -1,7 +1,8 @@
-//! PID 1 of the guest: boots what the harness needs and serves its requests over one virtio-serial port.
+//! PID 1 of the guest: boots what the harness needs and serves its requests over one virtio-serial
+//! port.
 //!
-//! It trusts the harness in everything. It holds no state that outlives the machine. As any other process it does
-//! nothing to the machine, and does one of the jobs of [`as_process`].
+//! It trusts the harness in everything. It holds no state that outlives the machine. As any other
+//! process it does nothing to the machine, and does one of the jobs of [`as_process`].
 
 mod children;
 mod command;
@@ -44,7 +45,9 @@ fn as_process() -> Result<()> {
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("command") => command::run(arguments).map(drop),
         Some("serve") => serve_here().map(drop),
-        _ => bail!("this is the init of a guest; what it does otherwise is `serve` and `command UID PROGRAM`"),
+        _ => bail!(
+            "this is the init of a guest; what it does otherwise is `serve` and `command UID PROGRAM`"
+        ),
     }
 }
 
@@ -58,8 +61,9 @@ fn run() -> Result<Infallible> {
     serve::serve(port)
 }
 
-/// Serves on the socket that is standard input, for a harness that uses the running kernel. Only processes and files are
-/// this agent's then: it mounts nothing, loads nothing, and does not end the machine.
+/// Serves on the socket that is standard input, for a harness that uses the running kernel. Only
+/// processes and files are this agent's then: it mounts nothing, loads nothing, and does not end
+/// the machine.
 fn serve_here() -> Result<Infallible> {
     let mut port = Port::on_stdin()?;
     port.wait_for_host_and_send(&ready()?)?;

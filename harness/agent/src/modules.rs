@@ -1,4 +1,5 @@
-//! Loads the kernel modules that were packed beside the agent; it resolves nothing, the list says the order.
+//! Loads the kernel modules that were packed beside the agent; it resolves nothing, the list says
+//! the order.
 
 use std::fs::{File, read_to_string};
 use std::io::ErrorKind;
@@ -11,8 +12,8 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 const FOLDER: &str = "/modules";
 const ORDER: &str = "/modules/order";
 
-/// Loads every module that `/modules/order` names, a file name a line; a missing list means that all are
-/// built in.
+/// Loads every module that `/modules/order` names, a file name a line; a missing list means that
+/// all are built in.
 pub(crate) fn load_all() -> Result<()> {
     let order = match read_to_string(ORDER) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -23,7 +24,9 @@ pub(crate) fn load_all() -> Result<()> {
 }
 
 fn load(path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("failed to open the module {} that {ORDER} names", path.display()))?;
+    let file = File::open(path).with_context(|| {
+        format!("failed to open the module {} that {ORDER} names", path.display())
+    })?;
     match finit_module(&file, c"", ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno).with_context(|| {

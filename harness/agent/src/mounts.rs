@@ -14,7 +14,8 @@ pub(crate) struct Mount {
     options: Option<&'static str>,
     /// The kernel may have been built without it.
     optional: bool,
-    /// Mount points below `/sys` are the kernel's to make, and are missing together with their file system.
+    /// Mount points below `/sys` are the kernel's to make, and are missing together with their file
+    /// system.
     make_target: bool,
 }
 
@@ -39,7 +40,8 @@ impl Mount {
 }
 
 /// What finding and opening the port takes.
-pub(crate) const BEFORE_READY: [Mount; 2] = [required("sysfs", "/sys"), required("devtmpfs", "/dev")];
+pub(crate) const BEFORE_READY: [Mount; 2] =
+    [required("sysfs", "/sys"), required("devtmpfs", "/dev")];
 
 /// What the programs that are started expect.
 pub(crate) const BEFORE_REQUESTS: [Mount; 4] = [
@@ -51,13 +53,17 @@ pub(crate) const BEFORE_REQUESTS: [Mount; 4] = [
 
 /// Mounts in the order given, each where it is missing.
 pub(crate) fn mount_all(mounts: &[Mount]) -> Result<()> {
-    mounts.iter().try_for_each(|one| mount_one(one).with_context(|| format!("failed to mount {} at {}", one.fstype, one.target)))
+    mounts.iter().try_for_each(|one| {
+        mount_one(one).with_context(|| format!("failed to mount {} at {}", one.fstype, one.target))
+    })
 }
 
 fn mount_one(one: &Mount) -> Result<()> {
     if one.make_target {
         match create_dir(one.target) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error).context("failed to make the folder"),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).context("failed to make the folder");
+            }
             _ => {}
         }
     }

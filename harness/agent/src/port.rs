@@ -1,7 +1,7 @@
 //! The virtio-serial port: finds it, reads requests off it, and writes frames to it.
 //!
-//! Writing waits for a slow host, and by that slows the processes whose output it is. The host must never
-//! wait with reading until its own writing is done.
+//! Writing waits for a slow host, and by that slows the processes whose output it is. The host must
+//! never wait with reading until its own writing is done.
 
 use std::fs::{File, OpenOptions, read_dir, read_to_string};
 use std::io::{ErrorKind, IoSlice, Read, Write, stdin};
@@ -19,8 +19,8 @@ use settime32_abi::frame::{Decoder, PORT_NAME, Reply, Request, encode};
 
 use crate::head::head;
 
-/// Size of the pipes between a process and the port: large, so that a process that writes much and the agent
-/// take turns seldom.
+/// Size of the pipes between a process and the port: large, so that a process that writes much and
+/// the agent take turns seldom.
 pub(crate) const PIPE_SIZE: i32 = 1 << 20;
 
 const PORTS: &str = "/sys/class/virtio-ports";
@@ -36,9 +36,10 @@ const READ_TURN: usize = 1 << 20;
 pub(crate) struct Port {
     file: File,
     decoder: Decoder,
-    /// What is spliced to the port comes from a pipe that holds nothing else. The driver takes as many pages
-    /// as the pipe has, and when told to stop before the last of them, passes empty ones to the device, past
-    /// the end of its own list (`__send_to_port` with fewer entries than the scatterlist it made).
+    /// What is spliced to the port comes from a pipe that holds nothing else. The driver takes as
+    /// many pages as the pipe has, and when told to stop before the last of them, passes empty ones
+    /// to the device, past the end of its own list (`__send_to_port` with fewer entries than the
+    /// scatterlist it made).
     stage_in: OwnedFd,
     stage_out: OwnedFd,
 }
@@ -49,9 +50,13 @@ impl Port {
         let deadline = Instant::now() + FIND_TIMEOUT;
         while Instant::now() < deadline {
             // The name is there before the device node at times, and the other way round.
-            match device(Path::new(PORTS)).map(|path| OpenOptions::new().read(true).write(true).open(path)) {
+            match device(Path::new(PORTS))
+                .map(|path| OpenOptions::new().read(true).write(true).open(path))
+            {
                 Some(Err(error)) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("failed to open the virtio-serial port {PORT_NAME}"));
+                    return Err(error).with_context(|| {
+                        format!("failed to open the virtio-serial port {PORT_NAME}")
+                    });
                 }
                 Some(Ok(file)) => return Self::new(file),
                 _ => sleep(FIND_PAUSE),
@@ -66,7 +71,8 @@ impl Port {
 
     /// The socket that is standard input, in place of a port.
     pub(crate) fn on_stdin() -> Result<Self> {
-        let socket = stdin().as_fd().try_clone_to_owned().context("failed to use standard input")?;
+        let socket =
+            stdin().as_fd().try_clone_to_owned().context("failed to use standard input")?;
         Self::new(socket.into())
     }
 
@@ -77,11 +83,16 @@ impl Port {
         Ok(Self { file, decoder: Decoder::default(), stage_in, stage_out })
     }
 
-    /// Sends the first frame, however late the host connects, then lets reading return when there is no more.
+    /// Sends the first frame, however late the host connects, then lets reading return when there
+    /// is no more.
     pub(crate) fn wait_for_host_and_send(&mut self, reply: &Reply) -> Result<()> {
-        // A port that no host has opened reads as hung up, so that poll cannot wait for one: a write can.
-        self.file.write_all(&encode(reply)).context("failed to write the first frame to the port")?;
-        fcntl(&self.file, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).context("failed to make the port non-blocking")?;
+        // A port that no host has opened reads as hung up, so that poll cannot wait for one: a
+        // write can.
+        self.file
+            .write_all(&encode(reply))
+            .context("failed to write the first frame to the port")?;
+        fcntl(&self.file, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))
+            .context("failed to make the port non-blocking")?;
         Ok(())
     }
 
@@ -95,9 +106,14 @@ impl Port {
         self.write_all(&mut [IoSlice::new(&head(empty, content.len())), IoSlice::new(content)])
     }
 
-    /// The same with content that is in a pipe and is handed on page by page, without a copy where the kernel
-    /// can (`port_fops_splice_write` in `drivers/char/virtio_console.c`).
-    pub(crate) fn send_piped(&mut self, empty: &Reply, pipe: BorrowedFd<'_>, len: usize) -> Result<()> {
+    /// The same with content that is in a pipe and is handed on page by page, without a copy where
+    /// the kernel can (`port_fops_splice_write` in `drivers/char/virtio_console.c`).
+    pub(crate) fn send_piped(
+        &mut self,
+        empty: &Reply,
+        pipe: BorrowedFd<'_>,
+        len: usize,
+    ) -> Result<()> {
         self.write_all(&mut [IoSlice::new(&head(empty, len))])?;
         let mut left = len;
         while left > 0 {
@@ -116,7 +132,9 @@ impl Port {
                 Ok(moved) => left -= moved,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => self.wait_writable()?,
-                Err(errno) => return Err(errno).context("failed to move a process's output to the port"),
+                Err(errno) => {
+                    return Err(errno).context("failed to move a process's output to the port");
+                }
             }
         }
         Ok(())
@@ -160,7 +178,10 @@ impl Port {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("failed to wait for the port"),
         }
-        if fds[0].revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)) {
+        if fds[0]
+            .revents()
+            .is_some_and(|events| events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
+        {
             bail!("the host closed the port while a frame was being sent");
         }
         Ok(())
@@ -176,6 +197,8 @@ impl AsFd for Port {
 /// Device node of the port with the right name, if it has appeared below `ports`.
 fn device(ports: &Path) -> Option<PathBuf> {
     let mut entries = read_dir(ports).ok()?.flatten();
-    let entry = entries.find(|entry| read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT_NAME))?;
+    let entry = entries.find(|entry| {
+        read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT_NAME)
+    })?;
     Some(Path::new("/dev").join(entry.file_name()))
 }

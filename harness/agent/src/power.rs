@@ -15,7 +15,8 @@ pub(crate) fn off_because(error: &anyhow::Error) -> ! {
     off()
 }
 
-/// Powers off. A machine without a power switch is reset, which QEMU's `-no-reboot` takes for the end.
+/// Powers off. A machine without a power switch is reset, which QEMU's `-no-reboot` takes for the
+/// end.
 fn off() -> ! {
     for how in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
         let Err(errno) = reboot(how) as nix::Result<Infallible>;

@@ -1,6 +1,7 @@
 //! The loop that serves the harness: requests in order, output and ends of processes as they come.
 //!
-//! A request that cannot be done is answered with why; only trouble with the port itself ends the loop.
+//! A request that cannot be done is answered with why; only trouble with the port itself ends the
+//! loop.
 
 use std::convert::Infallible;
 use std::fs;
@@ -22,7 +23,8 @@ pub(crate) fn serve(mut port: Port) -> Result<Infallible> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGCHLD);
     set.thread_block().context("failed to block SIGCHLD")?;
-    let deaths = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).context("failed to make a signalfd")?;
+    let deaths = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("failed to make a signalfd")?;
     let mut children = Vec::new();
     loop {
         let ready = wait(&port, &deaths, &children)?;
@@ -47,16 +49,27 @@ struct Ready {
 
 fn wait(port: &Port, deaths: &SignalFd, children: &[Child]) -> Result<Ready> {
     let outputs = children.iter().flat_map(|child| &child.outputs).map(AsFd::as_fd);
-    let mut fds: Vec<PollFd<'_>> = [port.as_fd(), deaths.as_fd()].into_iter().chain(outputs).map(for_reading).collect();
+    let mut fds: Vec<PollFd<'_>> =
+        [port.as_fd(), deaths.as_fd()].into_iter().chain(outputs).map(for_reading).collect();
     let to_read = fds.len();
-    fds.extend(children.iter().filter_map(|child| child.input.wants()).map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
+    fds.extend(
+        children
+            .iter()
+            .filter_map(|child| child.input.wants())
+            .map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)),
+    );
     while let Err(errno) = poll(&mut fds, PollTimeout::NONE) {
         if errno != Errno::EINTR {
             return Err(errno).context("failed to wait for something to do");
         }
     }
-    let events: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
-    Ok(Ready { port: !events[0].is_empty(), deaths: !events[1].is_empty(), outputs: events[2..to_read].to_vec() })
+    let events: Vec<PollFlags> =
+        fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
+    Ok(Ready {
+        port: !events[0].is_empty(),
+        deaths: !events[1].is_empty(),
+        outputs: events[2..to_read].to_vec(),
+    })
 }
 
 fn for_reading(fd: std::os::fd::BorrowedFd<'_>) -> PollFd<'_> {
@@ -104,7 +117,9 @@ fn receive(children: &mut Vec<Child>, port: &mut Port) -> Result<bool> {
             Ok(None) => return Ok(open),
             Ok(Some(request)) => answer(request, children, port)?,
             Err(error) => {
-                port.send(&Reply::Failed { reason: format!("failed to read a request: {error:#}") })?;
+                port.send(&Reply::Failed {
+                    reason: format!("failed to read a request: {error:#}"),
+                })?;
                 return Err(error);
             }
         }
@@ -113,15 +128,21 @@ fn receive(children: &mut Vec<Child>, port: &mut Port) -> Result<bool> {
 
 fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Result<()> {
     let done = match request {
-        Request::Put { path, mode, content } => files::put(&path, mode, &content).map(|()| Some(Reply::Done)),
+        Request::Put { path, mode, content } => {
+            files::put(&path, mode, &content).map(|()| Some(Reply::Done))
+        }
         Request::Get { path } => match files::get(&path) {
-            Ok(content) => return port.send_content(&Reply::File { path, content: Vec::new() }, &content),
+            Ok(content) => {
+                return port.send_content(&Reply::File { path, content: Vec::new() }, &content);
+            }
             Err(error) => Err(error),
         },
         Request::Spawn(order) => spawn(order, children).map(Some),
         Request::Input { id, content } => {
             // One that has ended takes no more, which its end has told.
-            let Some(child) = children.iter_mut().find(|child| child.id == id) else { return Ok(()) };
+            let Some(child) = children.iter_mut().find(|child| child.id == id) else {
+                return Ok(());
+            };
             child.input.push(content);
             return feed(child, port);
         }
@@ -134,9 +155,13 @@ fn answer(request: Request, children: &mut Vec<Child>, port: &mut Port) -> Resul
         Request::Resize { id, size } => resize(id, size, children).map(|()| None),
         Request::Furnish => furnish::furnish().map(|()| Some(Reply::Done)),
         Request::Lay(nodes) => lay::lay(&nodes).map(|()| Some(Reply::Done)),
-        Request::Seal { read_only, writable } => furnish::seal(&read_only, &writable).map(|()| Some(Reply::Done)),
+        Request::Seal { read_only, writable } => {
+            furnish::seal(&read_only, &writable).map(|()| Some(Reply::Done))
+        }
         Request::Inject(fault) => inject(fault).map(|()| None),
-        Request::Restored { realtime_ns, entropy } => restored::go_on(realtime_ns, &entropy).and_then(|()| ready()).map(Some),
+        Request::Restored { realtime_ns, entropy } => {
+            restored::go_on(realtime_ns, &entropy).and_then(|()| ready()).map(Some)
+        }
     };
     match done {
         Ok(None) => Ok(()),
@@ -158,8 +183,11 @@ fn spawn(order: Spawn, children: &mut Vec<Child>) -> Result<Reply> {
 
 fn send_signal(id: u32, signal: i32, children: &[Child]) -> Result<()> {
     let pid = children.iter().find_map(|child| child.pid_of(id));
-    let pid = pid.with_context(|| format!("failed to send signal {signal} to process {id}: it is not running"))?;
-    // SAFETY: kill touches no memory of this process. The pid is the child's still, as it was not reaped.
+    let pid = pid.with_context(|| {
+        format!("failed to send signal {signal} to process {id}: it is not running")
+    })?;
+    // SAFETY: kill touches no memory of this process. The pid is the child's still, as it was not
+    // reaped.
     let sent = Errno::result(unsafe { libc::kill(pid, signal) });
     sent.map(drop).with_context(|| format!("failed to send signal {signal} to process {id}"))
 }
@@ -176,7 +204,9 @@ fn resize(id: u32, size: WindowSize, children: &[Child]) -> Result<()> {
 fn inject(fault: Fault) -> Result<()> {
     ensure!(std::process::id() == 1, "failed to cause a failure: this machine is no guest");
     match fault {
-        Fault::Panic => fs::write("/proc/sysrq-trigger", "c").context("failed to make the kernel panic"),
+        Fault::Panic => {
+            fs::write("/proc/sysrq-trigger", "c").context("failed to make the kernel panic")
+        }
         Fault::Hang => power::stop_answering(),
     }
 }

@@ -1,4 +1,5 @@
-//! Terminals for interactive programs: a pair of ends (pty(7)), of which the agent holds one and the program the other.
+//! Terminals for interactive programs: a pair of ends (pty(7)), of which the agent holds one and
+//! the program the other.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -27,23 +28,27 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// A new one.
     pub(crate) fn open(size: WindowSize) -> Result<Self> {
-        let pair = openpty(&winsize(size), None).context("failed to open a terminal; is devpts mounted?")?;
+        let pair = openpty(&winsize(size), None)
+            .context("failed to open a terminal; is devpts mounted?")?;
         for end in [&pair.master, &pair.slave] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).context("failed to set a terminal up")?;
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+                .context("failed to set a terminal up")?;
         }
-        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK)).context("failed to set a terminal up")?;
+        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))
+            .context("failed to set a terminal up")?;
         Ok(Self { ours: pair.master.into(), theirs: Some(pair.slave) })
     }
 
-    /// Makes it the terminal of a process that is about to start, or of that process's command; gives what is written to
-    /// it, under the name `id`.
+    /// Makes it the terminal of a process that is about to start, or of that process's command;
+    /// gives what is written to it, under the name `id`.
     pub(crate) fn give(&self, id: u32, to_command: bool, command: &mut Command) -> Result<Output> {
         let given = self.theirs.as_ref().context("failed to give a terminal away: it is given")?;
         let theirs = || given.try_clone().context("failed to duplicate a terminal");
         if to_command {
             let theirs = theirs()?;
             command.stdin(Stdio::null());
-            // SAFETY: dup2 is async-signal-safe, and nothing is allocated. No other descriptor has these numbers.
+            // SAFETY: dup2 is async-signal-safe, and nothing is allocated. No other descriptor has
+            // these numbers.
             unsafe {
                 command.pre_exec(move || {
                     for number in [COMMAND_STDOUT, COMMAND_STDERR] {
@@ -54,7 +59,8 @@ impl Terminal {
             }
         } else {
             command.stdin(theirs()?).stdout(theirs()?).stderr(theirs()?);
-            // SAFETY: only async-signal-safe system calls are made, and nothing is allocated. Standard input is open.
+            // SAFETY: only async-signal-safe system calls are made, and nothing is allocated.
+            // Standard input is open.
             unsafe { command.pre_exec(|| Ok(take(BorrowedFd::borrow_raw(libc::STDIN_FILENO))?)) };
         }
         Ok(Output::of_terminal(id, self.writer()?))
@@ -73,7 +79,8 @@ impl Terminal {
     /// Tells the size; the kernel sends SIGWINCH to who is in front.
     pub(crate) fn resize(&self, size: WindowSize) -> Result<()> {
         // SAFETY: it reads the structure that it is given.
-        unsafe { set_window_size(self.ours.as_raw_fd(), &winsize(size)) }.context("failed to set a terminal's size")?;
+        unsafe { set_window_size(self.ours.as_raw_fd(), &winsize(size)) }
+            .context("failed to set a terminal's size")?;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! What a run comes to, its exit code, and the rule by which findings and counts make a verdict. How a guest or a
-//! boot failed is decided by those who watch it.
+//! What a run comes to, its exit code, and the rule by which findings and counts make a verdict.
+//! How a guest or a boot failed is decided by those who watch it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,8 @@ pub enum Verdict {
     Violation,
     /// The command line asked for something that cannot be done.
     Usage,
-    /// Events were lost and counted, or less was checked than asked for, and what was checked was right.
+    /// Events were lost and counted, or less was checked than asked for, and what was checked was
+    /// right.
     Inconclusive,
     /// The guest's kernel panicked or locked up, or the workload or the tracer was killed.
     GuestFailure,
@@ -27,8 +28,15 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order of their exit codes.
-    pub const ALL: [Self; 7] =
-        [Self::Pass, Self::Violation, Self::Usage, Self::Inconclusive, Self::GuestFailure, Self::BootFailure, Self::Infrastructure];
+    pub const ALL: [Self; 7] = [
+        Self::Pass,
+        Self::Violation,
+        Self::Usage,
+        Self::Inconclusive,
+        Self::GuestFailure,
+        Self::BootFailure,
+        Self::Infrastructure,
+    ];
 
     /// The exit code of a program that ends with this verdict.
     pub const fn exit_code(self) -> u8 {
@@ -43,7 +51,8 @@ impl Verdict {
         }
     }
 
-    /// Which of two verdicts speaks for both: something that was seen to be wrong outweighs what could not be seen.
+    /// Which of two verdicts speaks for both: something that was seen to be wrong outweighs what
+    /// could not be seen.
     pub const fn severity(self) -> u8 {
         match self {
             Self::Pass => 0,
@@ -69,10 +78,11 @@ impl Verdict {
         }
     }
 
-    /// The verdict on a guest that ran to its end, of which `asked` calls were wanted. A mismatch outweighs a loss,
-    /// since what was seen was wrong already; a run that checked nothing, or less than asked, is never a pass, and neither is one whose
-    /// tracer was to come in the midst of lives and did not. `provoked`
-    /// are the calls and results that were lost, and counted, where the situation under test is one that loses them.
+    /// The verdict on a guest that ran to its end, of which `asked` calls were wanted. A mismatch
+    /// outweighs a loss, since what was seen was wrong already; a run that checked nothing, or less
+    /// than asked, is never a pass, and neither is one whose tracer was to come in the midst of
+    /// lives and did not. `provoked` are the calls and results that were lost, and counted, where
+    /// the situation under test is one that loses them.
     pub fn of(findings: &Findings, asked: u64, provoked: Provoked) -> Self {
         let excused = provoked.calls + provoked.results;
         if findings.mismatches() > 0 {
@@ -113,7 +123,15 @@ mod tests {
     #[test]
     fn exit_codes_are_the_documented_ones() {
         assert_eq!(Verdict::ALL.map(Verdict::exit_code), [0, 1, 2, 3, 4, 5, 6]);
-        let names = ["pass", "violation", "usage", "inconclusive", "guest failure", "boot failure", "infrastructure"];
+        let names = [
+            "pass",
+            "violation",
+            "usage",
+            "inconclusive",
+            "guest failure",
+            "boot failure",
+            "infrastructure",
+        ];
         assert_eq!(Verdict::ALL.map(|verdict| verdict.to_string()), names);
     }
 
@@ -131,12 +149,24 @@ mod tests {
         let clean = Findings { checked: 10, ..Findings::default() };
         assert_eq!(Verdict::of(&clean, 10, Provoked::default()), Verdict::Pass);
         assert_eq!(Verdict::of(&clean, 11, Provoked::default()), Verdict::Inconclusive);
-        assert_eq!(Verdict::of(&Findings::default(), 0, Provoked::default()), Verdict::Inconclusive);
-        assert_eq!(Verdict::of(&Findings { lost: 1, ..clean.clone() }, 10, Provoked::default()), Verdict::Inconclusive);
-        assert_eq!(Verdict::of(&Findings { missing: 1, ..clean.clone() }, 10, Provoked::default()), Verdict::Inconclusive);
+        assert_eq!(
+            Verdict::of(&Findings::default(), 0, Provoked::default()),
+            Verdict::Inconclusive
+        );
+        assert_eq!(
+            Verdict::of(&Findings { lost: 1, ..clean.clone() }, 10, Provoked::default()),
+            Verdict::Inconclusive
+        );
+        assert_eq!(
+            Verdict::of(&Findings { missing: 1, ..clean.clone() }, 10, Provoked::default()),
+            Verdict::Inconclusive
+        );
         let lossy = Findings { lost: 3, missing: 1, checked: 7, ..clean.clone() };
         let of = |calls, results| Verdict::of(&lossy, 10, Provoked { calls, results });
-        assert_eq!([of(1, 2), of(1, 1), of(0, 3)], [Verdict::Pass, Verdict::Inconclusive, Verdict::Inconclusive]);
+        assert_eq!(
+            [of(1, 2), of(1, 1), of(0, 3)],
+            [Verdict::Pass, Verdict::Inconclusive, Verdict::Inconclusive]
+        );
         let mut wrong = Findings { lost: 1, ..clean };
         wrong.counts.insert(Kind::Doubled, 1);
         assert_eq!(Verdict::of(&wrong, 10, Provoked::default()), Verdict::Violation);

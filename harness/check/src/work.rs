@@ -83,7 +83,8 @@ impl Work {
     pub fn calls_of_plans(&self) -> u64 {
         match self {
             Self::Cases { names, least } => {
-                let plans = cases(names).filter(|case| !matches!(case.does, catalogue::Does::Scenario(_)));
+                let plans =
+                    cases(names).filter(|case| !matches!(case.does, catalogue::Does::Scenario(_)));
                 plans.map(|case| case.calls(*least)).sum()
             }
             _ => self.calls(),
@@ -115,7 +116,10 @@ impl Work {
             Self::Lives { timers, per_plan } => timers <= per_plan,
             Self::OnePlan { .. } | Self::OneOfLives { .. } | Self::Literal { .. } => true,
         };
-        self.plans(seed).find(|(index, _)| single || Some(*index) == only).filter(|_| single || only.is_some()).map(|(_, plan)| plan)
+        self.plans(seed)
+            .find(|(index, _)| single || Some(*index) == only)
+            .filter(|_| single || only.is_some())
+            .map(|(_, plan)| plan)
     }
 
     /// The plans, made one after the other when asked for.
@@ -127,8 +131,8 @@ impl Work {
         match self {
             Self::Run { calls } => {
                 let calls = *calls;
-                let sizes =
-                    (0..calls.div_ceil(CALLS_PER_PLAN)).map(move |index| (index, CALLS_PER_PLAN.min(calls - index * CALLS_PER_PLAN)));
+                let sizes = (0..calls.div_ceil(CALLS_PER_PLAN))
+                    .map(move |index| (index, CALLS_PER_PLAN.min(calls - index * CALLS_PER_PLAN)));
                 Box::new(sizes.map(move |(index, calls)| generated(index, calls)))
             }
             Self::OnePlan { index, calls } => {
@@ -137,16 +141,23 @@ impl Work {
             }
             Self::Lives { timers, per_plan } => {
                 let (timers, per_plan) = (*timers, *per_plan);
-                let sizes = (0..timers.div_ceil(per_plan)).map(move |index| (index, per_plan.min(timers - index * per_plan)));
-                Box::new(sizes.map(move |(index, timers)| (index, generate::lives::plan(seed, index, timers))))
+                let sizes = (0..timers.div_ceil(per_plan))
+                    .map(move |index| (index, per_plan.min(timers - index * per_plan)));
+                Box::new(sizes.map(move |(index, timers)| {
+                    (index, generate::lives::plan(seed, index, timers))
+                }))
             }
             Self::OneOfLives { index, timers } => {
                 let (index, timers) = (*index, *timers);
-                Box::new(std::iter::once_with(move || (index, generate::lives::plan(seed, index, timers))))
+                Box::new(std::iter::once_with(move || {
+                    (index, generate::lives::plan(seed, index, timers))
+                }))
             }
             Self::Cases { names, least } => {
                 let (names, least) = (names.clone(), *least);
-                let plans = move |(first, case): (u64, &'static catalogue::Case)| (first..).zip(case.plans(seed, least));
+                let plans = move |(first, case): (u64, &'static catalogue::Case)| {
+                    (first..).zip(case.plans(seed, least))
+                };
                 Box::new(
                     (0..)
                         .step_by(PLANS_PER_CASE as usize)
@@ -184,7 +195,8 @@ mod tests {
     #[test]
     fn a_run_is_divided_into_plans_without_a_call_lost() {
         let work = Work::Run { calls: 2 * CALLS_PER_PLAN + 7 };
-        let sizes: Vec<_> = work.plans(1).map(|(index, plan)| (index, plan.calls() as u64)).collect();
+        let sizes: Vec<_> =
+            work.plans(1).map(|(index, plan)| (index, plan.calls() as u64)).collect();
         assert_eq!(sizes, [(0, CALLS_PER_PLAN), (1, CALLS_PER_PLAN), (2, 7)]);
     }
 
@@ -194,7 +206,10 @@ mod tests {
         let of = |name: &str| catalogue::find(name).and_then(|case| case.plans(9, 0).next());
         assert_eq!(work.plan(9, Some(PLANS_PER_CASE)), of("pointers/null"));
         assert_eq!(work.plan(9, None), None, "it may be any of them");
-        assert_eq!(Work::Cases { names: vec!["values/any"], least: 0 }.plan(9, None), of("values/any"));
+        assert_eq!(
+            Work::Cases { names: vec!["values/any"], least: 0 }.plan(9, None),
+            of("values/any")
+        );
     }
 
     #[test]

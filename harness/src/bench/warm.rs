@@ -1,5 +1,5 @@
-//! What a warm start is worth: the same guest started both ways, in turn, up to the agent's first answer and up to the first
-//! event that the tracer captures.
+//! What a warm start is worth: the same guest started both ways, in turn, up to the agent's first
+//! answer and up to the first event that the tracer captures.
 
 use std::time::{Duration, Instant};
 
@@ -46,9 +46,14 @@ pub struct Both {
 impl WarmBench {
     /// For people.
     pub fn text(&self) -> String {
-        let accelerator = self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string());
+        let accelerator =
+            self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string());
         let line = |what: &str, Both { cold_s, warm_s, ratio }: Both| {
-            format!("{what}: cold {:.0} ms, warm {:.0} ms, {ratio:.1} times faster\n", cold_s * 1e3, warm_s * 1e3)
+            format!(
+                "{what}: cold {:.0} ms, warm {:.0} ms, {ratio:.1} times faster\n",
+                cold_s * 1e3,
+                warm_s * 1e3
+            )
         };
         format!("{} under {accelerator}, medians of {}\n", self.kernel, self.rounds)
             + &line("first answer of the agent", self.answer)
@@ -105,7 +110,8 @@ fn to_event(setup: &Setup, kernel: &Kernel, say: Say) -> Result<f64, Failure> {
     let mut session = setup.session(vm, &[TRACER_PATH], deadline);
     session.attach()?;
     let call = Call::plain(0, OldItimerspec32::default());
-    let steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)];
+    let steps =
+        vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)];
     session.run_plan(0, Plan { steps, ..Plan::default() })?;
     session.wait_received(1)?;
     Ok(started.elapsed().as_secs_f64())

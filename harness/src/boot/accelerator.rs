@@ -1,5 +1,6 @@
-//! KVM where a boot under it really works, else TCG. `/dev/kvm` being there says nothing: it may open, create
-//! CPUs, and still not run a kernel. So the first boot on a machine tries it, and what came of it is remembered.
+//! KVM where a boot under it really works, else TCG. `/dev/kvm` being there says nothing: it may
+//! open, create CPUs, and still not run a kernel. So the first boot on a machine tries it, and what
+//! came of it is remembered.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,9 @@ pub(crate) fn settled(options: &BootOptions) -> Option<Accelerator> {
     match options.choice {
         Choice::Tcg => Some(Accelerator::Tcg),
         Choice::Kvm => Some(Accelerator::Kvm),
-        Choice::Auto if fs::File::options().read(true).write(true).open(KVM_DEVICE).is_err() => Some(Accelerator::Tcg),
+        Choice::Auto if fs::File::options().read(true).write(true).open(KVM_DEVICE).is_err() => {
+            Some(Accelerator::Tcg)
+        }
         Choice::Auto => {
             let memory = remembered(&memory_path(), &machine_identity(&options.qemu))?;
             Some(if memory.kvm_works { Accelerator::Kvm } else { Accelerator::Tcg })
@@ -76,7 +79,12 @@ fn memory_path() -> PathBuf {
 }
 
 /// Boots under the accelerator that the options and the machine allow.
-pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Vm, Failure> {
+pub(super) fn decide(
+    options: &BootOptions,
+    scratch: &Scratch,
+    deadline: Deadline,
+    say: Say,
+) -> Result<Vm, Failure> {
     let limit = options.boot_timeout.min(deadline.left());
     match options.choice {
         Choice::Tcg => return Vm::boot_with(options, scratch, Accelerator::Tcg, limit),
@@ -85,7 +93,9 @@ pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadlin
     }
     if let Err(error) = fs::File::options().read(true).write(true).open(KVM_DEVICE) {
         if error.kind() == std::io::ErrorKind::PermissionDenied {
-            say("/dev/kvm is there and may not be opened; using emulation (TCG); ask to be in its group");
+            say(
+                "/dev/kvm is there and may not be opened; using emulation (TCG); ask to be in its group",
+            );
         }
         return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
     }
@@ -100,14 +110,22 @@ pub(super) fn decide(options: &BootOptions, scratch: &Scratch, deadline: Deadlin
             Ok(vm)
         }
         // A missing emulator is missing under TCG too, and says nothing of KVM.
-        Err(Failure::Infra(error @ (InfraError::QemuMissing { .. } | InfraError::Stub { .. } | InfraError::File { .. }))) => {
-            Err(error.into())
-        }
+        Err(Failure::Infra(
+            error @ (InfraError::QemuMissing { .. }
+            | InfraError::Stub { .. }
+            | InfraError::File { .. }),
+        )) => Err(error.into()),
         Err(failure) => {
             // Only a boot that works under TCG shows that KVM was to blame.
-            let vm = Vm::boot_with(options, scratch, Accelerator::Tcg, options.boot_timeout.min(deadline.left()))?;
+            let vm = Vm::boot_with(
+                options,
+                scratch,
+                Accelerator::Tcg,
+                options.boot_timeout.min(deadline.left()),
+            )?;
             let reason = first_line(&failure.to_string());
-            // A boot that was merely slow may have met a busy machine, and is tried again next time.
+            // A boot that was merely slow may have met a busy machine, and is tried again next
+            // time.
             if !matches!(failure, Failure::Boot(BootError::NotReady { .. })) {
                 let here = path.display();
                 say(&format!(
@@ -140,7 +158,9 @@ fn remember(path: &Path, memory: &Memory) -> Result<(), Failure> {
 fn machine_identity(qemu: &Path) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
     let version = Command::new(qemu).arg("--version").stdin(Stdio::null()).output();
-    let version = version.map(|output| first_line(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default();
+    let version = version
+        .map(|output| first_line(&String::from_utf8_lossy(&output.stdout)))
+        .unwrap_or_default();
     format!("{} {} {version}", read("/etc/machine-id"), read("/proc/sys/kernel/osrelease"))
 }
 
@@ -153,7 +173,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("accelerator.json");
         assert!(remembered(&path, "here").is_none());
-        remember(&path, &Memory { machine: "here".into(), kvm_works: false, reason: "aborts".into() }).unwrap();
+        remember(
+            &path,
+            &Memory { machine: "here".into(), kvm_works: false, reason: "aborts".into() },
+        )
+        .unwrap();
         assert!(!remembered(&path, "here").unwrap().kvm_works);
         assert!(remembered(&path, "there").is_none());
     }

@@ -1,6 +1,7 @@
 //! Reads the failure of a guest kernel off its console: pure text in, symptom out.
 //!
-//! It knows only what kernels print by themselves; a guest that stops without a word is told by the deadline.
+//! It knows only what kernels print by themselves; a guest that stops without a word is told by the
+//! deadline.
 
 /// A failure as the console shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ impl Symptom {
     }
 }
 
-/// What kernels print, and what it is called here. Of all lines that match, the first in the log counts, since
-/// the rest follows from it.
+/// What kernels print, and what it is called here. Of all lines that match, the first in the log
+/// counts, since the rest follows from it.
 const SYMPTOMS: [(&str, &str); 13] = [
     ("Kernel panic - not syncing", "kernel panic"),
     ("watchdog: BUG: soft lockup", "soft lockup"),
@@ -58,8 +59,16 @@ mod tests {
     #[test]
     fn recorded_failures_are_recognised() {
         let recorded = [
-            (include_str!("../../testdata/console/kernel-panic.log"), "kernel panic", "Unable to mount root fs"),
-            (include_str!("../../testdata/console/sysrq-crash.log"), "kernel panic", "sysrq triggered crash"),
+            (
+                include_str!("../../testdata/console/kernel-panic.log"),
+                "kernel panic",
+                "Unable to mount root fs",
+            ),
+            (
+                include_str!("../../testdata/console/sysrq-crash.log"),
+                "kernel panic",
+                "sysrq triggered crash",
+            ),
         ];
         for (log, name, part) in recorded {
             let symptom = triage(log).expect(name);
@@ -70,12 +79,16 @@ mod tests {
 
     #[test]
     fn the_first_failure_counts() {
-        let log = "fine\n[1.0] Oops: 0002 [#1]\n[1.1] Kernel panic - not syncing: Fatal exception\n";
+        let log =
+            "fine\n[1.0] Oops: 0002 [#1]\n[1.1] Kernel panic - not syncing: Fatal exception\n";
         assert_eq!(triage(log).unwrap().name, "oops");
     }
 
     #[test]
     fn a_quiet_console_shows_nothing() {
-        assert_eq!(triage("\u{1b}c\u{1b}[?7l\u{1b}[2JSeaBIOS (version 1.16.2)\r\nBooting from ROM..\r\n"), None);
+        assert_eq!(
+            triage("\u{1b}c\u{1b}[?7l\u{1b}[2JSeaBIOS (version 1.16.2)\r\nBooting from ROM..\r\n"),
+            None
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The running kernel in place of a guest: the agent as a process of this machine, and the programs in a folder of their
-//! own. What would end or break a machine the agent does not do here.
+//! The running kernel in place of a guest: the agent as a process of this machine, and the programs
+//! in a folder of their own. What would end or break a machine the agent does not do here.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -12,8 +12,8 @@ use super::initramfs::{AGENT_PATH, programs};
 use super::scratch::{QEMU_STDERR, Scratch};
 use crate::failure::InfraError;
 
-/// The agent's process. It ends what it started when it ends, and it ends when its socket closes, which happens however
-/// this process ends.
+/// The agent's process. It ends what it started when it ends, and it ends when its socket closes,
+/// which happens however this process ends.
 #[derive(Debug)]
 pub(super) struct LocalAgent {
     child: Child,
@@ -21,7 +21,8 @@ pub(super) struct LocalAgent {
 }
 
 impl LocalAgent {
-    /// Starts it, and gives our end of its socket. What it says is kept in `scratch` as QEMU's words are.
+    /// Starts it, and gives our end of its socket. What it says is kept in `scratch` as QEMU's
+    /// words are.
     pub(super) fn start(scratch: &Scratch) -> Result<(Self, UnixStream), InfraError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(InfraError::NotRoot);
@@ -31,15 +32,19 @@ impl LocalAgent {
         for (path, content) in programs()? {
             let path = local(&folder, path);
             fs::write(&path, content).map_err(InfraError::file("write", &path))?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(InfraError::file("set the mode of", &path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .map_err(InfraError::file("set the mode of", &path))?;
         }
         let program = local(&folder, AGENT_PATH);
         let stderr = scratch.path().join(QEMU_STDERR);
         let stderr = File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
-        let (ours, theirs) = UnixStream::pair().map_err(InfraError::file("create a socket for", &program))?;
+        let (ours, theirs) =
+            UnixStream::pair().map_err(InfraError::file("create a socket for", &program))?;
         let mut command = Command::new(&program);
         command.arg("serve").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(stderr);
-        let child = command.spawn().map_err(InfraError::file("start (TMPDIR must allow programs)", &program))?;
+        let child = command
+            .spawn()
+            .map_err(InfraError::file("start (TMPDIR must allow programs)", &program))?;
         Ok((Self { child, folder }, ours))
     }
 

@@ -1,4 +1,5 @@
-//! What the guest runs from: a cpio archive of the agent, the tracer, the workload and the kernel's modules.
+//! What the guest runs from: a cpio archive of the agent, the tracer, the workload and the kernel's
+//! modules.
 
 use std::fs;
 
@@ -16,17 +17,26 @@ struct Program {
 
 macro_rules! program {
     ($name:literal, $reason:literal) => {
-        Program { name: $name, content: include_bytes!(concat!(env!("OUT_DIR"), "/", $name)), stub_reason: option_env!($reason) }
+        Program {
+            name: $name,
+            content: include_bytes!(concat!(env!("OUT_DIR"), "/", $name)),
+            stub_reason: option_env!($reason),
+        }
     };
 }
 
 static AGENT: Program = program!("settime32-agent", "SETTIME32_STUB_REASON_SETTIME32_AGENT");
-static BARE_INIT: Program = program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
+static BARE_INIT: Program =
+    program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
-static WRONG_TRACER: Program = program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
-static WORKLOAD: Program = program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
-static WORKLOAD64: Program = program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
-static EMPTY_PROBES: Program = program!("settime32-empty-probes", "SETTIME32_STUB_REASON_SETTIME32_EMPTY_PROBES");
+static WRONG_TRACER: Program =
+    program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
+static WORKLOAD: Program =
+    program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
+static WORKLOAD64: Program =
+    program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
+static EMPTY_PROBES: Program =
+    program!("settime32-empty-probes", "SETTIME32_STUB_REASON_SETTIME32_EMPTY_PROBES");
 
 /// Where the tracer is in the guest.
 pub const TRACER_PATH: &str = "/bin/settime32-tracer";
@@ -34,7 +44,8 @@ pub const TRACER_PATH: &str = "/bin/settime32-tracer";
 pub const WORKLOAD_PATH: &str = "/bin/settime32-workload";
 /// Where its 64-bit twin is in the guest.
 pub const WORKLOAD64_PATH: &str = "/bin/settime32-workload64";
-/// The name that the kernel gives the process of either: the file's, cut to `TASK_COMM_LEN - 1` bytes.
+/// The name that the kernel gives the process of either: the file's, cut to `TASK_COMM_LEN - 1`
+/// bytes.
 pub(crate) const WORKLOAD_COMM: &str = "settime32-workl";
 
 impl Program {
@@ -50,8 +61,16 @@ impl Program {
 pub(super) const AGENT_PATH: &str = "/init";
 
 /// The guest's own folders with their permission bits.
-const FOLDERS: [(&str, u32); 8] =
-    [("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("tmp", 0o1777), ("run", 0o755), ("bin", 0o755), ("etc", 0o755), ("modules", 0o755)];
+const FOLDERS: [(&str, u32); 8] = [
+    ("dev", 0o755),
+    ("proc", 0o755),
+    ("sys", 0o755),
+    ("tmp", 0o1777),
+    ("run", 0o755),
+    ("bin", 0o755),
+    ("etc", 0o755),
+    ("modules", 0o755),
+];
 
 /// The wrong tracers' program, which is no part of the archive: only few runs want it in the guest.
 pub(crate) fn wrong_tracer() -> Result<&'static [u8], InfraError> {
@@ -118,7 +137,10 @@ impl Archive {
     fn folders(&mut self, folders: &[(&str, u32)]) {
         for (path, mode) in folders {
             let name = path.trim_start_matches('/');
-            self.add(Builder::new(name).mode(*mode).set_mode_file_type(ModeFileType::Directory), &[]);
+            self.add(
+                Builder::new(name).mode(*mode).set_mode_file_type(ModeFileType::Directory),
+                &[],
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! From a kernel image to a guest whose agent answers.
 //!
-//! [`machine`] is QEMU's command line, [`supervise`] its process, [`initramfs`] what the guest runs from,
-//! [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM and TCG; [`here`] does
-//! without a guest.
+//! [`machine`] is QEMU's command line, [`supervise`] its process, [`initramfs`] what the guest runs
+//! from, [`console`] reads failures off the guest's console, [`accelerator`] decides between KVM
+//! and TCG; [`here`] does without a guest.
 
 mod accelerator;
 mod console;
@@ -53,7 +53,9 @@ impl Deadline {
     pub fn after(limit: Duration) -> Self {
         let now = Instant::now();
         // A limit past the end of the clock is as good as one in ten years.
-        let at = now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(10 * 365 * 24 * 3600));
+        let at = now
+            .checked_add(limit)
+            .unwrap_or_else(|| now + Duration::from_secs(10 * 365 * 24 * 3600));
         Self { at, seconds: limit.as_secs() }
     }
 
@@ -67,7 +69,8 @@ impl Deadline {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
-    /// From the saved state of one that was booted before, where that can be done ([`crate::warm`]).
+    /// From the saved state of one that was booted before, where that can be done
+    /// ([`crate::warm`]).
     #[default]
     Warm,
     /// By a boot.
@@ -106,7 +109,8 @@ pub struct BootOptions {
     pub boot_timeout: Duration,
 }
 
-/// A guest whose agent answers, or the running kernel in its place. Dropping it ends QEMU, or the agent.
+/// A guest whose agent answers, or the running kernel in its place. Dropping it ends QEMU, or the
+/// agent.
 #[derive(Debug)]
 pub struct Vm {
     connection: Connection,
@@ -157,7 +161,8 @@ impl Place {
     }
 }
 
-/// Fresh random bytes for a guest that goes on from a saved state: twice what its generator's key holds.
+/// Fresh random bytes for a guest that goes on from a saved state: twice what its generator's key
+/// holds.
 const ENTROPY_LEN: usize = 64;
 const ENTROPY_SOURCE: &str = "/dev/urandom";
 
@@ -171,7 +176,11 @@ pub(crate) enum RestoreError {
 }
 
 /// The machine that the options describe, with its memory in QEMU and its initramfs in `scratch`.
-pub(crate) fn machine(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator) -> Machine {
+pub(crate) fn machine(
+    options: &BootOptions,
+    scratch: &Scratch,
+    accelerator: Accelerator,
+) -> Machine {
     Machine {
         qemu: options.qemu.clone(),
         accelerator,
@@ -192,9 +201,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fails when there is no emulator, before anything is fetched or written for it.
 pub fn check_qemu(program: &std::path::Path) -> Result<(), InfraError> {
-    let output = std::process::Command::new(program).arg("--version").stdin(std::process::Stdio::null()).output();
+    let output = std::process::Command::new(program)
+        .arg("--version")
+        .stdin(std::process::Stdio::null())
+        .output();
     match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(InfraError::QemuMissing { program: program.into() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(InfraError::QemuMissing { program: program.into() })
+        }
         Err(source) => Err(InfraError::QemuStart { program: program.into(), source }),
         Ok(_) => Ok(()),
     }
@@ -204,9 +218,14 @@ pub fn check_qemu(program: &std::path::Path) -> Result<(), InfraError> {
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Vm {
-    /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`, also after a
-    /// failure. `say` is told, once per machine, why KVM is not used.
-    pub fn boot(options: &BootOptions, scratch: &Scratch, deadline: Deadline, say: Say) -> Result<Self, Failure> {
+    /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`,
+    /// also after a failure. `say` is told, once per machine, why KVM is not used.
+    pub fn boot(
+        options: &BootOptions,
+        scratch: &Scratch,
+        deadline: Deadline,
+        say: Say,
+    ) -> Result<Self, Failure> {
         let initramfs = scratch.initramfs_path();
         let contents = agent_initramfs(&options.kernel)?;
         fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
@@ -217,12 +236,21 @@ impl Vm {
     }
 
     /// Boots once, from the initramfs that is in `scratch`.
-    fn boot_with(options: &BootOptions, scratch: &Scratch, accelerator: Accelerator, limit: Duration) -> Result<Self, Failure> {
+    fn boot_with(
+        options: &BootOptions,
+        scratch: &Scratch,
+        accelerator: Accelerator,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
         Self::boot_machine(&machine(options, scratch, accelerator), scratch, limit)
     }
 
     /// Boots this machine.
-    pub(crate) fn boot_machine(machine: &Machine, scratch: &Scratch, limit: Duration) -> Result<Self, Failure> {
+    pub(crate) fn boot_machine(
+        machine: &Machine,
+        scratch: &Scratch,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
         let mut emulator = Emulator::start(machine)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
         let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
@@ -232,25 +260,39 @@ impl Vm {
     }
 
     /// Has a machine with a copied memory go on from the state that belongs to it.
-    pub(crate) fn restore_machine(machine: &Machine, state: &File, scratch: &Scratch, deadline: Deadline) -> Result<Self, RestoreError> {
+    pub(crate) fn restore_machine(
+        machine: &Machine,
+        state: &File,
+        scratch: &Scratch,
+        deadline: Deadline,
+    ) -> Result<Self, RestoreError> {
         let mut emulator = Emulator::start(machine).map_err(Failure::from)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
         emulator.monitor().load(state, deadline)?;
         let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
         vm.start = Some(Start::Warm);
         let mut entropy = vec![0; ENTROPY_LEN];
-        File::open(ENTROPY_SOURCE).and_then(|mut file| file.read_exact(&mut entropy)).map_err(|error| {
-            let error: Failure = InfraError::file("read", ENTROPY_SOURCE)(error).into();
-            error
-        })?;
+        File::open(ENTROPY_SOURCE).and_then(|mut file| file.read_exact(&mut entropy)).map_err(
+            |error| {
+                let error: Failure = InfraError::file("read", ENTROPY_SOURCE)(error).into();
+                error
+            },
+        )?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        vm.send(&Request::Restored { realtime_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), entropy });
+        vm.send(&Request::Restored {
+            realtime_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            entropy,
+        });
         vm.wait_ready(deadline.left())?;
         Ok(vm)
     }
 
     /// Saves the machine's state, all but its memory, and leaves it stopped.
-    pub(crate) fn save_state(&mut self, state: &File, deadline: Deadline) -> Result<(), MonitorError> {
+    pub(crate) fn save_state(
+        &mut self,
+        state: &File,
+        deadline: Deadline,
+    ) -> Result<(), MonitorError> {
         match &mut self.place {
             Place::Guest(emulator) => emulator.monitor().save(state, deadline),
             Place::Here(_) => unreachable!("only guests are saved"),
@@ -267,7 +309,8 @@ impl Vm {
         self.attached.take_if(|attached| attached.argv == argv).map(|attached| attached.stderr)
     }
 
-    /// No guest: the agent starts as a process of this machine, and probes are attached to its kernel.
+    /// No guest: the agent starts as a process of this machine, and probes are attached to its
+    /// kernel.
     pub fn here(scratch: &Scratch) -> Result<Self, Failure> {
         let (agent, stream) = LocalAgent::start(scratch)?;
         let mut vm = Self::new(stream, Place::Here(agent), scratch, None);
@@ -275,9 +318,23 @@ impl Vm {
         Ok(vm)
     }
 
-    fn new(stream: UnixStream, place: Place, scratch: &Scratch, accelerator: Option<Accelerator>) -> Self {
+    fn new(
+        stream: UnixStream,
+        place: Place,
+        scratch: &Scratch,
+        accelerator: Option<Accelerator>,
+    ) -> Self {
         let (connection, scratch) = (Connection::new(stream), scratch.clone());
-        Self { connection, place, scratch, accelerator, kernel_release: String::new(), cpus: 0, start: None, attached: None }
+        Self {
+            connection,
+            place,
+            scratch,
+            accelerator,
+            kernel_release: String::new(),
+            cpus: 0,
+            start: None,
+            attached: None,
+        }
     }
 
     /// Waits for [`Reply::Ready`], looking after the emulator meanwhile.
@@ -287,12 +344,21 @@ impl Vm {
             match self.connection.receive(LOOK_INTERVAL) {
                 Incoming::Reply(Reply::Ready { protocol, kernel_release, cpus }) => {
                     if protocol != frame::PROTOCOL {
-                        return Err(BootError::Protocol { expected: frame::PROTOCOL, found: protocol }.into());
+                        return Err(BootError::Protocol {
+                            expected: frame::PROTOCOL,
+                            found: protocol,
+                        }
+                        .into());
                     }
                     (self.kernel_release, self.cpus) = (kernel_release, cpus);
                     return Ok(());
                 }
-                Incoming::Reply(other) => return Err(GuestError::Agent { reason: format!("{other:?} before it was ready") }.into()),
+                Incoming::Reply(other) => {
+                    return Err(GuestError::Agent {
+                        reason: format!("{other:?} before it was ready"),
+                    }
+                    .into());
+                }
                 Incoming::Broken(source) => return Err(GuestError::Frame { source }.into()),
                 Incoming::Closed => return Err(self.boot_ended()),
                 Incoming::Nothing => {}
@@ -310,16 +376,28 @@ impl Vm {
         }
     }
 
-    /// QEMU ended before the agent was ready: its own fault when the guest said nothing, else the guest's.
+    /// QEMU ended before the agent was ready: its own fault when the guest said nothing, else the
+    /// guest's.
     fn boot_ended(&mut self) -> Failure {
         let status = self.place.wait_status();
         let console = self.console();
         match &self.place {
             Place::Guest(emulator) if console.is_empty() => {
-                return InfraError::QemuRefused { program: emulator.program.clone(), status, stderr: emulator.stderr() }.into();
+                return InfraError::QemuRefused {
+                    program: emulator.program.clone(),
+                    status,
+                    stderr: emulator.stderr(),
+                }
+                .into();
             }
             Place::Guest(_) => {}
-            Place::Here(_) => return InfraError::AgentEnded { status, stderr: self.scratch.qemu_stderr().trim().into() }.into(),
+            Place::Here(_) => {
+                return InfraError::AgentEnded {
+                    status,
+                    stderr: self.scratch.qemu_stderr().trim().into(),
+                }
+                .into();
+            }
         }
         match triage(&console) {
             Some(symptom) => BootError::Failed { symptom: symptom.told() },
@@ -346,8 +424,8 @@ impl Vm {
         self.connection.requests()
     }
 
-    /// The next reply. Fails when the guest is gone, when the agent says that a request failed, and when the
-    /// deadline passes (`doing` then says what the run was at).
+    /// The next reply. Fails when the guest is gone, when the agent says that a request failed, and
+    /// when the deadline passes (`doing` then says what the run was at).
     pub fn receive(&mut self, deadline: Deadline, doing: &'static str) -> Result<Reply, Failure> {
         loop {
             if let Some(reply) = self.receive_within(deadline, LOOK_INTERVAL, doing)? {
@@ -357,7 +435,12 @@ impl Vm {
     }
 
     /// The same, but gives `None` when nothing came within `wait`.
-    pub fn receive_within(&mut self, deadline: Deadline, wait: Duration, doing: &'static str) -> Result<Option<Reply>, Failure> {
+    pub fn receive_within(
+        &mut self,
+        deadline: Deadline,
+        wait: Duration,
+        doing: &'static str,
+    ) -> Result<Option<Reply>, Failure> {
         let incoming = self.connection.receive(wait.min(deadline.left()));
         // A guest that keeps talking must not keep the run from ending.
         let over = deadline.left().is_zero() && !matches!(incoming, Incoming::Closed);
@@ -378,7 +461,13 @@ impl Vm {
     }
 
     /// Writes a file in the guest, in which nothing else is going on.
-    pub fn put(&mut self, path: &str, mode: u32, content: Vec<u8>, deadline: Deadline) -> Result<(), Failure> {
+    pub fn put(
+        &mut self,
+        path: &str,
+        mode: u32,
+        content: Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         self.send(&Request::Put { path: path.into(), mode, content });
         while self.receive(deadline, "a file is written")? != Reply::Done {}
         Ok(())
@@ -386,7 +475,8 @@ impl Vm {
 
     /// What the console shows of a failed guest kernel, as an error.
     pub fn kernel_failure(&self) -> Option<GuestError> {
-        self.symptom().map(|symptom| GuestError::Kernel { symptom: symptom.name, line: symptom.line })
+        self.symptom()
+            .map(|symptom| GuestError::Kernel { symptom: symptom.name, line: symptom.line })
     }
 
     fn symptom(&self) -> Option<Symptom> {

@@ -1,4 +1,5 @@
-//! QMP, by the `qapi` crate: used to see a guest that QEMU has stopped, and to save and load a machine's state.
+//! QMP, by the `qapi` crate: used to see a guest that QEMU has stopped, and to save and load a
+//! machine's state.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -70,18 +71,30 @@ impl Monitor {
         Self { socket, connection: None }
     }
 
-    /// The run state, when it is one that the guest does not leave by itself. A monitor that does not answer
-    /// says nothing: the process's end and the deadline are watched elsewhere.
+    /// The run state, when it is one that the guest does not leave by itself. A monitor that does
+    /// not answer says nothing: the process's end and the deadline are watched elsewhere.
     pub(super) fn stopped_state(&mut self) -> Option<String> {
         let status = self.connect().ok()?.execute(&qmp::query_status {}).ok()?;
-        matches!(status.status, RunState::internal_error | RunState::io_error | RunState::guest_panicked | RunState::shutdown)
-            .then(|| format!("{:?}", status.status).replace('_', "-"))
+        matches!(
+            status.status,
+            RunState::internal_error
+                | RunState::io_error
+                | RunState::guest_panicked
+                | RunState::shutdown
+        )
+        .then(|| format!("{:?}", status.status).replace('_', "-"))
     }
 
-    /// Saves the state of the machine, without its memory, which must be in a file. The machine stays stopped.
+    /// Saves the state of the machine, without its memory, which must be in a file. The machine
+    /// stays stopped.
     pub(super) fn save(&mut self, state: &File, deadline: Deadline) -> Result<(), MonitorError> {
         self.prepare(state, deadline)?;
-        self.execute(&qmp::migrate { uri: Some(format!("fd:{STATE}")), channels: None, detach: None, resume: None })?;
+        self.execute(&qmp::migrate {
+            uri: Some(format!("fd:{STATE}")),
+            channels: None,
+            detach: None,
+            resume: None,
+        })?;
         loop {
             let info = self.execute(&qmp::query_migrate {})?;
             match info.status {
@@ -94,10 +107,15 @@ impl Monitor {
         }
     }
 
-    /// Has a machine that waits for its state go on from it, as it was when that was saved: running.
+    /// Has a machine that waits for its state go on from it, as it was when that was saved:
+    /// running.
     pub(super) fn load(&mut self, state: &File, deadline: Deadline) -> Result<(), MonitorError> {
         self.prepare(state, deadline)?;
-        self.execute(&qmp::migrate_incoming { uri: Some(format!("fd:{STATE}")), channels: None, exit_on_error: None })?;
+        self.execute(&qmp::migrate_incoming {
+            uri: Some(format!("fd:{STATE}")),
+            channels: None,
+            exit_on_error: None,
+        })?;
         while self.execute(&qmp::query_status {})?.status != RunState::running {
             wait(deadline)?;
         }
@@ -112,20 +130,34 @@ impl Monitor {
                 _ => return Err(MonitorError::Silent { source }),
             }
         }
-        let capability = qmp::MigrationCapabilityStatus { capability: MigrationCapability::x_ignore_shared, state: true };
+        let capability = qmp::MigrationCapabilityStatus {
+            capability: MigrationCapability::x_ignore_shared,
+            state: true,
+        };
         self.execute(&qmp::migrate_set_capabilities { capabilities: vec![capability] })?;
-        // Any byte carries the descriptor, and QMP takes a space for nothing. QEMU's sandbox lets it open no program to
-        // read or write the state, and its socket is all that it has from us.
+        // Any byte carries the descriptor, and QMP takes a space for nothing. QEMU's sandbox lets
+        // it open no program to read or write the state, and its socket is all that it has from us.
         let (bytes, descriptors) = ([IoSlice::new(b" ")], [state.as_raw_fd()]);
-        let sent = sendmsg::<()>(self.socket.as_raw_fd(), &bytes, &[ControlMessage::ScmRights(&descriptors)], MsgFlags::empty(), None);
+        let sent = sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &bytes,
+            &[ControlMessage::ScmRights(&descriptors)],
+            MsgFlags::empty(),
+            None,
+        );
         sent.map_err(|errno| MonitorError::Pass { source: errno.into() })?;
         self.execute(&qmp::getfd { fdname: STATE.into() })?;
         Ok(())
     }
 
-    fn execute<C: QmpCommand + 'static>(&mut self, command: &C) -> Result<<C as Command>::Ok, MonitorError> {
+    fn execute<C: QmpCommand + 'static>(
+        &mut self,
+        command: &C,
+    ) -> Result<<C as Command>::Ok, MonitorError> {
         let connection = self.connect().map_err(|source| MonitorError::Silent { source })?;
-        connection.execute(command).map_err(|source| MonitorError::Command { command: C::NAME, source })
+        connection
+            .execute(command)
+            .map_err(|source| MonitorError::Command { command: C::NAME, source })
     }
 
     fn connect(&mut self) -> io::Result<&mut Connection> {
@@ -135,7 +167,8 @@ impl Monitor {
                 // Kept until QEMU has greeted, so that one slow answer is not the last question.
                 let socket = self.socket.try_clone()?;
                 socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                // QEMU 7.2 can hang as it ends (`monitor_cleanup`), and then takes no more questions than the socket holds.
+                // QEMU 7.2 can hang as it ends (`monitor_cleanup`), and then takes no more
+                // questions than the socket holds.
                 socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
                 let reader = io::BufReader::new(socket.try_clone()?);
                 let mut connection = Qmp::new(Stream::new(reader, socket));
@@ -157,6 +190,8 @@ fn wait(deadline: Deadline) -> Result<(), MonitorError> {
 
 impl std::fmt::Debug for Monitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Monitor").field("connected", &self.connection.is_some()).finish_non_exhaustive()
+        f.debug_struct("Monitor")
+            .field("connected", &self.connection.is_some())
+            .finish_non_exhaustive()
     }
 }

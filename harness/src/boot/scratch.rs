@@ -13,7 +13,8 @@ use crate::kernels::Say;
 /// File that keeps what QEMU writes to stderr.
 pub(super) const QEMU_STDERR: &str = "qemu-stderr.log";
 
-/// A folder that guest and harness share the ownership of, so that its logs can be read after a boot that failed.
+/// A folder that guest and harness share the ownership of, so that its logs can be read after a
+/// boot that failed.
 #[derive(Clone, Debug)]
 pub struct Scratch(Arc<TempDir>);
 
@@ -21,7 +22,9 @@ impl Scratch {
     /// A new folder among the system's temporary files.
     pub fn new() -> Result<Self, InfraError> {
         let folder = tempfile::Builder::new().prefix("settime32-vm-").tempdir();
-        Ok(Self(Arc::new(folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?)))
+        Ok(Self(Arc::new(
+            folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?,
+        )))
     }
 
     /// The folder.
@@ -56,7 +59,9 @@ impl Scratch {
         }
         let folder = cache::record_folder();
         let files = [("console.log", self.console()), ("qemu-stderr.log", self.qemu_stderr())];
-        let kept = files.iter().try_for_each(|(name, text)| cache::write_whole(&folder.join(name), text.as_bytes()));
+        let kept = files
+            .iter()
+            .try_for_each(|(name, text)| cache::write_whole(&folder.join(name), text.as_bytes()));
         match kept.and_then(|()| cache::keep_newest(&folder, cache::RECORDS_KEPT)) {
             Ok(()) => say(&format!("the guest's console is kept in {}", folder.display())),
             Err(error) => say(&format!("the guest's console could not be kept: {error}")),

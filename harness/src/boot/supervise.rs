@@ -17,8 +17,8 @@ use super::monitor::Monitor;
 use super::scratch::QEMU_STDERR;
 use crate::failure::InfraError;
 
-/// A running QEMU. The kernel kills it when the thread that started it ends (`PR_SET_PDEATHSIG`), however that
-/// happens; dropping this kills it too.
+/// A running QEMU. The kernel kills it when the thread that started it ends (`PR_SET_PDEATHSIG`),
+/// however that happens; dropping this kills it too.
 #[derive(Debug)]
 pub struct Emulator {
     child: Child,
@@ -32,19 +32,32 @@ pub struct Emulator {
 impl Emulator {
     /// Starts QEMU. What it writes to stderr is kept beside the console's log.
     pub fn start(machine: &Machine) -> Result<Self, InfraError> {
-        let socket = || UnixStream::pair().map_err(InfraError::file("create a socket for", &machine.qemu));
+        let socket =
+            || UnixStream::pair().map_err(InfraError::file("create a socket for", &machine.qemu));
         let (monitor, monitor_end) = socket()?;
-        let (agent, agent_end) = if machine.agent_port { socket().map(|(ours, theirs)| (Some(ours), Some(theirs)))? } else { (None, None) };
+        let (agent, agent_end) = if machine.agent_port {
+            socket().map(|(ours, theirs)| (Some(ours), Some(theirs)))?
+        } else {
+            (None, None)
+        };
         let stderr = machine.console.with_file_name(QEMU_STDERR);
         let stderr_file = fs::File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
-        let inherited: Vec<RawFd> = [Some(&monitor_end), agent_end.as_ref()].into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        let inherited: Vec<RawFd> = [Some(&monitor_end), agent_end.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
+            .collect();
         let mut command = Command::new(&machine.qemu);
-        command.args(machine.arguments(agent_end.as_ref().map(AsRawFd::as_raw_fd), monitor_end.as_raw_fd()));
+        command.args(
+            machine.arguments(agent_end.as_ref().map(AsRawFd::as_raw_fd), monitor_end.as_raw_fd()),
+        );
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_file);
-        // What a terminal sends to the group in front, Ctrl-C say, is for this process alone to deal with.
+        // What a terminal sends to the group in front, Ctrl-C say, is for this process alone to
+        // deal with.
         command.process_group(0);
         let parent = nix::unistd::getpid();
-        // SAFETY: between fork and exec only async-signal-safe system calls are made, and nothing is allocated.
+        // SAFETY: between fork and exec only async-signal-safe system calls are made, and nothing
+        // is allocated.
         unsafe {
             command.pre_exec(move || {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -60,10 +73,18 @@ impl Emulator {
             });
         }
         let child = command.spawn().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => InfraError::QemuMissing { program: machine.qemu.clone() },
+            std::io::ErrorKind::NotFound => {
+                InfraError::QemuMissing { program: machine.qemu.clone() }
+            }
             _ => InfraError::QemuStart { program: machine.qemu.clone(), source },
         })?;
-        Ok(Self { child, monitor: Monitor::new(monitor), agent, stderr, program: machine.qemu.clone() })
+        Ok(Self {
+            child,
+            monitor: Monitor::new(monitor),
+            agent,
+            stderr,
+            program: machine.qemu.clone(),
+        })
     }
 
     /// Our end of the agent's port; once.

@@ -14,8 +14,8 @@ use crate::verify::Setup;
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
 pub struct CompareArgs {
-    /// A tracer that comes with the harness, or a TOML file that describes one of yours; all that come with it when none is
-    /// named.
+    /// A tracer that comes with the harness, or a TOML file that describes one of yours; all that
+    /// come with it when none is named.
     #[arg(long = "tracer", value_name = "NAME|FILE", value_parser = |name: &str| Definition::load(name))]
     tracers: Vec<Definition>,
     /// List those that come with the harness.
@@ -60,10 +60,18 @@ impl CompareArgs {
     ///
     /// [`UsageError::NothingToCompare`].
     pub fn jobs(&self) -> Result<Vec<CompareOptions>, UsageError> {
-        let shipped = || definition::shipped_names().into_iter().map(|name| Definition::load(name).expect("a test reads them all"));
+        let shipped = || {
+            definition::shipped_names()
+                .into_iter()
+                .map(|name| Definition::load(name).expect("a test reads them all"))
+        };
         let cases = || compare::CASES.map(str::to_owned).into();
         let options = CompareOptions {
-            tracers: if self.tracers.is_empty() { shipped().collect() } else { self.tracers.clone() },
+            tracers: if self.tracers.is_empty() {
+                shipped().collect()
+            } else {
+                self.tracers.clone()
+            },
             cases: if self.cases.is_empty() { cases() } else { self.cases.clone() },
             calls: self.calls,
             plan: self.plan,
@@ -76,7 +84,13 @@ impl CompareArgs {
         if !options.makes_calls() {
             return Err(UsageError::NothingToCompare);
         }
-        let on = |kernel: String| CompareOptions { setup: Setup { kernel, ..options.setup.clone() }, ..options.clone() };
-        Ok(super::kernels_named(self.guest.kernel.split(',').map(str::to_owned)).into_iter().map(on).collect())
+        let on = |kernel: String| CompareOptions {
+            setup: Setup { kernel, ..options.setup.clone() },
+            ..options.clone()
+        };
+        Ok(super::kernels_named(self.guest.kernel.split(',').map(str::to_owned))
+            .into_iter()
+            .map(on)
+            .collect())
     }
 }

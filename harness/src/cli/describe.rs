@@ -1,4 +1,5 @@
-//! What the program says about itself to shells and to man(1), made of the definitions that `--help` is made of.
+//! What the program says about itself to shells and to man(1), made of the definitions that
+//! `--help` is made of.
 
 use std::io;
 use std::path::PathBuf;
@@ -76,7 +77,9 @@ mod tests {
     /// Every job, with those inside of jobs, by the words that lead to it.
     fn jobs() -> Vec<(String, Command)> {
         fn all(command: &Command, path: &str) -> Vec<(String, Command)> {
-            let below = command.get_subcommands().flat_map(|job| all(job, &format!("{path}-{}", job.get_name())));
+            let below = command
+                .get_subcommands()
+                .flat_map(|job| all(job, &format!("{path}-{}", job.get_name())));
             [(path.to_owned(), command.clone())].into_iter().chain(below).collect()
         }
         let mut command = Cli::command().disable_help_subcommand(true);
@@ -92,14 +95,18 @@ mod tests {
     #[test]
     fn completions_name_every_job_and_option() {
         let jobs = jobs();
-        assert!(jobs.iter().any(|(path, job)| path == "settime32-harness-bench-warm" && longs(job).any(|long| long == "rounds")));
+        assert!(jobs.iter().any(|(path, job)| path == "settime32-harness-bench-warm"
+            && longs(job).any(|long| long == "rounds")));
         for shell in Shell::value_variants() {
             let text = String::from_utf8(CompletionsArgs { shell: *shell }.text()).unwrap();
             let dashes = if *shell == Shell::Fish { "-l " } else { "--" };
             for (path, job) in &jobs {
                 assert!(text.contains(job.get_name()), "{path} for {shell}");
                 for long in longs(job) {
-                    assert!(text.contains(&format!("{dashes}{long}")), "--{long} of {path} for {shell}");
+                    assert!(
+                        text.contains(&format!("{dashes}{long}")),
+                        "--{long} of {path} for {shell}"
+                    );
                 }
             }
         }
@@ -108,16 +115,22 @@ mod tests {
     #[test]
     fn every_job_has_a_manual_page_with_its_options() {
         let folder = tempfile::tempdir().unwrap();
-        let Manual::Written(_, written) = ManArgs { to: Some(folder.path().into()) }.pages() else { panic!("a page") };
+        let Manual::Written(_, written) = ManArgs { to: Some(folder.path().into()) }.pages() else {
+            panic!("a page")
+        };
         written.unwrap();
         for (path, job) in jobs() {
-            let text = fs::read_to_string(folder.path().join(format!("{path}.1"))).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let text = fs::read_to_string(folder.path().join(format!("{path}.1")))
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
             let text = text.replace("\\-", "-");
             for long in longs(&job) {
                 assert!(text.contains(&format!("--{long}")), "--{long} in {path}.1");
             }
         }
         let Manual::Page(page) = ManArgs { to: None }.pages() else { panic!("no page") };
-        assert!(page == fs::read(folder.path().join("settime32-harness.1")).unwrap(), "the one that is printed is another");
+        assert!(
+            page == fs::read(folder.path().join("settime32-harness.1")).unwrap(),
+            "the one that is printed is another"
+        );
     }
 }

@@ -75,7 +75,8 @@ mod tests {
     use super::super::{Cli, Command};
 
     fn words(arguments: &[&str]) -> Vec<String> {
-        let cli = Cli::parse_from(["settime32-harness", "run"].iter().chain(arguments).chain(&["prog"]));
+        let cli =
+            Cli::parse_from(["settime32-harness", "run"].iter().chain(arguments).chain(&["prog"]));
         let Command::Run(arguments) = cli.command else { panic!("it runs a program") };
         arguments.options().trace.map(|trace| trace.words).unwrap_or_default()
     }
@@ -83,8 +84,23 @@ mod tests {
     #[test]
     fn options_of_the_tracer_are_passed_on_by_their_names() {
         assert!(words(&["--trace"]).is_empty());
-        let given = ["--trace", "--events", "expiry,release", "-p", "7", "--comm", "a b", "--fd", "-1", "--fd", "4", "--abi", "i386"];
-        let passed = ["--events=expiry,release", "--pid=7", "--comm=a b", "--fd=-1", "--fd=4", "--abi=i386"];
+        let given = [
+            "--trace",
+            "--events",
+            "expiry,release",
+            "-p",
+            "7",
+            "--comm",
+            "a b",
+            "--fd",
+            "-1",
+            "--fd",
+            "4",
+            "--abi",
+            "i386",
+        ];
+        let passed =
+            ["--events=expiry,release", "--pid=7", "--comm=a b", "--fd=-1", "--fd=4", "--abi=i386"];
         assert_eq!(words(&given), passed);
         let given = ["--trace", "--failed", "--armed-longer", "20ms", "--armed-shorter", "1h"];
         assert_eq!(words(&given), ["--failed", "--armed-longer=20ms", "--armed-shorter=1h"]);

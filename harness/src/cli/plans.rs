@@ -1,4 +1,5 @@
-//! The jobs that do plans and compare: drawn ones, whole lives of timers, and those that failed before.
+//! The jobs that do plans and compare: drawn ones, whole lives of timers, and those that failed
+//! before.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,17 +23,20 @@ const DEFAULT_CALLS: u64 = 10_000;
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Calls to make [default: 10000]; with cases, calls of each at least: those that can be repeated are.
+    /// Calls to make [default: 10000]; with cases, calls of each at least: those that can be
+    /// repeated are.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
-    /// A case of the catalogue instead of any calls, or a group of them as `field/`; may be given more than once.
+    /// A case of the catalogue instead of any calls, or a group of them as `field/`; may be given
+    /// more than once.
     #[arg(long, value_name = "NAME", conflicts_with = "catalogue", hide_possible_values = true,
           value_parser = clap::builder::PossibleValuesParser::new(cases_and_groups()))]
     case: Vec<String>,
     /// All cases of the catalogue, one after the other in one guest.
     #[arg(long)]
     catalogue: bool,
-    /// All cases of the catalogue on all kernels in both attach modes: --catalogue --kernel all --attach all.
+    /// All cases of the catalogue on all kernels in both attach modes: --catalogue --kernel all
+    /// --attach all.
     #[arg(long, conflicts_with_all = ["calls", "catalogue", "case", "kernel", "attach", "here"])]
     full: bool,
     /// Seed of the generator [default: a new one, which the report shows].
@@ -54,15 +58,17 @@ pub struct LivesArgs {
     /// Only this plan of the run; --timers is then the number of timers in it.
     #[arg(long, requires = "seed")]
     plan: Option<u64>,
-    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`; or `pairs`, each two kinds by a
-    /// tracer in a guest of its own, which share the timers and have seeds that follow each other.
+    /// Events that the tracer is asked for: names separated by commas, as it takes them, or `all`;
+    /// or `pairs`, each two kinds by a tracer in a guest of its own, which share the timers and
+    /// have seeds that follow each other.
     #[arg(long, value_name = "EVENTS", default_value = "all", conflicts_with = "no_tracer")]
     events: EventSets,
-    /// Have the tracer report threads of the workload's name only (--comm), which must make no difference.
+    /// Have the tracer report threads of the workload's name only (--comm), which must make no
+    /// difference.
     #[arg(long, conflicts_with = "no_tracer")]
     by_name: bool,
-    /// Attach while timers are alive already: what begins once the tracer is ready is compared. Takes 10,000 timers or so, of which
-    /// some have gone by then.
+    /// Attach while timers are alive already: what begins once the tracer is ready is compared.
+    /// Takes 10,000 timers or so, of which some have gone by then.
     #[arg(long, conflicts_with_all = ["no_tracer", "inject"])]
     midway: bool,
     /// Start no tracer: compare only what the kernel answers with what its sources say.
@@ -112,8 +118,10 @@ impl VerifyArgs {
             self.run.attach = Attaches::all();
         }
         let seed = self.seed.unwrap_or_else(fresh_seed);
-        let wanted = |name: &str| self.catalogue || self.case.iter().any(|case| is_named(case, name));
-        let names: Vec<&str> = CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
+        let wanted =
+            |name: &str| self.catalogue || self.case.iter().any(|case| is_named(case, name));
+        let names: Vec<&str> =
+            CASES.iter().map(|case| case.name).filter(|name| wanted(name)).collect();
         let work = match (names.is_empty(), self.calls) {
             (true, calls) => Work::Run { calls: calls.unwrap_or(DEFAULT_CALLS) },
             (false, calls) => Work::Cases { names, least: calls.unwrap_or(0) },
@@ -128,7 +136,9 @@ impl LivesArgs {
         let EventSets(sets) = self.events;
         let timers = self.timers.div_ceil(sets.len() as u64);
         let per_plan = if self.midway { MIDWAY_PER_PLAN } else { LIVES_PER_PLAN };
-        let work = self.plan.map_or(Work::Lives { timers, per_plan }, |index| Work::OneOfLives { index, timers });
+        let work = self
+            .plan
+            .map_or(Work::Lives { timers, per_plan }, |index| Work::OneOfLives { index, timers });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
         let with_each = |cell: VerifyOptions| {
             let with = move |(events, index): (&EventSet, u64)| {
@@ -154,10 +164,13 @@ impl ReplayArgs {
         let calls = self.calls.unwrap_or_default();
         let work = match (self.file, self.plan) {
             (Some(path), _) => {
-                let bytes = std::fs::read(&path).map_err(|source| UsageError::PlanFile { path: path.clone(), source })?;
+                let bytes = std::fs::read(&path)
+                    .map_err(|source| UsageError::PlanFile { path: path.clone(), source })?;
                 Work::Literal { plan: plan_in(&path, &bytes)?, file: path }
             }
-            (None, Some(_)) if calls > CALLS_PER_PLAN => return Err(UsageError::PlanSize { calls }),
+            (None, Some(_)) if calls > CALLS_PER_PLAN => {
+                return Err(UsageError::PlanSize { calls });
+            }
             (None, Some(index)) => Work::OnePlan { index, calls },
             (None, None) => Work::Run { calls },
         };
@@ -183,8 +196,14 @@ mod tests {
     #[test]
     fn a_group_is_all_of_its_cases_and_no_other() {
         let words: Vec<&str> = cases_and_groups().collect();
-        assert!(words.contains(&"field/") && words.contains(&"field/short") && !words.contains(&"field"));
+        assert!(
+            words.contains(&"field/")
+                && words.contains(&"field/short")
+                && !words.contains(&"field")
+        );
         assert!(is_named("field/", "field/short") && is_named("field/short", "field/short"));
-        assert!(!is_named("field/", "fds/each-kind") && !is_named("field/short", "field/short-not"));
+        assert!(
+            !is_named("field/", "fds/each-kind") && !is_named("field/short", "field/short-not")
+        );
     }
 }

@@ -68,12 +68,12 @@ pub struct ShellArgs {
 pub struct PlaceArgs {
     #[command(flatten)]
     guest: GuestArgs,
-    /// Give the program this variable of the environment, with this value or that which it has here, if any, or those that
-    /// match a pattern such as `MY_*`; can be given more than once.
+    /// Give the program this variable of the environment, with this value or that which it has
+    /// here, if any, or those that match a pattern such as `MY_*`; can be given more than once.
     #[arg(long, value_name = "NAME[=VALUE]|PATTERN")]
     env: Vec<String>,
-    /// Also carry this file (a program with its libraries) or folder, to its own path or another; can be given more than
-    /// once.
+    /// Also carry this file (a program with its libraries) or folder, to its own path or another;
+    /// can be given more than once.
     #[arg(long, value_name = "PATH[:GUEST-PATH]", value_parser = carried)]
     carry: Vec<(PathBuf, PathBuf)>,
     /// Guest memory, MiB [default: 512, and more where much is carried].
@@ -85,7 +85,8 @@ pub struct PlaceArgs {
     /// Wall-clock limit, from the boot on, such as 90s or 5m [default: none].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Run the program under the tracer, with all processes that it starts; its calls go to standard error.
+    /// Run the program under the tracer, with all processes that it starts; its calls go to
+    /// standard error.
     #[arg(long)]
     trace: bool,
     /// Let the calls, and nothing else, go to this file.
@@ -94,7 +95,8 @@ pub struct PlaceArgs {
     /// How calls are printed.
     #[arg(long, value_enum, default_value = "pretty", requires = "trace")]
     output: Format,
-    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless NO_COLOR is set.
+    /// When calls are printed in colour, by --output pretty. By itself on a terminal, unless
+    /// NO_COLOR is set.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto, requires = "trace")]
     color: ColorChoice,
     /// How the tracer attaches.
@@ -150,7 +152,12 @@ impl PlaceArgs {
             memory_mib: self.memory,
             setup: Setup { attach: self.attach, buffer: self.buffer, ..self.guest.setup() },
             timeout: self.timeout,
-            trace: self.trace.then(|| Trace { output: self.output, color: self.color, words: self.traced.words(), to: self.trace_output }),
+            trace: self.trace.then(|| Trace {
+                output: self.output,
+                color: self.color,
+                words: self.traced.words(),
+                to: self.trace_output,
+            }),
             ..RunOptions::default()
         }
     }
@@ -161,7 +168,9 @@ fn here() -> PathBuf {
 }
 
 fn carried(text: &str) -> Result<(PathBuf, PathBuf), String> {
-    let (host, guest) = text.split_once(':').map_or((text, None), |(host, guest)| (host, Some(PathBuf::from(guest))));
+    let (host, guest) = text
+        .split_once(':')
+        .map_or((text, None), |(host, guest)| (host, Some(PathBuf::from(guest))));
     let host = std::path::absolute(host).map_err(|error| error.to_string())?;
     match guest {
         Some(guest) if !guest.is_absolute() => Err("the path in the guest must be absolute".into()),

@@ -1,5 +1,6 @@
-//! From a tracer's words to the fields of an event. A word that is no value of its field's type is kept as what it is and
-//! told to the oracle, which calls it wrong; only what belongs to no field is the reader's fault.
+//! From a tracer's words to the fields of an event. A word that is no value of its field's type is
+//! kept as what it is and told to the oracle, which calls it wrong; only what belongs to no field
+//! is the reader's fault.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +13,36 @@ use crate::oracle::{Fields, Reading};
 
 /// Structures, and the numbers in each.
 const STRUCTURES: [&str; 4] = ["utmr_entry", "utmr_used", "old", "otmr_written"];
-const MEMBERS: [&str; 4] = ["it_interval.tv_sec", "it_interval.tv_nsec", "it_value.tv_sec", "it_value.tv_nsec"];
-const SCALARS: [&str; 14] =
-    ["entry_ns", "exit_ns", "pid", "tid", "comm", "cpu", "abi", "entry_path", "ufd", "flags", "utmr", "otmr", "ret", "errno"];
+const MEMBERS: [&str; 4] =
+    ["it_interval.tv_sec", "it_interval.tv_nsec", "it_value.tv_sec", "it_value.tv_nsec"];
+const SCALARS: [&str; 14] = [
+    "entry_ns",
+    "exit_ns",
+    "pid",
+    "tid",
+    "comm",
+    "cpu",
+    "abi",
+    "entry_path",
+    "ufd",
+    "flags",
+    "utmr",
+    "otmr",
+    "ret",
+    "errno",
+];
 
 /// A time, or another number, by which lines are put in order; it is not compared.
 const ORDER: &str = "order";
 
 /// The flags that have names (`include/uapi/linux/timerfd.h`).
 /// The last two are of `timerfd_create`; strace says of any bit of this call what it is there.
-const FLAG_NAMES: [(&str, i128); 4] =
-    [("TFD_TIMER_ABSTIME", 1), ("TFD_TIMER_CANCEL_ON_SET", 2), ("TFD_NONBLOCK", 0o4000), ("TFD_CLOEXEC", 0o2_000_000)];
+const FLAG_NAMES: [(&str, i128); 4] = [
+    ("TFD_TIMER_ABSTIME", 1),
+    ("TFD_TIMER_CANCEL_ON_SET", 2),
+    ("TFD_NONBLOCK", 0o4000),
+    ("TFD_CLOEXEC", 0o2_000_000),
+];
 
 /// How null is written.
 const NULLS: [&str; 4] = ["NULL", "null", "(nil)", "(null)"];
@@ -33,8 +53,13 @@ pub fn check_name(name: &str) -> Result<(), String> {
         let rest = name.strip_prefix(structure).and_then(|rest| rest.strip_prefix('.'));
         rest.is_some_and(|rest| MEMBERS.contains(&rest))
     });
-    let known = member || SCALARS.contains(&name) || ["toctou", "old_truncated", ORDER].contains(&name);
-    if known { Ok(()) } else { Err(format!("`{name}` is no key of an event that a tracer can tell")) }
+    let known =
+        member || SCALARS.contains(&name) || ["toctou", "old_truncated", ORDER].contains(&name);
+    if known {
+        Ok(())
+    } else {
+        Err(format!("`{name}` is no key of an event that a tracer can tell"))
+    }
 }
 
 /// What one call's lines say, by key.
@@ -63,27 +88,38 @@ impl Told {
 
     /// The thread: whose events belong together.
     pub fn thread(&self) -> Result<u32, String> {
-        let id = self.values.get("tid").or_else(|| self.values.get("pid")).ok_or("it names neither thread nor process")?;
+        let id = self
+            .values
+            .get("tid")
+            .or_else(|| self.values.get("pid"))
+            .ok_or("it names neither thread nor process")?;
         id.parse().map_err(|_| format!("{id:?} is no thread id"))
     }
 
-    /// What the oracle compares. A structure that the tracer claims to tell and that is not there is null.
+    /// What the oracle compares. A structure that the tracer claims to tell and that is not there
+    /// is null.
     pub fn reading(&self, claims: Fields) -> Result<Reading, String> {
         let mut building = Building { reading: Reading::of_thread(self.thread()?) };
         for (key, value) in &self.values {
             building.scalar(key, value);
         }
         for structure in STRUCTURES {
-            let words = MEMBERS.map(|member| self.values.get(&format!("{structure}.{member}")).map(String::as_str));
+            let words = MEMBERS.map(|member| {
+                self.values.get(&format!("{structure}.{member}")).map(String::as_str)
+            });
             building.structure(structure, words, claims);
         }
         let mut reading = building.reading;
         name_the_errno(&mut reading);
-        reading.reported = reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
+        reading.reported =
+            reading.reported.without(Fields::ALL.without(claims).without(Fields::OF_ANY_EVENT));
         reading.unfit = reading.unfit.without(Fields::ALL.without(claims));
         reading.telling.lines.clone_from(&self.lines);
         if let Some(order) = self.values.get(ORDER) {
-            reading.order = Some(nanoseconds(order).ok_or_else(|| format!("{order:?} is no number to put lines in order by"))?);
+            reading.order = Some(
+                nanoseconds(order)
+                    .ok_or_else(|| format!("{order:?} is no number to put lines in order by"))?,
+            );
         }
         Ok(reading)
     }
@@ -91,7 +127,11 @@ impl Told {
 
 /// As programs in C see it: -1, and the number in errno.
 fn name_the_errno(reading: &mut Reading) {
-    let number = reading.event.errno.as_deref().and_then(|name| (1..4096).find(|number| errno::name(*number) == Some(name)));
+    let number = reading
+        .event
+        .errno
+        .as_deref()
+        .and_then(|name| (1..4096).find(|number| errno::name(*number) == Some(name)));
     if let (Some(number), Some(-1)) = (number, reading.event.ret) {
         reading.event.ret = Some(-i64::from(number));
     }
@@ -137,7 +177,10 @@ impl Building {
             "utmr" => put(&mut event.utmr, pointer(value)),
             "otmr" => put(&mut event.otmr, pointer(value)),
             "ret" => put(&mut event.ret, long(value).map(Some)),
-            "errno" => put(&mut event.errno, Some((!value.is_empty()).then(|| Cow::Owned(value.to_owned())))),
+            "errno" => put(
+                &mut event.errno,
+                Some((!value.is_empty()).then(|| Cow::Owned(value.to_owned()))),
+            ),
             "toctou" => put(&mut event.toctou, value.parse().ok()),
             "old_truncated" => put(&mut event.old_truncated, value.parse().ok()),
             _ => return,
@@ -153,9 +196,12 @@ impl Building {
         }
     }
 
-    /// Takes a structure of which one half is told and nothing of the other, as of memory that ends between them.
+    /// Takes a structure of which one half is told and nothing of the other, as of memory that ends
+    /// between them.
     fn halves(&mut self, words: [Option<&str>; 4]) -> bool {
-        let half = |sec: Option<&str>, nsec: Option<&str>| Some(OldTimespec32 { tv_sec: int(sec?)?, tv_nsec: int(nsec?)? });
+        let half = |sec: Option<&str>, nsec: Option<&str>| {
+            Some(OldTimespec32 { tv_sec: int(sec?)?, tv_nsec: int(nsec?)? })
+        };
         let halves = match words {
             [sec, nsec, None, None] => Halves { it_interval: half(sec, nsec), it_value: None },
             [None, None, sec, nsec] => Halves { it_interval: None, it_value: half(sec, nsec) },
@@ -183,15 +229,19 @@ impl Building {
         };
         let all = format!("interval {a}s {b}ns, value {c}s {d}ns");
         let event = &mut self.reading.event;
-        let [of_32, of_64] = [[a, b, c, d].map(int).map(|n| n.map(i64::from)), [a, b, c, d].map(long)];
+        let [of_32, of_64] =
+            [[a, b, c, d].map(int).map(|n| n.map(i64::from)), [a, b, c, d].map(long)];
         let whole = |numbers: [Option<i64>; 4]| {
             let [Some(a), Some(b), Some(c), Some(d)] = numbers else { return None };
-            let [it_interval, it_value] = [(a, b), (c, d)].map(|(tv_sec, tv_nsec)| Timespec64 { tv_sec, tv_nsec });
+            let [it_interval, it_value] =
+                [(a, b), (c, d)].map(|(tv_sec, tv_nsec)| Timespec64 { tv_sec, tv_nsec });
             Some(Itimerspec64 { it_interval, it_value })
         };
         let of_32 = whole(of_32).map(|setting| setting.cut());
         let fits = match name {
-            "utmr_entry" => put(&mut event.utmr_entry, of_32.map(|setting| Some(Halves::from(setting)))),
+            "utmr_entry" => {
+                put(&mut event.utmr_entry, of_32.map(|setting| Some(Halves::from(setting))))
+            }
             "utmr_used" => put(&mut event.utmr_used, of_32.map(Some)),
             "otmr_written" => put(&mut event.otmr_written, of_32.map(Some)),
             _ => put(&mut event.old, whole(of_64).map(Some)),
@@ -241,7 +291,8 @@ fn pointer(text: &str) -> Option<Option<u32>> {
         return Some(None);
     }
     // Many tools print addresses without the prefix.
-    let (value, _) = number(text).or_else(|| i128::from_str_radix(text, 16).ok().map(|value| (value, true)))?;
+    let (value, _) =
+        number(text).or_else(|| i128::from_str_radix(text, 16).ok().map(|value| (value, true)))?;
     u32::try_from(value).ok().map(|address| (address != 0).then_some(address))
 }
 
@@ -250,7 +301,11 @@ fn nanoseconds(text: &str) -> Option<u64> {
     let Some((seconds, fraction)) = text.split_once('.') else { return text.parse().ok() };
     let digits = fraction.get(..fraction.len().min(9)).filter(|digits| !digits.is_empty())?;
     let scale = 10_u64.pow(9 - digits.len() as u32);
-    seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(digits.parse::<u64>().ok()? * scale)
+    seconds
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(digits.parse::<u64>().ok()? * scale)
 }
 
 fn abi(text: &str) -> Option<Abi> {
@@ -289,16 +344,25 @@ mod tests {
             [int("-1"), int("0xffffffff"), int("4294967295"), int("0x1ffffffff"), int("five")],
             [Some(-1), Some(-1), None, None, None]
         );
-        assert_eq!([long("-22"), long("0xffffffffffffffea"), long("4294967274")], [Some(-22), Some(-22), Some(4_294_967_274)]);
+        assert_eq!(
+            [long("-22"), long("0xffffffffffffffea"), long("4294967274")],
+            [Some(-22), Some(-22), Some(4_294_967_274)]
+        );
         assert_eq!(
             [flags("TFD_TIMER_ABSTIME|0xfc"), flags("0x80 /* TFD_??? */"), flags("0"), flags("X")],
             [Some(0xfd), Some(0x80), Some(0), None]
         );
         assert_eq!(flags("TFD_TIMER_CANCEL_ON_SET|0x80000000"), Some(i32::MIN | 2));
         assert_eq!(flags("TFD_CLOEXEC|TFD_NONBLOCK"), Some(0x8_0800));
-        assert_eq!([pointer("NULL"), pointer("0x0"), pointer("f7f01000")], [Some(None), Some(None), Some(Some(0xf7f0_1000))]);
+        assert_eq!(
+            [pointer("NULL"), pointer("0x0"), pointer("f7f01000")],
+            [Some(None), Some(None), Some(Some(0xf7f0_1000))]
+        );
         assert_eq!([pointer("0xcafe000010000000"), pointer("{")], [None, None]);
-        assert_eq!([nanoseconds("12.000345"), nanoseconds("17"), nanoseconds("1.")], [Some(12_000_345_000), Some(17), None]);
+        assert_eq!(
+            [nanoseconds("12.000345"), nanoseconds("17"), nanoseconds("1.")],
+            [Some(12_000_345_000), Some(17), None]
+        );
     }
 
     #[test]
@@ -326,12 +390,19 @@ mod tests {
     #[test]
     fn a_structure_that_is_claimed_and_not_told_is_null() {
         let claims = ["tid", "utmr_entry"].map(field).into_iter().fold(Fields::NONE, Fields::with);
-        let with = |pairs: &[(&str, &str)]| told(&[&[("tid", "7")], pairs].concat()).reading(claims).unwrap();
-        assert!(field("utmr_entry").within(with(&[]).reported) && with(&[]).event.utmr_entry.is_none());
+        let with = |pairs: &[(&str, &str)]| {
+            told(&[&[("tid", "7")], pairs].concat()).reading(claims).unwrap()
+        };
+        assert!(
+            field("utmr_entry").within(with(&[]).reported) && with(&[]).event.utmr_entry.is_none()
+        );
         assert!(!field("old").within(with(&[]).reported));
         let part = with(&[("utmr_entry.it_value.tv_sec", "1")]);
         assert!(field("utmr_entry").within(part.unfit), "a part of a half is none");
-        let half = with(&[("utmr_entry.it_value.tv_sec", "1"), ("utmr_entry.it_value.tv_nsec", "-2")]).event.utmr_entry;
+        let half =
+            with(&[("utmr_entry.it_value.tv_sec", "1"), ("utmr_entry.it_value.tv_nsec", "-2")])
+                .event
+                .utmr_entry;
         let it_value = Some(OldTimespec32 { tv_sec: 1, tv_nsec: -2 });
         assert_eq!(half, Some(Halves { it_interval: None, it_value }));
         let other = with(&[("ufd", "9")]);
@@ -340,7 +411,12 @@ mod tests {
 
     #[test]
     fn a_call_of_nobody_is_no_call() {
-        assert!(told(&[("ufd", "3")]).reading(Fields::ALL).unwrap_err().contains("neither thread nor process"));
+        assert!(
+            told(&[("ufd", "3")])
+                .reading(Fields::ALL)
+                .unwrap_err()
+                .contains("neither thread nor process")
+        );
         assert!(told(&[("tid", "x")]).reading(Fields::ALL).unwrap_err().contains("no thread id"));
     }
 
@@ -349,7 +425,8 @@ mod tests {
         for name in ["ufd", "utmr_entry.it_interval.tv_sec", "old.it_value.tv_nsec"] {
             assert_eq!(check_name(name), Ok(()));
         }
-        for name in ["fd", "utmr_entry", "utmr_entry.tv_sec", "ufd.it_value.tv_sec", "result_lost"] {
+        for name in ["fd", "utmr_entry", "utmr_entry.tv_sec", "ufd.it_value.tv_sec", "result_lost"]
+        {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

@@ -1,5 +1,5 @@
-//! A tracer under test, as its TOML file describes it: what it needs, how it starts, how it stops, and how its output is
-//! read. Nothing here runs or reads anything but that file.
+//! A tracer under test, as its TOML file describes it: what it needs, how it starts, how it stops,
+//! and how its output is read. Nothing here runs or reads anything but that file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,13 +61,16 @@ pub struct Definition {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Needs {
-    /// Programs beside the one that is started, by path or by name on the PATH, with their libraries.
+    /// Programs beside the one that is started, by path or by name on the PATH, with their
+    /// libraries.
     #[serde(default)]
     pub programs: Vec<String>,
-    /// Installed packages, with all their files and the libraries that these need, but not what they depend on.
+    /// Installed packages, with all their files and the libraries that these need, but not what
+    /// they depend on.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// Files and folders, `PATH` or `PATH:GUEST-PATH`; a relative path is of the folder that the TOML file is in.
+    /// Files and folders, `PATH` or `PATH:GUEST-PATH`; a relative path is of the folder that the
+    /// TOML file is in.
     #[serde(default)]
     pub files: Vec<String>,
     /// Small files by their path in the guest, with their content.
@@ -92,9 +95,11 @@ pub struct Script {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Program, which is taken along, and arguments. With [`WORKLOAD`] as one of them the tracer starts the workload itself, once for each plan.
+    /// Program, which is taken along, and arguments. With [`WORKLOAD`] as one of them the tracer
+    /// starts the workload itself, once for each plan.
     pub command: Vec<String>,
-    /// A line that it says on standard output or standard error once it traces; needed when it does not start the workload.
+    /// A line that it says on standard output or standard error once it traces; needed when it does
+    /// not start the workload.
     #[serde(default, deserialize_with = "pattern")]
     pub ready: Option<Regex>,
     /// `NAME=value`, beside PATH and HOME.
@@ -116,7 +121,8 @@ pub struct Stop {
     /// The signal.
     #[serde(default)]
     pub signal: Signal,
-    /// It is sent when nothing was written for so long, milliseconds: some tools drop what they have not printed yet.
+    /// It is sent when nothing was written for so long, milliseconds: some tools drop what they
+    /// have not printed yet.
     #[serde(default)]
     pub quiet_ms: u64,
 }
@@ -160,8 +166,9 @@ pub struct Reader {
     /// What it claims to tell of each call, by the keys of this project's events.
     #[serde(deserialize_with = "facts")]
     pub claims: Fields,
-    /// Of [`Format::Regex`]: a pattern for each kind of line, tried in order. Groups are named as the event's keys, with dots
-    /// into structures: `utmr_entry.it_value.tv_sec`. A group `order` holds a number by which the lines are put in order.
+    /// Of [`Format::Regex`]: a pattern for each kind of line, tried in order. Groups are named as
+    /// the event's keys, with dots into structures: `utmr_entry.it_value.tv_sec`. A group `order`
+    /// holds a number by which the lines are put in order.
     #[serde(default)]
     pub lines: Vec<LinePattern>,
     /// Of [`Format::Json`]: JSON pointers (RFC 6901) to the values, by the same names.
@@ -170,7 +177,8 @@ pub struct Reader {
     /// Lines that are about something else.
     #[serde(default, deserialize_with = "patterns")]
     pub ignore: Vec<Regex>,
-    /// Lines that say how many events were lost, in the group `lost`; on standard output, standard error, or in the output.
+    /// Lines that say how many events were lost, in the group `lost`; on standard output, standard
+    /// error, or in the output.
     #[serde(default, deserialize_with = "pattern")]
     pub lost: Option<Regex>,
 }
@@ -261,7 +269,8 @@ impl Definition {
         if !path.exists() {
             return Err(DefinitionError::Unknown { name: name.into() });
         }
-        let content = fs::read_to_string(path).map_err(|source| DefinitionError::Unreadable { path: path.into(), source })?;
+        let content = fs::read_to_string(path)
+            .map_err(|source| DefinitionError::Unreadable { path: path.into(), source })?;
         Self::parse(&content, path)
     }
 
@@ -271,20 +280,23 @@ impl Definition {
     ///
     /// For its own JSON.
     pub(crate) fn of_form(form: Form) -> Self {
-        let (_, name, content) = FORMS.iter().find(|(known, ..)| *known == form).expect("JSON is read as what it is");
+        let (_, name, content) =
+            FORMS.iter().find(|(known, ..)| *known == form).expect("JSON is read as what it is");
         Self::parse(content, Path::new(name)).expect("a test reads them all")
     }
 
     pub(super) fn parse(content: &str, path: &Path) -> Result<Self, DefinitionError> {
         let invalid = |reason: String| DefinitionError::Invalid { path: path.into(), reason };
-        let mut definition: Self = toml::from_str(content).map_err(|error| invalid(error.to_string()))?;
+        let mut definition: Self =
+            toml::from_str(content).map_err(|error| invalid(error.to_string()))?;
         definition.check().map_err(invalid)?;
         definition.asked = path.to_string_lossy().into_owned();
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in &mut definition.needs.files {
             *file = folder.join(&file).to_string_lossy().into_owned();
         }
-        let programs = definition.needs.programs.iter_mut().chain(definition.start.command.first_mut());
+        let programs =
+            definition.needs.programs.iter_mut().chain(definition.start.command.first_mut());
         for program in programs.filter(|program| program.contains('/')) {
             let path = folder.join(&program);
             *program = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
@@ -295,13 +307,17 @@ impl Definition {
     fn check(&self) -> Result<(), String> {
         let Self { name, start, reader, .. } = self;
         if name.is_empty() || name.contains('/') {
-            return Err(format!("name is {name:?}; files are called by it, so that it must be there and hold no `/`"));
+            return Err(format!(
+                "name is {name:?}; files are called by it, so that it must be there and hold no `/`"
+            ));
         }
         if start.command.is_empty() {
             return Err("start.command is empty".into());
         }
         if start.ready.is_none() && !start.wraps() {
-            return Err(format!("start.ready is missing: without {WORKLOAD} in its command a tracer must say when it is ready"));
+            return Err(format!(
+                "start.ready is missing: without {WORKLOAD} in its command a tracer must say when it is ready"
+            ));
         }
         let by_patterns = matches!(reader.format, Format::Regex);
         if by_patterns && reader.lines.is_empty() {
@@ -315,7 +331,9 @@ impl Definition {
         names.try_for_each(super::conversion::check_name)?;
         self.check_claims()?;
         match &reader.lost {
-            Some(lost) if lost.capture_names().flatten().all(|name| name != "lost") => Err("reader.lost has no group `lost`".into()),
+            Some(lost) if lost.capture_names().flatten().all(|name| name != "lost") => {
+                Err("reader.lost has no group `lost`".into())
+            }
             _ => Ok(()),
         }
     }
@@ -332,7 +350,9 @@ impl Definition {
         let names: Vec<&str> = groups.chain(reader.fields.keys().map(String::as_str)).collect();
         let tells = |fact: &str| names.iter().any(|name| name.split('.').next() == Some(fact));
         match reader.claims.without(Fields::OF_ANY_EVENT).names().find(|fact| !tells(fact)) {
-            Some(fact) => Err(format!("reader.claims has `{fact}`, which no pattern or pointer of the reader is for")),
+            Some(fact) => Err(format!(
+                "reader.claims has `{fact}`, which no pattern or pointer of the reader is for"
+            )),
             None => Ok(()),
         }
     }
@@ -356,7 +376,10 @@ fn facts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error>
     let names = Vec::<String>::deserialize(deserializer)?;
     names.iter().try_fold(Fields::NONE, |facts, name| match Fields::named(name) {
         Some(fact) => Ok(facts.with(fact)),
-        None => Err(de::Error::custom(format!("`{name}` is no fact; there are {}", Fields::ALL.names().collect::<Vec<_>>().join(", ")))),
+        None => Err(de::Error::custom(format!(
+            "`{name}` is no fact; there are {}",
+            Fields::ALL.names().collect::<Vec<_>>().join(", ")
+        ))),
     })
 }
 
@@ -366,8 +389,11 @@ mod tests {
 
     #[test]
     fn those_that_come_with_the_harness_are_sound() {
-        for (name, content) in SHIPPED.into_iter().chain(FORMS.map(|(_, name, content)| (name, content))) {
-            let definition = Definition::parse(content, Path::new(name)).unwrap_or_else(|error| panic!("{error}"));
+        for (name, content) in
+            SHIPPED.into_iter().chain(FORMS.map(|(_, name, content)| (name, content)))
+        {
+            let definition = Definition::parse(content, Path::new(name))
+                .unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(definition.name, name);
         }
     }
@@ -382,7 +408,10 @@ reader = { format = "regex", claims = ["ufd"], lines = [{ pattern = "(?<tid>[0-9
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        let said = |from: &str, to: &str| match Definition::parse(&SOUND.replace(from, to), Path::new("mine.toml")) {
+        let said = |from: &str, to: &str| match Definition::parse(
+            &SOUND.replace(from, to),
+            Path::new("mine.toml"),
+        ) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };

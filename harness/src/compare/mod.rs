@@ -1,7 +1,8 @@
-//! Judges tracers of any make on the same calls, by the same oracle: definitions → trials → scoreboard.
+//! Judges tracers of any make on the same calls, by the same oracle: definitions → trials →
+//! scoreboard.
 //!
-//! A tracer is described by a TOML file ([`definition`]); [`trial`] runs it in a guest of its own, [`reader`] reads what it
-//! says, [`score`] counts, and [`table`] and [`page`] print.
+//! A tracer is described by a TOML file ([`definition`]); [`trial`] runs it in a guest of its own,
+//! [`reader`] reads what it says, [`score`] counts, and [`table`] and [`page`] print.
 
 mod conversion;
 pub mod definition;
@@ -38,7 +39,8 @@ use score::{Cost, Row, Scoreboard, Shown};
 pub(crate) use trial::read;
 use trial::{Bench, Outcome};
 
-/// The cases of the catalogue that every tracer is given: one for each way in which tracers were seen to go wrong.
+/// The cases of the catalogue that every tracer is given: one for each way in which tracers were
+/// seen to go wrong.
 pub const CASES: [&str; 14] = [
     "values/edges",
     "flags/each-bit",
@@ -101,14 +103,18 @@ struct Task {
 /// # Errors
 ///
 /// No kernel, no QEMU. What happens to one tracer is in its row.
-pub fn compare(options: &CompareOptions, say: &(dyn Fn(&str) + Sync)) -> Result<Scoreboard, Failure> {
+pub fn compare(
+    options: &CompareOptions,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Scoreboard, Failure> {
     let definitions = &options.tracers;
     boot::check_qemu(&options.setup.qemu)?;
     let kernel = kernels::resolve(&options.setup.kernel, say)?;
     let tasks = tasks(options);
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<Option<Row>>> = Mutex::new(definitions.iter().map(|_| None).collect());
-    let side_by_side = thread::available_parallelism().map_or(1, usize::from).min(definitions.len());
+    let side_by_side =
+        thread::available_parallelism().map_or(1, usize::from).min(definitions.len());
     // QEMU dies with the thread that started it, so that each thread waits for its own.
     thread::scope(|scope| {
         for _ in 0..side_by_side {
@@ -123,14 +129,21 @@ pub fn compare(options: &CompareOptions, say: &(dyn Fn(&str) + Sync)) -> Result<
             });
         }
     });
-    let rows = rows.into_inner().expect("no holder panics").into_iter().map(|row| row.expect("each was run")).collect();
+    let rows = rows
+        .into_inner()
+        .expect("no holder panics")
+        .into_iter()
+        .map(|row| row.expect("each was run"))
+        .collect();
     Ok(Scoreboard { kernel: kernel.name.clone(), seed: options.seed, calls: calls(&tasks), rows })
 }
 
 /// The same for every tracer.
 fn tasks(options: &CompareOptions) -> Vec<Task> {
     let cases = options.cases.iter().filter_map(|name| catalogue::find(name));
-    let cases = cases.flat_map(|case| case.plans(options.seed, 0).map(|plan| (Some(case.name.to_owned()), plan)));
+    let cases = cases.flat_map(|case| {
+        case.plans(options.seed, 0).map(|plan| (Some(case.name.to_owned()), plan))
+    });
     let bulk = (0..options.calls.div_ceil(CALLS_PER_PLAN)).map(|index| {
         let left = options.calls - index * CALLS_PER_PLAN;
         (None, generate::plan(options.seed, index, left.min(CALLS_PER_PLAN) as usize))
@@ -143,9 +156,22 @@ fn calls(tasks: &[Task]) -> u64 {
     tasks.iter().map(|task| task.plan.calls() as u64).sum()
 }
 
-fn row(options: &CompareOptions, definition: &Definition, tasks: &[Task], kernel: &Kernel, say: Say) -> Row {
+fn row(
+    options: &CompareOptions,
+    definition: &Definition,
+    tasks: &[Task],
+    kernel: &Kernel,
+    say: Say,
+) -> Row {
     say(&format!("{}: tracing", definition.name));
-    let bench = Bench { definition, setup: &options.setup, kernel, timeout: options.timeout, keep: options.keep.as_deref(), say };
+    let bench = Bench {
+        definition,
+        setup: &options.setup,
+        kernel,
+        timeout: options.timeout,
+        keep: options.keep.as_deref(),
+        say,
+    };
     let again = |plan: Option<u64>| again(options, &definition.asked, plan);
     let mut row = Row::new(definition, again(None));
     match bench.judge(tasks) {
@@ -155,14 +181,17 @@ fn row(options: &CompareOptions, definition: &Definition, tasks: &[Task], kernel
             let show = |fault, place: Place, lines| {
                 let task = tasks.iter().find(|task| Some(task.index) == place.plan);
                 let step = task.zip(place.step).and_then(|(task, step)| task.plan.steps.get(step));
-                let (case, asked) = (task.and_then(|task| task.case.clone()), step.map(words::of_step));
+                let (case, asked) =
+                    (task.and_then(|task| task.case.clone()), step.map(words::of_step));
                 Shown { fault, case, place, asked, lines, again: again(place.plan) }
             };
             row.judge(&findings, Verdict::of(&findings, calls(tasks), Provoked::default()), show);
             if options.cost_calls > 0 {
                 say(&format!("{}: measuring the cost", definition.name));
-                row.cost =
-                    bench.cost(options.cost_calls).unwrap_or_else(|failure| Cost { note: Some(failure.to_string()), ..Cost::default() });
+                row.cost = bench.cost(options.cost_calls).unwrap_or_else(|failure| Cost {
+                    note: Some(failure.to_string()),
+                    ..Cost::default()
+                });
             }
         }
     }
@@ -173,7 +202,16 @@ fn row(options: &CompareOptions, definition: &Definition, tasks: &[Task], kernel
 fn again(options: &CompareOptions, tracer: &str, plan: Option<u64>) -> String {
     let CompareOptions { calls, seed, .. } = options;
     let all = options.cases.iter().map(String::as_str).eq(CASES);
-    let cases: String = if all { String::new() } else { options.cases.iter().map(|case| format!(" --case {case}")).collect() };
-    let plan = plan.or(options.plan).map_or(String::new(), |plan| format!(" --plan {plan} --cost-calls 0"));
-    format!("cargo harness compare --tracer {tracer} --kernel {} --seed {seed} --calls {calls}{cases}{plan}", options.setup.kernel)
+    let cases: String = if all {
+        String::new()
+    } else {
+        options.cases.iter().map(|case| format!(" --case {case}")).collect()
+    };
+    let plan = plan
+        .or(options.plan)
+        .map_or(String::new(), |plan| format!(" --plan {plan} --cost-calls 0"));
+    format!(
+        "cargo harness compare --tracer {tracer} --kernel {} --seed {seed} --calls {calls}{cases}{plan}",
+        options.setup.kernel
+    )
 }

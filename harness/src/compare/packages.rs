@@ -1,5 +1,5 @@
-//! The files of a package that is installed on this machine, with the libraries that its programs need. Debian's packages
-//! only; what they depend on is for the definition to name.
+//! The files of a package that is installed on this machine, with the libraries that its programs
+//! need. Debian's packages only; what they depend on is for the definition to name.
 
 use std::io;
 use std::path::Path;
@@ -12,13 +12,16 @@ use crate::run::carried::Carried;
 use crate::run::needed;
 
 /// What no program reads as it runs.
-const LEFT_OUT: [&str; 4] = ["/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian"];
+const LEFT_OUT: [&str; 4] =
+    ["/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian"];
 
 /// Why a package cannot be taken along.
 #[derive(Debug, Error)]
 pub enum PackageError {
     /// No Debian, presumably.
-    #[error("failed to run dpkg-query, which knows the files of the package {name}: {source}; name programs and files instead")]
+    #[error(
+        "failed to run dpkg-query, which knows the files of the package {name}: {source}; name programs and files instead"
+    )]
     NoDpkg {
         /// The package.
         name: String,
@@ -45,7 +48,8 @@ pub fn add(carried: &mut Carried, name: &str) -> Result<(), PackageError> {
     }
     for path in String::from_utf8_lossy(&listed.stdout).lines().map(Path::new) {
         // Diversions are said in words among the paths.
-        let is_wanted = path.is_absolute() && !LEFT_OUT.iter().any(|folder| path.starts_with(folder));
+        let is_wanted =
+            path.is_absolute() && !LEFT_OUT.iter().any(|folder| path.starts_with(folder));
         if is_wanted && path.is_file() {
             carried.add(path)?;
             needed::add_needed(carried, path)?;

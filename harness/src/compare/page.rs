@@ -1,5 +1,5 @@
-//! The scoreboard as one HTML page that needs nothing else: the table, what is wrong in words, and a plot of cost against
-//! exactness.
+//! The scoreboard as one HTML page that needs nothing else: the table, what is wrong in words, and
+//! a plot of cost against exactness.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -1,4 +1,5 @@
-//! The plot of the scoreboard: what a call costs more against how much is told of it and right, as SVG.
+//! The plot of the scoreboard: what a call costs more against how much is told of it and right, as
+//! SVG.
 
 use std::error::Error;
 use std::ops::Range;
@@ -32,14 +33,17 @@ struct Point<'a> {
 
 /// `None` where no cost was measured.
 pub fn svg(board: &Scoreboard) -> Option<String> {
-    let mut points: Vec<Point<'_>> = board.rows.iter().filter_map(|row| point(row, board.calls)).collect();
+    let mut points: Vec<Point<'_>> =
+        board.rows.iter().filter_map(|row| point(row, board.calls)).collect();
     let most = points.iter().map(|point| point.added).fold(f64::NAN, f64::max);
     let least = points.iter().map(|point| point.added).fold(f64::NAN, f64::min);
     if points.is_empty() {
         return None;
     }
     // Names give way downwards, so that the upper ones are set first.
-    points.sort_by(|one, other| other.told.total_cmp(&one.told).then(one.added.total_cmp(&other.added)));
+    points.sort_by(|one, other| {
+        other.told.total_cmp(&one.told).then(one.added.total_cmp(&other.added))
+    });
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     draw(&root, &points, least / 2.0..most * 6.0).ok()?;
@@ -57,7 +61,11 @@ fn point(row: &Row, calls: u64) -> Option<Point<'_>> {
     Some(Point { added, told: 100.0 * row.exactness(calls), name: &row.name, color })
 }
 
-fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, points: &[Point<'_>], cost: Range<f64>) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn draw(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    points: &[Point<'_>],
+    cost: Range<f64>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let failed = |error: DrawingAreaErrorKind<_>| error.to_string();
     root.fill(&WHITE).map_err(failed)?;
     let mut chart = ChartBuilder::on(root)
@@ -80,7 +88,11 @@ fn draw(root: &DrawingArea<SVGBackend<'_>, Shift>, points: &[Point<'_>], cost: R
     for point in points {
         let at = (point.added, point.told);
         let name_at = free(chart.backend_coord(&at), point.name, &mut taken);
-        let name = Text::new(point.name.to_owned(), name_at, ("sans-serif", NAME).into_font().color(&point.color));
+        let name = Text::new(
+            point.name.to_owned(),
+            name_at,
+            ("sans-serif", NAME).into_font().color(&point.color),
+        );
         let dot = Circle::new((0, 0), 6, point.color.filled());
         chart.draw_series([EmptyElement::at(at) + dot + name]).map_err(failed)?;
     }
@@ -93,7 +105,8 @@ fn free(point: (i32, i32), name: &str, taken: &mut Vec<(Range<i32>, Range<i32>)>
     let left = point.0 + NAME_AT.0;
     let across = left..left + NAME_WIDTH_PER_LETTER * name.len() as i32;
     let mut top = point.1 + NAME_AT.1;
-    let meets = |one: &Range<i32>, other: &Range<i32>| one.start < other.end && other.start < one.end;
+    let meets =
+        |one: &Range<i32>, other: &Range<i32>| one.start < other.end && other.start < one.end;
     while taken.iter().any(|(x, y)| meets(x, &across) && meets(y, &(top..top + NAME))) {
         top += NAME;
     }
@@ -108,12 +121,18 @@ mod tests {
     #[test]
     fn names_of_points_side_by_side_do_not_cover_each_other() {
         let mut taken = Vec::new();
-        let places = [(100, 50), (104, 52), (102, 50), (700, 50)].map(|point| free(point, "strace-seccomp-bpf", &mut taken));
+        let places = [(100, 50), (104, 52), (102, 50), (700, 50)]
+            .map(|point| free(point, "strace-seccomp-bpf", &mut taken));
         assert_eq!(places[0], NAME_AT);
         assert_eq!(places[3], NAME_AT, "far from the others");
         for (index, (x, y)) in taken.iter().enumerate() {
             for (other_x, other_y) in &taken[index + 1..] {
-                assert!(x.end <= other_x.start || other_x.end <= x.start || y.end <= other_y.start || other_y.end <= y.start);
+                assert!(
+                    x.end <= other_x.start
+                        || other_x.end <= x.start
+                        || y.end <= other_y.start
+                        || other_y.end <= y.start
+                );
             }
         }
     }

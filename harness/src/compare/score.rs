@@ -125,7 +125,8 @@ pub struct Shown {
 pub struct Cost {
     /// Guest instructions: repeatable.
     pub instructions: Option<i64>,
-    /// Nanoseconds of guest time under this machine's accelerator: not repeatable, for the proportion only.
+    /// Nanoseconds of guest time under this machine's accelerator: not repeatable, for the
+    /// proportion only.
     pub time_ns: Option<i64>,
     /// Why there is no figure.
     pub note: Option<String>,
@@ -136,7 +137,14 @@ impl Row {
     pub(super) fn new(definition: &Definition, reproduce: String) -> Self {
         let claims = definition.reader.claims;
         let claimed = |fact| Fields::named(fact).is_some_and(|field| field.within(claims));
-        let fact = |fact| Fact { fact, claimed: claimed(fact), right: 0, wrong: 0, not_reported: 0, first: None };
+        let fact = |fact| Fact {
+            fact,
+            claimed: claimed(fact),
+            right: 0,
+            wrong: 0,
+            not_reported: 0,
+            first: None,
+        };
         let facts = FACTS.map(fact);
         Self {
             name: definition.name.clone(),
@@ -164,13 +172,21 @@ impl Row {
     }
 
     /// Takes what the oracle found. `show` says how to see the fault of a place again.
-    pub(super) fn judge(&mut self, findings: &Findings, verdict: Verdict, show: impl Fn(String, Place, String) -> Shown) {
+    pub(super) fn judge(
+        &mut self,
+        findings: &Findings,
+        verdict: Verdict,
+        show: impl Fn(String, Place, String) -> Shown,
+    ) {
         for fact in self.facts.iter_mut().filter(|fact| fact.claimed) {
             let tally = findings.facts.of(fact.fact);
-            (fact.right, fact.wrong, fact.not_reported) = (tally.right, tally.wrong, tally.not_reported);
-            fact.first = tally.first.map(|Example { place, fault, lines }| show(fault, place, lines));
+            (fact.right, fact.wrong, fact.not_reported) =
+                (tally.right, tally.wrong, tally.not_reported);
+            fact.first =
+                tally.first.map(|Example { place, fault, lines }| show(fault, place, lines));
         }
-        let never_told = self.facts.iter().filter(|fact| fact.claimed && fact.right + fact.wrong == 0);
+        let never_told =
+            self.facts.iter().filter(|fact| fact.claimed && fact.right + fact.wrong == 0);
         self.never_told = never_told.map(|fact| fact.fact).collect();
         let passes = verdict == Verdict::Pass && !self.never_told.is_empty();
         self.verdict = if passes { Verdict::Inconclusive } else { verdict };
@@ -182,10 +198,12 @@ impl Row {
         self.unreadable_lines = findings.count(Kind::Unparseable);
         let mut shown = BTreeSet::from([Kind::Field]);
         let firsts = findings.first.iter().filter(|finding| shown.insert(finding.kind));
-        self.first = firsts.map(|finding| show(finding.fault(), finding.place, String::new())).collect();
+        self.first =
+            firsts.map(|finding| show(finding.fault(), finding.place, String::new())).collect();
     }
 
-    /// Whether everything that it claims was right in every event, and no event was lost or made up.
+    /// Whether everything that it claims was right in every event, and no event was lost or made
+    /// up.
     pub fn is_exact(&self) -> bool {
         self.not_run.is_none() && self.verdict == Verdict::Pass
     }
@@ -207,7 +225,11 @@ impl Row {
             (Some(reason), _) => format!("not run, because {reason}"),
             (None, Some(failure)) => format!("{}: {failure}", self.verdict),
             (None, None) if self.never_told.is_empty() => self.verdict.to_string(),
-            (None, None) => format!("{}; it claims to tell {} and told it of no call", self.verdict, self.never_told.join(", ")),
+            (None, None) => format!(
+                "{}; it claims to tell {} and told it of no call",
+                self.verdict,
+                self.never_told.join(", ")
+            ),
         }
     }
 
@@ -228,7 +250,14 @@ impl Scoreboard {
 impl Shown {
     /// The call, in words.
     pub fn whereabouts(&self) -> String {
-        let of = self.case.as_ref().map_or_else(|| "generated calls".to_owned(), |case| format!("case {case}"));
-        if self.place.plan.is_some() { format!("{of}, {}", self.place) } else { "of no call".to_owned() }
+        let of = self
+            .case
+            .as_ref()
+            .map_or_else(|| "generated calls".to_owned(), |case| format!("case {case}"));
+        if self.place.plan.is_some() {
+            format!("{of}, {}", self.place)
+        } else {
+            "of no call".to_owned()
+        }
     }
 }

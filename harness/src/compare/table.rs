@@ -16,7 +16,11 @@ impl Scoreboard {
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["fact"].into_iter().chain(ran.iter().map(|row| row.name.as_str())));
         for (index, fact) in FACTS.iter().enumerate() {
-            table.add_row([Cell::new(fact)].into_iter().chain(ran.iter().map(|row| fact_cell(&row.facts[index]))));
+            table.add_row(
+                [Cell::new(fact)]
+                    .into_iter()
+                    .chain(ran.iter().map(|row| fact_cell(&row.facts[index]))),
+            );
         }
         let mut line = |name: &str, of: &dyn Fn(&Row) -> Cell| {
             table.add_row([Cell::new(name)].into_iter().chain(ran.iter().map(|row| of(row))));
@@ -30,8 +34,15 @@ impl Scoreboard {
         line("instructions a call", &|row| figure(row.cost.instructions));
         line("ns a call", &|row| figure(row.cost.time_ns));
         line("verdict", &|row| Cell::new(row.verdict));
-        let mut text = format!("{}, {} calls, seed {}\n{table}\n", self.kernel, grouped(self.calls), self.seed);
-        text.push_str("✓ right in every event   ✗ wrong in so many   · not told by so many, or not claimed\n");
+        let mut text = format!(
+            "{}, {} calls, seed {}\n{table}\n",
+            self.kernel,
+            grouped(self.calls),
+            self.seed
+        );
+        text.push_str(
+            "✓ right in every event   ✗ wrong in so many   · not told by so many, or not claimed\n",
+        );
         self.rows.iter().for_each(|row| remarks(&mut text, row));
         text
     }

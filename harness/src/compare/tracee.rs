@@ -1,5 +1,6 @@
-//! Reads Tracee's events (`tracee --output json`), as its documentation publishes them: one object a line, with the call's
-//! arguments in `args` by name. Pointers are numbers or hexadecimal strings, by the version.
+//! Reads Tracee's events (`tracee --output json`), as its documentation publishes them: one object
+//! a line, with the call's arguments in `args` by name. Pointers are numbers or hexadecimal
+//! strings, by the version.
 
 use serde_json::Value;
 use settime32_abi::output::CALL_EVENT;
@@ -9,8 +10,13 @@ use super::reader::Line;
 use crate::oracle::Fields;
 
 /// Where an event has what, by the keys of this project's events.
-const PLACES: [(&str, &str); 5] =
-    [("pid", "/hostProcessId"), ("tid", "/hostThreadId"), ("comm", "/processName"), ("cpu", "/processorId"), ("ret", "/returnValue")];
+const PLACES: [(&str, &str); 5] = [
+    ("pid", "/hostProcessId"),
+    ("tid", "/hostThreadId"),
+    ("comm", "/processName"),
+    ("cpu", "/processorId"),
+    ("ret", "/returnValue"),
+];
 /// The arguments that are reported by their own names.
 const ARGUMENTS: [&str; 4] = ["ufd", "flags", "utmr", "otmr"];
 
@@ -59,21 +65,32 @@ mod tests {
         let Ok(Line::Call(reading)) = read(EVENT) else { panic!("a call") };
         let event = &reading.event;
         assert_eq!((event.pid, event.tid, event.cpu, event.comm.as_ref()), (812, 813, 1, "timer"));
-        assert_eq!((event.ufd, event.flags, event.utmr, event.otmr, event.ret), (3, 1, Some(0xffb1_c2d0), None, Some(-22)));
+        assert_eq!(
+            (event.ufd, event.flags, event.utmr, event.otmr, event.ret),
+            (3, 1, Some(0xffb1_c2d0), None, Some(-22))
+        );
         assert!(reading.unfit.is_empty());
     }
 
     #[test]
     fn dirty_upper_halves_are_no_32_bit_pointer() {
-        let Ok(Line::Call(reading)) = read(&EVENT.replace("0xffb1c2d0", "0xdeadbeefffb1c2d0")) else { panic!("a call") };
+        let Ok(Line::Call(reading)) = read(&EVENT.replace("0xffb1c2d0", "0xdeadbeefffb1c2d0"))
+        else {
+            panic!("a call")
+        };
         assert_eq!(reading.unfit.names().collect::<Vec<_>>(), ["utmr"]);
-        let Ok(Line::Call(reading)) = read(&EVENT.replace("\"0xffb1c2d0\"", "4289839824")) else { panic!("a call") };
+        let Ok(Line::Call(reading)) = read(&EVENT.replace("\"0xffb1c2d0\"", "4289839824")) else {
+            panic!("a call")
+        };
         assert_eq!(reading.event.utmr, Some(0xffb1_c2d0));
     }
 
     #[test]
     fn other_events_are_passed_over_and_damage_is_not() {
-        assert!(matches!(read(&EVENT.replace("\"eventName\":\"timerfd_settime32\"", "\"eventName\":\"openat\"")), Ok(Line::Nothing)));
+        assert!(matches!(
+            read(&EVENT.replace("\"eventName\":\"timerfd_settime32\"", "\"eventName\":\"openat\"")),
+            Ok(Line::Nothing)
+        ));
         assert!(read(&EVENT[..EVENT.len() - 2]).is_err());
         assert!(read("{}").unwrap_err().contains("eventName"));
         assert!(read(&EVENT.replace("\"args\"", "\"arguments\"")).unwrap_err().contains("args"));

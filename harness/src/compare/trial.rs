@@ -1,4 +1,5 @@
-//! One tracer in one guest: carry what it needs → boot → start → the plans' calls → stop → read its output → the oracle.
+//! One tracer in one guest: carry what it needs → boot → start → the plans' calls → stop → read its
+//! output → the oracle.
 
 use std::fs;
 use std::path::Path;
@@ -51,9 +52,12 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
     if Path::new(SHELL).exists() {
         needed::add_program(carried, Path::new(SHELL)).map_err(|error| error.to_string())?;
     }
-    let hint = || needs.install.as_ref().map_or_else(String::new, |install| format!(" ({install})"));
-    let is_there_already =
-        |program: &&String| program.starts_with(OWN_FOLDER) || needs.scripts.iter().any(|script| script.path == **program);
+    let hint =
+        || needs.install.as_ref().map_or_else(String::new, |install| format!(" ({install})"));
+    let is_there_already = |program: &&String| {
+        program.starts_with(OWN_FOLDER)
+            || needs.scripts.iter().any(|script| script.path == **program)
+    };
     let started = definition.start.command.first().filter(|program| !is_there_already(program));
     for program in needs.programs.iter().chain(started) {
         let path = needed::find(program).map_err(|error| format!("{error}{}", hint()))?;
@@ -109,15 +113,17 @@ impl Bench<'_> {
         })
     }
 
-    /// What a call costs more under it: in guest instructions, on one CPU that counts them, and in time, in a guest of the
-    /// usual kind.
+    /// What a call costs more under it: in guest instructions, on one CPU that counts them, and in
+    /// time, in a guest of the usual kind.
     pub(super) fn cost(&self, calls: u16) -> Result<Cost, Failure> {
         let Ok(furniture) = furniture(self.definition) else { return Ok(Cost::default()) };
         let plan = cost::plan(calls);
         let added = |time| -> Result<Result<i64, String>, Failure> {
             let setup = Setup { time, ..self.setup.clone() };
             let journals = self.trial(&furniture, &setup)?.untraced_and_traced(&plan)?;
-            Ok(journals.map(|[untraced, traced]| middle(&cost::rounds(&traced)) - middle(&cost::rounds(&untraced))))
+            Ok(journals.map(|[untraced, traced]| {
+                middle(&cost::rounds(&traced)) - middle(&cost::rounds(&untraced))
+            }))
         };
         let mut cost = Cost::default();
         match added(GuestTime::Instructions)? {
@@ -165,7 +171,12 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn new(definition: &'a Definition, setup: &Setup, vm: Vm, deadline: Deadline) -> Self {
         let loses_lines = definition.reader.lines.iter().any(|line| line.part != Part::Call);
-        let config = oracle::Config { of_others: true, loses_lines, max_findings: FINDINGS_MAX, ..setup.oracle_config(&vm) };
+        let config = oracle::Config {
+            of_others: true,
+            loses_lines,
+            max_findings: FINDINGS_MAX,
+            ..setup.oracle_config(&vm)
+        };
         Self {
             definition,
             programs: Programs::new(vm, deadline),
@@ -206,7 +217,8 @@ impl<'a> Trial<'a> {
     fn stop(&mut self, id: u32) -> Result<Ran, Failure> {
         let stop = &self.definition.stop;
         if stop.quiet_ms > 0 {
-            self.programs.wait_quiet(Duration::from_millis(stop.quiet_ms), "a tracer writes what it has")?;
+            self.programs
+                .wait_quiet(Duration::from_millis(stop.quiet_ms), "a tracer writes what it has")?;
         }
         self.programs.signal(id, stop.signal.number());
         self.programs.wait(id)
@@ -230,16 +242,23 @@ impl<'a> Trial<'a> {
 
     fn put_scripts(&mut self) -> Result<(), Failure> {
         let scripts = &self.definition.needs.scripts;
-        scripts.iter().try_for_each(|script| self.programs.put(&script.path, 0o755, script.content.clone().into_bytes()))
+        scripts.iter().try_for_each(|script| {
+            self.programs.put(&script.path, 0o755, script.content.clone().into_bytes())
+        })
     }
 
     /// Starts it and waits until it says that it traces; else gives its last words.
     fn start(&mut self) -> Result<Result<u32, String>, Failure> {
         let start = &self.definition.start;
         let ready = start.ready.as_ref().expect("a definition without one wraps the workload");
-        let id = self.programs.start_in(&command(&start.command, &[]), &environment(&start.env), Vec::new());
+        let id = self.programs.start_in(
+            &command(&start.command, &[]),
+            &environment(&start.env),
+            Vec::new(),
+        );
         let says_it = |text: &str| text.lines().any(|line| ready.is_match(line));
-        let is_ready = |ran: &Ran| says_it(&ran.said()) || says_it(&String::from_utf8_lossy(&ran.stdout));
+        let is_ready =
+            |ran: &Ran| says_it(&ran.said()) || says_it(&String::from_utf8_lossy(&ran.stdout));
         let ran = self.programs.wait_until(id, "a tracer attaches", is_ready)?;
         Ok(if ran.exit.is_none() || is_ready(&ran) { Ok(id) } else { Err(last_words(&ran)) })
     }
@@ -282,13 +301,21 @@ impl<'a> Trial<'a> {
     /// The summary that the oracle wants, of what the tracer itself says that it lost.
     fn finish(mut self) -> Findings {
         let reported = self.oracle.received();
-        let nothing = Summary { event: SUMMARY_EVENT.into(), reported, lost: self.lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        let nothing = Summary {
+            event: SUMMARY_EVENT.into(),
+            reported,
+            lost: self.lost,
+            unknown: 0,
+            unfinished: 0,
+            blind: Vec::new(),
+        };
         self.oracle.summary(nothing);
         self.oracle.finish()
     }
 }
 
-/// Tells the oracle what a tracer wrote where its events are, and gives what it lost by all that it wrote.
+/// Tells the oracle what a tracer wrote where its events are, and gives what it lost by all that it
+/// wrote.
 pub(crate) fn read(definition: &Definition, output: &[u8], ran: &Ran, oracle: &mut Oracle) -> Lost {
     let reader = &definition.reader;
     let (mut lines, mut readings, mut all_lost) = (Lines::new(reader), Vec::new(), Lost::default());
@@ -310,10 +337,13 @@ pub(crate) fn read(definition: &Definition, output: &[u8], ran: &Ran, oracle: &m
     readings.sort_by_key(|reading| reading.order);
     readings.iter().for_each(|reading| oracle.reading(reading));
     // Losses are often told apart from the events.
-    let elsewhere = [("stdout", &ran.stdout), ("stderr", &ran.stderr)].into_iter().filter(|(from, _)| *from != definition.output.from);
+    let elsewhere = [("stdout", &ran.stdout), ("stderr", &ran.stderr)]
+        .into_iter()
+        .filter(|(from, _)| *from != definition.output.from);
     for (_, text) in elsewhere {
         let text = String::from_utf8_lossy(text);
-        all_lost.buffer += text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
+        all_lost.buffer +=
+            text.lines().filter_map(|line| reader::lost(reader, line)?.ok()).sum::<u64>();
     }
     all_lost
 }
@@ -328,7 +358,12 @@ fn workload(plan: &Plan) -> String {
 fn journal(ran: &Ran) -> Result<Journal, Failure> {
     let status = ran.exit.unwrap_or(Exit::Code(0));
     if status != Exit::Code(0) {
-        return Err(GuestError::Workload { plan: 0, status, said: format!(": {}", ran.said().trim()) }.into());
+        return Err(GuestError::Workload {
+            plan: 0,
+            status,
+            said: format!(": {}", ran.said().trim()),
+        }
+        .into());
     }
     Ok(Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?)
 }
@@ -347,7 +382,8 @@ fn command(words: &[String], workload: &[&str]) -> Vec<String> {
 }
 
 /// What programs expect to find.
-const ENVIRONMENT: [&str; 2] = ["HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+const ENVIRONMENT: [&str; 2] =
+    ["HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
 
 fn environment(more: &[String]) -> Vec<String> {
     ENVIRONMENT.map(String::from).into_iter().chain(more.iter().cloned()).collect()
@@ -357,7 +393,8 @@ fn environment(more: &[String]) -> Vec<String> {
 fn last_words(ran: &Ran) -> String {
     let said = [ran.said(), String::from_utf8_lossy(&ran.stdout).into_owned()];
     let said = said.iter().map(|said| said.trim()).find(|said| !said.is_empty());
-    let how = ran.exit.map_or_else(|| "it goes on".to_owned(), |exit| format!("it ended with {exit}"));
+    let how =
+        ran.exit.map_or_else(|| "it goes on".to_owned(), |exit| format!("it ended with {exit}"));
     let Some(said) = said else { return format!("{how} and said nothing") };
     let lines: Vec<&str> = said.lines().collect();
     format!("{how} and said: {}", lines[lines.len().saturating_sub(WORDS_TOLD)..].join("; "))

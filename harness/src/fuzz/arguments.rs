@@ -37,14 +37,15 @@ pub struct FuzzArgs {
     /// Names that `kernels` lists, `all` of them, or paths of a bzImage, divided by commas.
     #[arg(long, value_name = "NAME|all|PATH", value_delimiter = ',', default_value = DEFAULT_KERNEL)]
     kernel: Vec<String>,
-    /// How the tracer attaches: auto, kprobe, fentry, or `all`, which is kprobe and fentry; divided by commas.
+    /// How the tracer attaches: auto, kprobe, fentry, or `all`, which is kprobe and fentry; divided
+    /// by commas.
     #[arg(long, value_name = "MODE|all", value_delimiter = ',', default_value = "kprobe", value_parser = attach)]
     attach: Vec<Attaches>,
     /// Only this part of the seeds: the I-th of N, from 1/N to N/N.
     #[arg(long, value_name = "I/N", requires = "seed", default_value_t = Shard::WHOLE)]
     shard: Shard,
-    /// Folder of state, failures and report, from which a later run goes on [default: failures go to the user's cache, and
-    /// nothing else is kept].
+    /// Folder of state, failures and report, from which a later run goes on [default: failures go
+    /// to the user's cache, and nothing else is kept].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Use a deliberately wrong tracer, which `mutants --list` names, to see its error found.
@@ -102,8 +103,10 @@ impl FuzzArgs {
             wrong: self.wrong,
             ..Setup::default()
         };
-        let cell = |kernel: &String, attach| Setup { kernel: kernel.clone(), attach, ..setup.clone() };
-        let cells = kernels.iter().flat_map(|kernel| attaches.iter().map(move |attach| (kernel, *attach)));
+        let cell =
+            |kernel: &String, attach| Setup { kernel: kernel.clone(), attach, ..setup.clone() };
+        let cells =
+            kernels.iter().flat_map(|kernel| attaches.iter().map(move |attach| (kernel, *attach)));
         FuzzOptions {
             seed: self.seed,
             fresh_seed: fresh_seed(),

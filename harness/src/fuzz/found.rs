@@ -11,18 +11,27 @@ use crate::oracle::{Finding, Findings, Kind};
 use crate::regression::{self, Origin, Regression};
 use crate::shrink::{self, Outcome, RUNS_MAX, Signature, Trial};
 
-/// Faults of a turn that are looked into; a tracer that is wrong in everything has enough to show with these.
+/// Faults of a turn that are looked into; a tracer that is wrong in everything has enough to show
+/// with these.
 const FAULTS_PER_TURN: usize = 8;
 
 /// Plans that may be to blame for a finding without a place, the newest first.
 const SUSPECTS: usize = 4;
 
-/// Takes in all findings of a turn that ran the plans at these places. Fails when no guest can be had any more.
-pub(super) fn judge(lane: &mut Lane<'_>, cell: usize, places: &[u64], findings: &Findings) -> Result<(), Failure> {
+/// Takes in all findings of a turn that ran the plans at these places. Fails when no guest can be
+/// had any more.
+pub(super) fn judge(
+    lane: &mut Lane<'_>,
+    cell: usize,
+    places: &[u64],
+    findings: &Findings,
+) -> Result<(), Failure> {
     let mut looked_into = 0;
     // A line that cannot be read is an event that is missing, and all else may come of that.
     let garbled = findings.count(Kind::Unparseable) > 0;
-    for finding in findings.first.iter().filter(|finding| !garbled || finding.kind == Kind::Unparseable) {
+    for finding in
+        findings.first.iter().filter(|finding| !garbled || finding.kind == Kind::Unparseable)
+    {
         let signature = Signature::of(finding);
         if lane.run.count(&signature, cell, finding.place.plan) {
             continue;
@@ -38,7 +47,13 @@ pub(super) fn judge(lane: &mut Lane<'_>, cell: usize, places: &[u64], findings: 
     Ok(())
 }
 
-fn look_into(lane: &mut Lane<'_>, cell: usize, places: &[u64], finding: &Finding, shrinks: bool) -> Result<(), Failure> {
+fn look_into(
+    lane: &mut Lane<'_>,
+    cell: usize,
+    places: &[u64],
+    finding: &Finding,
+    shrinks: bool,
+) -> Result<(), Failure> {
     let run = lane.run;
     let raw = Signature::of(finding);
     let suspects: Vec<u64> = match finding.place.plan {
@@ -47,7 +62,11 @@ fn look_into(lane: &mut Lane<'_>, cell: usize, places: &[u64], finding: &Finding
     };
     let Some(first) = suspects.first().copied() else { return Ok(()) };
     run.progress.say(&format!("{}: {raw}; shrinking", run.options.cells[cell]));
-    let mut told = (finding.clone(), plan_of(&run.config, first), String::from("not shrunk, since there were too many others"));
+    let mut told = (
+        finding.clone(),
+        plan_of(&run.config, first),
+        String::from("not shrunk, since there were too many others"),
+    );
     let mut signature = raw.clone();
     let mut of = first;
     for place in suspects.into_iter().filter(|_| shrinks) {
@@ -65,7 +84,9 @@ fn look_into(lane: &mut Lane<'_>, cell: usize, places: &[u64], finding: &Finding
             }
             Err(failure) => {
                 lane.keep_consoles(&failure);
-                told.2 = format!("kept as it was, since the guest failed while it was being shrunk: {failure}");
+                told.2 = format!(
+                    "kept as it was, since the guest failed while it was being shrunk: {failure}"
+                );
             }
         }
     }
@@ -95,12 +116,21 @@ fn shrunk(
 }
 
 /// Keeps the plan in which a guest failed.
-pub(super) fn keep_guest_failure(lane: &Lane<'_>, cell: usize, place: u64, failure: &Failure, note: &str) -> Result<(), Failure> {
+pub(super) fn keep_guest_failure(
+    lane: &Lane<'_>,
+    cell: usize,
+    place: u64,
+    failure: &Failure,
+    note: &str,
+) -> Result<(), Failure> {
     let plan = plan_of(&lane.run.config, place);
     keep(lane, cell, place, None, &format!("guest failure: {failure}"), None, &plan, note.into())
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a fault is made of; a structure would be taken apart again at once")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a fault is made of; a structure would be taken apart again at once"
+)]
 fn keep(
     lane: &Lane<'_>,
     cell: usize,
@@ -115,7 +145,10 @@ fn keep(
     let (setup, seed) = (&run.options.cells[cell], run.config.seed_at(place));
     let title = signature.as_ref().map_or_else(|| said.to_owned(), ToString::to_string);
     let found = Origin {
-        plan: format!("cargo harness replay --seed {seed} --plan 0 --calls {}", run.config.calls_of(place)),
+        plan: format!(
+            "cargo harness replay --seed {seed} --plan 0 --calls {}",
+            run.config.calls_of(place)
+        ),
         kernel: setup.kernel.clone(),
         attach: setup.attach.to_string(),
         tracer: run.config.tracer.clone(),
@@ -130,6 +163,16 @@ fn keep(
     };
     let seen = BTreeSet::from([(setup.to_string(), seed)]);
     let finding = regression.finding.clone();
-    run.add(Fault { title, signature, seen, note, words: regression.words, finding, file, c, replay });
+    run.add(Fault {
+        title,
+        signature,
+        seen,
+        note,
+        words: regression.words,
+        finding,
+        file,
+        c,
+        replay,
+    });
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! One guest of several: takes seeds, runs their plans under one tracer for a while, has the tracer stop so that its last
-//! words are judged, too, and has what failed looked into before the seeds count as done.
+//! One guest of several: takes seeds, runs their plans under one tracer for a while, has the tracer
+//! stop so that its last words are judged, too, and has what failed looked into before the seeds
+//! count as done.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ use crate::session::Session;
 use crate::shrink::{Signature, Trial};
 use crate::verify::BOOT_TIMEOUT;
 
-/// How long a tracer runs before it is asked to stop; what a run that is killed may have to do again.
+/// How long a tracer runs before it is asked to stop; what a run that is killed may have to do
+/// again.
 const TURN: Duration = Duration::from_secs(15);
 /// How long one plan may take.
 const PLAN_LIMIT: Duration = Duration::from_secs(120);
@@ -55,7 +57,10 @@ impl<'a> Lane<'a> {
             let outcome = if self.run.queue.take_regressions(cell) {
                 self.regressions(cell)
             } else {
-                self.run.queue.take(cell).map_or(Ok(()), |first| self.turn(cell, Source::From(first)))
+                self.run
+                    .queue
+                    .take(cell)
+                    .map_or(Ok(()), |first| self.turn(cell, Source::From(first)))
             };
             self.run.queue.leave(cell);
             match outcome {
@@ -74,7 +79,8 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// A guest for the cell, with its tracer in it: the one that is there, if it has the right kernel.
+    /// A guest for the cell, with its tracer in it: the one that is there, if it has the right
+    /// kernel.
     pub(super) fn guest(&mut self, cell: usize) -> Result<Vm, Failure> {
         let setup = &self.run.options.cells[cell];
         if let Some((_, vm)) = self.guest.take().filter(|(kernel, _)| *kernel == setup.kernel) {
@@ -111,7 +117,9 @@ impl<'a> Lane<'a> {
                 self.run.record(cell, &places, &findings);
                 Ok(())
             }
-            Err(failure) if matches!(failure, Failure::Infra(_)) || places.is_empty() => Err(failure),
+            Err(failure) if matches!(failure, Failure::Infra(_)) || places.is_empty() => {
+                Err(failure)
+            }
             Err(failure) => {
                 self.keep_consoles(&failure);
                 self.broken(cell, source, places, &failure)
@@ -119,28 +127,67 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// The guest failed: the last plan is run once more by itself, and kept in any case; the others are to be done again.
-    fn broken(&mut self, cell: usize, source: Source, mut places: Vec<u64>, failure: &Failure) -> Result<(), Failure> {
+    /// The guest failed: the last plan is run once more by itself, and kept in any case; the others
+    /// are to be done again.
+    fn broken(
+        &mut self,
+        cell: usize,
+        source: Source,
+        mut places: Vec<u64>,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
         let Some(last) = places.pop() else { return Ok(()) };
         self.run.queue.give_back(cell, places);
         if let Source::Only(_) = source {
-            found::keep_guest_failure(self, cell, last, failure, "failed twice; not shrunk, since each trial would take a new guest")?;
+            found::keep_guest_failure(
+                self,
+                cell,
+                last,
+                failure,
+                "failed twice; not shrunk, since each trial would take a new guest",
+            )?;
             self.run.record(cell, &[last], &Findings::default());
             return Ok(());
         }
         let text = failure.to_string();
-        self.run.progress.say(&format!("{}: {text}; running the last plan again by itself", self.run.options.cells[cell]));
+        self.run.progress.say(&format!(
+            "{}: {text}; running the last plan again by itself",
+            self.run.options.cells[cell]
+        ));
         self.turn(cell, Source::Only(last))?;
-        let known = self.run.state().faults.iter().any(|fault| fault.signature.is_none() && self.run.saw(fault, cell, last));
-        if known { Ok(()) } else { found::keep_guest_failure(self, cell, last, failure, "did not repeat in 1 run; kept as it was") }
+        let known = self
+            .run
+            .state()
+            .faults
+            .iter()
+            .any(|fault| fault.signature.is_none() && self.run.saw(fault, cell, last));
+        if known {
+            Ok(())
+        } else {
+            found::keep_guest_failure(
+                self,
+                cell,
+                last,
+                failure,
+                "did not repeat in 1 run; kept as it was",
+            )
+        }
     }
 
-    fn trace(&mut self, cell: usize, source: Source, places: &mut Vec<u64>) -> Result<Findings, Failure> {
+    fn trace(
+        &mut self,
+        cell: usize,
+        source: Source,
+        places: &mut Vec<u64>,
+    ) -> Result<Findings, Failure> {
         let setup = &self.run.options.cells[cell];
         let vm = self.guest(cell)?;
         let tracer = setup.tracer_program(&vm);
         let mut session = setup.session(vm, &tracer, Deadline::after(PLAN_LIMIT));
-        session.oracle = Oracle::new(OracleConfig { max_findings: FINDINGS_MAX, ..setup.oracle_config(session.vm()) });
+        session.oracle = Oracle::new(OracleConfig {
+            max_findings: FINDINGS_MAX,
+            ..setup.oracle_config(session.vm())
+        });
         session.attach()?;
         self.run_plans(cell, source, &mut session, places)?;
         session.stop_tracer()?;
@@ -150,7 +197,13 @@ impl<'a> Lane<'a> {
     }
 
     /// Each plan is made while the one before it runs.
-    fn run_plans(&self, cell: usize, source: Source, session: &mut Session, places: &mut Vec<u64>) -> Result<(), Failure> {
+    fn run_plans(
+        &self,
+        cell: usize,
+        source: Source,
+        session: &mut Session,
+        places: &mut Vec<u64>,
+    ) -> Result<(), Failure> {
         let config = &self.run.config;
         let started = Instant::now();
         let (Source::From(first) | Source::Only(first)) = source;
@@ -180,7 +233,13 @@ impl<'a> Lane<'a> {
     }
 
     /// Whether it has to be looked into. `judged` findings were there before.
-    fn run_plan(&self, session: &mut Session, place: u64, plan: Plan, judged: &mut usize) -> Result<bool, Failure> {
+    fn run_plan(
+        &self,
+        session: &mut Session,
+        place: u64,
+        plan: Plan,
+        judged: &mut usize,
+    ) -> Result<bool, Failure> {
         let calls = plan.calls() as u64;
         session.set_deadline(Deadline::after(PLAN_LIMIT));
         session.run_plan(place, plan)?;
@@ -189,7 +248,8 @@ impl<'a> Lane<'a> {
         let findings = &session.oracle.so_far().first;
         let new = &findings[*judged..];
         *judged = findings.len();
-        let unknown = new.iter().any(|finding| self.run.state().known(&Signature::of(finding)).is_none());
+        let unknown =
+            new.iter().any(|finding| self.run.state().known(&Signature::of(finding)).is_none());
         Ok(unknown || findings.len() > FINDINGS_MAX / 2 || session.oracle.outstanding() > calls)
     }
 
@@ -203,7 +263,13 @@ impl<'a> Lane<'a> {
                 Ok(findings) => {
                     let Some(finding) = findings.first() else { continue };
                     let again = Signature::of(finding);
-                    self.run.add(self.again(cell, path, regression, Some(again), &finding.to_string()));
+                    self.run.add(self.again(
+                        cell,
+                        path,
+                        regression,
+                        Some(again),
+                        &finding.to_string(),
+                    ));
                 }
                 Err(failure @ Failure::Infra(_)) => return Err(failure),
                 Err(failure) => {
@@ -218,8 +284,17 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    fn again(&self, cell: usize, path: &std::path::Path, regression: &Regression, signature: Option<Signature>, said: &str) -> Fault {
-        let title = signature.as_ref().map_or_else(|| format!("guest failure: {said}"), ToString::to_string);
+    fn again(
+        &self,
+        cell: usize,
+        path: &std::path::Path,
+        regression: &Regression,
+        signature: Option<Signature>,
+        said: &str,
+    ) -> Fault {
+        let title = signature
+            .as_ref()
+            .map_or_else(|| format!("guest failure: {said}"), ToString::to_string);
         let c = path.with_extension("c");
         Fault {
             title,
@@ -237,6 +312,7 @@ impl<'a> Lane<'a> {
 
 /// The plan of the seed at a place.
 pub(super) fn plan_of(config: &Config, place: u64) -> Plan {
-    let calls = usize::try_from(config.calls_of(place)).expect("plans hold at most CALLS_PER_PLAN calls");
+    let calls =
+        usize::try_from(config.calls_of(place)).expect("plans hold at most CALLS_PER_PLAN calls");
     generate::plan(config.seed_at(place), 0, calls)
 }

@@ -1,9 +1,10 @@
-//! Generated calls without end, or to the end of a budget: guests side by side take one seed after the other, and what
-//! fails is shrunk and kept. What was done is written down, so that a run can be stopped, gone on with, and joined with
-//! other shards of it.
+//! Generated calls without end, or to the end of a budget: guests side by side take one seed after
+//! the other, and what fails is shrunk and kept. What was done is written down, so that a run can
+//! be stopped, gone on with, and joined with other shards of it.
 //!
-//! A seed is a plan of [`CALLS_PER_PLAN`] calls, that of `replay --seed S --plan 0`. It counts as done when the tracer
-//! that saw it has stopped, since its last words are a part of what is compared.
+//! A seed is a plan of [`CALLS_PER_PLAN`] calls, that of `replay --seed S --plan 0`. It counts as
+//! done when the tracer that saw it has stopped, since its last words are a part of what is
+//! compared.
 
 mod arguments;
 mod found;
@@ -119,7 +120,11 @@ struct Run<'a> {
 /// # Errors
 ///
 /// When nothing can be run; whatever happens later is in the report.
-pub fn run(options: &FuzzOptions, stopped: &AtomicBool, progress: &FuzzProgress) -> Result<FuzzReport, FuzzError> {
+pub fn run(
+    options: &FuzzOptions,
+    stopped: &AtomicBool,
+    progress: &FuzzProgress,
+) -> Result<FuzzReport, FuzzError> {
     let _lock = options.out.as_deref().map(lock).transpose()?;
     let state = begin(options)?;
     let regressions = regression::all(&options.regressions)?;
@@ -133,9 +138,19 @@ pub fn run(options: &FuzzOptions, stopped: &AtomicBool, progress: &FuzzProgress)
     let queue = Queue::new(range, done, !regressions.is_empty(), until, stopped);
     let before = state.clone();
     let config = state.config.clone();
-    let run = Run { options, config, kernels, queue, state: Mutex::new(state), shrinking: Mutex::new(()), regressions, progress };
+    let run = Run {
+        options,
+        config,
+        kernels,
+        queue,
+        state: Mutex::new(state),
+        shrinking: Mutex::new(()),
+        regressions,
+        progress,
+    };
     let failure = side_by_side(&run);
-    let interrupted = stopped.load(Ordering::Relaxed) && (options.calls.is_some() || until.is_some_and(|until| Instant::now() < until));
+    let interrupted = stopped.load(Ordering::Relaxed)
+        && (options.calls.is_some() || until.is_some_and(|until| Instant::now() < until));
     let replayed = run.regressions.len();
     let mut state = run.state.into_inner().expect("no holder panics");
     state.seconds = before.seconds + started.elapsed().as_secs_f64();
@@ -168,14 +183,22 @@ fn lock(folder: &Path) -> Result<std::fs::File, FuzzError> {
 /// The state to go on with: that of the folder, if it is of the same run.
 fn begin(options: &FuzzOptions) -> Result<State, FuzzError> {
     let kept = options.out.as_deref().map(State::load).transpose()?.flatten();
-    let seed = options.seed.or(kept.as_ref().map(|kept| kept.config.seed)).unwrap_or(options.fresh_seed);
+    let seed =
+        options.seed.or(kept.as_ref().map(|kept| kept.config.seed)).unwrap_or(options.fresh_seed);
     let config = Config {
         harness: env!("CARGO_PKG_VERSION").into(),
         seed,
         calls: options.calls,
         calls_per_seed: CALLS_PER_PLAN,
-        tracer: options.cells[0].wrong.map_or_else(|| "settime32-tracer".into(), |name| format!("settime32-wrong-tracer {name}")),
-        cells: options.cells.iter().map(|setup| setup_words(setup).trim_start().to_owned()).collect(),
+        tracer: options.cells[0].wrong.map_or_else(
+            || "settime32-tracer".into(),
+            |name| format!("settime32-wrong-tracer {name}"),
+        ),
+        cells: options
+            .cells
+            .iter()
+            .map(|setup| setup_words(setup).trim_start().to_owned())
+            .collect(),
     };
     let Some(kept) = kept else { return Ok(State::new(config, options.shard)) };
     let folder = options.out.clone().unwrap_or_default();
@@ -184,7 +207,10 @@ fn begin(options: &FuzzOptions) -> Result<State, FuzzError> {
     }
     if kept.shards != [options.shard] {
         let there = kept.shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(FuzzError::OtherRun { folder, difference: format!("shard: {there} there, {} here", options.shard) });
+        return Err(FuzzError::OtherRun {
+            folder,
+            difference: format!("shard: {there} there, {} here", options.shard),
+        });
     }
     Ok(kept)
 }
@@ -196,7 +222,8 @@ impl Run<'_> {
 
     /// Takes a finding for one of a known fault, if it is; a place is noted with it.
     fn count(&self, signature: &Signature, cell: usize, place: Option<u64>) -> bool {
-        let seen = place.map(|place| (self.options.cells[cell].to_string(), self.config.seed_at(place)));
+        let seen =
+            place.map(|place| (self.options.cells[cell].to_string(), self.config.seed_at(place)));
         self.state().known(signature).map(|fault| fault.seen.extend(seen)).is_some()
     }
 
@@ -230,6 +257,10 @@ impl Run<'_> {
     /// The command that runs a regression again.
     fn replay(&self, cell: usize, file: &Path) -> String {
         let setup = &self.options.cells[cell];
-        format!("cargo harness replay {}{}", quoted(&file.display().to_string()), setup_words(setup))
+        format!(
+            "cargo harness replay {}{}",
+            quoted(&file.display().to_string()),
+            setup_words(setup)
+        )
     }
 }

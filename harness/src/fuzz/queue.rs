@@ -39,9 +39,21 @@ impl<'a> Queue<'a> {
         until: Option<Instant>,
         stopped: &'a AtomicBool,
     ) -> Self {
-        let cell =
-            |done| CellQueue { next: range.start, end: range.end, done, given_back: Vec::new(), regressions, guests: 0, closed: false };
-        Self { cells: Mutex::new(done.map(cell).collect()), until, stopped, given_up: AtomicBool::new(false) }
+        let cell = |done| CellQueue {
+            next: range.start,
+            end: range.end,
+            done,
+            given_back: Vec::new(),
+            regressions,
+            guests: 0,
+            closed: false,
+        };
+        Self {
+            cells: Mutex::new(done.map(cell).collect()),
+            until,
+            stopped,
+            given_up: AtomicBool::new(false),
+        }
     }
 
     /// Nothing more is to be begun.
@@ -56,7 +68,8 @@ impl<'a> Queue<'a> {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// A cell for a guest that is free: that at which the fewest guests are, of which the fewest seeds were taken.
+    /// A cell for a guest that is free: that at which the fewest guests are, of which the fewest
+    /// seeds were taken.
     pub(super) fn enter(&self) -> Option<usize> {
         if self.is_over() {
             return None;
@@ -133,7 +146,8 @@ mod tests {
         let mut done = Ranges::default();
         done.insert_range(11..13);
         done.insert(17);
-        let queue = Queue::new(10..18, [done, Ranges::default()].into_iter(), false, None, &stopped);
+        let queue =
+            Queue::new(10..18, [done, Ranges::default()].into_iter(), false, None, &stopped);
         assert_eq!(all(&queue, 0), [10, 13, 14, 15, 16]);
         queue.give_back(0, [14, 15]);
         assert_eq!(queue.enter(), Some(1), "the one with fewer seeds taken");
@@ -147,7 +161,10 @@ mod tests {
     fn guests_spread_over_the_cells() {
         let stopped = AtomicBool::new(false);
         let queue = Queue::new(0..9, (0..3).map(|_| Ranges::default()), false, None, &stopped);
-        assert_eq!([queue.enter(), queue.enter(), queue.enter(), queue.enter()], [0, 1, 2, 0].map(Some));
+        assert_eq!(
+            [queue.enter(), queue.enter(), queue.enter(), queue.enter()],
+            [0, 1, 2, 0].map(Some)
+        );
         queue.close(1);
         assert_eq!((queue.take(1), queue.take(2)), (None, Some(0)));
     }
@@ -160,7 +177,14 @@ mod tests {
         assert_eq!(queue.take(0), Some(0));
         stopped.store(true, Ordering::Relaxed);
         assert_eq!((queue.take(0), queue.enter()), (None, None));
-        let late = Queue::new(0..9, [Ranges::default()].into_iter(), true, Some(Instant::now()), &AtomicBool::new(false)).is_over();
+        let late = Queue::new(
+            0..9,
+            [Ranges::default()].into_iter(),
+            true,
+            Some(Instant::now()),
+            &AtomicBool::new(false),
+        )
+        .is_over();
         assert!(late);
     }
 }

@@ -53,15 +53,20 @@ impl Ranges {
 
     /// A part that is in both, if any.
     pub fn overlap(&self, other: &Self) -> Option<Range<u64>> {
-        let shared = |one: &Range<u64>, two: &Range<u64>| one.start.max(two.start)..one.end.min(two.end);
-        self.iter().find_map(|one| other.iter().map(|two| shared(&one, &two)).find(|range| !range.is_empty()))
+        let shared =
+            |one: &Range<u64>, two: &Range<u64>| one.start.max(two.start)..one.end.min(two.end);
+        self.iter().find_map(|one| {
+            other.iter().map(|two| shared(&one, &two)).find(|range| !range.is_empty())
+        })
     }
 
     /// What of a range is not in it.
     pub fn gaps(&self, within: Range<u64>) -> Self {
         let mut gaps = Self::default();
         let mut next = within.start;
-        for range in self.iter().filter(|range| range.end > within.start && range.start < within.end) {
+        for range in
+            self.iter().filter(|range| range.end > within.start && range.start < within.end)
+        {
             gaps.insert_range(next..range.start.max(next));
             next = range.end;
         }
@@ -74,14 +79,17 @@ impl TryFrom<Vec<(u64, u64)>> for Ranges {
     type Error = String;
 
     fn try_from(pairs: Vec<(u64, u64)>) -> Result<Self, String> {
-        let apart = pairs.is_sorted_by(|one, next| one.1 < next.0) && pairs.iter().all(|(from, until)| from < until);
+        let apart = pairs.is_sorted_by(|one, next| one.1 < next.0)
+            && pairs.iter().all(|(from, until)| from < until);
         if apart { Ok(Self(pairs)) } else { Err("the ranges of seeds are not in order".into()) }
     }
 }
 
 impl std::fmt::Display for Ranges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let one = |(from, until): &(u64, u64)| if from + 1 == *until { from.to_string() } else { format!("{from} to {}", until - 1) };
+        let one = |(from, until): &(u64, u64)| {
+            if from + 1 == *until { from.to_string() } else { format!("{from} to {}", until - 1) }
+        };
         f.write_str(&self.0.iter().map(one).collect::<Vec<_>>().join(", "))
     }
 }
@@ -95,7 +103,10 @@ mod tests {
     use super::*;
 
     fn parts() -> impl Strategy<Value = Vec<Range<u64>>> {
-        prop::collection::vec((0..60_u64, 0..12_u64).prop_map(|(start, len)| start..start + len), 0..20)
+        prop::collection::vec(
+            (0..60_u64, 0..12_u64).prop_map(|(start, len)| start..start + len),
+            0..20,
+        )
     }
 
     fn both(parts: &[Range<u64>]) -> (Ranges, BTreeSet<u64>) {

@@ -1,4 +1,5 @@
-//! What a fuzzing run, or several that were joined, come to: the same for people and as one JSON object.
+//! What a fuzzing run, or several that were joined, come to: the same for people and as one JSON
+//! object.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,7 +66,8 @@ impl FuzzReport {
         report.captured_now = report.captured - before.total(|cell| cell.captured);
         report.seconds = took.as_secs_f64();
         report.calls_per_second = report.captured_now as f64 / report.seconds.max(0.001);
-        (report.interrupted, report.regressions, report.out) = (interrupted, regressions, options.out.clone());
+        (report.interrupted, report.regressions, report.out) =
+            (interrupted, regressions, options.out.clone());
         // Other shards are for others, and seeds that are left for whoever goes on.
         report.gaps.retain(|gap| !gap.starts_with("shard "));
         if interrupted || !report.gaps.is_empty() {
@@ -89,7 +91,10 @@ impl FuzzReport {
     }
 
     fn of(state: &State) -> Self {
-        let not_run = state.cells.iter().filter_map(|cell| Some(format!("{}: {}", cell.name, cell.not_run.as_ref()?)));
+        let not_run = state
+            .cells
+            .iter()
+            .filter_map(|cell| Some(format!("{}: {}", cell.name, cell.not_run.as_ref()?)));
         Self {
             verdict: verdict(state),
             failure: None,
@@ -135,7 +140,8 @@ impl FuzzReport {
             ("seconds", format!("{:.1}", self.seconds)),
             ("verdict", self.verdict.to_string()),
         ];
-        rows.into_iter().for_each(|(name, value)| _ = table.add_row([Square::new(name), Square::new(value)]));
+        rows.into_iter()
+            .for_each(|(name, value)| _ = table.add_row([Square::new(name), Square::new(value)]));
         let mut text = format!("{table}\n");
         self.not_run.iter().for_each(|line| text += &format!("not run, {line}\n"));
         self.gaps.iter().for_each(|line| text += &format!("{line}\n"));
@@ -155,7 +161,11 @@ fn told(fault: &Fault) -> String {
     let mut text = format!("\n── {}\n{}\n", fault.title, fault.note);
     let seeds: Vec<String> = fault.seen.iter().take(5).map(|(_, seed)| seed.to_string()).collect();
     if !seeds.is_empty() {
-        let more = if fault.seen.len() > seeds.len() { format!(" and {} more", fault.seen.len() - seeds.len()) } else { String::new() };
+        let more = if fault.seen.len() > seeds.len() {
+            format!(" and {} more", fault.seen.len() - seeds.len())
+        } else {
+            String::new()
+        };
         text += &format!("seen with seed {}{more}\n", seeds.join(", "));
     }
     for line in fault.words.iter().chain(&fault.finding) {
@@ -168,12 +178,20 @@ fn told(fault: &Fault) -> String {
     text + &format!("replay  {}\n", fault.replay)
 }
 
-/// What was done comes to this. What was seen to be wrong outweighs what could not be seen, and nothing seen is no pass.
+/// What was done comes to this. What was seen to be wrong outweighs what could not be seen, and
+/// nothing seen is no pass.
 fn verdict(state: &State) -> Verdict {
-    let of_fault = |fault: &Fault| if fault.signature.is_some() { Verdict::Violation } else { Verdict::GuestFailure };
+    let of_fault = |fault: &Fault| {
+        if fault.signature.is_some() { Verdict::Violation } else { Verdict::GuestFailure }
+    };
     let (calls, captured) = (state.total(|cell| cell.calls), state.total(|cell| cell.captured));
-    let seen = if captured == 0 || captured < calls || state.total(|cell| cell.lost) > 0 { Verdict::Inconclusive } else { Verdict::Pass };
-    let nothing = state.cells.iter().all(|cell| cell.not_run.is_some()).then_some(Verdict::Infrastructure);
+    let seen = if captured == 0 || captured < calls || state.total(|cell| cell.lost) > 0 {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    };
+    let nothing =
+        state.cells.iter().all(|cell| cell.not_run.is_some()).then_some(Verdict::Infrastructure);
     let all = state.faults.iter().map(of_fault).chain([seen]).chain(nothing);
     all.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive)
 }
@@ -198,7 +216,11 @@ mod tests {
         let of = |state: &State| FuzzReport::merged(state, None).verdict;
         assert_eq!(of(&ran(20_000)), Verdict::Pass);
         assert_eq!(of(&ran(19_999)), Verdict::Inconclusive);
-        assert_eq!(of(&State::new(config(None), Shard::WHOLE)), Verdict::Inconclusive, "nothing was verified");
+        assert_eq!(
+            of(&State::new(config(None), Shard::WHOLE)),
+            Verdict::Inconclusive,
+            "nothing was verified"
+        );
         let mut lossy = ran(20_000);
         lossy.cells[1].lost = 1;
         assert_eq!(of(&lossy), Verdict::Inconclusive);
@@ -216,10 +238,18 @@ mod tests {
     #[test]
     fn a_kernel_that_cannot_be_traced_is_no_failure_of_the_others() {
         let mut state = ran(20_000);
-        state.cells[1] = super::super::state::Cell { name: "6.1 kprobe".into(), not_run: Some("too old".into()), ..Default::default() };
+        state.cells[1] = super::super::state::Cell {
+            name: "6.1 kprobe".into(),
+            not_run: Some("too old".into()),
+            ..Default::default()
+        };
         let report = FuzzReport::merged(&state, None);
-        assert_eq!((report.verdict, &report.not_run[..]), (Verdict::Pass, &["6.1 kprobe: too old".to_owned()][..]));
-        state.cells[0] = super::super::state::Cell { not_run: Some("too old".into()), ..Default::default() };
+        assert_eq!(
+            (report.verdict, &report.not_run[..]),
+            (Verdict::Pass, &["6.1 kprobe: too old".to_owned()][..])
+        );
+        state.cells[0] =
+            super::super::state::Cell { not_run: Some("too old".into()), ..Default::default() };
         assert_eq!(FuzzReport::merged(&state, None).verdict, Verdict::Infrastructure);
     }
 

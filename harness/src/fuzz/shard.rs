@@ -1,5 +1,5 @@
-//! Which seeds a machine does when several share a run: arithmetic on ranges and nothing else, so that whoever starts
-//! them (a CI's matrix, an indexed job, a loop in a shell) only counts.
+//! Which seeds a machine does when several share a run: arithmetic on ranges and nothing else, so
+//! that whoever starts them (a CI's matrix, an indexed job, a loop in a shell) only counts.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -28,9 +28,11 @@ impl Shard {
         (1..=self.count).map(move |number| Self { number, ..self })
     }
 
-    /// Which of so many seeds, counted from 0: each belongs to one shard, and no two shards differ by more than one seed.
+    /// Which of so many seeds, counted from 0: each belongs to one shard, and no two shards differ
+    /// by more than one seed.
     pub fn range(self, seeds: u64) -> Range<u64> {
-        let until = |number: u64| (u128::from(seeds) * u128::from(number) / u128::from(self.count)) as u64;
+        let until =
+            |number: u64| (u128::from(seeds) * u128::from(number) / u128::from(self.count)) as u64;
         until(self.number - 1)..until(self.number)
     }
 }
@@ -39,7 +41,9 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)));
+        let parsed = text
+            .split_once('/')
+            .and_then(|(number, count)| Some((number.parse().ok()?, count.parse().ok()?)));
         match parsed {
             Some((number @ 1.., count)) if number <= count => Ok(Self { number, count }),
             _ => Err("a shard is I/N, such as 1/3, with I from 1 to N".into()),

@@ -1,5 +1,6 @@
-//! What a fuzzing run has done, in a file that a later run goes on from and `merge` joins with others. Written whole or not
-//! at all; a run that is killed repeats at most the seeds that were not written yet.
+//! What a fuzzing run has done, in a file that a later run goes on from and `merge` joins with
+//! others. Written whole or not at all; a run that is killed repeats at most the seeds that were
+//! not written yet.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ pub const FILE: &str = "state.json";
 /// The folder beside it in which failures are.
 pub const REGRESSIONS: &str = "regressions";
 
-/// Seeds of a run that has no number of calls: more than any run gets through, so that shards of it never meet.
+/// Seeds of a run that has no number of calls: more than any run gets through, so that shards of it
+/// never meet.
 const ENDLESS_SEEDS: u64 = 1 << 32;
 
 /// What decides a run's calls and what they are compared with; shards of one run have the same.
@@ -49,7 +51,8 @@ impl Config {
 
     /// Calls of the seed at this place, from 0: the last has what is left.
     pub fn calls_of(&self, at: u64) -> u64 {
-        let left = self.calls.map_or(u64::MAX, |calls| calls.saturating_sub(at * self.calls_per_seed));
+        let left =
+            self.calls.map_or(u64::MAX, |calls| calls.saturating_sub(at * self.calls_per_seed));
         self.calls_per_seed.min(left)
     }
 
@@ -69,7 +72,10 @@ impl Config {
             ("tracer", self.tracer.clone(), other.tracer.clone()),
             ("kernels and attach modes", self.cells.join(", "), other.cells.join(", ")),
         ];
-        pairs.into_iter().find(|(_, one, two)| one != two).map(|(what, one, two)| format!("{what}: {one} there, {two} here"))
+        pairs
+            .into_iter()
+            .find(|(_, one, two)| one != two)
+            .map(|(what, one, two)| format!("{what}: {one} there, {two} here"))
     }
 }
 
@@ -133,8 +139,19 @@ pub struct State {
 impl State {
     /// Nothing is done.
     pub fn new(config: Config, shard: Shard) -> Self {
-        let cells = config.cells.iter().map(|name| Cell { name: name.clone(), ..Cell::default() }).collect();
-        Self { format: FORMAT, config, shards: vec![shard], cells, faults: Vec::new(), seconds: 0.0 }
+        let cells = config
+            .cells
+            .iter()
+            .map(|name| Cell { name: name.clone(), ..Cell::default() })
+            .collect();
+        Self {
+            format: FORMAT,
+            config,
+            shards: vec![shard],
+            cells,
+            faults: Vec::new(),
+            seconds: 0.0,
+        }
     }
 
     /// That of a run's folder; `None` where there is none.
@@ -149,8 +166,13 @@ impl State {
             read => read.map_err(InfraError::file("read", &path))?,
         };
         let refused = |reason| InfraError::FuzzState { path: path.clone(), reason };
-        let state: Self = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
-        if state.format == FORMAT { Ok(Some(state)) } else { Err(refused(format!("it is of format {}", state.format))) }
+        let state: Self =
+            serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+        if state.format == FORMAT {
+            Ok(Some(state))
+        } else {
+            Err(refused(format!("it is of format {}", state.format)))
+        }
     }
 
     /// Writes it into the folder.
@@ -165,10 +187,11 @@ impl State {
 
     /// Takes a fault in; one that is known is only seen once more.
     pub fn add(&mut self, fault: Fault) {
-        let known = self.faults.iter_mut().find(|known| match (&known.signature, &fault.signature) {
-            (Some(known), Some(signature)) => known.explains(signature),
-            _ => known.title == fault.title,
-        });
+        let known =
+            self.faults.iter_mut().find(|known| match (&known.signature, &fault.signature) {
+                (Some(known), Some(signature)) => known.explains(signature),
+                _ => known.title == fault.title,
+            });
         match known {
             Some(known) => known.seen.extend(fault.seen),
             None => self.faults.push(fault),
@@ -177,7 +200,9 @@ impl State {
 
     /// The fault that explains this.
     pub fn known(&mut self, signature: &Signature) -> Option<&mut Fault> {
-        self.faults.iter_mut().find(|fault| fault.signature.as_ref().is_some_and(|known| known.explains(signature)))
+        self.faults
+            .iter_mut()
+            .find(|fault| fault.signature.as_ref().is_some_and(|known| known.explains(signature)))
     }
 
     /// Sum over the cells.
@@ -185,28 +210,49 @@ impl State {
         self.cells.iter().map(of).sum()
     }
 
-    /// Seeds of its shards that are not done, in words. Without an end there are none but those between done ones.
+    /// Seeds of its shards that are not done, in words. Without an end there are none but those
+    /// between done ones.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
         for shard in &self.shards {
             let range = shard.range(self.config.seeds());
             for cell in self.cells.iter().filter(|cell| cell.not_run.is_none()) {
-                let last = cell.done.iter().filter(|done| done.start < range.end).last().map_or(range.start, |done| done.end);
-                let end = if self.config.calls.is_some() { range.end } else { last.clamp(range.start, range.end) };
+                let last = cell
+                    .done
+                    .iter()
+                    .filter(|done| done.start < range.end)
+                    .last()
+                    .map_or(range.start, |done| done.end);
+                let end = if self.config.calls.is_some() {
+                    range.end
+                } else {
+                    last.clamp(range.start, range.end)
+                };
                 let missing = cell.done.gaps(range.start..end);
                 if !missing.is_empty() {
-                    gaps.push(format!("{}, shard {shard}: seeds {} are not done", cell.name, self.in_seeds(&missing)));
+                    gaps.push(format!(
+                        "{}, shard {shard}: seeds {} are not done",
+                        cell.name,
+                        self.in_seeds(&missing)
+                    ));
                 }
             }
         }
-        let absent = self.shards.first().into_iter().flat_map(|shard| shard.siblings()).filter(|shard| !self.shards.contains(shard));
+        let absent = self
+            .shards
+            .first()
+            .into_iter()
+            .flat_map(|shard| shard.siblings())
+            .filter(|shard| !self.shards.contains(shard));
         gaps.extend(absent.map(|shard| format!("shard {shard} is not there")));
         gaps
     }
 
     fn in_seeds(&self, places: &Ranges) -> String {
         let mut seeds = Ranges::default();
-        places.iter().for_each(|range| seeds.insert_range(self.config.seed_at(range.start)..self.config.seed_at(range.end)));
+        places.iter().for_each(|range| {
+            seeds.insert_range(self.config.seed_at(range.start)..self.config.seed_at(range.end))
+        });
         seeds.to_string()
     }
 }
@@ -229,7 +275,10 @@ pub(super) mod tests {
     }
 
     pub(crate) fn fault(fields: &[&str], seed: u64) -> Fault {
-        let signature = Signature { kind: Kind::Field, fields: fields.iter().map(ToString::to_string).collect() };
+        let signature = Signature {
+            kind: Kind::Field,
+            fields: fields.iter().map(ToString::to_string).collect(),
+        };
         Fault {
             title: signature.to_string(),
             signature: Some(signature),
@@ -269,7 +318,9 @@ pub(super) mod tests {
     #[test]
     fn a_known_fault_is_counted_and_not_kept_twice() {
         let mut state = State::new(config(None), Shard::WHOLE);
-        for (fields, seed) in [(&["ret"][..], 100), (&["ret"], 101), (&["errno", "ret"], 101), (&["old"], 103)] {
+        for (fields, seed) in
+            [(&["ret"][..], 100), (&["ret"], 101), (&["errno", "ret"], 101), (&["old"], 103)]
+        {
             state.add(fault(fields, seed));
         }
         let seen: Vec<usize> = state.faults.iter().map(|fault| fault.seen.len()).collect();
@@ -282,7 +333,10 @@ pub(super) mod tests {
         state.cells.truncate(1);
         state.cells[0].done.insert_range(0..2);
         state.cells[0].done.insert_range(4..5);
-        assert_eq!(state.gaps(), ["6.12 kprobe, shard 1/2: seeds 102 to 103 are not done", "shard 2/2 is not there"]);
+        assert_eq!(
+            state.gaps(),
+            ["6.12 kprobe, shard 1/2: seeds 102 to 103 are not done", "shard 2/2 is not there"]
+        );
         // Without an end the seeds behind the last are no gap.
         let mut endless = State::new(config(None), Shard::WHOLE);
         endless.cells[0].done.insert_range(0..2);
@@ -293,6 +347,9 @@ pub(super) mod tests {
     #[test]
     fn what_differs_is_said() {
         assert_eq!(config(Some(1)).difference(&config(Some(1))), None);
-        assert_eq!(config(Some(1)).difference(&config(None)).unwrap(), "calls: 1 there, no end here");
+        assert_eq!(
+            config(Some(1)).difference(&config(None)).unwrap(),
+            "calls: 1 there, no end here"
+        );
     }
 }

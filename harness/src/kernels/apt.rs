@@ -1,6 +1,7 @@
-//! Finds and downloads a package with apt, in a private root: the machine's own package lists stay as they are,
-//! and suites that it does not use can be read. The site is the machine's own, and apt checks signatures and
-//! checksums; this file checks the package's SHA-256 against the signed index once more.
+//! Finds and downloads a package with apt, in a private root: the machine's own package lists stay
+//! as they are, and suites that it does not use can be read. The site is the machine's own, and apt
+//! checks signatures and checksums; this file checks the package's SHA-256 against the signed index
+//! once more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,11 +25,17 @@ pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraErro
     let apt = PrivateApt::new(entry, scratch)?;
     apt.run("apt-get", &["update", "-q"])?;
     let names = apt.run("apt-cache", &["pkgnames", "linux-"])?;
-    let pattern = Pattern::new(&entry.image).map_err(|error| apt.fail(format!("bad pattern in ci/kernels.toml: {error}")))?;
+    let pattern = Pattern::new(&entry.image)
+        .map_err(|error| apt.fail(format!("bad pattern in ci/kernels.toml: {error}")))?;
     let mut newest: Option<(String, String, String)> = None;
     for package in names.lines().filter(|name| pattern.matches(name)) {
         let shown = apt.run("apt-cache", &["show", "--no-all-versions", package])?;
-        let field = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_string());
+        let field = |name: &str| {
+            shown
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(|value| value.trim().to_string())
+        };
         let (Some(version), Some(digest)) = (field("Version:"), field("SHA256:")) else { continue };
         let newer = match &newest {
             Some((best, ..)) => apt.is_newer(&version, best)?,
@@ -38,8 +45,9 @@ pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraErro
             newest = Some((version, package.to_string(), digest));
         }
     }
-    let (version, package, digest) =
-        newest.ok_or_else(|| apt.fail(format!("no package of {} matches `{}`", entry.suites.join(" or "), entry.image)))?;
+    let (version, package, digest) = newest.ok_or_else(|| {
+        apt.fail(format!("no package of {} matches `{}`", entry.suites.join(" or "), entry.image))
+    })?;
     apt.run("apt-get", &["download", "-q", &format!("{package}={version}")])?;
     let deb = apt.downloaded()?;
     cache::check(&deb, &digest)?;
@@ -62,24 +70,34 @@ impl<'a> PrivateApt<'a> {
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
         let mut sources = String::new();
         for suite in &entry.suites {
-            sources += &format!("deb [arch=amd64 signed-by={keyring}] {} {suite} main\n", apt.site(suite)?);
+            sources += &format!(
+                "deb [arch=amd64 signed-by={keyring}] {} {suite} main\n",
+                apt.site(suite)?
+            );
         }
         let list = apt.root.join("sources.list");
         fs::write(&list, sources).map_err(InfraError::file("write", &list))?;
-        fs::write(apt.root.join("state/status"), "").map_err(InfraError::file("write", apt.root.join("state/status")))?;
+        fs::write(apt.root.join("state/status"), "")
+            .map_err(InfraError::file("write", apt.root.join("state/status")))?;
         Ok(apt)
     }
 
-    /// The address from which this machine takes Debian's packages of such a suite, asked of its own apt. Suites of
-    /// the security archive are named for it, and it has a site of its own.
+    /// The address from which this machine takes Debian's packages of such a suite, asked of its
+    /// own apt. Suites of the security archive are named for it, and it has a site of its own.
     fn site(&self, suite: &str) -> Result<String, InfraError> {
         let mut command = Command::new("apt-get");
-        command.args(["indextargets", "--format", "$(ORIGIN) $(RELEASE) $(SITE)", "Created-By: Packages"]);
+        command.args([
+            "indextargets",
+            "--format",
+            "$(ORIGIN) $(RELEASE) $(SITE)",
+            "Created-By: Packages",
+        ]);
         let listed = self.output(command)?;
         let is_security = |suite: &str| suite.ends_with("-security");
         let mut sites = listed.lines().filter_map(|line| {
             let [origin, release, site] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-            (origin == "Debian" && is_security(release) == is_security(suite)).then(|| site.to_string())
+            (origin == "Debian" && is_security(release) == is_security(suite))
+                .then(|| site.to_string())
         });
         sites.next().ok_or_else(|| {
             let archive = if is_security(suite) { "security" } else { "main" };
@@ -115,7 +133,10 @@ impl<'a> PrivateApt<'a> {
 
     /// Debian's order of versions, by Debian's own program.
     fn is_newer(&self, version: &str, than: &str) -> Result<bool, InfraError> {
-        let status = Command::new("dpkg").args(["--compare-versions", version, "gt", than]).stdin(Stdio::null()).status();
+        let status = Command::new("dpkg")
+            .args(["--compare-versions", version, "gt", than])
+            .stdin(Stdio::null())
+            .status();
         Ok(status.map_err(|error| self.fail(format!("failed to run dpkg ({error})")))?.success())
     }
 
@@ -128,7 +149,11 @@ impl<'a> PrivateApt<'a> {
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(self.fail(format!("{program} ended with {}: {}", output.status, said.trim())));
+            return Err(self.fail(format!(
+                "{program} ended with {}: {}",
+                output.status,
+                said.trim()
+            )));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -136,8 +161,13 @@ impl<'a> PrivateApt<'a> {
     fn downloaded(&self) -> Result<PathBuf, InfraError> {
         let folder = self.root.join("download");
         let files = fs::read_dir(&folder).map_err(InfraError::file("list", &folder))?;
-        let deb = files.flatten().map(|file| file.path()).find(|path| path.extension().is_some_and(|end| end == "deb"));
-        deb.ok_or_else(|| self.fail("apt-get said that it downloaded the package, but there is none".into()))
+        let deb = files
+            .flatten()
+            .map(|file| file.path())
+            .find(|path| path.extension().is_some_and(|end| end == "deb"));
+        deb.ok_or_else(|| {
+            self.fail("apt-get said that it downloaded the package, but there is none".into())
+        })
     }
 
     fn fail(&self, reason: String) -> InfraError {

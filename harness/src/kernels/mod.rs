@@ -54,12 +54,14 @@ pub type Say<'a> = &'a dyn Fn(&str);
 
 /// The first two numbers of what `uname -r` prints; 0 for one that is not there.
 pub fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    let mut numbers = release
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(|word| word.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// The kernel that `spec` names: a name of `ci/kernels.toml`, fetched when it is not in the cache, or the path of
-/// a bzImage. Cached files are checked against their recorded SHA-256 each time.
+/// The kernel that `spec` names: a name of `ci/kernels.toml`, fetched when it is not in the cache,
+/// or the path of a bzImage. Cached files are checked against their recorded SHA-256 each time.
 pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {
     match catalog().iter().find(|entry| entry.name == spec) {
         Some(entry) => named(entry, say),
@@ -82,15 +84,26 @@ fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
     } else {
         fetched()?
     };
-    let modules = record.files.iter().filter(|file| file.name != IMAGE).map(|file| folder.join(&file.name)).collect();
-    Ok(Kernel { name: entry.name.clone(), image: folder.join(IMAGE), package_version: Some(record.version), modules })
+    let modules = record
+        .files
+        .iter()
+        .filter(|file| file.name != IMAGE)
+        .map(|file| folder.join(&file.name))
+        .collect();
+    Ok(Kernel {
+        name: entry.name.clone(),
+        image: folder.join(IMAGE),
+        package_version: Some(record.version),
+        modules,
+    })
 }
 
 /// The record of a cached kernel whose files are all there and as they were.
 fn check(folder: &Path) -> Result<Record, InfraError> {
     let path = folder.join(RECORD);
     let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
-    let record: Record = serde_json::from_slice(&text).map_err(|error| InfraError::file("decode", &path)(error.into()))?;
+    let record: Record = serde_json::from_slice(&text)
+        .map_err(|error| InfraError::file("decode", &path)(error.into()))?;
     for file in &record.files {
         cache::check(&folder.join(&file.name), &file.sha256)?;
     }
@@ -115,7 +128,10 @@ fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), InfraError> {
     let parent = folder.parent().expect("the folder is inside the cache");
     cache::make_folder(parent)?;
     say(&format!("fetching kernel {} from the package mirror", entry.name));
-    let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(parent).map_err(InfraError::file("create a folder in", parent))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".fetch-")
+        .tempdir_in(parent)
+        .map_err(InfraError::file("create a folder in", parent))?;
     let found = apt::download(entry, scratch.path())?;
     let files = package::unpack(entry, &found.deb, scratch.path())?;
     let record = Record { package: found.package, version: found.version, files };
@@ -137,7 +153,12 @@ fn by_path(path: &Path) -> Result<Kernel, InfraError> {
         return Err(refuse("it is no bzImage (boot header not found)".into()));
     }
     let image = fs::canonicalize(path).map_err(|error| refuse(error.to_string()))?;
-    Ok(Kernel { name: path.display().to_string(), image, package_version: None, modules: Vec::new() })
+    Ok(Kernel {
+        name: path.display().to_string(),
+        image,
+        package_version: None,
+        modules: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -155,7 +176,8 @@ mod tests {
     #[test]
     fn a_damaged_cache_is_noticed_whatever_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+        let write =
+            |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
         let files = vec![FileRecord { name: IMAGE.into(), sha256: cache::sha256(b"image") }];
         let record = Record { package: "package".into(), version: "1".into(), files };
         write(RECORD, &serde_json::to_vec(&record).unwrap());

@@ -38,8 +38,9 @@ impl fmt::Display for Outcome {
 
 /// The outcome, and the finding that decides it.
 pub(super) fn judge(shows: Shows, findings: &Findings) -> (Outcome, Option<String>) {
-    // A workload that does something else proves nothing about a tracer. What the model finds may well come of a wrong
-    // event, since it takes the times from events; that the kernel is sound is shown by the right tracer's runs.
+    // A workload that does something else proves nothing about a tracer. What the model finds may
+    // well come of a wrong event, since it takes the times from events; that the kernel is sound is
+    // shown by the right tracer's runs.
     if findings.count(Kind::WorkloadLied) > 0 {
         let lie = findings.first.iter().find(|finding| finding.kind == Kind::WorkloadLied);
         return (Outcome::Astray, lie.map(line));
@@ -53,7 +54,10 @@ pub(super) fn judge(shows: Shows, findings: &Findings) -> (Outcome, Option<Strin
 
 /// The same of a scenario.
 pub(super) fn judge_played(shows: Shows, played: &scenario::Outcome) -> (Outcome, Option<String>) {
-    let said = played.wrong.iter().find(|said| matches!(shows, Shows::Said(words) if said.contains(words)));
+    let said = played
+        .wrong
+        .iter()
+        .find(|said| matches!(shows, Shows::Said(words) if said.contains(words)));
     if let Some(said) = said {
         return (Outcome::Caught, Some(said.clone()));
     }
@@ -66,7 +70,11 @@ pub(super) fn judge_played(shows: Shows, played: &scenario::Outcome) -> (Outcome
 
 /// What there is to say of a scenario.
 pub(super) fn told(played: &scenario::Outcome) -> Option<String> {
-    played.findings.first().map(line).or_else(|| (!played.note.is_empty()).then(|| played.note.clone()))
+    played
+        .findings
+        .first()
+        .map(line)
+        .or_else(|| (!played.note.is_empty()).then(|| played.note.clone()))
 }
 
 fn fits(shows: Shows, finding: &Finding) -> bool {
@@ -80,8 +88,13 @@ fn fits(shows: Shows, finding: &Finding) -> bool {
         Shows::Early => finding.kind == Kind::Early,
         Shows::OutOfOrder => finding.kind == Kind::OutOfOrder,
         Shows::BadTimestamp => finding.kind == Kind::BadTimestamp,
-        Shows::Unparseable(words) => [Kind::Unparseable, Kind::Undocumented].contains(&finding.kind) && finding.note.contains(words),
-        Shows::Undocumented(words) => finding.kind == Kind::Undocumented && finding.note.contains(words),
+        Shows::Unparseable(words) => {
+            [Kind::Unparseable, Kind::Undocumented].contains(&finding.kind)
+                && finding.note.contains(words)
+        }
+        Shows::Undocumented(words) => {
+            finding.kind == Kind::Undocumented && finding.note.contains(words)
+        }
         Shows::Said(_) => false,
         Shows::Summary(field) => finding.kind == Kind::Summary && differs(field),
     }
@@ -121,13 +134,23 @@ mod tests {
         assert_eq!(outcome(Shows::Field("ret"), &field), Outcome::Caught);
         assert_eq!(outcome(Shows::Field("old"), &field), Outcome::Astray);
         assert_eq!(outcome(Shows::Summary("ret"), &field), Outcome::Astray);
-        let others = [Shows::Missing, Shows::Doubled, Shows::Extra, Shows::Identity, Shows::Early, Shows::OutOfOrder];
+        let others = [
+            Shows::Missing,
+            Shows::Doubled,
+            Shows::Extra,
+            Shows::Identity,
+            Shows::Early,
+            Shows::OutOfOrder,
+        ];
         for shows in others.into_iter().chain([Shows::BadTimestamp, Shows::Unparseable("")]) {
             assert_eq!(outcome(shows, &field), Outcome::Astray, "{shows:?}");
         }
         assert_eq!(outcome(Shows::Missing, &Findings::default()), Outcome::Survived);
         // Losses that were counted are no finding.
-        assert_eq!(outcome(Shows::Missing, &Findings { missing: 3, lost: 3, ..Findings::default() }), Outcome::Survived);
+        assert_eq!(
+            outcome(Shows::Missing, &Findings { missing: 3, lost: 3, ..Findings::default() }),
+            Outcome::Survived
+        );
         let garbage = findings(Kind::Unparseable, "", "expected i32 at column 7");
         assert_eq!(outcome(Shows::Unparseable("expected i32"), &garbage), Outcome::Caught);
         assert_eq!(outcome(Shows::Unparseable("expected u32"), &garbage), Outcome::Astray);
@@ -143,9 +166,16 @@ mod tests {
     #[test]
     fn what_is_told_is_the_difference_that_was_looked_for() {
         let mut many = findings(Kind::Field, "ret", "");
-        many.first[0].differences.push(Difference { field: "errno", expected: "EINVAL".into(), found: "none".into() });
+        many.first[0].differences.push(Difference {
+            field: "errno",
+            expected: "EINVAL".into(),
+            found: "none".into(),
+        });
         let (_, told) = judge(Shows::Field("errno"), &many);
-        assert_eq!(told.unwrap(), "output: event differs from the call; errno must be EINVAL, is none");
+        assert_eq!(
+            told.unwrap(),
+            "output: event differs from the call; errno must be EINVAL, is none"
+        );
     }
 
     #[test]
@@ -153,13 +183,25 @@ mod tests {
         let first = findings(Kind::Field, "pid", "").first;
         let wrong = vec!["another".to_owned(), "3 lines too many".to_owned()];
         let (verdict, note) = (Verdict::Violation, String::new());
-        let played = scenario::Outcome { checked: 1, mismatches: 3, findings: first, lost: 0, verdict, note, wrong };
+        let played = scenario::Outcome {
+            checked: 1,
+            mismatches: 3,
+            findings: first,
+            lost: 0,
+            verdict,
+            note,
+            wrong,
+        };
         let outcome = |shows, played: &scenario::Outcome| judge_played(shows, played).0;
-        assert_eq!(judge_played(Shows::Said("too many"), &played), (Outcome::Caught, Some("3 lines too many".into())));
+        assert_eq!(
+            judge_played(Shows::Said("too many"), &played),
+            (Outcome::Caught, Some("3 lines too many".into()))
+        );
         assert_eq!(outcome(Shows::Field("pid"), &played), Outcome::Caught);
         assert_eq!(outcome(Shows::Said("too few"), &played), Outcome::Astray);
         assert_eq!(outcome(Shows::Missing, &played), Outcome::Astray);
-        let passed = scenario::Outcome { mismatches: 0, findings: Vec::new(), wrong: Vec::new(), ..played };
+        let passed =
+            scenario::Outcome { mismatches: 0, findings: Vec::new(), wrong: Vec::new(), ..played };
         assert_eq!(outcome(Shows::Missing, &passed), Outcome::Survived);
     }
 }

@@ -1,6 +1,7 @@
-//! Runs the wrong tracers of `settime32-wrong`, one after the other in one guest, each on the calls that it is to be
-//! caught by; before them the shipped tracer, and the wrong tracers' program with no error in it, on all of those.
-//! What is a catch is decided by [`judge`], what the whole comes to by [`score`].
+//! Runs the wrong tracers of `settime32-wrong`, one after the other in one guest, each on the calls
+//! that it is to be caught by; before them the shipped tracer, and the wrong tracers' program with
+//! no error in it, on all of those. What is a catch is decided by [`judge`], what the whole comes
+//! to by [`score`].
 
 mod judge;
 mod score;
@@ -43,7 +44,8 @@ pub struct MutantsOptions {
     pub timeout: Duration,
 }
 
-/// Runs everything. Fails when there is no guest to run it in; whatever else happens is in the score.
+/// Runs everything. Fails when there is no guest to run it in; whatever else happens is in the
+/// score.
 pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure> {
     boot::check_qemu(&options.setup.qemu)?;
     let kernel = kernels::resolve(&options.setup.kernel, &|text| watch.say(text))?;
@@ -51,9 +53,13 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
     let started = Instant::now();
     let mut lane = Lane { options, kernel, deadline, watch, guest: None, calls_made: 0 };
     let mut score = Score::new(options);
-    for (tracer, command) in [("settime32-tracer", vec![TRACER_PATH]), ("settime32-wrong-tracer none", wrong_command(RIGHT))] {
+    for (tracer, command) in [
+        ("settime32-tracer", vec![TRACER_PATH]),
+        ("settime32-wrong-tracer none", wrong_command(RIGHT)),
+    ] {
         for asked in [Asked::Calls, Asked::Starved, Asked::Lives] {
-            let mut works: Vec<CaughtBy> = distinct(&options.wrong).filter(|work| Asked::for_work(*work) == asked).collect();
+            let mut works: Vec<CaughtBy> =
+                distinct(&options.wrong).filter(|work| Asked::for_work(*work) == asked).collect();
             works.sort_by_key(|work| place(*work));
             if works.is_empty() {
                 continue;
@@ -64,7 +70,9 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
             score.right.push(passed);
         }
     }
-    for (tracer, wrong) in [("settime32-tracer", None), ("settime32-wrong-tracer none", Some(RIGHT))] {
+    for (tracer, wrong) in
+        [("settime32-tracer", None), ("settime32-wrong-tracer none", Some(RIGHT))]
+    {
         for work in distinct(&options.wrong) {
             let Some(scenario) = scenario_of(work) else { continue };
             let passed = Passed::played(tracer, work, lane.play(scenario, wrong)?);
@@ -98,7 +106,9 @@ pub fn described(caught_by: CaughtBy) -> String {
     match caught_by {
         CaughtBy::Case(name) | CaughtBy::Scenario(name) => name.to_owned(),
         CaughtBy::Bulk { calls } => format!("{calls} generated calls"),
-        CaughtBy::Starved { calls } => format!("{calls} generated calls, --buffer {STARVED_BUFFER}"),
+        CaughtBy::Starved { calls } => {
+            format!("{calls} generated calls, --buffer {STARVED_BUFFER}")
+        }
         CaughtBy::Lives { timers } => format!("{timers} whole lives"),
     }
 }
@@ -139,11 +149,13 @@ impl Asked {
 
 /// What the tracers are caught by, each once, in the order of the tracers.
 fn distinct(wrong: &[About]) -> impl Iterator<Item = CaughtBy> {
-    let first = |at: usize| !wrong[..at].iter().any(|earlier| earlier.caught_by == wrong[at].caught_by);
+    let first =
+        |at: usize| !wrong[..at].iter().any(|earlier| earlier.caught_by == wrong[at].caught_by);
     (0..wrong.len()).filter(move |at| first(*at)).map(|at| wrong[at].caught_by)
 }
 
-/// In the catalogue's order: what loses results on purpose is there behind what must not wait for them.
+/// In the catalogue's order: what loses results on purpose is there behind what must not wait for
+/// them.
 fn place(caught_by: CaughtBy) -> Option<usize> {
     let CaughtBy::Case(name) = caught_by else { return None };
     catalogue::CASES.iter().position(|case| case.name == name)
@@ -151,7 +163,9 @@ fn place(caught_by: CaughtBy) -> Option<usize> {
 
 fn work(caught_by: CaughtBy) -> Work {
     match caught_by {
-        CaughtBy::Case(name) | CaughtBy::Scenario(name) => Work::Cases { names: vec![name], least: 0 },
+        CaughtBy::Case(name) | CaughtBy::Scenario(name) => {
+            Work::Cases { names: vec![name], least: 0 }
+        }
         CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
         CaughtBy::Lives { timers } => Work::Lives { timers, per_plan: LIVES_PER_PLAN },
     }
@@ -169,9 +183,13 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Has a tracer trace, and gives what the oracle finds, or why it could find nothing; the guest is then given up,
-    /// as nobody knows what is left in it. Fails itself when no guest comes up.
-    fn trace(&mut self, tracer: &[&str], works: &[CaughtBy]) -> Result<Result<Findings, Failure>, Failure> {
+    /// Has a tracer trace, and gives what the oracle finds, or why it could find nothing; the guest
+    /// is then given up, as nobody knows what is left in it. Fails itself when no guest comes up.
+    fn trace(
+        &mut self,
+        tracer: &[&str],
+        works: &[CaughtBy],
+    ) -> Result<Result<Findings, Failure>, Failure> {
         let guest = self.take_guest()?;
         match self.trace_in(guest, tracer, works) {
             Ok((guest, findings)) => {
@@ -183,7 +201,11 @@ impl Lane<'_> {
     }
 
     /// Does a scenario with a tracer; likewise.
-    fn play(&mut self, scenario: Scenario, wrong: Option<&'static str>) -> Result<Result<scenario::Outcome, Failure>, Failure> {
+    fn play(
+        &mut self,
+        scenario: Scenario,
+        wrong: Option<&'static str>,
+    ) -> Result<Result<scenario::Outcome, Failure>, Failure> {
         let guest = self.take_guest()?;
         let setup = Setup { wrong, ..self.options.setup.clone() };
         let mut programs = Programs::new(guest, self.deadline);
@@ -203,21 +225,37 @@ impl Lane<'_> {
     fn boot(&self) -> Result<Vm, Failure> {
         self.watch.say(&format!("booting {}", self.kernel.name));
         let program = boot::wrong_tracer()?;
-        let mut guest = self.options.setup.boot(self.kernel.clone(), &Scratch::new()?, self.deadline, &|text| self.watch.say(text))?;
+        let mut guest = self.options.setup.boot(
+            self.kernel.clone(),
+            &Scratch::new()?,
+            self.deadline,
+            &|text| self.watch.say(text),
+        )?;
         guest.put(WRONG_PATH, 0o755, program.to_vec(), self.deadline)?;
         Ok(guest)
     }
 
-    fn trace_in(&mut self, guest: Vm, tracer: &[&str], works: &[CaughtBy]) -> Result<(Vm, Findings), Failure> {
+    fn trace_in(
+        &mut self,
+        guest: Vm,
+        tracer: &[&str],
+        works: &[CaughtBy],
+    ) -> Result<(Vm, Findings), Failure> {
         let any = |asked| works.iter().any(|work| Asked::for_work(*work) == asked);
         let buffer = any(Asked::Starved).then(|| STARVED_BUFFER.to_owned());
         let tells = if any(Asked::Lives) { Tells::Lives } else { Tells::Calls };
         let setup = Setup { buffer, tells, ..self.options.setup.clone() };
         let mut session = setup.session(guest, tracer, self.deadline);
         session.attach()?;
-        let plans = works.iter().flat_map(|caught_by| plans(*caught_by, self.options.seed).map(move |plan| (*caught_by, plan)));
+        let plans = works.iter().flat_map(|caught_by| {
+            plans(*caught_by, self.options.seed).map(move |plan| (*caught_by, plan))
+        });
         for (index, (caught_by, plan)) in (0..).zip(plans) {
-            let calls = if let CaughtBy::Lives { timers } = caught_by { timers } else { plan.calls() as u64 };
+            let calls = if let CaughtBy::Lives { timers } = caught_by {
+                timers
+            } else {
+                plan.calls() as u64
+            };
             session.run_plan(index, plan)?;
             self.calls_made += calls;
             self.watch.calls_made(self.calls_made);
@@ -253,7 +291,11 @@ mod tests {
     fn every_case_that_catches_is_in_the_catalogue() {
         for about in WRONG_TRACERS {
             if let CaughtBy::Scenario(name) = about.caught_by {
-                assert!(scenario_of(about.caught_by).is_some(), "{} is caught by {name}, which is no scenario", about.name);
+                assert!(
+                    scenario_of(about.caught_by).is_some(),
+                    "{} is caught by {name}, which is no scenario",
+                    about.name
+                );
                 continue;
             }
             assert!(calls_of(about) > 0, "{} is caught by no calls", about.name);
@@ -261,7 +303,11 @@ mod tests {
                 assert_eq!(plans(about.caught_by, 1).count(), 1, "{}", about.name);
             }
             if let CaughtBy::Case(name) = about.caught_by {
-                assert!(catalogue::find(name).is_some(), "{} is caught by {name}, which is no case", about.name);
+                assert!(
+                    catalogue::find(name).is_some(),
+                    "{} is caught by {name}, which is no case",
+                    about.name
+                );
             }
         }
     }

@@ -19,7 +19,8 @@ pub struct CaseReport {
     pub calls: u64,
     /// Those that were compared.
     pub checked: u64,
-    /// Those of which the event says that memory changed between the probe's reading and the kernel's.
+    /// Those of which the event says that memory changed between the probe's reading and the
+    /// kernel's.
     pub toctou: u64,
     /// Those without an event.
     pub missing: u64,
@@ -87,12 +88,19 @@ impl CaseReport {
             (tally.results_lost, "lost their result, each counted"),
             (tally.missing, "were lost, each counted"),
         ];
-        let still = (self.memory != Memory::Still && tally.toctou == 0).then(|| "no memory changed".to_string());
+        let still = (self.memory != Memory::Still && tally.toctou == 0)
+            .then(|| "no memory changed".to_string());
         let notes: Vec<String> = still
             .into_iter()
-            .chain(notes.iter().filter(|(calls, _)| *calls > 0).map(|(calls, what)| format!("{} {what}", grouped(*calls))))
+            .chain(
+                notes
+                    .iter()
+                    .filter(|(calls, _)| *calls > 0)
+                    .map(|(calls, what)| format!("{} {what}", grouped(*calls))),
+            )
             .collect();
-        self.note = Some(notes.join(", ")).filter(|note| !note.is_empty() && self.verdict != Verdict::Violation);
+        self.note = Some(notes.join(", "))
+            .filter(|note| !note.is_empty() && self.verdict != Verdict::Violation);
     }
 
     /// Losses that the case is there to provoke.
@@ -113,7 +121,8 @@ impl CaseReport {
     /// The run ended before the case did.
     pub(super) fn cut_off(&mut self, verdict: Verdict) {
         if self.verdict == Verdict::Inconclusive {
-            (self.verdict, self.note) = (verdict, Some("the run ended before this case did".into()));
+            (self.verdict, self.note) =
+                (verdict, Some("the run ended before this case did".into()));
         }
     }
 }
@@ -121,10 +130,15 @@ impl CaseReport {
 /// One line a case.
 pub(super) fn table(cases: &[CaseReport]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["case", "calls", "checked", "verdict"]);
     for case in cases {
-        let verdict = case.note.as_ref().map_or(case.verdict.to_string(), |note| format!("{}: {note}", case.verdict));
+        let verdict = case
+            .note
+            .as_ref()
+            .map_or(case.verdict.to_string(), |note| format!("{}: {note}", case.verdict));
         table.add_row([case.name.to_string(), grouped(case.calls), grouped(case.checked), verdict]);
     }
     table
@@ -146,7 +160,11 @@ mod tests {
     fn a_case_passes_only_whole() {
         let mut case = one("values/any");
         case.compared(3, &findings(0, Tally { checked: case.calls, ..Tally::default() }));
-        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Inconclusive, Some("not run")), "that was another case's plan");
+        assert_eq!(
+            (case.verdict, case.note.as_deref()),
+            (Verdict::Inconclusive, Some("not run")),
+            "that was another case's plan"
+        );
         let whole = Tally { calls: case.calls, checked: case.calls, ..Tally::default() };
         for (tally, verdict) in [
             (whole, Verdict::Pass),
@@ -162,24 +180,45 @@ mod tests {
 
     #[test]
     fn memory_that_did_not_change_is_told_and_on_purpose_it_must() {
-        for (name, still) in [("threads/toctou-on-purpose", Verdict::Inconclusive), ("threads/toctou-race", Verdict::Pass)] {
+        for (name, still) in [
+            ("threads/toctou-on-purpose", Verdict::Inconclusive),
+            ("threads/toctou-race", Verdict::Pass),
+        ] {
             let mut case = one(name);
             let whole = Tally { calls: case.calls, checked: case.calls, ..Tally::default() };
             case.ran(whole);
-            assert_eq!((case.verdict, case.note.as_deref()), (still, Some("no memory changed")), "{name}");
+            assert_eq!(
+                (case.verdict, case.note.as_deref()),
+                (still, Some("no memory changed")),
+                "{name}"
+            );
             case.ran(Tally { toctou: 1, ..whole });
-            assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Pass, Some("1 saw memory change, each flagged")));
+            assert_eq!(
+                (case.verdict, case.note.as_deref()),
+                (Verdict::Pass, Some("1 saw memory change, each flagged"))
+            );
         }
     }
 
     #[test]
     fn losses_pass_where_they_are_provoked() {
         let mut case = one("pointers/held-by-many");
-        let tally = Tally { calls: case.calls, checked: case.calls - 9, results_lost: 9, ..Tally::default() };
+        let tally = Tally {
+            calls: case.calls,
+            checked: case.calls - 9,
+            results_lost: 9,
+            ..Tally::default()
+        };
         case.ran(tally);
-        assert_eq!((case.verdict, case.note.as_deref()), (Verdict::Pass, Some("9 lost their result, each counted")));
+        assert_eq!(
+            (case.verdict, case.note.as_deref()),
+            (Verdict::Pass, Some("9 lost their result, each counted"))
+        );
         case.ran(Tally { results_lost: 8, missing: 1, ..tally });
-        assert_eq!((case.verdict, case.provoked()), (Verdict::Pass, Provoked { calls: 1, results: 8 }));
+        assert_eq!(
+            (case.verdict, case.provoked()),
+            (Verdict::Pass, Provoked { calls: 1, results: 8 })
+        );
         case.ran(Tally { results_lost: 8, ..tally });
         assert_eq!((case.verdict, case.provoked()), (Verdict::Inconclusive, Provoked::default()));
     }

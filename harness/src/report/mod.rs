@@ -1,5 +1,5 @@
-//! What a run says at its end: for people a table and, after a failure, what differed and how to see it again;
-//! for machines the same as one JSON object.
+//! What a run says at its end: for people a table and, after a failure, what differed and how to
+//! see it again; for machines the same as one JSON object.
 
 mod case;
 pub mod words;
@@ -61,14 +61,16 @@ pub struct Report {
     pub verdict: Verdict,
     /// Why the run ended early, when it did.
     pub failure: Option<String>,
-    /// Why nothing could be run, in the tracer's words, when the kernel cannot be traced in this way.
+    /// Why nothing could be run, in the tracer's words, when the kernel cannot be traced in this
+    /// way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<String>,
     /// The kernel.
     pub kernel: KernelReport,
     /// What ran the guest; null when there was none.
     pub accelerator: Option<Accelerator>,
-    /// Whether the guest went on from a saved state (`warm`) or was booted; null when there was none.
+    /// Whether the guest went on from a saved state (`warm`) or was booted; null when there was
+    /// none.
     pub start: Option<Start>,
     /// How the tracer attached.
     pub attach: String,
@@ -94,7 +96,8 @@ pub struct Report {
     pub seconds: Seconds,
     /// The first differences, in words.
     pub findings: Vec<String>,
-    /// The cases of the catalogue that were asked for, each with its own verdict; empty for other runs.
+    /// The cases of the catalogue that were asked for, each with its own verdict; empty for other
+    /// runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cases: Vec<CaseReport>,
     /// The command that does it again, after anything but a pass.
@@ -125,11 +128,16 @@ impl Report {
             verdict: Verdict::Inconclusive,
             failure: None,
             not_run: None,
-            kernel: KernelReport { name: options.setup.kernel_name().into(), ..KernelReport::default() },
+            kernel: KernelReport {
+                name: options.setup.kernel_name().into(),
+                ..KernelReport::default()
+            },
             accelerator: None,
             start: None,
             attach: options.setup.attach.to_string(),
-            events: Some(&options.setup.events).filter(|events| **events != EventSet::all()).map(EventSet::to_argument),
+            events: Some(&options.setup.events)
+                .filter(|events| **events != EventSet::all())
+                .map(EventSet::to_argument),
             across: None,
             seed: options.seed,
             calls: options.work.calls(),
@@ -164,8 +172,8 @@ impl Report {
         self.qemu_stderr = scratch.qemu_stderr();
     }
 
-    /// Takes down what was compared of the plans. Nothing counts as missing in a run that was cut short
-    /// (`whole` is false). Gives the guest back.
+    /// Takes down what was compared of the plans. Nothing counts as missing in a run that was cut
+    /// short (`whole` is false). Gives the guest back.
     pub fn ran(&mut self, session: Session, whole: bool) -> Vm {
         self.tracer_stderr = session.tracer_stderr();
         let (vm, oracle) = session.end();
@@ -177,11 +185,10 @@ impl Report {
         self.mismatches = findings.mismatches();
         self.lost = findings.lost;
         self.across = findings.across;
-        let provoked = self
-            .cases
-            .iter()
-            .map(CaseReport::provoked)
-            .fold(Provoked::default(), |sum, one| Provoked { calls: sum.calls + one.calls, results: sum.results + one.results });
+        let provoked =
+            self.cases.iter().map(CaseReport::provoked).fold(Provoked::default(), |sum, one| {
+                Provoked { calls: sum.calls + one.calls, results: sum.results + one.results }
+            });
         self.verdict = Verdict::of(&findings, self.calls_of_plans, provoked);
         self.findings = findings.first.iter().map(|finding| self.named(finding)).collect();
         self.findings_whole = findings.first;
@@ -190,9 +197,11 @@ impl Report {
 
     /// A finding in words; of a case by the case's name, for which a plan's number says nothing.
     fn named(&self, finding: &Finding) -> String {
-        let case = finding.place.plan.and_then(|plan| self.cases.get((plan / PLANS_PER_CASE) as usize));
+        let case =
+            finding.place.plan.and_then(|plan| self.cases.get((plan / PLANS_PER_CASE) as usize));
         let Some(case) = case else { return finding.to_string() };
-        let place = Place { plan: finding.place.plan.map(|plan| plan % PLANS_PER_CASE), ..finding.place };
+        let place =
+            Place { plan: finding.place.plan.map(|plan| plan % PLANS_PER_CASE), ..finding.place };
         format!("{}: {}", case.name, Finding { place, ..finding.clone() })
     }
 
@@ -212,7 +221,12 @@ impl Report {
     }
 
     /// Ends the report: the verdict, and after anything but a pass a record and the way back.
-    pub fn conclude(&mut self, options: &VerifyOptions, seconds: Seconds, outcome: Result<(), Failure>) {
+    pub fn conclude(
+        &mut self,
+        options: &VerifyOptions,
+        seconds: Seconds,
+        outcome: Result<(), Failure>,
+    ) {
         self.seconds = seconds;
         let judged = seconds.calls + seconds.drain;
         self.calls_per_second = if judged > 0.0 { self.captured as f64 / judged } else { 0.0 };
@@ -222,9 +236,11 @@ impl Report {
             self.cases.iter_mut().for_each(|case| case.cut_off(failure.verdict()));
         }
         // Without a plan there is nothing but the cases to judge by.
-        let of_plans = Some(self.verdict).filter(|_| self.calls_of_plans > 0 || self.cases.is_empty() || outcome.is_err());
+        let of_plans = Some(self.verdict)
+            .filter(|_| self.calls_of_plans > 0 || self.cases.is_empty() || outcome.is_err());
         let verdicts = self.cases.iter().map(|case| case.verdict).chain(of_plans);
-        self.verdict = verdicts.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive);
+        self.verdict =
+            verdicts.max_by_key(|verdict| verdict.severity()).unwrap_or(Verdict::Inconclusive);
         if let Err(Failure::Infra(InfraError::KernelCannot { reason })) = outcome {
             // It would be the same the next time, and there is nothing to look into.
             self.not_run = Some(reason);
@@ -232,7 +248,9 @@ impl Report {
             self.replay = Some(self.replay_command(options));
             match self.keep_record(options) {
                 Ok(folder) => self.record = Some(folder),
-                Err(error) => self.findings.push(format!("the record of this run could not be kept: {error}")),
+                Err(error) => {
+                    self.findings.push(format!("the record of this run could not be kept: {error}"))
+                }
             }
         }
     }
@@ -251,27 +269,39 @@ impl Report {
         let mut command = String::from("cargo harness replay");
         let single = self.only_plan().filter(|_| self.failure.is_none());
         match (&options.work, single) {
-            (Work::Literal { file, .. }, _) => write!(command, " {}", quoted(&file.display().to_string())),
+            (Work::Literal { file, .. }, _) => {
+                write!(command, " {}", quoted(&file.display().to_string()))
+            }
             (Work::Run { calls }, Some(index)) => {
                 let size = work::CALLS_PER_PLAN.min(calls - index * work::CALLS_PER_PLAN);
                 write!(command, " --seed {} --plan {index} --calls {size}", options.seed)
             }
             (Work::Cases { .. }, _) => Ok(()),
-            (Work::Run { calls }, None) => write!(command, " --seed {} --calls {calls}", options.seed),
+            (Work::Run { calls }, None) => {
+                write!(command, " --seed {} --calls {calls}", options.seed)
+            }
             (Work::Lives { timers, .. }, None) => {
                 command = format!("cargo harness lives --seed {} --timers {timers}", options.seed);
                 Ok(())
             }
             (Work::Lives { timers, per_plan }, Some(index)) => {
                 let timers = (*per_plan).min(timers - index * per_plan);
-                command = format!("cargo harness lives --seed {} --plan {index} --timers {timers}", options.seed);
+                command = format!(
+                    "cargo harness lives --seed {} --plan {index} --timers {timers}",
+                    options.seed
+                );
                 Ok(())
             }
             (Work::OneOfLives { index, timers }, _) => {
-                command = format!("cargo harness lives --seed {} --plan {index} --timers {timers}", options.seed);
+                command = format!(
+                    "cargo harness lives --seed {} --plan {index} --timers {timers}",
+                    options.seed
+                );
                 Ok(())
             }
-            (Work::OnePlan { index, calls }, _) => write!(command, " --seed {} --plan {index} --calls {calls}", options.seed),
+            (Work::OnePlan { index, calls }, _) => {
+                write!(command, " --seed {} --plan {index} --calls {calls}", options.seed)
+            }
         }
         .expect("a string takes everything");
         command + &guest_words(options)
@@ -289,7 +319,8 @@ impl Report {
     fn cases_command(&self, options: &VerifyOptions) -> String {
         let failed = self.cases.iter().filter(|case| case.verdict != Verdict::Pass);
         let names: String = failed.map(|case| format!(" --case {}", case.name)).collect();
-        let all = self.cases.len() == CASES.len() && self.cases.iter().all(|case| case.verdict != Verdict::Pass);
+        let all = self.cases.len() == CASES.len()
+            && self.cases.iter().all(|case| case.verdict != Verdict::Pass);
         // What no case is to blame for takes all of them to show again.
         let which = if names.is_empty() || all { self.all_words() } else { names };
         let least = match options.work {
@@ -329,7 +360,10 @@ impl Report {
             text += &format!("\n{line}\n");
         }
         if self.mismatches > self.findings.len() as u64 {
-            text += &format!("\n… and {} more differences\n", self.mismatches - self.findings.len() as u64);
+            text += &format!(
+                "\n… and {} more differences\n",
+                self.mismatches - self.findings.len() as u64
+            );
         }
         if let Some(failure) = &self.failure {
             text += &format!("\n{}: {failure}\n", self.verdict);
@@ -345,21 +379,29 @@ impl Report {
 
     fn table(&self) -> Table {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_style(presets::UTF8_FULL_CONDENSED)
+            .set_content_arrangement(ContentArrangement::Disabled);
         let release = self.kernel.release.clone().unwrap_or_else(|| self.kernel.name.clone());
         let kernel = match &self.kernel.package_version {
             Some(version) => format!("{release} (Debian {version})"),
             None => release,
         };
         let Seconds { prepare, boot, attach, calls, drain, scenarios, total } = self.seconds;
-        let mut stages = format!("prepare {prepare:.1} + boot {boot:.1} + attach {attach:.1} + calls {calls:.1} + drain {drain:.1}");
+        let mut stages = format!(
+            "prepare {prepare:.1} + boot {boot:.1} + attach {attach:.1} + calls {calls:.1} + drain {drain:.1}"
+        );
         if scenarios > 0.0 {
             stages += &format!(" + scenarios {scenarios:.1}");
         }
         stages += &format!(" = {total:.1} in all");
         let rows = [
             ("kernel", kernel),
-            ("accelerator", self.accelerator.map_or_else(|| "none".into(), |accelerator| accelerator.to_string())),
+            (
+                "accelerator",
+                self.accelerator
+                    .map_or_else(|| "none".into(), |accelerator| accelerator.to_string()),
+            ),
             ("start", self.start.map_or_else(|| "none".into(), |start| start.to_string())),
             ("attach mode", self.attach.clone()),
             ("events", self.events.clone().unwrap_or_default()),
@@ -369,7 +411,10 @@ impl Report {
             ("captured", grouped(self.captured)),
             ("mismatches", grouped(self.mismatches)),
             ("lost", grouped(self.lost)),
-            (if self.unit == "calls" { "calls a second" } else { "timers a second" }, grouped(self.calls_per_second.round() as u64)),
+            (
+                if self.unit == "calls" { "calls a second" } else { "timers a second" },
+                grouped(self.calls_per_second.round() as u64),
+            ),
             ("seconds", stages),
             ("verdict", self.verdict.to_string()),
         ];
@@ -389,14 +434,18 @@ fn value_name(value: &impl clap::ValueEnum) -> String {
 fn guest_words(options: &VerifyOptions) -> String {
     let mut command = setup_words(&options.setup);
     if options.timeout != options.work.default_timeout() {
-        command += &format!(" --timeout {}", quoted(&humantime::format_duration(options.timeout).to_string()));
+        command += &format!(
+            " --timeout {}",
+            quoted(&humantime::format_duration(options.timeout).to_string())
+        );
     }
     command
 }
 
 /// The same without a limit of time.
 pub(crate) fn setup_words(setup: &Setup) -> String {
-    let kernel = if setup.here { "--here".into() } else { format!("--kernel {}", quoted(&setup.kernel)) };
+    let kernel =
+        if setup.here { "--here".into() } else { format!("--kernel {}", quoted(&setup.kernel)) };
     let mut command = format!(" {kernel} --attach {}", setup.attach);
     let defaults = Setup::default();
     if let Some(wrong) = setup.wrong {
@@ -454,35 +503,64 @@ mod tests {
 
     fn options_of(names: &[&'static str], least: u64) -> VerifyOptions {
         let work = Work::Cases { names: names.to_vec(), least };
-        VerifyOptions { work, seed: 3, setup: Setup::default(), timeout: std::time::Duration::from_secs(1) }
+        VerifyOptions {
+            work,
+            seed: 3,
+            setup: Setup::default(),
+            timeout: std::time::Duration::from_secs(1),
+        }
     }
 
     #[test]
     fn only_what_did_not_pass_is_run_again() {
         let options = options_of(&["values/any", "pointers/null"], 0);
         let mut report = Report::new(&options);
-        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        assert_eq!(
+            report.cases_command(&options),
+            "cargo harness verify --seed 3 --case values/any --case pointers/null"
+        );
         report.cases[0].verdict = Verdict::Pass;
-        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case pointers/null");
+        assert_eq!(
+            report.cases_command(&options),
+            "cargo harness verify --seed 3 --case pointers/null"
+        );
         report.cases[1].verdict = Verdict::Pass;
-        assert_eq!(report.cases_command(&options), "cargo harness verify --seed 3 --case values/any --case pointers/null");
+        assert_eq!(
+            report.cases_command(&options),
+            "cargo harness verify --seed 3 --case values/any --case pointers/null"
+        );
         let all: Vec<&str> = CASES.iter().map(|case| case.name).collect();
         let options = options_of(&all, 5000);
-        assert_eq!(Report::new(&options).cases_command(&options), "cargo harness verify --seed 3 --catalogue --calls 5000");
+        assert_eq!(
+            Report::new(&options).cases_command(&options),
+            "cargo harness verify --seed 3 --catalogue --calls 5000"
+        );
     }
 
     #[test]
     fn a_finding_names_its_case() {
         let report = Report::new(&options_of(&["values/any", "pointers/null"], 0));
         let place = Place { plan: Some(PLANS_PER_CASE + 2), step: Some(4), call: Some(3) };
-        let finding = Finding { place, kind: crate::oracle::Kind::Doubled, differences: Vec::new(), note: String::new() };
-        assert_eq!(report.named(&finding), "pointers/null: plan 2, step 4, call 3: event came twice");
+        let finding = Finding {
+            place,
+            kind: crate::oracle::Kind::Doubled,
+            differences: Vec::new(),
+            note: String::new(),
+        };
+        assert_eq!(
+            report.named(&finding),
+            "pointers/null: plan 2, step 4, call 3: event came twice"
+        );
     }
 
     #[test]
     fn words_survive_the_shell() {
         for word in ["plain-word_1.0", "two words", "it's", "", "a;b", "$HOME"] {
-            let output = std::process::Command::new("sh").arg("-c").arg(format!("printf %s {}", quoted(word))).output().unwrap();
+            let output = std::process::Command::new("sh")
+                .arg("-c")
+                .arg(format!("printf %s {}", quoted(word)))
+                .output()
+                .unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), word);
         }
     }

@@ -7,7 +7,9 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 pub fn of(plan: &Plan) -> Vec<String> {
     let process = match plan.process {
         Process::I386 => "in an i386 process:",
-        Process::Amd64 => "in a 64-bit process, with something in the upper half of every register:",
+        Process::Amd64 => {
+            "in a 64-bit process, with something in the upper half of every register:"
+        }
     };
     let mut inside = 0_usize;
     let mut lines = vec![process.to_owned()];
@@ -25,7 +27,9 @@ pub fn of_step(step: &Step) -> String {
         Step::Open { slot, kind } => format!("slot {slot} becomes {}", of_kind(*kind)),
         Step::Call(call) => of_call(call),
         Step::SetClock => "CLOCK_REALTIME is set to the time that it shows".into(),
-        Step::Wait { slot, timeout_ms } => format!("wait until the timer in slot {slot} has expired, {timeout_ms} ms at most"),
+        Step::Wait { slot, timeout_ms } => {
+            format!("wait until the timer in slot {slot} has expired, {timeout_ms} ms at most")
+        }
         Step::Fork { steps, ending } => {
             let then = match ending {
                 Ending::Exit => "exits",
@@ -34,10 +38,14 @@ pub fn of_step(step: &Step) -> String {
             };
             format!("a forked child does the next {steps} steps, and {then}")
         }
-        Step::Threads { threads, calls } => format!("{threads} threads do the next {calls} calls each, side by side"),
+        Step::Threads { threads, calls } => {
+            format!("{threads} threads do the next {calls} calls each, side by side")
+        }
         Step::WakeAlarm { allowed: true } => "CAP_WAKE_ALARM is put back".into(),
         Step::WakeAlarm { allowed: false } => "CAP_WAKE_ALARM is taken away".into(),
-        Step::Pin { cpu: Some(cpu) } => format!("from here on on CPU {cpu} only, of those that there are, counted round"),
+        Step::Pin { cpu: Some(cpu) } => {
+            format!("from here on on CPU {cpu} only, of those that there are, counted round")
+        }
         Step::Pin { cpu: None } => "from here on on any CPU".into(),
         Step::Silent(call) => format!("{call:?}, of which no event may come"),
         Step::Life(act) => format!("{act:?}"),
@@ -72,7 +80,12 @@ fn of_call(call: &Call) -> String {
         Pointer::Valid => of_times(call.new),
         other => format!("{} at {}", of_times(call.new), of_pointer(other)),
     };
-    let mut text = format!("timerfd_settime32(slot {}, {}, {new}, {})", call.slot, of_flags(call.flags), of_pointer(call.otmr));
+    let mut text = format!(
+        "timerfd_settime32(slot {}, {}, {new}, {})",
+        call.slot,
+        of_flags(call.flags),
+        of_pointer(call.otmr)
+    );
     if let Some(meanwhile) = call.meanwhile {
         text += &format!(", while another thread writes {}", of_times(meanwhile));
     }
@@ -110,7 +123,11 @@ fn of_pointer(pointer: Pointer) -> String {
         Pointer::Unaligned(by) => format!("memory {by} bytes off a multiple of 16"),
         Pointer::On(page) => format!("a page that is {}", of_page(page)),
         Pointer::Edge { before, first, next } => {
-            format!("a page edge: {before} bytes on a page that is {}, the others on one that is {}", of_page(first), of_page(next))
+            format!(
+                "a page edge: {before} bytes on a page that is {}, the others on one that is {}",
+                of_page(first),
+                of_page(next)
+            )
         }
         Pointer::OverUtmr(by) => format!("utmr{by:+}"),
     }

@@ -1,8 +1,9 @@
-//! A plan as a C program of one file, which makes the same calls without the harness: to look into a failure, or to send
-//! with a report. It shows what the kernel answered; what a tracer makes of it is for the reader.
+//! A plan as a C program of one file, which makes the same calls without the harness: to look into
+//! a failure, or to send with a report. It shows what the kernel answered; what a tracer makes of
+//! it is for the reader.
 //!
-//! Left to the harness is what takes a second actor: pages that are held back, memory that is rewritten during a call,
-//! threads, a ptracer, and calls that are there to go unreported.
+//! Left to the harness is what takes a second actor: pages that are held back, memory that is
+//! rewritten during a call, threads, a ptracer, and calls that are there to go unreported.
 
 use std::fmt::Write;
 
@@ -50,10 +51,20 @@ pub fn source(plan: &Plan, finding: &Finding, about: &[String]) -> Result<String
     if let Some((_, ending)) = child {
         body += end_of_child(ending);
     }
-    let parts = [(VDSO, "settime32_vdso("), (DESCRIPTORS, "passed("), (DESCRIPTORS, "closed("), (PAGES, "blank()")];
-    let mut used: Vec<&str> = parts.iter().filter(|(_, word)| body.contains(word)).map(|(part, _)| *part).collect();
+    let parts = [
+        (VDSO, "settime32_vdso("),
+        (DESCRIPTORS, "passed("),
+        (DESCRIPTORS, "closed("),
+        (PAGES, "blank()"),
+    ];
+    let mut used: Vec<&str> =
+        parts.iter().filter(|(_, word)| body.contains(word)).map(|(part, _)| *part).collect();
     used.dedup();
-    Ok(format!("{}{CALL}{}\nint main(void) {{\n{body}    return 0;\n}}\n", head(plan, finding, about), used.concat()))
+    Ok(format!(
+        "{}{CALL}{}\nint main(void) {{\n{body}    return 0;\n}}\n",
+        head(plan, finding, about),
+        used.concat()
+    ))
 }
 
 /// What to give the compiler.
@@ -66,14 +77,22 @@ pub const fn compiler_options(process: Process) -> &'static [&'static str] {
 }
 
 fn head(plan: &Plan, finding: &Finding, about: &[String]) -> String {
-    let mut lines = vec!["timerfd_settime32 calls that a tracer did not report as they were.".to_owned(), String::new()];
+    let mut lines = vec![
+        "timerfd_settime32 calls that a tracer did not report as they were.".to_owned(),
+        String::new(),
+    ];
     lines.extend(finding.to_string().lines().map(str::to_owned));
     lines.push(String::new());
     lines.extend(words::of(plan));
     lines.push(String::new());
     lines.extend(about.iter().cloned());
-    lines.push(format!("build it: gcc {} -o reproducer reproducer.c", compiler_options(plan.process).join(" ")));
-    let line = |line: &String| if line.is_empty() { " *\n".into() } else { format!(" * {}\n", line.replace("*/", "* /")) };
+    lines.push(format!(
+        "build it: gcc {} -o reproducer reproducer.c",
+        compiler_options(plan.process).join(" ")
+    ));
+    let line = |line: &String| {
+        if line.is_empty() { " *\n".into() } else { format!(" * {}\n", line.replace("*/", "* /")) }
+    };
     format!("/*\n{} */\n", lines.iter().map(line).collect::<String>())
 }
 
@@ -102,12 +121,15 @@ fn end_of_child(ending: Ending) -> &'static str {
     match ending {
         Ending::Exit => "    _exit(0);\n    }\n    wait(NULL);\n",
         Ending::Kill => "    raise(SIGKILL);\n    }\n    wait(NULL);\n",
-        Ending::Exec => "    execl(\"/bin/true\", \"true\", (char *)NULL);\n    _exit(0);\n    }\n    wait(NULL);\n",
+        Ending::Exec => {
+            "    execl(\"/bin/true\", \"true\", (char *)NULL);\n    _exit(0);\n    }\n    wait(NULL);\n"
+        }
     }
 }
 
 fn of_kind(slot: u8, kind: FdKind) -> String {
-    let needed = |call: &str| format!("need({call}, \"{}\")", call.split('(').next().unwrap_or_default());
+    let needed =
+        |call: &str| format!("need({call}, \"{}\")", call.split('(').next().unwrap_or_default());
     match kind {
         FdKind::Timer(clock) => needed(&format!("timerfd_create({}, 0)", clock.id())),
         FdKind::Dup(of) => format!("dup(fds[{of}])"),
@@ -117,7 +139,9 @@ fn of_kind(slot: u8, kind: FdKind) -> String {
         FdKind::Number(number) => number.to_string(),
         FdKind::Path => needed("open(\"/\", O_PATH)"),
         FdKind::NotATimer(Other::Eventfd) => needed("eventfd(0, 0)"),
-        FdKind::NotATimer(Other::Pipe) => "({ int ends[2]; need(pipe(ends), \"pipe\"); close(ends[1]); ends[0]; })".into(),
+        FdKind::NotATimer(Other::Pipe) => {
+            "({ int ends[2]; need(pipe(ends), \"pipe\"); close(ends[1]); ends[0]; })".into()
+        }
         FdKind::NotATimer(Other::Socket) => needed("socket(AF_UNIX, SOCK_STREAM, 0)"),
         FdKind::NotATimer(Other::Directory) => needed("open(\"/\", O_RDONLY | O_DIRECTORY)"),
     }
@@ -125,13 +149,21 @@ fn of_kind(slot: u8, kind: FdKind) -> String {
 
 fn of_call(step: usize, call: &Call) -> Result<String, &'static str> {
     match () {
-        () if call.meanwhile.is_some() => return Err("memory that another thread rewrites during the call"),
-        () if call.touches(Page::Held) || call.touches(Page::Withheld) => return Err("a page that is held back by userfaultfd"),
-        () if call.entry == Entry::Rewritten => return Err("a ptracer that replaces the arguments"),
+        () if call.meanwhile.is_some() => {
+            return Err("memory that another thread rewrites during the call");
+        }
+        () if call.touches(Page::Held) || call.touches(Page::Withheld) => {
+            return Err("a page that is held back by userfaultfd");
+        }
+        () if call.entry == Entry::Rewritten => {
+            return Err("a ptracer that replaces the arguments");
+        }
         () => {}
     }
     let door = if call.entry == Entry::Vdso { "settime32_vdso" } else { "settime32" };
-    let made = |new: &str, old: &str| format!("{door}({step}, fds[{}], {:#x}, {new}, {old});\n", call.slot, call.flags);
+    let made = |new: &str, old: &str| {
+        format!("{door}({step}, fds[{}], {:#x}, {new}, {old});\n", call.slot, call.flags)
+    };
     let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
     let pattern = of_setting(pattern(step));
     if plain(call.utmr) && plain(call.otmr) {
@@ -139,11 +171,13 @@ fn of_call(step: usize, call: &Call) -> Result<String, &'static str> {
             Pointer::Valid => (format!("    *{name} = {setting};\n"), format!("(uintptr_t){name}")),
             _ => (String::new(), "0".into()),
         };
-        let ((put_new, new), (put_old, old)) = (put(call.utmr, "utmr", &of_setting(call.new)), put(call.otmr, "otmr", &pattern));
+        let ((put_new, new), (put_old, old)) =
+            (put(call.utmr, "utmr", &of_setting(call.new)), put(call.otmr, "otmr", &pattern));
         return Ok(format!("{put_new}{put_old}    {}", made(&new, &old)));
     }
     let mut text = String::from("    {\n        uintptr_t new, old;\n        blank();\n");
-    let mut line = |words: String| writeln!(text, "        {words}").expect("a string takes everything");
+    let mut line =
+        |words: String| writeln!(text, "        {words}").expect("a string takes everything");
     if let Pointer::OverUtmr(by) = call.otmr {
         line(format!("put({by}, {pattern});"));
     }
@@ -169,12 +203,14 @@ fn pattern(step: usize) -> OldItimerspec32 {
 fn of_setting(setting: OldItimerspec32) -> String {
     let words: [i32; 4] = bytemuck::cast(setting);
     // The least number has no literal in C.
-    let word = |word: i32| if word == i32::MIN { "-2147483647 - 1".into() } else { word.to_string() };
+    let word =
+        |word: i32| if word == i32::MIN { "-2147483647 - 1".into() } else { word.to_string() };
     format!("(struct setting){{{}}}", words.map(word).join(", "))
 }
 
 fn of_pointer(which: u8, pointer: Pointer) -> String {
-    let inside = |by: usize, page| format!("lay_out({which}, {}, UNMAPPED, {})", 0x200 + by, of_page(page));
+    let inside =
+        |by: usize, page| format!("lay_out({which}, {}, UNMAPPED, {})", 0x200 + by, of_page(page));
     match pointer {
         Pointer::Null | Pointer::OverUtmr(_) => "0".into(),
         Pointer::Literal(address) => format!("{address:#x}"),
@@ -184,7 +220,9 @@ fn of_pointer(which: u8, pointer: Pointer) -> String {
         Pointer::Valid => inside(0, Page::Resident),
         Pointer::Unaligned(by) => inside(by.into(), Page::Resident),
         Pointer::On(page) => inside(0, page),
-        Pointer::Edge { before, first, next } => format!("lay_out({which}, -{before}, {}, {})", of_page(first), of_page(next)),
+        Pointer::Edge { before, first, next } => {
+            format!("lay_out({which}, -{before}, {}, {})", of_page(first), of_page(next))
+        }
     }
 }
 

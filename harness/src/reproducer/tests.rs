@@ -1,5 +1,5 @@
-//! The programs are compiled by the ordinary compiler and run here: nothing is attached, and the calls are harmless.
-//! What the kernel answers must be what the model says of the plan.
+//! The programs are compiled by the ordinary compiler and run here: nothing is attached, and the
+//! calls are harmless. What the kernel answers must be what the model says of the plan.
 
 use std::process::Command;
 
@@ -27,7 +27,14 @@ fn results_of(plan: &Plan) -> Vec<i32> {
     let (text, program) = (folder.path().join("reproducer.c"), folder.path().join("reproducer"));
     std::fs::write(&text, source(plan, &finding(), &[]).unwrap()).unwrap();
     let options = compiler_options(plan.process);
-    let built = Command::new("gcc").args(["-Wall", "-Wno-unused"]).args(options).arg("-o").arg(&program).arg(&text).output().unwrap();
+    let built = Command::new("gcc")
+        .args(["-Wall", "-Wno-unused"])
+        .args(options)
+        .arg("-o")
+        .arg(&program)
+        .arg(&text)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success() && !said.contains("warning"), "{said}");
     let ran = Command::new(&program).output().unwrap();
@@ -38,7 +45,10 @@ fn results_of(plan: &Plan) -> Vec<i32> {
 
 fn modelled(plan: &Plan) -> Vec<i32> {
     let timeline = Timeline { realtime_offset: Bounds::exactly(1_700_000_000_000_000_000) };
-    model::outcomes(plan, timeline, |_| Bounds::exactly(100_000_000_000)).iter().map(|outcome| outcome.rule.ret()).collect()
+    model::outcomes(plan, timeline, |_| Bounds::exactly(100_000_000_000))
+        .iter()
+        .map(|outcome| outcome.rule.ret())
+        .collect()
 }
 
 fn clock_is_left_alone(plan: &Plan) -> bool {
@@ -47,7 +57,8 @@ fn clock_is_left_alone(plan: &Plan) -> bool {
 
 #[test]
 fn generated_plans_get_the_results_of_the_model() {
-    let plans = (0..40).map(|index| generate::plan(2, index, 150)).filter(clock_is_left_alone).take(4);
+    let plans =
+        (0..40).map(|index| generate::plan(2, index, 150)).filter(clock_is_left_alone).take(4);
     let mut calls = 0;
     for plan in plans {
         let results = results_of(&plan);
@@ -61,8 +72,15 @@ fn generated_plans_get_the_results_of_the_model() {
 #[test]
 fn odd_pointers_get_the_results_of_the_model() {
     let mut made = 0;
-    for case in catalogue::CASES.iter().filter(|case| ["pointers/", "entry/", "fds/"].iter().any(|group| case.name.starts_with(group))) {
-        for plan in case.plans(1, 0).take(1).filter(clock_is_left_alone).filter(|plan| source(plan, &finding(), &[]).is_ok()) {
+    for case in catalogue::CASES.iter().filter(|case| {
+        ["pointers/", "entry/", "fds/"].iter().any(|group| case.name.starts_with(group))
+    }) {
+        for plan in case
+            .plans(1, 0)
+            .take(1)
+            .filter(clock_is_left_alone)
+            .filter(|plan| source(plan, &finding(), &[]).is_ok())
+        {
             assert_eq!(results_of(&plan), modelled(&plan), "{}", case.name);
             made += 1;
         }
@@ -73,8 +91,20 @@ fn odd_pointers_get_the_results_of_the_model() {
 #[test]
 fn what_takes_a_second_actor_is_refused() {
     let timer = Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) };
-    let call = Call::plain(0, OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: OldTimespec32 { tv_sec: 1, tv_nsec: 0 } });
-    let of = |call| source(&Plan { steps: vec![timer.clone(), Step::Call(call)], ..Plan::default() }, &finding(), &[]);
+    let call = Call::plain(
+        0,
+        OldItimerspec32 {
+            it_interval: OldTimespec32::default(),
+            it_value: OldTimespec32 { tv_sec: 1, tv_nsec: 0 },
+        },
+    );
+    let of = |call| {
+        source(
+            &Plan { steps: vec![timer.clone(), Step::Call(call)], ..Plan::default() },
+            &finding(),
+            &[],
+        )
+    };
     assert!(of(call).is_ok());
     for odd in [
         Call { meanwhile: Some(call.new), ..call },
@@ -88,12 +118,18 @@ fn what_takes_a_second_actor_is_refused() {
 
 #[test]
 fn the_comment_says_what_was_expected_and_cannot_be_left() {
-    let plan = Plan { steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }], ..Plan::default() };
+    let plan = Plan {
+        steps: vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }],
+        ..Plan::default()
+    };
     let text = source(&plan, &finding(), &["replay it: cargo harness replay x".into()]).unwrap();
     let comment = text.split("*/").next().unwrap();
-    for words in
-        ["utmr_used must be 1, is 2 * /", "slot 0 becomes a timerfd of CLOCK_MONOTONIC", "replay it: cargo harness", "gcc -m32 -static"]
-    {
+    for words in [
+        "utmr_used must be 1, is 2 * /",
+        "slot 0 becomes a timerfd of CLOCK_MONOTONIC",
+        "replay it: cargo harness",
+        "gcc -m32 -static",
+    ] {
         assert!(comment.contains(words), "{words} in {comment}");
     }
 }

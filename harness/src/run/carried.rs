@@ -1,5 +1,6 @@
-//! Files of the host that a guest has too: each at its own path, with the symbolic links on the way, so that what
-//! refers to them by path finds them. They are copied; nothing that the guest does reaches the host.
+//! Files of the host that a guest has too: each at its own path, with the symbolic links on the
+//! way, so that what refers to them by path finds them. They are copied; nothing that the guest
+//! does reaches the host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,14 +51,20 @@ impl Carried {
     }
 
     /// The same without those folders below it, and what is in them, for which `leave_out` holds.
-    pub fn add_without(&mut self, host: &Path, guest: &Path, leave_out: &dyn Fn(&Path) -> bool) -> Result<(), InfraError> {
+    pub fn add_without(
+        &mut self,
+        host: &Path,
+        guest: &Path,
+        leave_out: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), InfraError> {
         self.add_folder(guest.parent().unwrap_or(Path::new("/")));
         self.copy(host, guest, leave_out).map_err(InfraError::file("read", host))
     }
 
     /// Makes a folder in the guest, and those above it.
     pub fn add_folder(&mut self, guest: &Path) {
-        let above: Vec<&Path> = guest.ancestors().filter(|path| *path != Path::new("/") && !is_own(path)).collect();
+        let above: Vec<&Path> =
+            guest.ancestors().filter(|path| *path != Path::new("/") && !is_own(path)).collect();
         for path in above {
             self.entries.entry(path.into()).or_insert(Entry::Folder(0o755));
         }
@@ -79,14 +86,16 @@ impl Carried {
         self.entries.entry(guest.into()).or_insert(Entry::Text(content));
     }
 
-    /// All of it, each where it really is, folders before what is in them: what was to go through a link goes to where the
-    /// link leads.
+    /// All of it, each where it really is, folders before what is in them: what was to go through a
+    /// link goes to where the link leads.
     pub(super) fn settled(&self) -> BTreeMap<PathBuf, Entry> {
         let mut settled = BTreeMap::new();
         for (path, entry) in &self.entries {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let folder = self.resolve(folder);
-            for above in folder.ancestors().filter(|above| *above != Path::new("/") && !is_own(above)) {
+            for above in
+                folder.ancestors().filter(|above| *above != Path::new("/") && !is_own(above))
+            {
                 settled.entry(above.into()).or_insert(Entry::Folder(0o755));
             }
             let place = settled.entry(folder.join(name)).or_insert_with(|| entry.clone());
@@ -103,7 +112,9 @@ impl Carried {
         let mut at = path.to_path_buf();
         for _ in 0..LINKS_MAX {
             let link = at.ancestors().filter_map(|above| Some((above, self.entries.get(above)?)));
-            let mut links = link.filter_map(|(above, entry)| if let Entry::Link(target) = entry { Some((above, target)) } else { None });
+            let mut links = link.filter_map(|(above, entry)| {
+                if let Entry::Link(target) = entry { Some((above, target)) } else { None }
+            });
             // The nearest to the root is gone through first.
             let Some((above, target)) = links.by_ref().last() else { break };
             let rest = at.strip_prefix(above).expect("it is above");
@@ -112,7 +123,12 @@ impl Carried {
         at
     }
 
-    fn copy(&mut self, host: &Path, guest: &Path, leave_out: &dyn Fn(&Path) -> bool) -> io::Result<()> {
+    fn copy(
+        &mut self,
+        host: &Path,
+        guest: &Path,
+        leave_out: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<()> {
         let metadata = fs::metadata(host)?;
         if !metadata.is_dir() {
             return self.file(host, guest);
@@ -133,7 +149,9 @@ impl Carried {
 
     /// Goes the way that the kernel goes, and takes all that it passes.
     fn follow(&mut self, path: &Path) -> io::Result<()> {
-        let names = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+        let names = |path: &Path| {
+            path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>()
+        };
         let mut at = PathBuf::from("/");
         let mut left = names(path);
         let mut links = 0;
@@ -172,7 +190,10 @@ impl Carried {
 
     fn file(&mut self, host: &Path, guest: &Path) -> io::Result<()> {
         if let Some(mounted) = MOUNTED.iter().find(|folder| guest.starts_with(folder)) {
-            return Err(io::Error::other(format!("a guest has its own {mounted}, where {} would not be seen", guest.display())));
+            return Err(io::Error::other(format!(
+                "a guest has its own {mounted}, where {} would not be seen",
+                guest.display()
+            )));
         }
         self.entries.insert(guest.into(), Entry::File(host.into()));
         Ok(())
@@ -180,7 +201,8 @@ impl Carried {
 
     fn folder(&mut self, guest: &Path, metadata: &fs::Metadata) {
         if !is_own(guest) {
-            self.entries.insert(guest.into(), Entry::Folder(metadata.permissions().mode() & 0o7777));
+            self.entries
+                .insert(guest.into(), Entry::Folder(metadata.permissions().mode() & 0o7777));
         }
     }
 }
@@ -226,9 +248,15 @@ mod tests {
         carried.add(&at("real/loop/deep/file")).unwrap();
         assert_eq!(found(&carried, &at("real/loop")), Some(Entry::Link("../away/../real".into())));
         assert_eq!(found(&carried, &at("real/deep/file")), Some(Entry::Link("file.1".into())));
-        assert_eq!(found(&carried, &at("real/deep/file.1")), Some(Entry::File(at("real/deep/file.1"))));
+        assert_eq!(
+            found(&carried, &at("real/deep/file.1")),
+            Some(Entry::File(at("real/deep/file.1")))
+        );
         assert!(matches!(found(&carried, &at("away")), Some(Entry::Folder(_))));
-        assert!(carried.settled().keys().all(|path| path != Path::new("/tmp")), "/tmp is the guest's own");
+        assert!(
+            carried.settled().keys().all(|path| path != Path::new("/tmp")),
+            "/tmp is the guest's own"
+        );
     }
 
     #[test]
@@ -253,9 +281,18 @@ mod tests {
         carried.add_link(Path::new("/bin"), "usr/bin");
         carried.add_link(Path::new("/usr"), "/srv/x/../usr");
         let settled = carried.settled();
-        let kinds: Vec<_> = settled.iter().map(|(path, entry)| (path.to_str().unwrap(), matches!(entry, Entry::Folder(_)))).collect();
-        let expected =
-            [("/bin", false), ("/srv", true), ("/srv/usr", true), ("/srv/usr/bin", true), ("/srv/usr/bin/tool", false), ("/usr", false)];
+        let kinds: Vec<_> = settled
+            .iter()
+            .map(|(path, entry)| (path.to_str().unwrap(), matches!(entry, Entry::Folder(_))))
+            .collect();
+        let expected = [
+            ("/bin", false),
+            ("/srv", true),
+            ("/srv/usr", true),
+            ("/srv/usr/bin", true),
+            ("/srv/usr/bin/tool", false),
+            ("/usr", false),
+        ];
         assert_eq!(kinds, expected);
     }
 
@@ -267,9 +304,14 @@ mod tests {
         let mut carried = Carried::default();
         fs::create_dir(root.path().join("sub/left")).unwrap();
         fs::write(root.path().join("sub/left/file"), "").unwrap();
-        carried.add_without(root.path(), Path::new("/srv/data"), &|path| path.ends_with("left")).unwrap();
+        carried
+            .add_without(root.path(), Path::new("/srv/data"), &|path| path.ends_with("left"))
+            .unwrap();
         assert!(carried.entries.keys().all(|path| !path.starts_with("/srv/data/sub/left")));
         assert_eq!(found(&carried, Path::new("/srv")), Some(Entry::Folder(0o755)));
-        assert_eq!(found(&carried, Path::new("/srv/data/sub/file")), Some(Entry::File(root.path().join("sub/file"))));
+        assert_eq!(
+            found(&carried, Path::new("/srv/data/sub/file")),
+            Some(Entry::File(root.path().join("sub/file")))
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Runs a program of the host in a guest: find what it needs → boot → furnish the guest with it → start → relay → how it
-//! ended; traced, when that is asked for. It is what cargo calls a runner.
+//! Runs a program of the host in a guest: find what it needs → boot → furnish the guest with it →
+//! start → relay → how it ended; traced, when that is asked for. It is what cargo calls a runner.
 //!
-//! The guest has the program, its libraries, its crate, and what is named; nothing else of the host, and no way back to it.
+//! The guest has the program, its libraries, its crate, and what is named; nothing else of the
+//! host, and no way back to it.
 
 pub(crate) mod carried;
 mod environment;
@@ -46,7 +47,8 @@ pub struct RunOptions {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its environment beside what is usual: `NAME=value`, or names and patterns of variables that are here.
+    /// Its environment beside what is usual: `NAME=value`, or names and patterns of variables that
+    /// are here.
     pub env: Vec<String>,
     /// Its working directory in the guest, which is made there.
     pub cwd: PathBuf,
@@ -56,7 +58,8 @@ pub struct RunOptions {
     pub carry: Vec<(PathBuf, PathBuf)>,
     /// Whether the usual small tools are carried, too.
     pub tools: bool,
-    /// Whether the program is a shell, which has no crate, and has a terminal where standard input is one.
+    /// Whether the program is a shell, which has no crate, and has a terminal where standard input
+    /// is one.
     pub is_shell: bool,
     /// Guest memory, MiB; by the size of what is carried when `None`.
     pub memory_mib: Option<u64>,
@@ -73,7 +76,8 @@ pub struct RunOptions {
 pub struct Trace {
     /// The form (`settime32-tracer --output`).
     pub output: Format,
-    /// When they are in colour (`settime32-tracer --color`): `Auto` goes by where they come out here.
+    /// When they are in colour (`settime32-tracer --color`): `Auto` goes by where they come out
+    /// here.
     pub color: ColorChoice,
     /// More of the tracer's options: what it tells, and of what.
     pub words: Vec<String>,
@@ -87,7 +91,10 @@ impl Trace {
         match self.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => self.to.is_none() && AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
+            ColorChoice::Auto => {
+                self.to.is_none()
+                    && AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+            }
         }
     }
 }
@@ -116,7 +123,8 @@ impl Format {
 
 /// A shell with tools in place of a program.
 pub fn shell(options: RunOptions) -> RunOptions {
-    let program = SHELLS.into_iter().find(|shell| needed::find(shell).is_ok()).unwrap_or(SHELL).to_string();
+    let program =
+        SHELLS.into_iter().find(|shell| needed::find(shell).is_ok()).unwrap_or(SHELL).to_string();
     let env = [PROMPT.to_string()].into_iter().chain(options.env).collect();
     RunOptions { program, env, tools: true, is_shell: true, ..options }
 }
@@ -136,7 +144,9 @@ pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
     let variables: Vec<(String, String)> = std::env::vars_os().filter_map(text_of).collect();
     let furniture = furniture(options, &program, &variables)?;
     let events = match options.trace.as_ref().and_then(|trace| trace.to.as_ref()) {
-        Some(path) => Some((File::create(path).map_err(InfraError::file("create", path))?, path.clone())),
+        Some(path) => {
+            Some((File::create(path).map_err(InfraError::file("create", path))?, path.clone()))
+        }
         None => None,
     };
     boot::check_qemu(&options.setup.qemu)?;
@@ -149,7 +159,8 @@ pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
     let terminal = (options.is_shell && io::stdin().is_terminal()).then(tty::size);
     let outcome = setup.boot(kernel, &scratch, deadline, say).and_then(|mut vm| {
         furniture.bring(&mut vm, deadline)?;
-        Relay::new(vm, deadline, traced).run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
+        Relay::new(vm, deadline, traced)
+            .run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
     });
     outcome.inspect_err(|failure| scratch.keep_consoles(failure, say))
 }
@@ -159,7 +170,11 @@ fn text_of((name, value): (OsString, OsString)) -> Option<(String, String)> {
     Some((name.into_string().ok()?, value.into_string().ok()?))
 }
 
-fn furniture(options: &RunOptions, program: &Path, variables: &[(String, String)]) -> Result<Furniture, InfraError> {
+fn furniture(
+    options: &RunOptions,
+    program: &Path,
+    variables: &[(String, String)],
+) -> Result<Furniture, InfraError> {
     let mut furniture = Furniture::new()?;
     if !options.is_shell {
         package::add(&mut furniture, program, variables)?;
@@ -187,8 +202,14 @@ fn furniture(options: &RunOptions, program: &Path, variables: &[(String, String)
 }
 
 /// What the agent is to start: the program, or the tracer with the program behind it.
-fn order(options: &RunOptions, program: &Path, variables: impl Iterator<Item = (String, String)>) -> Spawn {
-    let command = [program.to_string_lossy().into_owned()].into_iter().chain(options.arguments.iter().cloned());
+fn order(
+    options: &RunOptions,
+    program: &Path,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Spawn {
+    let command = [program.to_string_lossy().into_owned()]
+        .into_iter()
+        .chain(options.arguments.iter().cloned());
     let (id, argv) = match &options.trace {
         None => (PROGRAM, command.collect()),
         Some(trace) => (TRACER, tracer(options, trace).into_iter().chain(command).collect()),
@@ -203,13 +224,16 @@ fn order(options: &RunOptions, program: &Path, variables: impl Iterator<Item = (
     }
 }
 
-/// The tracer's words up to the program. The agent's program stands between them, to give the program its own output.
+/// The tracer's words up to the program. The agent's program stands between them, to give the
+/// program its own output.
 fn tracer(options: &RunOptions, trace: &Trace) -> Vec<String> {
     let output = trace.output.as_str();
     let color = if trace.is_coloured() { "always" } else { "never" };
     let attach = options.setup.attach.to_string();
     let tracer = own_program(TRACER_PATH);
-    let tracer = [&tracer, "--output", output, "--color", color, "--attach", &attach, "--pass-exit-code"].map(String::from);
+    let tracer =
+        [&tracer, "--output", output, "--color", color, "--attach", &attach, "--pass-exit-code"]
+            .map(String::from);
     let buffer = options.setup.buffer.iter().flat_map(|size| ["--buffer".into(), size.clone()]);
     let uid = options.uid.unwrap_or_default().to_string();
     tracer

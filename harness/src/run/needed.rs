@@ -1,7 +1,9 @@
-//! What a program needs to run elsewhere: its loader, its libraries, a script's interpreter; read from the files, as
-//! the kernel and the dynamic loader (ld.so(8)) would, without running any of it.
+//! What a program needs to run elsewhere: its loader, its libraries, a script's interpreter; read
+//! from the files, as the kernel and the dynamic loader (ld.so(8)) would, without running any of
+//! it.
 //!
-//! What a program opens by itself (`dlopen`, locales, name services, data) cannot be known before it runs.
+//! What a program opens by itself (`dlopen`, locales, name services, data) cannot be known before
+//! it runs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,13 +23,15 @@ use crate::failure::InfraError;
 
 /// As the kernel has it (`BINPRM_BUF_SIZE`, `include/uapi/linux/binfmts.h`).
 const INTERPRETER_LINE_MAX: u64 = 256;
-/// Interpreters that are scripts themselves, as the kernel bounds them (`exec_binprm`, `fs/exec.c`).
+/// Interpreters that are scripts themselves, as the kernel bounds them (`exec_binprm`,
+/// `fs/exec.c`).
 const INTERPRETERS_MAX: usize = 5;
-/// Where the loader finds what is in none of its own folders; it says which path each library has here.
+/// Where the loader finds what is in none of its own folders; it says which path each library has
+/// here.
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 const C_LIBRARY: &str = "libc.so.6";
-/// Name services of before glibc 2.34, which has them inside (nss(5)); and what unwinds threads that are cancelled
-/// (pthread_cancel(3)).
+/// Name services of before glibc 2.34, which has them inside (nss(5)); and what unwinds threads
+/// that are cancelled (pthread_cancel(3)).
 const OPENED_BY_C_LIBRARY: [&str; 2] = ["libnss_files.so.2", "libgcc_s.so.1"];
 
 /// Why a program cannot be run in a guest.
@@ -47,13 +51,17 @@ pub enum CarryError {
         path: PathBuf,
     },
     /// Neither ELF nor a script.
-    #[error("failed to use {path} as a program: it is neither an ELF program nor a script that begins with `#!`")]
+    #[error(
+        "failed to use {path} as a program: it is neither an ELF program nor a script that begins with `#!`"
+    )]
     NoProgram {
         /// The file.
         path: PathBuf,
     },
     /// A program for another processor.
-    #[error("failed to use {path} as a program: it is for {machine}, and the guest runs i386 and x86-64")]
+    #[error(
+        "failed to use {path} as a program: it is for {machine}, and the guest runs i386 and x86-64"
+    )]
     Machine {
         /// The file.
         path: PathBuf,
@@ -79,7 +87,9 @@ pub enum CarryError {
         path: PathBuf,
     },
     /// A library is not there.
-    #[error("failed to find the library {name} that {needed_by} needs; install it, or name its folder in LD_LIBRARY_PATH")]
+    #[error(
+        "failed to find the library {name} that {needed_by} needs; install it, or name its folder in LD_LIBRARY_PATH"
+    )]
     Library {
         /// Its name.
         name: String,
@@ -88,7 +98,8 @@ pub enum CarryError {
     },
 }
 
-/// Finds a program as a shell does: by path when there is a slash in it, else on the PATH. Gives an absolute path.
+/// Finds a program as a shell does: by path when there is a slash in it, else on the PATH. Gives an
+/// absolute path.
 pub fn find(program: &str) -> Result<PathBuf, CarryError> {
     let not_found = || CarryError::NotFound { program: program.into() };
     let is_program = |path: &PathBuf| path.is_file() && is_executable(path);
@@ -116,7 +127,9 @@ pub fn add_program(carried: &mut Carried, path: &Path) -> Result<(), InfraError>
         carried.add(&path)?;
         match Kind::of(&path)? {
             Kind::Elf => return add_elf(carried, &path),
-            Kind::Script { interpreter } if !interpreter.exists() => return Err(CarryError::Interpreter { interpreter, path }.into()),
+            Kind::Script { interpreter } if !interpreter.exists() => {
+                return Err(CarryError::Interpreter { interpreter, path }.into());
+            }
             Kind::Script { interpreter } => path = interpreter,
             Kind::Other => return Err(CarryError::NoProgram { path }.into()),
         }
@@ -144,7 +157,9 @@ impl Kind {
     fn of(path: &Path) -> Result<Self, InfraError> {
         let mut head = Vec::new();
         let file = fs::File::open(path).map_err(InfraError::file("open", path))?;
-        file.take(INTERPRETER_LINE_MAX).read_to_end(&mut head).map_err(InfraError::file("read", path))?;
+        file.take(INTERPRETER_LINE_MAX)
+            .read_to_end(&mut head)
+            .map_err(InfraError::file("read", path))?;
         Ok(Self::of_head(&head))
     }
 
@@ -152,8 +167,11 @@ impl Kind {
         if head.starts_with(goblin::elf::header::ELFMAG) {
             return Self::Elf;
         }
-        let line = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
-        let words = line.map(|line| line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()));
+        let line =
+            head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+        let words = line.map(|line| {
+            line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty())
+        });
         match words.and_then(|mut words| words.next()) {
             Some(word) => Self::Script { interpreter: OsStr::from_bytes(word).into() },
             None => Self::Other,
@@ -164,15 +182,18 @@ impl Kind {
 fn add_elf(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
     let paths = SearchPaths::of(path)?;
     let damaged = |reason: String| CarryError::Damaged { path: path.into(), reason };
-    let tree =
-        DependencyAnalyzer::default().library_paths(paths.inherited.clone()).analyze(path).map_err(|error| damaged(error.to_string()))?;
+    let tree = DependencyAnalyzer::default()
+        .library_paths(paths.inherited.clone())
+        .analyze(path)
+        .map_err(|error| damaged(error.to_string()))?;
     let Some(interpreter) = tree.interpreter.map(PathBuf::from) else { return Ok(()) };
     if !interpreter.exists() {
         return Err(CarryError::Interpreter { interpreter, path: path.into() }.into());
     }
     if let Some(missing) = tree.libraries.values().find(|library| !library.found()) {
         let needs = |needed: &[String]| needed.contains(&missing.name);
-        let library = tree.libraries.values().find(|library| !needs(&tree.needed) && needs(&library.needed));
+        let library =
+            tree.libraries.values().find(|library| !needs(&tree.needed) && needs(&library.needed));
         let needed_by = library.map_or_else(|| path.to_path_buf(), |library| library.path.clone());
         return Err(CarryError::Library { name: missing.name.clone(), needed_by }.into());
     }
@@ -206,17 +227,33 @@ struct SearchPaths {
 impl SearchPaths {
     fn of(path: &Path) -> Result<Self, InfraError> {
         let content = fs::read(path).map_err(InfraError::file("read", path))?;
-        let elf = Elf::parse(&content).map_err(|error| CarryError::Damaged { path: path.into(), reason: error.to_string() })?;
+        let elf = Elf::parse(&content).map_err(|error| CarryError::Damaged {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
         match (elf.header.e_machine, elf.is_64) {
             (EM_386, false) | (EM_X86_64, true) => {}
-            (EM_X86_64, false) => return Err(CarryError::Machine { path: path.into(), machine: "x32".into() }.into()),
-            (other, _) => return Err(CarryError::Machine { path: path.into(), machine: machine_to_str(other).into() }.into()),
+            (EM_X86_64, false) => {
+                return Err(CarryError::Machine { path: path.into(), machine: "x32".into() }.into());
+            }
+            (other, _) => {
+                return Err(CarryError::Machine {
+                    path: path.into(),
+                    machine: machine_to_str(other).into(),
+                }
+                .into());
+            }
         }
         let origin = fs::canonicalize(path).map_err(InfraError::file("find", path))?;
         let origin = origin.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
         let folders = |lists: &[&str]| {
-            let expanded = lists.iter().flat_map(|list| list.split(':')).map(|folder| folder.replace("${ORIGIN}", &origin));
-            expanded.map(|folder| PathBuf::from(folder.replace("$ORIGIN", &origin))).collect::<Vec<_>>()
+            let expanded = lists
+                .iter()
+                .flat_map(|list| list.split(':'))
+                .map(|folder| folder.replace("${ORIGIN}", &origin));
+            expanded
+                .map(|folder| PathBuf::from(folder.replace("$ORIGIN", &origin)))
+                .collect::<Vec<_>>()
         };
         let runpaths = folders(&elf.runpaths);
         let rpaths = if runpaths.is_empty() { folders(&elf.rpaths) } else { Vec::new() };

@@ -1,5 +1,5 @@
-//! Stands between a program in the guest and the standard streams here, until the program has ended. It keeps them
-//! apart, and passes on what comes when it comes.
+//! Stands between a program in the guest and the standard streams here, until the program has
+//! ended. It keeps them apart, and passes on what comes when it comes.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,7 +25,8 @@ pub(super) const TRACER: u32 = 2;
 
 /// Bytes of standard input in a frame.
 const INPUT_SIZE: usize = 64 << 10;
-/// Frames of input that the program has not taken yet: what bounds the memory that they need in the guest.
+/// Frames of input that the program has not taken yet: what bounds the memory that they need in the
+/// guest.
 const INPUTS_AHEAD: usize = 16;
 
 /// In the tracer's last line of each run that was carried out, and in no other.
@@ -38,7 +39,8 @@ const BLIND: &str = "; blind for ";
 pub(super) struct Traced {
     /// The file for events; standard error when `None`.
     file: Option<(File, PathBuf)>,
-    /// Bytes of an event whose end has not come yet, for they share standard error with the program.
+    /// Bytes of an event whose end has not come yet, for they share standard error with the
+    /// program.
     partial: Vec<u8>,
     /// What it says beside the events.
     said: Vec<u8>,
@@ -52,7 +54,10 @@ impl Traced {
     /// The inner error is that of our own standard error.
     fn events(&mut self, content: &[u8]) -> Result<io::Result<()>, InfraError> {
         if let Some((file, path)) = &mut self.file {
-            return file.write_all(content).map(Ok).map_err(InfraError::file("write events to", path.as_path()));
+            return file
+                .write_all(content)
+                .map(Ok)
+                .map_err(InfraError::file("write events to", path.as_path()));
         }
         self.partial.extend_from_slice(content);
         let whole = self.partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -73,14 +78,22 @@ impl Traced {
         let said = String::from_utf8_lossy(&self.said);
         _ = to_stderr(&self.partial);
         match said.lines().rfind(|line| line.contains(OUTCOME)) {
-            Some(outcome) if self.file.is_some() && (!outcome.contains(NOTHING_LOST) || outcome.contains(BLIND)) => {
+            Some(outcome)
+                if self.file.is_some()
+                    && (!outcome.contains(NOTHING_LOST) || outcome.contains(BLIND)) =>
+            {
                 _ = to_stderr(format!("{outcome}\n").as_bytes())
             }
             Some(_) => {}
             None => {
                 kernel_cannot(status, &said)?;
                 let said = format!(": {}", said.trim());
-                return Err(GuestError::Tracer { status, doing: "the program was to be traced", said }.into());
+                return Err(GuestError::Tracer {
+                    status,
+                    doing: "the program was to be traced",
+                    said,
+                }
+                .into());
             }
         }
         Ok(())
@@ -117,13 +130,22 @@ impl Relay {
                 // The reader of the input may have come to its end.
                 Reply::Taken { .. } => drop(taken.send(())),
                 Reply::Exited { status, .. } => return self.ended(status),
-                Reply::Ready { .. } | Reply::Done | Reply::File { .. } | Reply::Started { .. } | Reply::Failed { .. } => {}
+                Reply::Ready { .. }
+                | Reply::Done
+                | Reply::File { .. }
+                | Reply::Started { .. }
+                | Reply::Failed { .. } => {}
             }
         }
     }
 
     /// The inner error is that of our own standard stream.
-    fn output(&mut self, id: u32, stream: Stream, content: &[u8]) -> Result<io::Result<()>, InfraError> {
+    fn output(
+        &mut self,
+        id: u32,
+        stream: Stream,
+        content: &[u8],
+    ) -> Result<io::Result<()>, InfraError> {
         match (&mut self.traced, stream) {
             (Some(traced), Stream::Stdout) if id == TRACER => traced.events(content),
             (Some(traced), Stream::Stderr) if id == TRACER => {
@@ -146,7 +168,8 @@ impl Relay {
     }
 }
 
-/// A program that writes to a pipe that nobody reads is ended by the system; the one in the guest ends with it.
+/// A program that writes to a pipe that nobody reads is ended by the system; the one in the guest
+/// ends with it.
 fn closed(error: io::Error, stream: Stream) -> Result<Ended, Failure> {
     let name = if stream == Stream::Stdout { "standard output" } else { "standard error" };
     match error.kind() {
@@ -159,8 +182,8 @@ fn to_stderr(content: &[u8]) -> io::Result<()> {
     output::to_stderr(&tty::lines(content))
 }
 
-/// Passes standard input on, in a thread that ends with it, or with this process. What is given back takes a word for
-/// each frame that the program has taken.
+/// Passes standard input on, in a thread that ends with it, or with this process. What is given
+/// back takes a word for each frame that the program has taken.
 fn feed(id: u32, requests: Requests) -> Sender<()> {
     let (taken, room): (Sender<()>, Receiver<()>) = mpsc::channel();
     for _ in 0..INPUTS_AHEAD {

@@ -18,9 +18,9 @@ const PASSED_ON: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
 const INSISTENT: usize = 3;
 const INSISTENT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Passes signals on to the program, in a thread that ends with this process. Where the program has the terminal
-/// `terminal` (the agent's name for who has it), what is typed goes another way: only the window's size is passed on, and
-/// what is to end this process does.
+/// Passes signals on to the program, in a thread that ends with this process. Where the program has
+/// the terminal `terminal` (the agent's name for who has it), what is typed goes another way: only
+/// the window's size is passed on, and what is to end this process does.
 pub(super) fn handle(requests: Requests, terminal: Option<u32>) -> io::Result<()> {
     let mut signals = Signals::new(PASSED_ON.iter().chain([&SIGWINCH]))?;
     thread::spawn(move || {
@@ -58,8 +58,8 @@ impl Insistence {
     }
 }
 
-/// Ends this process as the program was ended, so that its parent is told the same. Returns when the signal does not end a
-/// process here.
+/// Ends this process as the program was ended, so that its parent is told the same. Returns when
+/// the signal does not end a process here.
 pub fn end_by(signal: i32) {
     // The program's memory is in the guest: a dump of this process would mislead.
     _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);

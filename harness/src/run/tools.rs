@@ -1,5 +1,5 @@
-//! The small tools that people and scripts expect, as far as this machine has them, and what they need to know of the
-//! terminal.
+//! The small tools that people and scripts expect, as far as this machine has them, and what they
+//! need to know of the terminal.
 
 use std::env;
 use std::path::Path;
@@ -19,7 +19,8 @@ const TOOLS: &str = "[ awk base64 basename bash blkid cat chgrp chmod chown chro
 /// Where terminals are described (terminfo(5)).
 const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"];
 
-/// Takes those that are here; one that cannot be taken, because a library is missing, is as one that is not.
+/// Takes those that are here; one that cannot be taken, because a library is missing, is as one
+/// that is not.
 pub(super) fn add(carried: &mut Carried) -> Result<(), InfraError> {
     for tool in TOOLS.split(' ').filter_map(|name| needed::find(name).ok()) {
         match needed::add_program(carried, &tool) {
@@ -29,6 +30,9 @@ pub(super) fn add(carried: &mut Carried) -> Result<(), InfraError> {
     }
     let Ok(terminal) = env::var("TERM") else { return Ok(()) };
     let Some(first) = terminal.get(..1).filter(|_| !terminal.contains('/')) else { return Ok(()) };
-    let described = TERMINFO.iter().map(|folder| Path::new(folder).join(first).join(&terminal)).filter(|path| path.is_file());
+    let described = TERMINFO
+        .iter()
+        .map(|folder| Path::new(folder).join(first).join(&terminal))
+        .filter(|path| path.is_file());
     described.into_iter().try_for_each(|path| carried.add(&path))
 }

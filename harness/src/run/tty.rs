@@ -1,5 +1,5 @@
-//! The terminal here, while a terminal in a guest is shown on it: everything that is typed goes there as it is. It is left
-//! as it was found, however this process ends, but for SIGKILL.
+//! The terminal here, while a terminal in a guest is shown on it: everything that is typed goes
+//! there as it is. It is left as it was found, however this process ends, but for SIGKILL.
 
 use std::borrow::Cow;
 use std::io;
@@ -26,7 +26,9 @@ pub(super) fn size() -> WindowSize {
     // SAFETY: it writes the structure that it is given.
     let asked = unsafe { get_window_size(io::stdin().as_raw_fd(), &raw mut size) };
     match asked {
-        Ok(_) if size.ws_row > 0 && size.ws_col > 0 => WindowSize { rows: size.ws_row, columns: size.ws_col },
+        Ok(_) if size.ws_row > 0 && size.ws_col > 0 => {
+            WindowSize { rows: size.ws_row, columns: size.ws_col }
+        }
         _ => USUAL,
     }
 }
@@ -43,7 +45,9 @@ impl Raw {
             cfmakeraw(&mut raw);
             tcsetattr(io::stdin(), SetArg::TCSADRAIN, &raw)
         };
-        set().map_err(|errno| InfraError::file("set up", "the terminal that is standard input")(errno.into()))?;
+        set().map_err(|errno| {
+            InfraError::file("set up", "the terminal that is standard input")(errno.into())
+        })?;
         Ok(Self)
     }
 }
@@ -62,7 +66,8 @@ pub(super) fn restore() {
     }
 }
 
-/// Lines as the terminal needs them: while it is raw, a line's end does not begin the next line at the left.
+/// Lines as the terminal needs them: while it is raw, a line's end does not begin the next line at
+/// the left.
 pub(super) fn lines(content: &[u8]) -> Cow<'_, [u8]> {
     if lock().is_none() || !content.contains(&b'\n') {
         return content.into();

@@ -19,9 +19,15 @@ pub(super) fn under_load(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
         let tracer = stand.tracer(&[])?;
         stand.wait_for_lines(tracer, EVENTS, &workloads)?;
         let ran = stand.end(tracer, SIGINT)?;
-        let done = workloads.into_iter().map(|workload| stand.done(workload)).collect::<Result<Vec<Done>, _>>()?;
+        let done = workloads
+            .into_iter()
+            .map(|workload| stand.done(workload))
+            .collect::<Result<Vec<Done>, _>>()?;
         let findings = stand.judge(&done, &ran, true);
-        outcome.must_come_about(findings.outside > 0, "no call was made before a tracer came or after it went");
+        outcome.must_come_about(
+            findings.outside > 0,
+            "no call was made before a tracer came or after it went",
+        );
         // Two workloads are enough for a kernel that preempts to pass programs over.
         outcome.add(findings, true);
     }
@@ -30,7 +36,8 @@ pub(super) fn under_load(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     Ok(outcome)
 }
 
-/// Only of the workload: the second one, as it starts, may make a call that the first one would see and be right.
+/// Only of the workload: the second one, as it starts, may make a call that the first one would see
+/// and be right.
 pub(super) fn two_tracers(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outcome, Failure> {
     let of_workload = ["--comm", WORKLOAD_COMM];
     let tracers = [stand.tracer(&of_workload)?, stand.tracer(&of_workload)?];

@@ -20,7 +20,8 @@ pub(super) fn small_buffer(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Out
     let mut outcome = Outcome::nothing();
     outcome.add(findings, true);
     outcome.must_come_about(lost > 0, "nothing was lost");
-    outcome.must(lost == missing, "the losses that were counted are not the calls without an event");
+    outcome
+        .must(lost == missing, "the losses that were counted are not the calls without an event");
     outcome
         .must(by_buffer == missing, &format!("{missing} calls that the buffer had no room for are not counted as such: {by_buffer} are"));
     Ok(outcome)
@@ -33,7 +34,10 @@ pub(super) fn other_process(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
     let wanted = stand.pid(&workloads[0])?.to_string();
     let tracer = stand.tracer(&["--pid", &wanted])?;
     workloads.iter().for_each(|workload| stand.signal(workload, SIGCONT));
-    let mut done = workloads.into_iter().map(|workload| stand.done(workload)).collect::<Result<Vec<_>, _>>()?;
+    let mut done = workloads
+        .into_iter()
+        .map(|workload| stand.done(workload))
+        .collect::<Result<Vec<_>, _>>()?;
     let ran = stand.end(tracer, SIGINT)?;
     let mut outcome = Outcome::nothing();
     done.truncate(1);

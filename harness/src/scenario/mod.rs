@@ -1,5 +1,6 @@
-//! Situations of the tracer itself, which no plan can say: its coming and going, its options, and what it leaves behind.
-//! Each starts its own tracers and workloads in a guest that is up, and has what they wrote compared by the oracle.
+//! Situations of the tracer itself, which no plan can say: its coming and going, its options, and
+//! what it leaves behind. Each starts its own tracers and workloads in a guest that is up, and has
+//! what they wrote compared by the oracle.
 
 mod coming;
 mod field;
@@ -38,10 +39,19 @@ pub struct Outcome {
 impl Outcome {
     /// An outcome of nothing yet, to which what tracers wrote is added.
     fn nothing() -> Self {
-        Self { checked: 0, mismatches: 0, findings: Vec::new(), lost: 0, verdict: Verdict::Pass, note: String::new(), wrong: Vec::new() }
+        Self {
+            checked: 0,
+            mismatches: 0,
+            findings: Vec::new(),
+            lost: 0,
+            verdict: Verdict::Pass,
+            note: String::new(),
+            wrong: Vec::new(),
+        }
     }
 
-    /// Takes what was found of one tracer. What it lost counts against it, unless that was provoked; and so does having been blind.
+    /// Takes what was found of one tracer. What it lost counts against it, unless that was
+    /// provoked; and so does having been blind.
     fn add(&mut self, findings: Findings, lossy: bool) {
         self.checked += findings.checked;
         self.mismatches += findings.mismatches();
@@ -95,7 +105,12 @@ pub fn can_attach(programs: &mut Programs, setup: &Setup) -> Result<(), Failure>
 }
 
 /// Does a scenario in a guest in which no tracer runs.
-pub fn play(scenario: Scenario, programs: &mut Programs, setup: &Setup, seed: u64) -> Result<Outcome, Failure> {
+pub fn play(
+    scenario: Scenario,
+    programs: &mut Programs,
+    setup: &Setup,
+    seed: u64,
+) -> Result<Outcome, Failure> {
     let stand = Stand::new(programs, setup);
     let plans = scenario_plans(scenario, seed);
     let mut outcome = match scenario {
@@ -131,7 +146,10 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Inconclusive);
         outcome.must(false, "something is wrong");
         outcome.must_come_about(false, "nothing came about");
-        assert_eq!((outcome.verdict, outcome.note.as_str(), outcome.mismatches), (Verdict::Violation, "something is wrong", 1));
+        assert_eq!(
+            (outcome.verdict, outcome.note.as_str(), outcome.mismatches),
+            (Verdict::Violation, "something is wrong", 1)
+        );
         let mut empty = Outcome::nothing();
         empty.add(Findings::default(), false);
         assert_eq!(empty.verdict, Verdict::Inconclusive, "nothing was checked");

@@ -1,4 +1,5 @@
-//! What scenarios do with tracers and workloads: start them, end them, and have an oracle compare what they wrote.
+//! What scenarios do with tracers and workloads: start them, end them, and have an oracle compare
+//! what they wrote.
 
 pub(super) use nix::libc::{SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM};
 use serde::Deserialize;
@@ -62,9 +63,11 @@ impl<'a> Stand<'a> {
 
     fn tracer_of(&mut self, setup: &Setup, more: &[&str]) -> Result<Tracer, Failure> {
         let command = setup.tracer_command(&setup.tracer_program(self.programs.vm()));
-        let argv: Vec<&str> = command.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let argv: Vec<&str> =
+            command.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let id = self.programs.start(&argv);
-        let ran = self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
+        let ran =
+            self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
         match ran.exit {
             None => Ok(Tracer(id)),
             Some(status) => {
@@ -104,10 +107,21 @@ impl<'a> Stand<'a> {
     }
 
     /// Waits until a tracer has written so many lines, or has ended, or all the workloads have.
-    pub(super) fn wait_for_lines(&mut self, Tracer(id): Tracer, lines: usize, workloads: &[Workload]) -> Result<(), Failure> {
-        let enough = |ran: &Ran| ran.exit.is_some() || ran.stdout.iter().filter(|byte| **byte == b'\n').count() >= lines;
-        let over = |programs: &Programs| workloads.iter().all(|workload| programs.ran(workload.id).exit.is_some());
-        self.programs.wait_while("a tracer sees calls", |programs| !enough(programs.ran(id)) && !over(programs))
+    pub(super) fn wait_for_lines(
+        &mut self,
+        Tracer(id): Tracer,
+        lines: usize,
+        workloads: &[Workload],
+    ) -> Result<(), Failure> {
+        let enough = |ran: &Ran| {
+            ran.exit.is_some() || ran.stdout.iter().filter(|byte| **byte == b'\n').count() >= lines
+        };
+        let over = |programs: &Programs| {
+            workloads.iter().all(|workload| programs.ran(workload.id).exit.is_some())
+        };
+        self.programs.wait_while("a tracer sees calls", |programs| {
+            !enough(programs.ran(id)) && !over(programs)
+        })
     }
 
     /// Sends a signal to a tracer and waits for its end.
@@ -145,9 +159,15 @@ impl<'a> Stand<'a> {
         let ran = self.programs.wait(workload.id)?;
         let status = ran.exit.unwrap_or(Exit::Code(0));
         if status != Exit::Code(0) {
-            return Err(GuestError::Workload { plan: 0, status, said: format!(": {}", ran.said().trim()) }.into());
+            return Err(GuestError::Workload {
+                plan: 0,
+                status,
+                said: format!(": {}", ran.said().trim()),
+            }
+            .into());
         }
-        let journal = Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?;
+        let journal = Journal::parse(&ran.stdout)
+            .map_err(|source| GuestError::Journal { plan: 0, source })?;
         Ok(Done { plan: workload.plan, journal })
     }
 
@@ -158,9 +178,15 @@ impl<'a> Stand<'a> {
     }
 
     /// Compares what a tracer wrote with plans that were done.
-    pub(super) fn judge<'b>(&self, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran, partial: bool) -> Findings {
+    pub(super) fn judge<'b>(
+        &self,
+        plans: impl IntoIterator<Item = &'b Done>,
+        ran: &Ran,
+        partial: bool,
+    ) -> Findings {
         let config = self.config();
-        // A tracer that comes while calls are made learns what tells their entry paths only once it sees them.
+        // A tracer that comes while calls are made learns what tells their entry paths only once it
+        // sees them.
         let entry_path_needed = config.entry_path_needed && !partial;
         let mut oracle = oracle(Config { partial, entry_path_needed, ..config }, plans);
         lines(ran).for_each(|line| oracle.line(line));
@@ -172,7 +198,8 @@ impl<'a> Stand<'a> {
         self.setup.oracle_config(self.programs.vm())
     }
 
-    /// Compares as well, with what is to be known of the workload, and each line put into the terms of the journals before.
+    /// Compares as well, with what is to be known of the workload, and each line put into the terms
+    /// of the journals before.
     pub(super) fn judge_by<'b>(
         &self,
         config: Config,
@@ -190,7 +217,9 @@ impl<'a> Stand<'a> {
             let event = told["event"].clone();
             let taken = match event.as_str() {
                 Some(CALL_EVENT) => CallEvent::deserialize(told).map(|event| oracle.event(&event)),
-                Some(SUMMARY_EVENT) => Summary::deserialize(told).map(|summary| oracle.summary(summary)),
+                Some(SUMMARY_EVENT) => {
+                    Summary::deserialize(told).map(|summary| oracle.summary(summary))
+                }
                 _ => {
                     oracle.line(line);
                     continue;
@@ -204,28 +233,52 @@ impl<'a> Stand<'a> {
     }
 
     /// The same of output in another form, which is read as the definition says.
-    pub(super) fn judge_read<'b>(&self, definition: &Definition, plans: impl IntoIterator<Item = &'b Done>, ran: &Ran) -> Findings {
+    pub(super) fn judge_read<'b>(
+        &self,
+        definition: &Definition,
+        plans: impl IntoIterator<Item = &'b Done>,
+        ran: &Ran,
+    ) -> Findings {
         // A result that was lost may have a line, or none: here it has none.
         const LOST: &[u8] = b"= ? <result lost>\n";
-        let config = Config { of_others: true, loses_lines: true, ..self.setup.oracle_config(self.programs.vm()) };
+        let config = Config {
+            of_others: true,
+            loses_lines: true,
+            ..self.setup.oracle_config(self.programs.vm())
+        };
         let mut oracle = oracle(config, plans);
-        let lines = ran.stdout.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.ends_with(LOST));
+        let lines =
+            ran.stdout.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.ends_with(LOST));
         let lost = compare::read(definition, &lines.collect::<Vec<_>>().concat(), ran, &mut oracle);
         let reported = oracle.received();
-        oracle.summary(Summary { event: SUMMARY_EVENT.into(), reported, lost, unknown: 0, unfinished: 0, blind: Vec::new() });
+        oracle.summary(Summary {
+            event: SUMMARY_EVENT.into(),
+            reported,
+            lost,
+            unknown: 0,
+            unfinished: 0,
+            blind: Vec::new(),
+        });
         oracle.finish()
     }
 
     /// Whether nothing hooks the calls any more, by the kernel's own lists.
     pub(super) fn is_clean(&mut self) -> Result<bool, Failure> {
-        // Programs in trampolines are in the second; it is not there on a kernel that cannot have any.
-        for (list, needed) in [("/sys/kernel/debug/kprobes/list", true), ("/sys/kernel/debug/tracing/enabled_functions", false)] {
+        // Programs in trampolines are in the second; it is not there on a kernel that cannot have
+        // any.
+        for (list, needed) in [
+            ("/sys/kernel/debug/kprobes/list", true),
+            ("/sys/kernel/debug/tracing/enabled_functions", false),
+        ] {
             let content = match self.programs.get(list) {
                 Ok(content) => content,
                 Err(error) if needed => return Err(error),
                 Err(_) => continue,
             };
-            if String::from_utf8_lossy(&content).lines().any(|line| line.contains("timerfd_settime")) {
+            if String::from_utf8_lossy(&content)
+                .lines()
+                .any(|line| line.contains("timerfd_settime"))
+            {
                 return Ok(false);
             }
         }
@@ -243,7 +296,9 @@ fn oracle<'b>(config: Config, plans: impl IntoIterator<Item = &'b Done>) -> Orac
 }
 
 fn lines(ran: &Ran) -> impl Iterator<Item = &[u8]> {
-    ran.stdout.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    ran.stdout
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 pub(super) fn died(status: Exit, doing: &'static str, ran: &Ran) -> Failure {

@@ -1,5 +1,5 @@
-//! Leaves steps out: halves first, then ever smaller parts, last single steps (Zeller's ddmin by complements), from the
-//! end to the beginning, since what comes behind a failure seldom causes it.
+//! Leaves steps out: halves first, then ever smaller parts, last single steps (Zeller's ddmin by
+//! complements), from the end to the beginning, since what comes behind a failure seldom causes it.
 
 use settime32_abi::plan::{Call, FdKind, Plan, SLOTS, Step};
 
@@ -10,8 +10,11 @@ impl<E> Search<'_, E> {
     pub(super) fn guess(&mut self, step: Option<usize>) -> Result<(), E> {
         let Some(step) = step.filter(|step| *step < self.best.steps.len()) else { return Ok(()) };
         let units = units(&self.best);
-        let Some(of) = units.iter().position(|unit| unit.steps.contains(&step)) else { return Ok(()) };
-        let alone: Vec<usize> = (0..units.len()).filter(|unit| *unit != of && !units[*unit].opens).collect();
+        let Some(of) = units.iter().position(|unit| unit.steps.contains(&step)) else {
+            return Ok(());
+        };
+        let alone: Vec<usize> =
+            (0..units.len()).filter(|unit| *unit != of && !units[*unit].opens).collect();
         if self.attempt(tidied(without(&self.best, &units, &alone)))? {
             return Ok(());
         }
@@ -37,7 +40,8 @@ impl<E> Search<'_, E> {
             let units = units(&self.best);
             end = end.min(units.len());
             let part: Vec<usize> = (end.saturating_sub(size)..end).collect();
-            // Descriptors that nobody uses any more go in the same turn; if just that matters, they stay.
+            // Descriptors that nobody uses any more go in the same turn; if just that matters, they
+            // stay.
             let smaller = without(&self.best, &units, &part);
             if !self.attempt(tidied(smaller.clone()))? {
                 self.attempt(smaller)?;
@@ -150,7 +154,9 @@ fn tidied(mut plan: Plan) -> Plan {
     let mut needed = [false; SLOTS];
     for at in (0..plan.steps.len()).rev() {
         match plan.steps[at] {
-            Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => needed[usize::from(slot)] = true,
+            Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => {
+                needed[usize::from(slot)] = true
+            }
             Step::Open { slot, .. } if !needed[usize::from(slot)] => remove_step(&mut plan, at),
             Step::Open { slot, kind } => {
                 // What a child opens is not there for its parent.

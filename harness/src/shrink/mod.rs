@@ -1,8 +1,10 @@
-//! Makes a plan that fails small: the fewest calls, then the simplest values, as long as it still fails the same way.
+//! Makes a plan that fails small: the fewest calls, then the simplest values, as long as it still
+//! fails the same way.
 //!
-//! It decides which plans are tried and in which order, and knows no guest: whoever asks says by a function whether a
-//! plan fails ([`Trial`] says so by running it). The order depends on the plan and the answers alone, and the end on the
-//! number of plans that were run, never on a clock. Every plan that is tried is a valid one.
+//! It decides which plans are tried and in which order, and knows no guest: whoever asks says by a
+//! function whether a plan fails ([`Trial`] says so by running it). The order depends on the plan
+//! and the answers alone, and the end on the number of plans that were run, never on a clock. Every
+//! plan that is tried is a valid one.
 
 mod drop;
 mod simplify;
@@ -36,16 +38,19 @@ pub struct Signature {
 impl Signature {
     /// Of a finding.
     pub fn of(finding: &Finding) -> Self {
-        let mut fields: Vec<String> = finding.differences.iter().map(|difference| difference.field.to_owned()).collect();
+        let mut fields: Vec<String> =
+            finding.differences.iter().map(|difference| difference.field.to_owned()).collect();
         fields.sort();
         fields.dedup();
         Self { kind: finding.kind, fields }
     }
 
-    /// Whether another failure is of this kind: while a plan gets smaller, other fields may come to differ with it or cease
-    /// to, but one at least must stay.
+    /// Whether another failure is of this kind: while a plan gets smaller, other fields may come to
+    /// differ with it or cease to, but one at least must stay.
     pub fn is_shown_by(&self, finding: &Finding) -> bool {
-        let shared = |field: &String| finding.differences.iter().any(|difference| difference.field == *field);
+        let shared = |field: &String| {
+            finding.differences.iter().any(|difference| difference.field == *field)
+        };
         self.kind == finding.kind
             && (self.fields.is_empty() == finding.differences.is_empty())
             && (self.fields.is_empty() || self.fields.iter().any(shared))
@@ -95,7 +100,8 @@ pub struct Shrunk {
     pub confirmed_of: u32,
 }
 
-/// Shrinks. `step` is the place of the finding, which is tried first; `run` says how a plan fails, if it does.
+/// Shrinks. `step` is the place of the finding, which is tried first; `run` says how a plan fails,
+/// if it does.
 ///
 /// # Errors
 ///
@@ -113,7 +119,15 @@ pub fn shrink<E>(
         finding = run(plan)?;
     }
     let Some(finding) = finding else { return Ok(Outcome::DidNotRepeat { runs }) };
-    let mut search = Search { best: plan.clone(), finding, runs, runs_max, cut_off: false, passed: HashSet::new(), run };
+    let mut search = Search {
+        best: plan.clone(),
+        finding,
+        runs,
+        runs_max,
+        cut_off: false,
+        passed: HashSet::new(),
+        run,
+    };
     search.guess(step)?;
     loop {
         let before = search.best.clone();
@@ -179,7 +193,14 @@ impl<E> Search<'_, E> {
             }
         }
         let Self { best: plan, finding, runs, cut_off, .. } = self;
-        Ok(Outcome::Shrunk(Shrunk { plan, finding, runs, cut_off, confirmed, confirmed_of: REPEATS }))
+        Ok(Outcome::Shrunk(Shrunk {
+            plan,
+            finding,
+            runs,
+            cut_off,
+            confirmed,
+            confirmed_of: REPEATS,
+        }))
     }
 }
 

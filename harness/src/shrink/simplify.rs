@@ -1,7 +1,10 @@
-//! Makes what is left simple, field by field: nulls, no flags, zeros, the plainest descriptor, `int 0x80` from an i386
-//! process. A number that does not go to 0 is searched for its least value that fails.
+//! Makes what is left simple, field by field: nulls, no flags, zeros, the plainest descriptor, `int
+//! 0x80` from an i386 process. A number that does not go to 0 is searched for its least value that
+//! fails.
 
-use settime32_abi::plan::{Call, Clock, Ending, Entry, FdKind, Page, Plan, Pointer, Process, SLOTS, Step};
+use settime32_abi::plan::{
+    Call, Clock, Ending, Entry, FdKind, Page, Plan, Pointer, Process, SLOTS, Step,
+};
 use settime32_abi::timespec::OldTimespec32;
 
 use super::Search;
@@ -14,10 +17,18 @@ const SIMPLER: [Simpler; 16] = [
     |step| on_call(step, |call| call.meanwhile = None),
     |step| on_call(step, |call| call.entry = Entry::Int80),
     |step| on_call(step, |call| call.otmr = plainer(call.otmr)),
-    |step| on_call(step, |call| call.otmr = if call.otmr == Pointer::Null { Pointer::Null } else { Pointer::Valid }),
+    |step| {
+        on_call(step, |call| {
+            call.otmr = if call.otmr == Pointer::Null { Pointer::Null } else { Pointer::Valid }
+        })
+    },
     |step| on_call(step, |call| call.otmr = Pointer::Null),
     |step| on_call(step, |call| call.utmr = plainer(call.utmr)),
-    |step| on_call(step, |call| call.utmr = if call.utmr == Pointer::Null { Pointer::Null } else { Pointer::Valid }),
+    |step| {
+        on_call(step, |call| {
+            call.utmr = if call.utmr == Pointer::Null { Pointer::Null } else { Pointer::Valid }
+        })
+    },
     |step| on_call(step, |call| call.utmr = Pointer::Null),
     |step| on_call(step, |call| call.flags = 0),
     |step| on_call(step, |call| call.new.it_interval = OldTimespec32::default()),
@@ -38,7 +49,11 @@ const SIMPLER: [Simpler; 16] = [
         }
     },
     |step| {
-        if let Step::Open { kind: kind @ (FdKind::Timer(_) | FdKind::Dup(_) | FdKind::Passed(_)), .. } = step {
+        if let Step::Open {
+            kind: kind @ (FdKind::Timer(_) | FdKind::Dup(_) | FdKind::Passed(_)),
+            ..
+        } = step
+        {
             *kind = FdKind::Timer(Clock::Monotonic);
         }
     },
@@ -59,7 +74,8 @@ const NUMBERS: [Number; 4] = [
     |call| &mut call.new.it_value.tv_nsec,
 ];
 
-/// Calls up to which each is made simple by itself; with more of them that would take too many runs.
+/// Calls up to which each is made simple by itself; with more of them that would take too many
+/// runs.
 const CALLS_ONE_BY_ONE: usize = 16;
 
 impl<E> Search<'_, E> {
@@ -113,14 +129,18 @@ impl<E> Search<'_, E> {
         Ok(())
     }
 
-    /// 0 if that fails, else the number next to a smaller one that does not. A number of which the neighbour does not fail
-    /// is taken for a special one, which is not worth a search.
+    /// 0 if that fails, else the number next to a smaller one that does not. A number of which the
+    /// neighbour does not fail is taken for a special one, which is not worth a search.
     fn simplify_number(&mut self, at: usize, number: Number) -> Result<(), E> {
         let Step::Call(mut call) = self.best.steps[at] else { return Ok(()) };
         let value = *number(&mut call);
         let set = |to: i64| move |step: &mut Step| on_call(step, |call| *number(call) = to as i32);
         let sign = i64::from(value.signum());
-        if value == 0 || self.change(at, set(0))? || value.unsigned_abs() == 1 || !self.change(at, set(i64::from(value) - sign))? {
+        if value == 0
+            || self.change(at, set(0))?
+            || value.unsigned_abs() == 1
+            || !self.change(at, set(i64::from(value) - sign))?
+        {
             return Ok(());
         }
         // By size, since i32::MIN has no positive counterpart.
@@ -174,7 +194,9 @@ fn on_call(step: &mut Step, change: impl FnOnce(&mut Call)) {
 /// A pointer with less about it.
 fn plainer(pointer: Pointer) -> Pointer {
     match pointer {
-        Pointer::Edge { first, next, .. } if first != Page::Resident && next == Page::Resident => Pointer::On(first),
+        Pointer::Edge { first, next, .. } if first != Page::Resident && next == Page::Resident => {
+            Pointer::On(first)
+        }
         Pointer::Edge { next, .. } => Pointer::On(next),
         other => other,
     }

@@ -1,7 +1,8 @@
-//! Runs one plan after the other in a guest, each judged by itself, while the tracer stays attached.
+//! Runs one plan after the other in a guest, each judged by itself, while the tracer stays
+//! attached.
 //!
-//! Behind each plan runs another, of one plain call: the tracer prints events in their order, so that when that call's
-//! has come, all of the plan's have that will ever come.
+//! Behind each plan runs another, of one plain call: the tracer prints events in their order, so
+//! that when that call's has come, all of the plan's have that will ever come.
 
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use crate::verify::Setup;
 const TRIED: u64 = 0;
 const FENCE: u64 = 1;
 
-/// How long to wait for the event of the fence while nothing comes. It decides only how long a trial of a tracer takes
-/// that loses just that event.
+/// How long to wait for the event of the fence while nothing comes. It decides only how long a
+/// trial of a tracer takes that loses just that event.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How long a trial may take.
@@ -59,16 +60,28 @@ impl<'a> Trial<'a> {
     /// # Errors
     ///
     /// When the guest or a program in it fails; nothing more can be tried then.
-    pub fn fails(&mut self, plan: &Plan, signature: &Signature) -> Result<Option<Finding>, Failure> {
-        Ok(self.findings(plan, Some(signature))?.into_iter().find(|finding| signature.is_shown_by(finding)))
+    pub fn fails(
+        &mut self,
+        plan: &Plan,
+        signature: &Signature,
+    ) -> Result<Option<Finding>, Failure> {
+        Ok(self
+            .findings(plan, Some(signature))?
+            .into_iter()
+            .find(|finding| signature.is_shown_by(finding)))
     }
 
-    /// Runs the plan and gives all findings; `like` says whether it takes the tracer's last words to see them.
+    /// Runs the plan and gives all findings; `like` says whether it takes the tracer's last words
+    /// to see them.
     ///
     /// # Errors
     ///
     /// As above.
-    pub fn findings(&mut self, plan: &Plan, like: Option<&Signature>) -> Result<Vec<Finding>, Failure> {
+    pub fn findings(
+        &mut self,
+        plan: &Plan,
+        like: Option<&Signature>,
+    ) -> Result<Vec<Finding>, Failure> {
         let whole = like.is_some_and(|signature| signature.kind == Kind::Summary);
         let mut findings = if whole { self.whole(plan)? } else { self.running(plan)? }.first;
         findings.retain(|finding| finding.place.plan != Some(FENCE));
@@ -131,7 +144,13 @@ impl<'a> Trial<'a> {
 
 /// One call with nothing odd about it.
 fn fence() -> Plan {
-    let new = OldItimerspec32 { it_value: OldTimespec32 { tv_sec: 1000, tv_nsec: 0 }, ..OldItimerspec32::default() };
-    let steps = vec![Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(Call::plain(0, new))];
+    let new = OldItimerspec32 {
+        it_value: OldTimespec32 { tv_sec: 1000, tv_nsec: 0 },
+        ..OldItimerspec32::default()
+    };
+    let steps = vec![
+        Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) },
+        Step::Call(Call::plain(0, new)),
+    ];
     Plan { steps, ..Plan::default() }
 }

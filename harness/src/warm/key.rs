@@ -1,5 +1,5 @@
-//! Which template belongs to a guest: a digest of all that decides what is in its memory. A template whose key differs in
-//! anything is never looked at, so that none is ever stale.
+//! Which template belongs to a guest: a digest of all that decides what is in its memory. A
+//! template whose key differs in anything is never looked at, so that none is ever stale.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +18,11 @@ const FORMAT: u32 = 1;
 const ANY: &str = "any";
 
 /// The digest, hexadecimal.
-pub(super) fn key(machine: &Machine, initramfs: &[u8], tracer: Option<&[String]>) -> Result<String, InfraError> {
+pub(super) fn key(
+    machine: &Machine,
+    initramfs: &[u8],
+    tracer: Option<&[String]>,
+) -> Result<String, InfraError> {
     let mut digest = Parts(Sha256::new());
     digest.add(&FORMAT.to_le_bytes());
     digest.add(cache::file_sha256(&machine.kernel)?.as_bytes());
@@ -36,9 +40,16 @@ pub(super) fn key(machine: &Machine, initramfs: &[u8], tracer: Option<&[String]>
     Ok(digest.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// QEMU's arguments without what is of one start alone. The kernel and the initramfs count by their content.
+/// QEMU's arguments without what is of one start alone. The kernel and the initramfs count by their
+/// content.
 fn arguments(machine: &Machine) -> Vec<OsString> {
-    let neutral = Machine { kernel: ANY.into(), initramfs: ANY.into(), console: ANY.into(), memory: None, ..machine.clone() };
+    let neutral = Machine {
+        kernel: ANY.into(),
+        initramfs: ANY.into(),
+        console: ANY.into(),
+        memory: None,
+        ..machine.clone()
+    };
     neutral.arguments(Some(0), 0)
 }
 
@@ -48,17 +59,24 @@ fn found(program: &Path) -> PathBuf {
         return program.into();
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file()).unwrap_or_else(|| program.into())
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| program.into())
 }
 
-/// The host's own processor, where the guest has it: a guest that goes on must not miss what it has seen.
+/// The host's own processor, where the guest has it: a guest that goes on must not miss what it has
+/// seen.
 fn processor(accelerator: Accelerator) -> String {
     if accelerator == Accelerator::Tcg {
         return String::new();
     }
-    let decides = |line: &&str| ["model name", "stepping", "microcode", "flags"].iter().any(|name| line.starts_with(name));
+    let decides = |line: &&str| {
+        ["model name", "stepping", "microcode", "flags"].iter().any(|name| line.starts_with(name))
+    };
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let first = text.split("\n\n").next().unwrap_or_default().lines().filter(decides).collect::<String>();
+    let first =
+        text.split("\n\n").next().unwrap_or_default().lines().filter(decides).collect::<String>();
     first + &fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
@@ -115,7 +133,11 @@ mod tests {
         keys.push(key(&machine, b"a", None).unwrap());
         write("qemu", "two");
         keys.push(key(&machine, b"a", None).unwrap());
-        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len(), "{keys:?}");
+        assert_eq!(
+            keys.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            keys.len(),
+            "{keys:?}"
+        );
     }
 
     #[test]
@@ -124,7 +146,11 @@ mod tests {
         let one = machine(folder.path());
         fs::write(&one.qemu, "").unwrap();
         fs::write(&one.kernel, "").unwrap();
-        let other = Machine { console: "/elsewhere/console".into(), initramfs: "/elsewhere/initramfs".into(), ..one.clone() };
+        let other = Machine {
+            console: "/elsewhere/console".into(),
+            initramfs: "/elsewhere/initramfs".into(),
+            ..one.clone()
+        };
         assert_eq!(key(&one, b"", None).unwrap(), key(&other, b"", None).unwrap());
     }
 }

@@ -1,5 +1,5 @@
-//! Makes a template: a boot with the memory in a file, until the agent has answered and the tracer is attached; then QEMU
-//! saves the rest.
+//! Makes a template: a boot with the memory in a file, until the agent has answered and the tracer
+//! is attached; then QEMU saves the rest.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -19,16 +19,25 @@ use crate::session::{Session, SessionOptions};
 const SCARCE_MIB: u64 = 16;
 
 /// Makes the template in this folder.
-pub(super) fn make(guest: &Guest, tracer: Option<&[String]>, folder: &Path) -> Result<Record, Setback> {
+pub(super) fn make(
+    guest: &Guest,
+    tracer: Option<&[String]>,
+    folder: &Path,
+) -> Result<Record, Setback> {
     let path = guest.order.scratch.initramfs_path();
     fs::write(&path, &guest.initramfs).map_err(InfraError::file("write", &path))?;
-    let machine = Machine { memory: Some(MemoryFile::Written(memory_in(folder))), ..guest.machine.clone() };
+    let machine =
+        Machine { memory: Some(MemoryFile::Written(memory_in(folder))), ..guest.machine.clone() };
     check_space(folder, machine.memory_mib)?;
     let limit = guest.order.options.boot_timeout.min(guest.order.deadline.left());
-    let booted = Vm::boot_machine(&machine, guest.order.scratch, limit).and_then(|vm| settle(vm, guest));
+    let booted =
+        Vm::boot_machine(&machine, guest.order.scratch, limit).and_then(|vm| settle(vm, guest));
     fs::remove_file(&path).map_err(InfraError::file("remove", &path))?;
     let vm = booted.map_err(|failure| blame(failure, folder, &machine))?;
-    let record = Record { made: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(), ..Record::default() };
+    let record = Record {
+        made: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
+        ..Record::default()
+    };
     let (vm, record) = match tracer {
         None => (vm, record),
         Some(argv) => match attach(vm, argv, guest) {
@@ -55,7 +64,8 @@ fn save(mut vm: Vm, guest: &Guest, folder: &Path) -> Result<(), Setback> {
     }
 }
 
-/// Waits until the agent serves, for which it mounts what it needs after it has said that it is ready.
+/// Waits until the agent serves, for which it mounts what it needs after it has said that it is
+/// ready.
 fn settle(mut vm: Vm, guest: &Guest) -> Result<Vm, Failure> {
     vm.send(&Request::Get { path: "/proc/uptime".into() });
     while !matches!(vm.receive(guest.order.deadline, "a template is made")?, Reply::File { .. }) {}
@@ -64,18 +74,22 @@ fn settle(mut vm: Vm, guest: &Guest) -> Result<Vm, Failure> {
 
 /// Attaches the tracer as a session does, and gives what it said.
 fn attach(vm: Vm, argv: &[String], guest: &Guest) -> Result<(Vm, String), Failure> {
-    let options = SessionOptions { tracer: argv.to_vec(), inject: None, deadline: guest.order.deadline };
+    let options =
+        SessionOptions { tracer: argv.to_vec(), inject: None, deadline: guest.order.deadline };
     let mut session = Session::new(vm, Oracle::new(Config::default()), options);
     session.attach()?;
     let said = session.tracer_stderr();
     Ok((session.end().0, said))
 }
 
-/// QEMU is killed when it writes to memory for which the disk has no room, and then the guest is not to blame.
+/// QEMU is killed when it writes to memory for which the disk has no room, and then the guest is
+/// not to blame.
 fn blame(failure: Failure, folder: &Path, machine: &Machine) -> Setback {
     match failure {
         Failure::Infra(error) => Setback::Files(error),
-        Failure::Boot(BootError::Ended { .. }) | Failure::Guest(_) if free_mib(folder).is_some_and(|free| free < SCARCE_MIB) => {
+        Failure::Boot(BootError::Ended { .. }) | Failure::Guest(_)
+            if free_mib(folder).is_some_and(|free| free < SCARCE_MIB) =>
+        {
             no_space(folder, machine.memory_mib)
         }
         failure => Setback::Boot(failure),
@@ -84,7 +98,11 @@ fn blame(failure: Failure, folder: &Path, machine: &Machine) -> Setback {
 
 /// Fails when the disk could get full, as then QEMU would die without a word.
 fn check_space(folder: &Path, needed_mib: u64) -> Result<(), Setback> {
-    if free_mib(folder).is_some_and(|free| free < needed_mib) { Err(no_space(folder, needed_mib)) } else { Ok(()) }
+    if free_mib(folder).is_some_and(|free| free < needed_mib) {
+        Err(no_space(folder, needed_mib))
+    } else {
+        Ok(())
+    }
 }
 
 fn no_space(folder: &Path, needed_mib: u64) -> Setback {

@@ -1,13 +1,15 @@
-//! Guests that are ready in a fraction of a second: a guest is booted once, its state is kept, and every further one goes on
-//! from a copy of it.
+//! Guests that are ready in a fraction of a second: a guest is booted once, its state is kept, and
+//! every further one goes on from a copy of it.
 //!
-//! A template is the memory of a guest whose agent is up, maybe with the tracer attached, and the state of its machine.
-//! QEMU maps the memory copy on write, so that copies share what they do not change, and nothing that one does is seen
-//! by another. [`key`] says which template belongs to a guest, [`store`] keeps them, [`make`] boots them.
+//! A template is the memory of a guest whose agent is up, maybe with the tracer attached, and the
+//! state of its machine. QEMU maps the memory copy on write, so that copies share what they do not
+//! change, and nothing that one does is seen by another. [`key`] says which template belongs to a
+//! guest, [`store`] keeps them, [`make`] boots them.
 //!
-//! Copies of one template begin with the same memory: the addresses of what was loaded before, process ids, counters, and
-//! the time since the boot are the same in each. Their clocks are set and their random numbers drawn anew before a test
-//! gets them ([`settime32_abi::frame::Request::Restored`]).
+//! Copies of one template begin with the same memory: the addresses of what was loaded before,
+//! process ids, counters, and the time since the boot are the same in each. Their clocks are set
+//! and their random numbers drawn anew before a test gets them
+//! ([`settime32_abi::frame::Request::Restored`]).
 
 mod key;
 mod make;
@@ -19,7 +21,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::boot::{
-    self, Accelerator, Attached, BootOptions, Contents, Deadline, Machine, MemoryFile, MonitorError, RestoreError, Scratch, Start, Vm,
+    self, Accelerator, Attached, BootOptions, Contents, Deadline, Machine, MemoryFile,
+    MonitorError, RestoreError, Scratch, Start, Vm,
 };
 use crate::failure::{Failure, InfraError};
 use crate::kernels::Say;
@@ -58,15 +61,17 @@ enum Setback {
     Restore { source: RestoreError, stderr: String },
 }
 
-/// Starts a guest, warm where the options allow it and it can be done, else by a boot. `say` is told what went wrong with
-/// a warm start.
+/// Starts a guest, warm where the options allow it and it can be done, else by a boot. `say` is
+/// told what went wrong with a warm start.
 pub(crate) fn start(order: &Order) -> Result<Vm, Failure> {
     if order.options.start == Start::Warm {
         // Which accelerator works is learnt by a boot.
         if let Some(accelerator) = boot::settled_accelerator(order.options) {
             match from_template(order, accelerator) {
                 Ok(vm) => return Ok(vm),
-                Err(Setback::Boot(failure)) if accelerator == Accelerator::Tcg => return Err(failure),
+                Err(Setback::Boot(failure)) if accelerator == Accelerator::Tcg => {
+                    return Err(failure);
+                }
                 Err(setback) => (order.say)(&format!("{setback}; starting cold")),
             }
         }
@@ -94,7 +99,8 @@ struct Guest<'a> {
 }
 
 impl Guest<'_> {
-    /// A copy of the template, which is made where there is none. `None` when this kernel refuses the tracer.
+    /// A copy of the template, which is made where there is none. `None` when this kernel refuses
+    /// the tracer.
     fn obtain(&self, tracer: Option<&[String]>) -> Result<Option<Vm>, Setback> {
         let template = Template::new(key::key(&self.machine, &self.initramfs, tracer)?);
         let (record, lock) = match template.share()? {
@@ -104,7 +110,10 @@ impl Guest<'_> {
                 let record = match template.record() {
                     Some(record) => record,
                     None => {
-                        (self.order.say)(&format!("keeping a template of {} for warm starts", self.order.options.kernel.name));
+                        (self.order.say)(&format!(
+                            "keeping a template of {} for warm starts",
+                            self.order.options.kernel.name
+                        ));
                         let record = template.put(|folder| make::make(self, tracer, folder))?;
                         store::prune(self.order.say);
                         record
@@ -125,19 +134,33 @@ impl Guest<'_> {
             Err(source) => {
                 template.discard(&record)?;
                 let stderr = self.order.scratch.qemu_stderr();
-                let stderr = if stderr.trim().is_empty() { String::new() } else { format!(": {}", stderr.trim()) };
+                let stderr = if stderr.trim().is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", stderr.trim())
+                };
                 Err(Setback::Restore { source, stderr })
             }
         }
     }
 
-    fn restore(&self, template: &Template, record: &Record, tracer: Option<&[String]>) -> Result<Vm, RestoreError> {
-        let machine = Machine { memory: Some(MemoryFile::Copied(template.memory())), ..self.machine.clone() };
+    fn restore(
+        &self,
+        template: &Template,
+        record: &Record,
+        tracer: Option<&[String]>,
+    ) -> Result<Vm, RestoreError> {
+        let machine =
+            Machine { memory: Some(MemoryFile::Copied(template.memory())), ..self.machine.clone() };
         let path = template.state();
-        let state = File::open(&path).map_err(|error| Failure::from(InfraError::file("open", &path)(error)))?;
+        let state = File::open(&path)
+            .map_err(|error| Failure::from(InfraError::file("open", &path)(error)))?;
         let limit = Deadline::after(RESTORE_LIMIT.min(self.order.deadline.left()));
         let mut vm = Vm::restore_machine(&machine, &state, self.order.scratch, limit)?;
-        vm.set_attached(tracer.map(|argv| Attached { argv: argv.to_vec(), stderr: record.tracer_stderr.clone().into_bytes() }));
+        vm.set_attached(tracer.map(|argv| Attached {
+            argv: argv.to_vec(),
+            stderr: record.tracer_stderr.clone().into_bytes(),
+        }));
         Ok(vm)
     }
 }

@@ -1,7 +1,9 @@
-//! The templates in the user's cache: a folder each, which is whole or not there, a lock each, and a limit for all.
+//! The templates in the user's cache: a folder each, which is whole or not there, a lock each, and
+//! a limit for all.
 //!
-//! Who makes or removes a template holds its lock alone; who starts a guest from it shares the lock until the guest has
-//! the files open. The kernel takes locks back from processes that end, in whatever way.
+//! Who makes or removes a template holds its lock alone; who starts a guest from it shares the lock
+//! until the guest has the files open. The kernel takes locks back from processes that end, in
+//! whatever way.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +17,8 @@ use crate::cache::{self, Lock};
 use crate::failure::InfraError;
 use crate::kernels::Say;
 
-/// Disk space that all templates may use together; beyond it, those that were not used for longest go.
+/// Disk space that all templates may use together; beyond it, those that were not used for longest
+/// go.
 const LIMIT: u64 = 6 << 30;
 
 const RECORD: &str = "template.json";
@@ -78,7 +81,8 @@ impl Template {
         serde_json::from_slice(&fs::read(self.folder().join(RECORD)).ok()?).ok()
     }
 
-    /// Takes down that it is used, and keeps it from being removed as long as the lock is held. `None` when it is not there.
+    /// Takes down that it is used, and keeps it from being removed as long as the lock is held.
+    /// `None` when it is not there.
     pub(super) fn share(&self) -> Result<Option<(Record, Lock)>, InfraError> {
         if self.record().is_none() {
             return Ok(None);
@@ -86,7 +90,8 @@ impl Template {
         let lock = cache::share_at(&self.lock_path())?;
         let Some(record) = self.record() else { return Ok(None) };
         // Failing, it is removed earlier than it need be.
-        let _ = File::open(self.folder().join(RECORD)).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = File::open(self.folder().join(RECORD))
+            .and_then(|file| file.set_modified(SystemTime::now()));
         Ok(Some((record, lock)))
     }
 
@@ -95,8 +100,12 @@ impl Template {
         cache::lock_at(&self.lock_path(), say)
     }
 
-    /// Has it made by `make`, in a folder that gets its name when all is on the disk. The lock must be held alone.
-    pub(super) fn put(&self, make: impl FnOnce(&Path) -> Result<Record, Setback>) -> Result<Record, Setback> {
+    /// Has it made by `make`, in a folder that gets its name when all is on the disk. The lock must
+    /// be held alone.
+    pub(super) fn put(
+        &self,
+        make: impl FnOnce(&Path) -> Result<Record, Setback>,
+    ) -> Result<Record, Setback> {
         let making = self.root.join(format!("{}{MAKING}", self.key));
         // A run that was killed left the first; nothing leaves the second, which has no record.
         remove(&making)?;
@@ -111,21 +120,30 @@ impl Template {
     }
 
     fn finish(&self, making: &Path, record: Record) -> Result<Record, InfraError> {
-        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(InfraError::file("write", path));
+        let sync = |path: &Path| {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(InfraError::file("write", path))
+        };
         for path in [making.join(MEMORY), making.join(STATE)].iter().filter(|path| path.exists()) {
             sync(path)?;
         }
         let text = serde_json::to_vec(&record).expect("a record is plain data");
         cache::write_whole(&making.join(RECORD), &text)?;
         sync(making)?;
-        fs::rename(making, self.folder()).map_err(InfraError::file("rename a folder to", self.folder()))?;
+        fs::rename(making, self.folder())
+            .map_err(InfraError::file("rename a folder to", self.folder()))?;
         Ok(record)
     }
 
     /// Removes it, unless it has been made anew since `record` was read.
     pub(super) fn discard(&self, record: &Record) -> Result<(), InfraError> {
         let _lock = cache::lock_at(&self.lock_path(), &|_| {})?;
-        if self.record().is_some_and(|now| now.made == record.made) { remove(&self.folder()) } else { Ok(()) }
+        if self.record().is_some_and(|now| now.made == record.made) {
+            remove(&self.folder())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -141,13 +159,15 @@ pub(super) fn state_in(folder: &Path) -> PathBuf {
 
 fn remove(folder: &Path) -> Result<(), InfraError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(InfraError::file("remove", folder)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(InfraError::file("remove", folder)(error))
+        }
         _ => Ok(()),
     }
 }
 
-/// Makes room: removes what killed runs left half-made, and templates that were not used for longest, until all take no
-/// more than [`LIMIT`]. What is in use stays.
+/// Makes room: removes what killed runs left half-made, and templates that were not used for
+/// longest, until all take no more than [`LIMIT`]. What is in use stays.
 pub(super) fn prune(say: Say) {
     if let Err(error) = prune_to(&root(), LIMIT) {
         say(&format!("failed to remove old templates: {error}"));
@@ -161,8 +181,11 @@ fn prune_to(root: &Path, limit: u64) -> Result<(), InfraError> {
     for name in names.iter().filter(|name| name.ends_with(MAKING)) {
         remove_unused(root, name)?;
     }
-    let mut whole: Vec<(SystemTime, u64, &String)> =
-        names.iter().filter(|name| !name.ends_with(MAKING)).map(|name| (used(&root.join(name)), size(&root.join(name)), name)).collect();
+    let mut whole: Vec<(SystemTime, u64, &String)> = names
+        .iter()
+        .filter(|name| !name.ends_with(MAKING))
+        .map(|name| (used(&root.join(name)), size(&root.join(name)), name))
+        .collect();
     whole.sort();
     let mut total: u64 = whole.iter().map(|(_, size, _)| size).sum();
     for (_, size, name) in whole {
@@ -184,12 +207,15 @@ fn remove_unused(root: &Path, name: &str) -> Result<(), InfraError> {
 }
 
 fn used(folder: &Path) -> SystemTime {
-    fs::metadata(folder.join(RECORD)).and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+    fs::metadata(folder.join(RECORD))
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Bytes that it takes on the disk: most of a guest's memory was never written.
 fn size(folder: &Path) -> u64 {
-    let files = [MEMORY, STATE].map(|name| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.blocks() * 512));
+    let files = [MEMORY, STATE]
+        .map(|name| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.blocks() * 512));
     files.iter().sum()
 }
 
@@ -212,11 +238,16 @@ mod tests {
     #[test]
     fn those_not_used_for_longest_make_room() {
         let root = tempfile::tempdir().unwrap();
-        [("new", 3), ("old", 1), ("middle", 2)].iter().for_each(|(key, used_s)| template(root.path(), key, *used_s));
+        [("new", 3), ("old", 1), ("middle", 2)]
+            .iter()
+            .for_each(|(key, used_s)| template(root.path(), key, *used_s));
         fs::create_dir(root.path().join("killed.making")).unwrap();
         prune_to(root.path(), (2 << 20) + (1 << 19)).unwrap();
         // Nobody makes what is half-made.
-        assert_eq!(["new", "middle", "old", "killed.making"].map(|name| root.path().join(name).exists()), [true, true, false, false]);
+        assert_eq!(
+            ["new", "middle", "old", "killed.making"].map(|name| root.path().join(name).exists()),
+            [true, true, false, false]
+        );
     }
 
     #[test]

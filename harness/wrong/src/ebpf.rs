@@ -1,11 +1,13 @@
-//! The eBPF object of the wrong tracers: the programs of the shipped one by the same names, and those of other system
-//! calls. On any other target than BPF this is an empty `main`.
+//! The eBPF object of the wrong tracers: the programs of the shipped one by the same names, and
+//! those of other system calls. On any other target than BPF this is an empty `main`.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
-    use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
+    use aya_ebpf::programs::{
+        FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
+    };
     use settime32_wrong::kernel;
 
     #[kprobe]

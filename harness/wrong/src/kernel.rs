@@ -1,5 +1,6 @@
-//! The kernel's half: each step of the shipped tracer, then the error of the wrong one that was asked for. User space
-//! says which before loading, in a map that is then frozen, so the verifier removes all others.
+//! The kernel's half: each step of the shipped tracer, then the error of the wrong one that was
+//! asked for. User space says which before loading, in a map that is then frozen, so the verifier
+//! removes all others.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_user};
@@ -173,7 +174,8 @@ pub fn other_entered(pt_regs: Option<usize>) {
     }
 }
 
-/// Its return. What is seen of a call on its way is not seen of it, and must not keep it from being reported.
+/// Its return. What is seen of a call on its way is not seen of it, and must not keep it from being
+/// reported.
 #[inline(always)]
 pub fn other_left(ret: i64) {
     if let Some(event) = in_flight() {

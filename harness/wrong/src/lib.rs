@@ -1,8 +1,10 @@
-//! Deliberately wrong tracers: the shipped one with one error each, which the oracle must find. A wrong tracer is a
-//! file in `tracers/` and a word in its list; this is what such a file says ([`About`]) and may do ([`Wrong`]).
+//! Deliberately wrong tracers: the shipped one with one error each, which the oracle must find. A
+//! wrong tracer is a file in `tracers/` and a word in its list; this is what such a file says
+//! ([`About`]) and may do ([`Wrong`]).
 //!
-//! The kernel's half is compiled for BPF only, around the modules of the shipped object, which know nothing of it; the
-//! other half for the program `settime32-wrong-tracer`. The harness takes the list.
+//! The kernel's half is compiled for BPF only, around the modules of the shipped object, which know
+//! nothing of it; the other half for the program `settime32-wrong-tracer`. The harness takes the
+//! list.
 #![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
@@ -118,7 +120,8 @@ pub enum Work {
         /// How many; no more than one plan has, since the next would wait for what never comes.
         calls: u64,
     },
-    /// Whole lives of timers, of which the tracer is asked for everything. The kernel's half is the shipped one.
+    /// Whole lives of timers, of which the tracer is asked for everything. The kernel's half is the
+    /// shipped one.
     Lives {
         /// How many; no more than one plan has, which is of a 32-bit program.
         timers: u64,
@@ -156,7 +159,8 @@ pub enum Shows {
 
 /// What a wrong tracer does otherwise; what it does not override, it does right.
 pub trait Wrong {
-    /// The entry's program has taken the call in. `pt_regs` is the kernel's address of the registers.
+    /// The entry's program has taken the call in. `pt_regs` is the kernel's address of the
+    /// registers.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn entered(_event: &mut RawEvent, _pt_regs: usize)
@@ -165,8 +169,8 @@ pub trait Wrong {
     {
     }
 
-    /// `put_old_itimerspec32` was given `its`, by whatever call of this thread, and that was noted if it was a call
-    /// in flight.
+    /// `put_old_itimerspec32` was given `its`, by whatever call of this thread, and that was noted
+    /// if it was a call in flight.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn old(_tid: u32, _its: usize)
@@ -175,7 +179,8 @@ pub trait Wrong {
     {
     }
 
-    /// A call in flight returns `ret`, and was not reported yet; gives what is taken for its result.
+    /// A call in flight returns `ret`, and was not reported yet; gives what is taken for its
+    /// result.
     #[cfg(target_arch = "bpf")]
     #[inline(always)]
     fn leaving(_event: &mut RawEvent, ret: i64) -> i64
@@ -224,7 +229,8 @@ pub trait Wrong {
         true
     }
 
-    /// It is asked for these processes and for threads with these names; whether [`Self::takes`] sees to that, and nothing else.
+    /// It is asked for these processes and for threads with these names; whether [`Self::takes`]
+    /// sees to that, and nothing else.
     #[cfg(not(target_arch = "bpf"))]
     fn filters_itself(&mut self, _pids: &[u32], _comms: &[[u8; COMM_LEN]]) -> bool {
         false

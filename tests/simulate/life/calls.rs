@@ -28,11 +28,24 @@ impl Machine<'_> {
     }
 
     /// Keeps a call's moment and tells of it; `event` has what is its own.
-    fn tell(&mut self, step: usize, what: u32, before_ns: i64, made: Made, timer: Option<usize>, event: RelatedCall) {
+    fn tell(
+        &mut self,
+        step: usize,
+        what: u32,
+        before_ns: i64,
+        made: Made,
+        timer: Option<usize>,
+        event: RelatedCall,
+    ) {
         let mut out_after = [0xa5; MEMORY_LEN];
         out_after[..made.out.len()].copy_from_slice(&made.out);
         let Made { nr, ret, args, new, entry_ns, exit_ns, .. } = made;
-        self.keep(step, what, before_ns, Moment { nr, ret, args, new, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() });
+        self.keep(
+            step,
+            what,
+            before_ns,
+            Moment { nr, ret, args, new, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+        );
         let (pid, context) = (self.process.pid, timer.map(|timer| &self.kernel.timers[timer]));
         let event = RelatedCall {
             entry_ns,
@@ -67,8 +80,10 @@ impl Machine<'_> {
         self.process.slots[usize::from(slot)] = opened;
         let args = [clockid as u32, flags as u32, 0, 0].map(u64::from);
         let nr = self.plan.process.timerfd_create();
-        let made_call = Made { nr, ret, args, new: [0; MEMORY_LEN], out: Vec::new(), entry_ns, exit_ns };
-        let event = RelatedCall { clockid: Some(clockid), flags: Some(flags), ..blank("timerfd_create") };
+        let made_call =
+            Made { nr, ret, args, new: [0; MEMORY_LEN], out: Vec::new(), entry_ns, exit_ns };
+        let event =
+            RelatedCall { clockid: Some(clockid), flags: Some(flags), ..blank("timerfd_create") };
         self.tell(step, what::CREATE, before_ns, made_call, made.ok(), event);
     }
 
@@ -78,7 +93,9 @@ impl Machine<'_> {
         let entry_ns = self.kernel.now as u64;
         self.spend(100, 900);
         let there = call.utmr != Pointer::Null;
-        let result = |machine: &mut Self| machine.kernel.settime(timer, call.flags, &call.new.into(), machine.process.wake_alarm);
+        let result = |machine: &mut Self| {
+            machine.kernel.settime(timer, call.flags, &call.new.into(), machine.process.wake_alarm)
+        };
         let (ret, old) = if there { result(self) } else { (-errno::EFAULT, None) };
         self.spend(300, 1_500);
         let exit_ns = self.kernel.now as u64;
@@ -86,7 +103,10 @@ impl Machine<'_> {
         let pattern = [0xa5; 16];
         let otmr = if call.otmr == Pointer::Null { 0 } else { 0x5000_0a00 };
         let old = old.filter(|_| ret == 0 && otmr != 0);
-        let cut = |old: Itimerspec64| OldItimerspec32 { it_interval: old.it_interval.cut(), it_value: old.it_value.cut() };
+        let cut = |old: Itimerspec64| OldItimerspec32 {
+            it_interval: old.it_interval.cut(),
+            it_value: old.it_value.cut(),
+        };
         let record = Record {
             step: step as u32,
             pid: self.process.pid,
@@ -98,7 +118,8 @@ impl Machine<'_> {
             ret,
             utmr_before: if there { bytemuck::cast(call.new) } else { [0; 16] },
             otmr_before: if otmr == 0 { [0; 16] } else { pattern },
-            otmr_after: old.map_or(if otmr == 0 { [0; 16] } else { pattern }, |old| bytemuck::cast(cut(old))),
+            otmr_after: old
+                .map_or(if otmr == 0 { [0; 16] } else { pattern }, |old| bytemuck::cast(cut(old))),
             utmr_there: if there { ALL_THERE } else { 0 },
             otmr_there: if otmr == 0 { 0 } else { ALL_THERE },
             entry: 0,
@@ -125,7 +146,9 @@ impl Machine<'_> {
         match act {
             Act::Create { slot, clockid, flags } => self.create(step, slot, clockid, flags),
             Act::Close { slot } => self.close(step, slot),
-            Act::Settime64 { slot, flags, new, old, api } => self.settime64(step, slot, (flags, new), old, api),
+            Act::Settime64 { slot, flags, new, old, api } => {
+                self.settime64(step, slot, (flags, new), old, api)
+            }
             Act::Gettime { slot, api } => self.gettime(step, slot, api),
             Act::Read { slot, blocking } => self.read(step, slot, blocking),
             Act::Wait { slots, by, timeout_ms } => self.wait(step, slots, by, timeout_ms),
@@ -133,14 +156,25 @@ impl Machine<'_> {
         }
     }
 
-    fn settime64(&mut self, step: usize, slot: u8, (flags, new): (i32, Itimerspec64), old: bool, api: Api) {
+    fn settime64(
+        &mut self,
+        step: usize,
+        slot: u8,
+        (flags, new): (i32, Itimerspec64),
+        old: bool,
+        api: Api,
+    ) {
         let (before_ns, (fd, timer)) = (self.kernel.now, self.timer(slot));
         self.spend(100, 900);
         let entry_ns = self.kernel.now as u64;
         self.spend(100, 900);
         let padded = |time: Timespec64| Timespec64 { tv_nsec: time.tv_nsec & 0xffff_ffff, ..time };
         let compat = api == Api::Time64;
-        let used = if compat { Itimerspec64 { it_interval: padded(new.it_interval), it_value: padded(new.it_value) } } else { new };
+        let used = if compat {
+            Itimerspec64 { it_interval: padded(new.it_interval), it_value: padded(new.it_value) }
+        } else {
+            new
+        };
         let (ret, was) = self.kernel.settime(timer, flags, &used, self.process.wake_alarm);
         self.spend(300, 1_500);
         let exit_ns = self.kernel.now as u64;
@@ -149,7 +183,8 @@ impl Machine<'_> {
         let given = was.filter(|_| ret == 0 && old);
         let out = given.map_or(Vec::new(), |was| bytemuck::bytes_of(&was).to_vec());
         let args = [u64::from(fd as u32), u64::from(flags as u32), utmr, otmr];
-        let made = Made { nr: api.settime(), ret, args, new: bytemuck::cast(new), out, entry_ns, exit_ns };
+        let made =
+            Made { nr: api.settime(), ret, args, new: bytemuck::cast(new), out, entry_ns, exit_ns };
         let event = RelatedCall {
             ufd: Some(fd),
             flags: Some(flags),
@@ -159,7 +194,14 @@ impl Machine<'_> {
             old: was,
             ..blank("timerfd_settime")
         };
-        self.tell(step, what::SETTIME64, before_ns, made, timer.ok().filter(|_| ret != -EINVAL), event);
+        self.tell(
+            step,
+            what::SETTIME64,
+            before_ns,
+            made,
+            timer.ok().filter(|_| ret != -EINVAL),
+            event,
+        );
     }
 
     fn gettime(&mut self, step: usize, slot: u8, api: Api) {
@@ -174,21 +216,25 @@ impl Machine<'_> {
         let name = if api == Api::Time32 { "timerfd_gettime32" } else { "timerfd_gettime" };
         let out = match (got, api) {
             (Err(_), _) => Vec::new(),
-            (Ok(got), Api::Time32) => {
-                bytemuck::bytes_of(&OldItimerspec32 { it_interval: got.it_interval.cut(), it_value: got.it_value.cut() }).to_vec()
-            }
+            (Ok(got), Api::Time32) => bytemuck::bytes_of(&OldItimerspec32 {
+                it_interval: got.it_interval.cut(),
+                it_value: got.it_value.cut(),
+            })
+            .to_vec(),
             (Ok(got), _) => bytemuck::bytes_of(&got).to_vec(),
         };
         let otmr = 0x5100_0a00_u64;
         let args = [u64::from(fd as u32), otmr, 0, 0];
         let ret = got.err().map_or(0, |errno| -errno);
-        let made = Made { nr: api.gettime(), ret, args, new: [0; MEMORY_LEN], out, entry_ns, exit_ns };
+        let made =
+            Made { nr: api.gettime(), ret, args, new: [0; MEMORY_LEN], out, entry_ns, exit_ns };
         let event = RelatedCall { ufd: Some(fd), otmr: Some(otmr), old: got.ok(), ..blank(name) };
         self.tell(step, what::GETTIME, before_ns, made, timer.ok(), event);
     }
 
     fn wakeup(&mut self, timer: usize, by: By) -> Wakeup {
-        let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
+        let (pid, timer, ns) =
+            (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
         let (comm, cpu) = (COMM.into(), self.cpu(CPUS - 1));
         Wakeup {
             event: "wakeup".into(),
@@ -224,7 +270,13 @@ impl Machine<'_> {
         if ret == 8 || ret == -errno::ECANCELED {
             let errno = (ret < 0).then(|| errno::name(-ret).unwrap().into());
             let ticks = (ret == 8).then_some(Some(ticks));
-            let wakeup = Wakeup { entry_ns: Some(Some(entry_ns)), ret: Some(ret.into()), errno, ticks, ..self.wakeup(timer, By::Read) };
+            let wakeup = Wakeup {
+                entry_ns: Some(Some(entry_ns)),
+                ret: Some(ret.into()),
+                errno,
+                ticks,
+                ..self.wakeup(timer, By::Read)
+            };
             self.kernel.events.push(Event::Wakeup(wakeup));
         } else {
             assert!(ret == -EAGAIN || ret == 0);
@@ -236,7 +288,12 @@ impl Machine<'_> {
         }
         let args = [u64::from(fd as u32), 0x5100_0a00, 8, 0];
         let nr = if self.plan.process == plan::Process::I386 { 3 } else { 0 };
-        self.keep(step, what::READ, before_ns, Moment { nr, ret, args, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() });
+        self.keep(
+            step,
+            what::READ,
+            before_ns,
+            Moment { nr, ret, args, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+        );
     }
 
     pub(super) fn wait(&mut self, step: usize, slots: u32, by: Means, timeout_ms: u16) {
@@ -252,7 +309,8 @@ impl Machine<'_> {
             .collect();
         let any = |kernel: &Kernel| waited.iter().any(|(_, timer)| kernel.is_readable(*timer));
         while !any(&self.kernel) && self.kernel.now < until {
-            let at = self.kernel.next_expiry().map_or(until, |(at, _)| at.clamp(self.kernel.now, until));
+            let at =
+                self.kernel.next_expiry().map_or(until, |(at, _)| at.clamp(self.kernel.now, until));
             let ns = at - self.kernel.now;
             self.kernel.pass(ns);
             if ns == 0 && !any(&self.kernel) {
@@ -273,7 +331,12 @@ impl Machine<'_> {
             }
         }
         self.spend(300, 2_000);
-        self.keep(step, what::WAIT, before_ns, Moment { ret: extra.count_ones() as i32, extra, ..zeroed() });
+        self.keep(
+            step,
+            what::WAIT,
+            before_ns,
+            Moment { ret: extra.count_ones() as i32, extra, ..zeroed() },
+        );
     }
 
     fn posix(&mut self, step: usize, timer: u8, act: PosixAct) {
@@ -290,19 +353,35 @@ impl Machine<'_> {
         let entry_ns = self.kernel.now as u64;
         let (otmr, utmr) = (0x5100_0a00_u64, 0x5100_0200_u64);
         let cut = |old: Itimerspec64| {
-            bytemuck::bytes_of(&OldItimerspec32 { it_interval: old.it_interval.cut(), it_value: old.it_value.cut() }).to_vec()
+            bytemuck::bytes_of(&OldItimerspec32 {
+                it_interval: old.it_interval.cut(),
+                it_value: old.it_value.cut(),
+            })
+            .to_vec()
         };
         let (what, nr, args, new, ret, old) = match act {
             PosixAct::Set { flags, new, old } => {
                 let (ret, was) = self.kernel.posix_set(&mut posix, flags, &new.into(), old);
                 let mut memory = [0; MEMORY_LEN];
                 memory[..16].copy_from_slice(bytemuck::bytes_of(&new));
-                let args = [u64::from(id as u32), u64::from(flags as u32), utmr, if old { otmr } else { 0 }];
+                let args = [
+                    u64::from(id as u32),
+                    u64::from(flags as u32),
+                    utmr,
+                    if old { otmr } else { 0 },
+                ];
                 (what::POSIX_SET, 260, args, memory, ret, was)
             }
             PosixAct::Get => {
                 let got = self.kernel.posix_get(&mut posix);
-                (what::POSIX_GET, 261, [u64::from(id as u32), otmr, 0, 0], [0; MEMORY_LEN], 0, Some(got))
+                (
+                    what::POSIX_GET,
+                    261,
+                    [u64::from(id as u32), otmr, 0, 0],
+                    [0; MEMORY_LEN],
+                    0,
+                    Some(got),
+                )
             }
             _ => {
                 self.spend(500, 900);
@@ -326,7 +405,14 @@ impl Machine<'_> {
             _ => RelatedCall { otmr: Some(otmr), ..blank("timer_gettime32") },
         };
         let event = RelatedCall { timer_id: Some(id), old, ..event };
-        self.tell(step, what, before_ns, Made { nr, ret, args, new, out, entry_ns, exit_ns }, None, event);
+        self.tell(
+            step,
+            what,
+            before_ns,
+            Made { nr, ret, args, new, out, entry_ns, exit_ns },
+            None,
+            event,
+        );
     }
 
     fn posix_create(&mut self, step: usize, place: usize, clock: Clock) {
@@ -337,6 +423,11 @@ impl Machine<'_> {
         self.process.posix[place] = Some((id, self.kernel.posix(clock.id())));
         let mut out_after = [0xa5; MEMORY_LEN];
         out_after[..4].copy_from_slice(&id.to_le_bytes());
-        self.keep(step, what::POSIX_CREATE, before_ns, Moment { nr: 259, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() });
+        self.keep(
+            step,
+            what::POSIX_CREATE,
+            before_ns,
+            Moment { nr: 259, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Timers and POSIX timers through their whole lives, after `fs/timerfd.c` and `kernel/time/posix-timers.c`, on one CPU. What an
-//! exact tracer tells of expiries, cancellations and releases is told where it comes to pass.
+//! Timers and POSIX timers through their whole lives, after `fs/timerfd.c` and
+//! `kernel/time/posix-timers.c`, on one CPU. What an exact tracer tells of expiries, cancellations
+//! and releases is told where it comes to pass.
 
 use settime32_abi::life::{Cancel, Expiry, TimerId};
 use settime32_abi::timespec::{Itimerspec64, Timespec64};
@@ -50,7 +51,11 @@ pub struct Kernel {
 }
 
 fn to_ktime(time: Timespec64) -> i64 {
-    if time.tv_sec > KTIME_MAX / SECOND - 1 { KTIME_MAX } else { time.tv_sec * SECOND + time.tv_nsec }
+    if time.tv_sec > KTIME_MAX / SECOND - 1 {
+        KTIME_MAX
+    } else {
+        time.tv_sec * SECOND + time.tv_nsec
+    }
 }
 
 fn to_timespec(ns: i64) -> Timespec64 {
@@ -58,12 +63,20 @@ fn to_timespec(ns: i64) -> Timespec64 {
 }
 
 fn valid(new: &Itimerspec64) -> bool {
-    [new.it_interval, new.it_value].iter().all(|time| time.tv_sec >= 0 && (0..SECOND).contains(&time.tv_nsec))
+    [new.it_interval, new.it_value]
+        .iter()
+        .all(|time| time.tv_sec >= 0 && (0..SECOND).contains(&time.tv_nsec))
 }
 
 impl Kernel {
     pub fn new(up_ns: i64, lateness: Vec<i64>) -> Self {
-        Self { now: up_ns, offset: 1_795_000_000_000_000_000, timers: Vec::new(), events: Vec::new(), lateness }
+        Self {
+            now: up_ns,
+            offset: 1_795_000_000_000_000_000,
+            timers: Vec::new(),
+            events: Vec::new(),
+            lateness,
+        }
     }
 
     pub fn realtime(&self) -> i64 {
@@ -86,7 +99,11 @@ impl Kernel {
 
     /// When the next handler runs.
     pub fn next_expiry(&self) -> Option<(i64, usize)> {
-        self.timers.iter().enumerate().filter_map(|(timer, context)| Some((context.fires_at?, timer))).min()
+        self.timers
+            .iter()
+            .enumerate()
+            .filter_map(|(timer, context)| Some((context.fires_at?, timer)))
+            .min()
     }
 
     fn fire(&mut self, timer: usize) {
@@ -112,7 +129,11 @@ impl Kernel {
     fn enqueue(&mut self, timer: usize) {
         let late = self.lateness[(self.now % self.lateness.len() as i64) as usize];
         let context = &self.timers[timer];
-        let due = if context.realtime_base { context.expires.saturating_sub(self.offset) } else { context.expires };
+        let due = if context.realtime_base {
+            context.expires.saturating_sub(self.offset)
+        } else {
+            context.expires
+        };
         self.timers[timer].fires_at = Some(due.max(self.now).saturating_add(late));
     }
 
@@ -152,7 +173,12 @@ impl Kernel {
             if context.might_cancel && context.references > 0 {
                 context.canceled = true;
                 context.ticks += 1;
-                self.events.push(Event::Cancel(Cancel { event: "cancel".into(), ns: self.now as u64, cpu: 0, timer: context.id }));
+                self.events.push(Event::Cancel(Cancel {
+                    event: "cancel".into(),
+                    ns: self.now as u64,
+                    cpu: 0,
+                    timer: context.id,
+                }));
             }
         }
     }
@@ -181,7 +207,13 @@ impl Kernel {
     }
 
     /// `do_timerfd_settime`; the timer, or the errno of its descriptor.
-    pub fn settime(&mut self, timer: Result<usize, i32>, flags: i32, new: &Itimerspec64, wake_alarm: bool) -> (i32, Option<Itimerspec64>) {
+    pub fn settime(
+        &mut self,
+        timer: Result<usize, i32>,
+        flags: i32,
+        new: &Itimerspec64,
+        wake_alarm: bool,
+    ) -> (i32, Option<Itimerspec64>) {
         if flags & !3 != 0 || !valid(new) {
             return (-EINVAL, None);
         }
@@ -272,11 +304,20 @@ impl Kernel {
         if timer.interval > 0 && now >= timer.expires {
             timer.expires += ((now - timer.expires) / timer.interval + 1) * timer.interval;
         }
-        Itimerspec64 { it_interval: to_timespec(timer.interval), it_value: to_timespec((timer.expires - now).max(0)) }
+        Itimerspec64 {
+            it_interval: to_timespec(timer.interval),
+            it_value: to_timespec((timer.expires - now).max(0)),
+        }
     }
 
     /// `common_timer_set`.
-    pub fn posix_set(&self, timer: &mut Posix, flags: i32, new: &Itimerspec64, old: bool) -> (i32, Option<Itimerspec64>) {
+    pub fn posix_set(
+        &self,
+        timer: &mut Posix,
+        flags: i32,
+        new: &Itimerspec64,
+        old: bool,
+    ) -> (i32, Option<Itimerspec64>) {
         if !valid(new) {
             return (-EINVAL, None);
         }
@@ -286,7 +327,8 @@ impl Kernel {
         if value != 0 {
             timer.interval = to_ktime(new.it_interval);
             timer.realtime_base = timer.clockid == 0 && flags & 1 != 0;
-            timer.expires = if flags & 1 != 0 { value } else { value + self.clock(timer.realtime_base) };
+            timer.expires =
+                if flags & 1 != 0 { value } else { value + self.clock(timer.realtime_base) };
         }
         (0, old)
     }

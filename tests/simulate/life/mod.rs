@@ -1,5 +1,6 @@
-//! A simulated run of a plan of whole lives: the journal that the workload would write, and all events that an exact tracer
-//! would print. As its neighbours it shares nothing with the harness's model.
+//! A simulated run of a plan of whole lives: the journal that the workload would write, and all
+//! events that an exact tracer would print. As its neighbours it shares nothing with the harness's
+//! model.
 
 mod calls;
 pub mod kernel;
@@ -87,13 +88,24 @@ pub fn live_from(plan: &Plan, seed: u64, later_ns: i64) -> Lived {
     let mut key = [0x3c; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &key);
-    let lateness = (0..97).map(|at| if at % 5 == 0 { rng.random_range(0..400_000) } else { rng.random_range(0..9_000) }).collect();
+    let lateness =
+        (0..97)
+            .map(|at| {
+                if at % 5 == 0 { rng.random_range(0..400_000) } else { rng.random_range(0..9_000) }
+            })
+            .collect();
     let kernel = Kernel::new(later_ns + rng.random_range(2_000_000_000..90_000_000_000), lateness);
     let pid = 300 + (seed % 1000) as u32;
-    let process =
-        Process { pid, slots: [(-1, Behind::Nothing); SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true, cpu: CPU_UNKNOWN };
+    let process = Process {
+        pid,
+        slots: [(-1, Behind::Nothing); SLOTS],
+        posix: [const { None }; POSIX_TIMERS],
+        wake_alarm: true,
+        cpu: CPU_UNKNOWN,
+    };
     let (next_pid, next_fd, next_posix, journal) = (pid + 1, 3, 0, empty_journal(pid));
-    let mut machine = Machine { plan, kernel, rng, process, next_pid, next_fd, next_posix, journal };
+    let mut machine =
+        Machine { plan, kernel, rng, process, next_pid, next_fd, next_posix, journal };
     machine.journal.header.start = machine.clocks();
     machine.steps(0, plan.steps.len());
     machine.journal.header.end = machine.clocks();
@@ -146,7 +158,9 @@ impl Machine<'_> {
                 Step::Open { slot, kind } => self.open(step, slot, kind),
                 Step::SetClock => self.set_clock(step),
                 Step::WakeAlarm { allowed } => self.process.wake_alarm = allowed,
-                Step::Wait { slot, timeout_ms } => self.wait(step, 1 << slot, Means::Poll, timeout_ms),
+                Step::Wait { slot, timeout_ms } => {
+                    self.wait(step, 1 << slot, Means::Poll, timeout_ms)
+                }
                 Step::Fork { ending, .. } => self.fork(step, inner, ending),
                 Step::Life(act) => self.act(step, act),
                 Step::Pin { cpu } => self.process.cpu = pinned(cpu),
@@ -172,7 +186,11 @@ impl Machine<'_> {
 
     fn fork(&mut self, step: usize, inner: usize, _ending: Ending) {
         let before_ns = self.kernel.now;
-        let child = Process { pid: self.next_pid, posix: [const { None }; POSIX_TIMERS], ..self.process.clone() };
+        let child = Process {
+            pid: self.next_pid,
+            posix: [const { None }; POSIX_TIMERS],
+            ..self.process.clone()
+        };
         self.next_pid += 1;
         for (_, behind) in &child.slots {
             if let Behind::Timer(timer) = behind {
@@ -200,9 +218,20 @@ impl Machine<'_> {
     fn drop_behind(&mut self, behind: Behind) {
         let Behind::Timer(timer) = behind else { return };
         if self.kernel.close(timer) {
-            let (pid, timer, ns) = (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
+            let (pid, timer, ns) =
+                (self.process.pid, self.kernel.timers[timer].id, self.kernel.now as u64);
             let (event, comm, cpu) = ("release".into(), COMM.into(), self.cpu(1));
-            let release = Release { event, ns, pid, tid: pid, comm, cpu, timer, host_pid: None, host_tid: None };
+            let release = Release {
+                event,
+                ns,
+                pid,
+                tid: pid,
+                comm,
+                cpu,
+                timer,
+                host_pid: None,
+                host_tid: None,
+            };
             self.kernel.events.push(Event::Release(release));
         }
     }
@@ -213,11 +242,17 @@ impl Machine<'_> {
         self.spend(400, 6_000);
         self.kernel.set_realtime(read);
         self.spend(400, 2_000);
-        self.keep(step, what::SET_CLOCK, before_ns, Moment { args: [read as u64, 0, 0, 0], ..zeroed() });
+        self.keep(
+            step,
+            what::SET_CLOCK,
+            before_ns,
+            Moment { args: [read as u64, 0, 0, 0], ..zeroed() },
+        );
     }
 
     fn close(&mut self, step: usize, slot: u8) {
-        let (fd, behind) = std::mem::replace(&mut self.process.slots[usize::from(slot)], (-1, Behind::Nothing));
+        let (fd, behind) =
+            std::mem::replace(&mut self.process.slots[usize::from(slot)], (-1, Behind::Nothing));
         if matches!(behind, Behind::Nothing) {
             return;
         }
@@ -231,7 +266,12 @@ impl Machine<'_> {
 
     /// The lowest number that is free, as the kernel takes it.
     fn free_fd(&mut self) -> i32 {
-        let taken = |fd: i32| self.process.slots.iter().any(|(other, behind)| *other == fd && !matches!(behind, Behind::Nothing));
+        let taken = |fd: i32| {
+            self.process
+                .slots
+                .iter()
+                .any(|(other, behind)| *other == fd && !matches!(behind, Behind::Nothing))
+        };
         (self.next_fd..).find(|fd| !taken(*fd)).unwrap()
     }
 

@@ -5,7 +5,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
 use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
-use settime32_abi::moment::{Call, Function, Inside, Moment, RawArming, RawCall, Record, Timer, call_flag};
+use settime32_abi::moment::{
+    Call, Function, Inside, Moment, RawArming, RawCall, Record, Timer, call_flag,
+};
 use settime32_abi::timespec::Itimerspec64;
 
 use super::layout::at;
@@ -33,11 +35,16 @@ type Saved = [u64; 13];
 /// Where [`Saved`] begins.
 const SAVED_AT: usize = 40;
 
-/// The first four arguments, as the wrappers of x86-64 take them, or those of i386 (`arch/x86/include/asm/syscall_wrapper.h`).
+/// The first four arguments, as the wrappers of x86-64 take them, or those of i386
+/// (`arch/x86/include/asm/syscall_wrapper.h`).
 #[inline(always)]
 fn arguments(saved: &Saved, is_i386: bool) -> [u64; 4] {
     let [bx, _, r10, _, _, _, cx, dx, si, di, ..] = *saved;
-    if is_i386 { [bx, cx, dx, si].map(|register| register as u32 as u64) } else { [di, si, dx, r10] }
+    if is_i386 {
+        [bx, cx, dx, si].map(|register| register as u32 as u64)
+    } else {
+        [di, si, dx, r10]
+    }
 }
 
 const fn is_i386(call: Call) -> bool {
@@ -86,8 +93,9 @@ pub(crate) fn leave(ret: i64) {
     remove();
 }
 
-/// Whether what functions tell that others call, too, was seen: the kernel may have passed a program over, and counts all alike. An
-/// event that lacks a fact must not look as if there had been none.
+/// Whether what functions tell that others call, too, was seen: the kernel may have passed a
+/// program over, and counts all alike. An event that lacks a fact must not look as if there had
+/// been none.
 #[inline(always)]
 fn is_complete(call: &RawCall, ret: i64) -> bool {
     let has = |bit: u32| call.flags & bit != 0;
@@ -96,10 +104,11 @@ fn is_complete(call: &RawCall, ret: i64) -> bool {
         return ret < 0 || !call.timer.is_none();
     }
     let (sets, gets) = (is(Call::PosixSettime32), is(Call::PosixGettime32));
-    // Without a new setting there is nothing to copy, and what fails later had it copied (`timer_settime32`,
-    // `kernel/time/posix-timers.c`).
+    // Without a new setting there is nothing to copy, and what fails later had it copied
+    // (`timer_settime32`, `kernel/time/posix-timers.c`).
     let used = !sets || call.args[2] == 0 || call.filled == WAS_COPIED;
-    // It is handed over once all else is done, which may fail itself, but does not where the new one could not be copied.
+    // It is handed over once all else is done, which may fail itself, but does not where the new
+    // one could not be copied.
     let hands_over = gets || sets && call.args[3] != 0 && has(call_flag::USED);
     let old = has(call_flag::OLD) || !hands_over || ret != 0 && ret != EFAULT;
     used && old
@@ -140,7 +149,8 @@ fn current_of(one: Call, other: Call) -> Option<&'static mut RawCall> {
     current().filter(|call| call.call == one as u32 || call.call == other as u32)
 }
 
-/// `do_timerfd_settime(ufd, flags, new, old)` is entered; `new` is what was copied. The timer is told from others before it can fire.
+/// `do_timerfd_settime(ufd, flags, new, old)` is entered; `new` is what was copied. The timer is
+/// told from others before it can fire.
 #[inline(always)]
 pub(crate) fn settime_enters(ufd: i32, new: usize, old: usize) {
     let is_wanted = is_wanted();
@@ -149,7 +159,10 @@ pub(crate) fn settime_enters(ufd: i32, new: usize, old: usize) {
     }
     let file = timer::file_at(ufd);
     let timer = if is_wanted { timer::meet(timer::of_any_file(file)) } else { Timer::NONE };
-    inside::enter(Function::Settime, Inside { file, timer, value: is_wanted.into(), fd: ufd, ..Inside::zeroed() });
+    inside::enter(
+        Function::Settime,
+        Inside { file, timer, value: is_wanted.into(), fd: ufd, ..Inside::zeroed() },
+    );
     if let Some(call) = current_of(Call::SettimeX64, Call::SettimeI386) {
         if let Some(used) = at(new) {
             call.used = used;
@@ -191,7 +204,10 @@ pub(crate) fn gettime_enters(ufd: i32, t: usize) {
     if is_wanted() {
         let file = timer::file_at(ufd);
         let timer = timer::meet(timer::of_any_file(file));
-        inside::enter(Function::Gettime, Inside { file, timer, value: t as u64, fd: ufd, ..Inside::zeroed() });
+        inside::enter(
+            Function::Gettime,
+            Inside { file, timer, value: t as u64, fd: ufd, ..Inside::zeroed() },
+        );
     }
 }
 
@@ -205,8 +221,8 @@ pub(crate) fn gettime_returns(ret: i32) {
     keep_old(call, inside.value as usize);
 }
 
-/// A file is about to be made that has a name, operations, and something of its own, which for timers is the new
-/// `struct timerfd_ctx`.
+/// A file is about to be made that has a name, operations, and something of its own, which for
+/// timers is the new `struct timerfd_ctx`.
 #[inline(always)]
 pub(crate) fn makes(name: usize, operations: u64, private: u64) {
     if at::<[u8; 8]>(name) != Some(*b"[timerfd") {
@@ -256,8 +272,8 @@ pub(crate) fn is_wanted() -> bool {
     !filter::any() || filter::wants(bpf_get_current_pid_tgid())
 }
 
-/// The timer that a descriptor led to before and leads to still, where the function has said that it is one's; none when it is not
-/// certain.
+/// The timer that a descriptor led to before and leads to still, where the function has said that
+/// it is one's; none when it is not certain.
 #[inline(always)]
 fn timer_found(inside: &Inside) -> Timer {
     if timer::file_at(inside.fd) != inside.file {

@@ -1,5 +1,6 @@
-//! What each thread is doing with a timer, kept from a function's entry to its return. A thread is in one of these functions at
-//! a time; one that is found in there at its next entry returned unseen, which is counted.
+//! What each thread is doing with a timer, kept from a function's entry to its return. A thread is
+//! in one of these functions at a time; one that is found in there at its next entry returned
+//! unseen, which is counted.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
@@ -22,7 +23,8 @@ pub(crate) fn enter(function: Function, inside: Inside) {
     if INSIDE.get_ptr(tid).is_some() {
         count(Counter::LostInFlight);
     }
-    let inside = Inside { entry_ns: now_ns(), own_ids: ids::own(), function: function as u32, ..inside };
+    let inside =
+        Inside { entry_ns: now_ns(), own_ids: ids::own(), function: function as u32, ..inside };
     if INSIDE.insert(tid, inside, 0).is_err() {
         count(Counter::LostInFlight);
     }

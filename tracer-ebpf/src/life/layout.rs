@@ -1,4 +1,5 @@
-//! Where members of the kernel's structures lie, as user space reads it from the kernel's own description of its types.
+//! Where members of the kernel's structures lie, as user space reads it from the kernel's own
+//! description of its types.
 
 use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_probe_read_kernel;

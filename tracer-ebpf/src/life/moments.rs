@@ -8,7 +8,10 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use bytemuck::Zeroable;
 use settime32_abi::event::Counter;
-use settime32_abi::moment::{Function, Inside, Moment, RawCancel, RawClockSet, RawExpiry, RawRelease, RawTicksSet, Record, Timer};
+use settime32_abi::moment::{
+    Function, Inside, Moment, RawCancel, RawClockSet, RawExpiry, RawRelease, RawTicksSet, Record,
+    Timer,
+};
 
 use super::calls::is_wanted;
 use super::layout::Member;
@@ -24,19 +27,22 @@ const SET_TICKS: u32 = 0x4008_5400;
 #[unsafe(no_mangle)]
 static FIRES_INLINE: Global<u32> = Global::new(0);
 
-/// The wait queue that the handler that runs on this CPU is about to wake, and the thread that it runs in, or that it interrupted:
-/// where interrupts are threads, others may come in between.
+/// The wait queue that the handler that runs on this CPU is about to wake, and the thread that it
+/// runs in, or that it interrupted: where interrupts are threads, others may come in between.
 #[map]
 static HANDLED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
-/// `timerfd_tmrproc` or `timerfd_alarmproc` is entered with the timer or alarm that lies in the `struct timerfd_ctx`.
+/// `timerfd_tmrproc` or `timerfd_alarmproc` is entered with the timer or alarm that lies in the
+/// `struct timerfd_ctx`.
 #[inline(always)]
 pub(crate) fn handler(inner: usize) {
     let address = inner.wrapping_sub(Member::TIMER_AT.at()) as u64;
     // Of any timer, so that none is taken for one that a call has fired.
     if let Some(handled) = HANDLED.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
-        unsafe { *handled = [address.wrapping_add(Member::WQH_AT.at() as u64), current_tid().into()] };
+        unsafe {
+            *handled = [address.wrapping_add(Member::WQH_AT.at() as u64), current_tid().into()]
+        };
     }
     let timer = timer::watched(address);
     if !timer.is_none() {
@@ -44,14 +50,15 @@ pub(crate) fn handler(inner: usize) {
     }
 }
 
-/// `__wake_up_locked_key(wq_head, …)` is entered, which every firing and every cancellation comes to (`fs/timerfd.c`).
+/// `__wake_up_locked_key(wq_head, …)` is entered, which every firing and every cancellation comes
+/// to (`fs/timerfd.c`).
 #[inline(always)]
 pub(crate) fn wakes(wq_head: u64) {
     if let Some(handled) = HANDLED.get_ptr_mut(0) {
         // SAFETY: the slot is this CPU's own.
         let [queue, thread] = unsafe { &mut *handled };
-        // The verifier knows the argument for a pointer, of which it allows no arithmetic; so the two must not be compared at once.
-        // SAFETY: it is a reference.
+        // The verifier knows the argument for a pointer, of which it allows no arithmetic; so the
+        // two must not be compared at once. SAFETY: it is a reference.
         if *queue == wq_head && unsafe { read_volatile(thread) } == current_tid().into() {
             (*queue, *thread) = (0, 0);
             return;
@@ -59,13 +66,17 @@ pub(crate) fn wakes(wq_head: u64) {
     }
     let Some(inside) = inside::current() else { return };
     let address = wq_head.wrapping_sub(Member::WQH_AT.at() as u64);
-    let fires = [Function::Settime, Function::Gettime, Function::Read].map(|function| function as u32);
+    let fires =
+        [Function::Settime, Function::Gettime, Function::Read].map(|function| function as u32);
     if inside.function == Function::ClockWasSet as u32 {
         let timer = timer::watched(address);
         if !timer.is_none() {
             output(&RawCancel { head: head(Record::Cancel), moment: moment(timer) });
         }
-    } else if FIRES_INLINE.load() != 0 && fires.contains(&inside.function) && timer::of_file(inside.file) == address {
+    } else if FIRES_INLINE.load() != 0
+        && fires.contains(&inside.function)
+        && timer::of_file(inside.file) == address
+    {
         let timer = timer::watched(address);
         if !timer.is_none() {
             expired(timer, true);
@@ -103,11 +114,16 @@ pub(crate) fn ioctl_enters(file: u64, command: u32) {
 #[inline(always)]
 pub(crate) fn ioctl_returns(ret: i64) {
     if let Some(inside) = inside::leave(Function::Ioctl).filter(|_| ret == 0) {
-        output(&RawTicksSet { head: head(Record::TicksSet), moment: moment(inside.timer), ids: bpf_get_current_pid_tgid() });
+        output(&RawTicksSet {
+            head: head(Record::TicksSet),
+            moment: moment(inside.timer),
+            ids: bpf_get_current_pid_tgid(),
+        });
     }
 }
 
-/// `timerfd_release(inode, file)` is entered, by whom its last descriptor was of. A handler may still run until it returns.
+/// `timerfd_release(inode, file)` is entered, by whom its last descriptor was of. A handler may
+/// still run until it returns.
 #[inline(always)]
 pub(crate) fn release_enters(file: u64) {
     let address = timer::of_file(file);
@@ -131,5 +147,10 @@ fn expired(timer: Timer, is_inline: bool) {
     if due.is_known == 0 {
         return count(Counter::LostInFlight);
     }
-    output(&RawExpiry { head: head(Record::Expiry), moment: moment(timer), due, is_inline: is_inline.into() });
+    output(&RawExpiry {
+        head: head(Record::Expiry),
+        moment: moment(timer),
+        due,
+        is_inline: is_inline.into(),
+    });
 }

@@ -1,7 +1,9 @@
 //! The programs, each once for either way to attach: `…` by kprobe, `…_f` by fentry or fexit.
 
 use aya_ebpf::macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint};
-use aya_ebpf::programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext};
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext,
+};
 use settime32_abi::moment::Call;
 
 use super::{calls, inside, moments, waits};
@@ -58,14 +60,56 @@ macro_rules! wrapper {
 }
 
 wrapper!(CreateX64, life_create_x64, life_create_x64_f, life_create_x64_out, life_create_x64_out_f);
-wrapper!(CreateI386, life_create_i386, life_create_i386_f, life_create_i386_out, life_create_i386_out_f);
-wrapper!(SettimeX64, life_settime_x64, life_settime_x64_f, life_settime_x64_out, life_settime_x64_out_f);
-wrapper!(SettimeI386, life_settime_i386, life_settime_i386_f, life_settime_i386_out, life_settime_i386_out_f);
-wrapper!(GettimeX64, life_gettime_x64, life_gettime_x64_f, life_gettime_x64_out, life_gettime_x64_out_f);
-wrapper!(GettimeI386, life_gettime_i386, life_gettime_i386_f, life_gettime_i386_out, life_gettime_i386_out_f);
+wrapper!(
+    CreateI386,
+    life_create_i386,
+    life_create_i386_f,
+    life_create_i386_out,
+    life_create_i386_out_f
+);
+wrapper!(
+    SettimeX64,
+    life_settime_x64,
+    life_settime_x64_f,
+    life_settime_x64_out,
+    life_settime_x64_out_f
+);
+wrapper!(
+    SettimeI386,
+    life_settime_i386,
+    life_settime_i386_f,
+    life_settime_i386_out,
+    life_settime_i386_out_f
+);
+wrapper!(
+    GettimeX64,
+    life_gettime_x64,
+    life_gettime_x64_f,
+    life_gettime_x64_out,
+    life_gettime_x64_out_f
+);
+wrapper!(
+    GettimeI386,
+    life_gettime_i386,
+    life_gettime_i386_f,
+    life_gettime_i386_out,
+    life_gettime_i386_out_f
+);
 wrapper!(Gettime32, life_gettime32, life_gettime32_f, life_gettime32_out, life_gettime32_out_f);
-wrapper!(PosixSettime32, life_posix_settime32, life_posix_settime32_f, life_posix_settime32_out, life_posix_settime32_out_f);
-wrapper!(PosixGettime32, life_posix_gettime32, life_posix_gettime32_f, life_posix_gettime32_out, life_posix_gettime32_out_f);
+wrapper!(
+    PosixSettime32,
+    life_posix_settime32,
+    life_posix_settime32_f,
+    life_posix_settime32_out,
+    life_posix_settime32_out_f
+);
+wrapper!(
+    PosixGettime32,
+    life_posix_gettime32,
+    life_posix_gettime32_f,
+    life_posix_gettime32_out,
+    life_posix_gettime32_out_f
+);
 
 before!(life_do_settime, life_do_settime_f, (ufd: 0 as i32, new: 2 as usize, old: 3 as usize), calls::settime_enters(ufd, new, old));
 after!(life_do_settime_out, life_do_settime_out_f, 4, (ret: i32), calls::settime_returns(ret));
@@ -87,7 +131,8 @@ before!(life_get_old, life_get_old_f, (its: 0 as usize), calls::get_old_enters(i
 after!(life_get_old_out, life_get_old_out_f, 2, (ret: i32), calls::get_old_returns(ret));
 before!(life_put_old, life_put_old_f, (its: 0 as usize), calls::put_old(its));
 
-/// On `timerfd_tmrproc`. In interrupts there is no kprobe to do the same, since it would be passed over where the CPU was in another.
+/// On `timerfd_tmrproc`. In interrupts there is no kprobe to do the same, since it would be passed
+/// over where the CPU was in another.
 #[fentry]
 pub fn life_handler_f(ctx: FEntryContext) -> i32 {
     moments::handler(ctx.arg(0));

@@ -1,7 +1,8 @@
 //! Which timer it is, of all that are told apart, and which a descriptor leads to.
 //!
-//! `do_timerfd_settime` and its like look the descriptor up themselves. Looked up once before and once after them, with the same
-//! outcome, it is the one that they found: unless other threads put a file there and the first one back again in between.
+//! `do_timerfd_settime` and its like look the descriptor up themselves. Looked up once before and
+//! once after them, with the same outcome, it is the one that they found: unless other threads put
+//! a file there and the first one back again in between.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::map;
@@ -18,16 +19,19 @@ use crate::losses::count;
 const NO_EXIST: u64 = 1;
 /// `CLOCK_REALTIME_ALARM` and `CLOCK_BOOTTIME_ALARM`.
 const ALARMS: [i32; 2] = [8, 9];
-/// `HRTIMER_BASE_BOOTTIME`, and the bit that tells soft bases from hard ones (`include/linux/hrtimer_defs.h`).
+/// `HRTIMER_BASE_BOOTTIME`, and the bit that tells soft bases from hard ones
+/// (`include/linux/hrtimer_defs.h`).
 const BOOTTIME: u32 = 2;
 const SOFT: u32 = 4;
 
-/// [`Timer::met_ns`] by [`Timer::address`], from the timer's creation, or from when it was met, until its release is over. Where
-/// only some threads are wanted, these are the timers that they came to; user space sets the size.
+/// [`Timer::met_ns`] by [`Timer::address`], from the timer's creation, or from when it was met,
+/// until its release is over. Where only some threads are wanted, these are the timers that they
+/// came to; user space sets the size.
 #[map]
 static TIMERS: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
 
-/// Address of the kernel's `timerfd_fops`, by which the file of a timer is known; 0 until one was seen.
+/// Address of the kernel's `timerfd_fops`, by which the file of a timer is known; 0 until one was
+/// seen.
 #[map]
 static TIMERFD_FOPS: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -35,14 +39,15 @@ static TIMERFD_FOPS: Array<u64> = Array::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn known(address: u64) -> Timer {
     match TIMERS.get_ptr(address) {
-        // SAFETY: the kernel gives its memory to no other entry before the program has ended, and not in halves.
+        // SAFETY: the kernel gives its memory to no other entry before the program has ended, and
+        // not in halves.
         Some(met_ns) => Timer { address, met_ns: unsafe { *met_ns } },
         None => Timer::NONE,
     }
 }
 
-/// The timer at an address, to which somebody came who is wanted. There is none when there is no address, and where there is no room
-/// for another timer, which is counted.
+/// The timer at an address, to which somebody came who is wanted. There is none when there is no
+/// address, and where there is no room for another timer, which is counted.
 #[inline(always)]
 pub(crate) fn meet(address: u64) -> Timer {
     if address == 0 {
@@ -76,7 +81,8 @@ fn meet_first(address: u64) -> Timer {
     }
 }
 
-/// The timer at an address of which the kernel tells by itself: whoever comes to it, where all are wanted.
+/// The timer at an address of which the kernel tells by itself: whoever comes to it, where all are
+/// wanted.
 #[inline(always)]
 pub(crate) fn watched(address: u64) -> Timer {
     if filter::any() { known(address) } else { meet(address) }
@@ -130,7 +136,8 @@ fn lookup(fd: u32) -> Option<u64> {
     at(array.wrapping_add(fd as usize * size_of::<u64>()))
 }
 
-/// The address of a file's timer; 0 when there is none. Only of a file that is known to be a timer's, by which others are known then.
+/// The address of a file's timer; 0 when there is none. Only of a file that is known to be a
+/// timer's, by which others are known then.
 #[inline(always)]
 pub(crate) fn of_file(file: u64) -> u64 {
     if file == 0 {
@@ -145,7 +152,11 @@ pub(crate) fn of_file(file: u64) -> u64 {
 /// The same of any file; 0 when it is none of a timer, or it is not known yet how those look.
 #[inline(always)]
 pub(crate) fn of_any_file(file: u64) -> u64 {
-    if file == 0 || must_learn() || member(file as usize, Member::F_OP_AT) != Some(operations()) { 0 } else { inner(file) }
+    if file == 0 || must_learn() || member(file as usize, Member::F_OP_AT) != Some(operations()) {
+        0
+    } else {
+        inner(file)
+    }
 }
 
 #[inline(always)]
@@ -183,7 +194,13 @@ pub(crate) fn clockid(timer: Timer) -> i32 {
 /// When the timer is due, by its clock as the kernel has it now.
 #[inline(always)]
 pub(crate) fn due(timer: Timer) -> Due {
-    times(timer.address).unwrap_or(Due { expires_ns: 0, clock_offset_ns: 0, suspended_ns: 0, clockid: -1, is_known: 0 })
+    times(timer.address).unwrap_or(Due {
+        expires_ns: 0,
+        clock_offset_ns: 0,
+        suspended_ns: 0,
+        clockid: -1,
+        is_known: 0,
+    })
 }
 
 /// From the base that the kernel compares with.
@@ -201,6 +218,7 @@ fn times(timer: u64) -> Option<Due> {
     let size = Member::BASE_SIZE.at();
     let first = base.wrapping_sub(size.wrapping_mul((index & 7) as usize));
     let boottime = first.wrapping_add(size.wrapping_mul((index & SOFT | BOOTTIME) as usize));
-    let (clock_offset_ns, suspended_ns) = (member(base, Member::OFFSET_AT)?, member(boottime, Member::OFFSET_AT)?);
+    let (clock_offset_ns, suspended_ns) =
+        (member(base, Member::OFFSET_AT)?, member(boottime, Member::OFFSET_AT)?);
     Some(Due { expires_ns, clock_offset_ns, suspended_ns, clockid, is_known: 1 })
 }

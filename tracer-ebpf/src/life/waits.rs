@@ -15,32 +15,43 @@ use super::{inside, timer};
 use crate::losses::count;
 use crate::maps::{head, output};
 
-/// What a read gives that had something to give: the 8 bytes of a count, or as many as the reader's memory took.
+/// What a read gives that had something to give: the 8 bytes of a count, or as many as the reader's
+/// memory took.
 const COUNT_LEN: i64 = 8;
-/// `-ECANCELED`, and `-EFAULT` of a reader whose memory took nothing: both have been told of the timer.
+/// `-ECANCELED`, and `-EFAULT` of a reader whose memory took nothing: both have been told of the
+/// timer.
 const ECANCELED: i64 = -125;
 const EFAULT: i64 = -14;
 /// `EPOLLIN` of `include/uapi/linux/eventpoll.h`.
 const EPOLLIN: u64 = 1;
 /// `EPOLLHUP` of the same, which every call that waits asks for beside what it is asked for.
 const EPOLLHUP: u64 = 0x10;
-/// What a request of a ring to read is polled for until it can be done, in whatever call the thread is in by then: `EPOLLIN`,
-/// `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM` (`io_arm_poll_handler`, `io_uring/poll.c`).
+/// What a request of a ring to read is polled for until it can be done, in whatever call the thread
+/// is in by then: `EPOLLIN`, `EPOLLPRI`, `EPOLLERR`, `EPOLLRDNORM` (`io_arm_poll_handler`,
+/// `io_uring/poll.c`).
 const TO_READ: u64 = 0x1 | 0x2 | 0x8 | 0x40;
-/// `ITER_UBUF` and `ITER_IOVEC` of `include/linux/uio.h`, since 6.4 and so on all kernels that read timers by iterator (6.10).
+/// `ITER_UBUF` and `ITER_IOVEC` of `include/linux/uio.h`, since 6.4 and so on all kernels that read
+/// timers by iterator (6.10).
 const ITER_UBUF: u8 = 0;
 const ITER_IOVEC: u8 = 1;
 /// `io_submit` of the x32 ABI.
 const SUBMIT_X32: u32 = 1 << 30 | 544;
 
-/// 1 when wake-ups are asked for; otherwise reads and polls are only looked at for the timers that they come to.
+/// 1 when wake-ups are asked for; otherwise reads and polls are only looked at for the timers that
+/// they come to.
 #[unsafe(no_mangle)]
 static WAKEUPS: Global<u32> = Global::new(0);
 
 /// `timerfd_read(file, buf, …)` is entered.
 #[inline(always)]
 pub(crate) fn read_enters(file: u64, buffer: u64) {
-    enter(Inside { file, value: buffer, pieces: pieces::ONE, is_request: is_of_ring(file).into(), ..Inside::zeroed() });
+    enter(Inside {
+        file,
+        value: buffer,
+        pieces: pieces::ONE,
+        is_request: is_of_ring(file).into(),
+        ..Inside::zeroed()
+    });
 }
 
 /// `timerfd_read_iter(iocb, to)` is entered.
@@ -48,7 +59,14 @@ pub(crate) fn read_enters(file: u64, buffer: u64) {
 pub(crate) fn read_iter_enters(iocb: usize, to: usize) {
     let Some(file) = file_of(iocb) else { return count(Counter::LostInFlight) };
     let (value, skipped, pieces) = memory(to).unwrap_or((0, 0, pieces::UNKNOWN));
-    enter(Inside { file, value, skipped, pieces, is_request: is_request(iocb).into(), ..Inside::zeroed() });
+    enter(Inside {
+        file,
+        value,
+        skipped,
+        pieces,
+        is_request: is_request(iocb).into(),
+        ..Inside::zeroed()
+    });
 }
 
 #[inline(always)]
@@ -82,7 +100,8 @@ fn memory(iter: usize) -> Option<(u64, u64, u32)> {
     Some((member(iter, Member::UBUF_AT)?, member(iter, Member::IOV_OFFSET_AT)?, pieces))
 }
 
-/// The timer of a file that somebody reads or polls who is wanted, or whom the kernel has do it for somebody.
+/// The timer of a file that somebody reads or polls who is wanted, or whom the kernel has do it for
+/// somebody.
 #[inline(always)]
 fn of_reader(file: u64) -> Timer {
     let address = timer::of_file(file);
@@ -95,7 +114,8 @@ fn of_reader(file: u64) -> Timer {
     }
 }
 
-/// Either of them returns, by a return probe, that knows nothing of a read whose begin was not seen.
+/// Either of them returns, by a return probe, that knows nothing of a read whose begin was not
+/// seen.
 #[inline(always)]
 pub(crate) fn read_returns(ret: i64) {
     if let Some(inside) = inside::leave(Function::Read) {
@@ -106,14 +126,24 @@ pub(crate) fn read_returns(ret: i64) {
 /// `timerfd_read(file, buf, …)` returns.
 #[inline(always)]
 pub(crate) fn read_returns_of(file: u64, buffer: u64, ret: i64) {
-    let unseen = Inside { file, value: buffer, pieces: pieces::ONE, is_request: is_of_ring(file).into(), ..Inside::zeroed() };
+    let unseen = Inside {
+        file,
+        value: buffer,
+        pieces: pieces::ONE,
+        is_request: is_of_ring(file).into(),
+        ..Inside::zeroed()
+    };
     returns(unseen, ret);
 }
 
 /// `timerfd_read_iter(iocb, to)` returns.
 #[inline(always)]
 pub(crate) fn read_iter_returns_of(iocb: usize, ret: i64) {
-    let unseen = Inside { file: file_of(iocb).unwrap_or(0), is_request: is_request(iocb).into(), ..Inside::zeroed() };
+    let unseen = Inside {
+        file: file_of(iocb).unwrap_or(0),
+        is_request: is_request(iocb).into(),
+        ..Inside::zeroed()
+    };
     returns(unseen, ret);
 }
 
@@ -150,8 +180,8 @@ fn read(inside: &Inside, ret: i64) {
     output(&told);
 }
 
-/// In which call a thread reads. What is asked of a ring may be done in any call that the thread is in by then; `io_submit` asks in
-/// a way of its own, that has no name here.
+/// In which call a thread reads. What is asked of a ring may be done in any call that the thread is
+/// in by then; `io_submit` asks in a way of its own, that has no name here.
 #[inline(always)]
 fn read_by(is_request: bool) -> Option<By> {
     match by() {
@@ -165,11 +195,17 @@ fn read_by(is_request: bool) -> Option<By> {
 /// Whether the thread asks by `io_submit`.
 #[inline(always)]
 fn submits() -> bool {
-    matches!(system_call(), Some(SystemCall { nr: 209 | SUBMIT_X32, is_i386: false, .. } | SystemCall { nr: 248, is_i386: true, .. }))
+    matches!(
+        system_call(),
+        Some(
+            SystemCall { nr: 209 | SUBMIT_X32, is_i386: false, .. }
+                | SystemCall { nr: 248, is_i386: true, .. }
+        )
+    )
 }
 
-/// Whether a read without a `kiocb`, as kernels before 6.10 do it, is done for a ring: these do it in whatever call the thread is in,
-/// which then reads something else.
+/// Whether a read without a `kiocb`, as kernels before 6.10 do it, is done for a ring: these do it
+/// in whatever call the thread is in, which then reads something else.
 #[inline(always)]
 fn is_of_ring(file: u64) -> bool {
     // SAFETY: the helper gives the current task's address.
@@ -188,7 +224,10 @@ fn is_of_ring(file: u64) -> bool {
 fn ticks(inside: &Inside) -> Option<u64> {
     match inside.pieces {
         // SAFETY: a source that cannot be read gives an error.
-        pieces::ONE => unsafe { helpers::bpf_probe_read_user(inside.value.wrapping_add(inside.skipped) as *const u64) }.ok(),
+        pieces::ONE => unsafe {
+            helpers::bpf_probe_read_user(inside.value.wrapping_add(inside.skipped) as *const u64)
+        }
+        .ok(),
         pieces::SEVERAL => gather(inside.value, inside.skipped),
         _ => None,
     }
@@ -205,12 +244,17 @@ fn gather_into(iovec: u64, mut skipped: u64, ticks: &mut u64) -> u32 {
     let mut taken = 0;
     for piece in 0..PIECES {
         // `iov_base` and `iov_len` of `struct iovec`.
-        let Some([base, len]) = at::<[u64; 2]>(iovec.wrapping_add(piece * 16) as usize) else { return 0 };
+        let Some([base, len]) = at::<[u64; 2]>(iovec.wrapping_add(piece * 16) as usize) else {
+            return 0;
+        };
         let (from, size) = (base.wrapping_add(skipped), len.wrapping_sub(skipped).min(WHOLE));
         skipped = 0;
         let mut word = 0_u64;
         // SAFETY: it writes the length that it is given, which is at most that of the word.
-        if unsafe { bpf_probe_read_user((&raw mut word).cast(), size as u32, from as *const c_void) } != 0 {
+        if unsafe {
+            bpf_probe_read_user((&raw mut word).cast(), size as u32, from as *const c_void)
+        } != 0
+        {
             return 0;
         }
         // What is beyond the eighth byte is shifted out.
@@ -235,7 +279,10 @@ pub(crate) fn poll_enters(file: u64, wait: usize) {
     let timer = of_reader(file);
     if !timer.is_none() && WAKEUPS.load() != 0 {
         let (asked, poller) = (asked(wait), poller(file, wait));
-        inside::enter(Function::Poll, Inside { file, timer, value: asked, skipped: poller as u64, ..Inside::zeroed() });
+        inside::enter(
+            Function::Poll,
+            Inside { file, timer, value: asked, skipped: poller as u64, ..Inside::zeroed() },
+        );
     }
 }
 
@@ -251,8 +298,8 @@ fn asked(wait: usize) -> u64 {
 enum Poller {
     /// A call that polls again when it is woken.
     Call = 0,
-    /// A request to a ring, or of `io_submit`, in whatever call the thread is by then. When the timer fires the kernel tells so without
-    /// another poll.
+    /// A request to a ring, or of `io_submit`, in whatever call the thread is by then. When the
+    /// timer fires the kernel tells so without another poll.
     Request = 1,
     /// An epoll that is given the timer, which tells nobody.
     Epoll = 2,
@@ -269,9 +316,10 @@ impl Poller {
     }
 }
 
-/// By what is behind the `poll_table` of a poll that is to be told later: it points to a request, that begins with its file
-/// (`struct io_poll_table` with `struct io_kiocb`, `struct aio_poll_table` with `struct aio_kiocb`), or to an item of an epoll, that
-/// has it, too (`struct ep_pqueue` with `struct epitem`).
+/// By what is behind the `poll_table` of a poll that is to be told later: it points to a request,
+/// that begins with its file (`struct io_poll_table` with `struct io_kiocb`, `struct
+/// aio_poll_table` with `struct aio_kiocb`), or to an item of an epoll, that has it, too (`struct
+/// ep_pqueue` with `struct epitem`).
 #[inline(always)]
 fn poller(file: u64, wait: usize) -> Poller {
     if wait == 0 || member::<u64>(wait, Member::POLL_QPROC_AT).unwrap_or(0) == 0 {
@@ -328,7 +376,12 @@ fn polled(timer: Timer, asked: u64, poller: Poller, events: u32) {
 /// In `epoll_ctl`, a poll wakes nobody.
 #[inline(always)]
 fn wakes_nobody() -> bool {
-    matches!(system_call(), Some(SystemCall { nr: 233, is_i386: false, .. } | SystemCall { nr: 255, is_i386: true, .. }))
+    matches!(
+        system_call(),
+        Some(
+            SystemCall { nr: 233, is_i386: false, .. } | SystemCall { nr: 255, is_i386: true, .. }
+        )
+    )
 }
 
 #[inline(always)]
@@ -367,7 +420,8 @@ fn worker() -> Option<Worker> {
     const IO_WORKER: u32 = 0x10;
     const KTHREAD: u32 = 0x20_0000;
     // SAFETY: the helper gives the current task's address.
-    let flags: u32 = member(unsafe { bpf_get_current_task() } as usize, Member::FLAGS_AT).unwrap_or(0);
+    let flags: u32 =
+        member(unsafe { bpf_get_current_task() } as usize, Member::FLAGS_AT).unwrap_or(0);
     if flags & IO_WORKER != 0 {
         Some(Worker::OfRing)
     } else if flags & KTHREAD != 0 {
@@ -397,9 +451,9 @@ impl SystemCall {
 
 /// The call that the current thread is in.
 ///
-/// Its registers lie at the top of the thread's stack: right there, or on kernels that are built for FRED 16 bytes below
-/// (`TOP_OF_KERNEL_STACK_PADDING`, `arch/x86/include/asm/thread_info.h`). The two segments say which: no other word there looks
-/// like them.
+/// Its registers lie at the top of the thread's stack: right there, or on kernels that are built
+/// for FRED 16 bytes below (`TOP_OF_KERNEL_STACK_PADDING`, `arch/x86/include/asm/thread_info.h`).
+/// The two segments say which: no other word there looks like them.
 #[inline(always)]
 fn system_call() -> Option<SystemCall> {
     const TS_COMPAT: u32 = 2;
@@ -422,5 +476,6 @@ fn number(stack: usize, padding: usize) -> Option<(usize, u32)> {
     const USER_CODE: [u16; 2] = [0x23, 0x33];
     let orig_ax_at = stack.wrapping_add(STACK_LEN - padding - size_of::<Last>());
     let [orig_ax, _ip, cs, _flags, _sp, ss] = at::<Last>(orig_ax_at)?;
-    (ss as u16 == USER_DS && USER_CODE.contains(&(cs as u16))).then_some((orig_ax_at, orig_ax as u32))
+    (ss as u16 == USER_DS && USER_CODE.contains(&(cs as u16)))
+        .then_some((orig_ax_at, orig_ax as u32))
 }

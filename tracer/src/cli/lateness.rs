@@ -4,11 +4,13 @@ use clap::{Args, ValueEnum};
 
 use super::Tracing;
 
-/// How late timers fire and who waits for them runs, in a table while it goes on and with percentiles at the end.
+/// How late timers fire and who waits for them runs, in a table while it goes on and with
+/// percentiles at the end.
 ///
-/// Late is counted from when a timer was due, as the kernel holds it. Timers that were due before they were armed, that were
-/// cancelled, or that came due while the machine slept or by setting their clock, are counted apart. A timer that fires before its
-/// time is an anomaly, which the kernel rules out. Of what is not known, since events were lost, nothing is told but that.
+/// Late is counted from when a timer was due, as the kernel holds it. Timers that were due before
+/// they were armed, that were cancelled, or that came due while the machine slept or by setting
+/// their clock, are counted apart. A timer that fires before its time is an anomaly, which the
+/// kernel rules out. Of what is not known, since events were lost, nothing is told but that.
 #[derive(Clone, Debug, Args)]
 pub struct Lateness {
     /// What is told apart.

@@ -14,13 +14,13 @@ use crate::buffer_size::BufferSize;
 /// Options of everything that traces.
 #[derive(Clone, Debug, Args)]
 pub struct Tracing {
-    /// Report the calls of this process only, by its id in the tracer's own pid namespace; can be given more than once. Without
-    /// COMMAND, tracing ends when none of them runs any more.
+    /// Report the calls of this process only, by its id in the tracer's own pid namespace; can be
+    /// given more than once. Without COMMAND, tracing ends when none of them runs any more.
     #[arg(short, long = "pid", value_name = "PID", value_parser = value_parser!(u32).range(1..=i64::from(i32::MAX)), help_heading = FILTERS)]
     pub pids: Vec<u32>,
 
-    /// Report the calls of threads with this name only; can be given more than once. The kernel keeps the first
-    /// 15 bytes of a name, and so does this.
+    /// Report the calls of threads with this name only; can be given more than once. The kernel
+    /// keeps the first 15 bytes of a name, and so does this.
     #[arg(long = "comm", value_name = "NAME", help_heading = FILTERS)]
     pub comms: Vec<Comm>,
 
@@ -28,8 +28,9 @@ pub struct Tracing {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
 
-    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A call takes 144
-    /// bytes (152 in a pid namespace), so the default holds 116,508 calls that this program has not come round to yet.
+    /// Size of the buffer between the kernel and this program: a power of two of at least 4K. A
+    /// call takes 144 bytes (152 in a pid namespace), so the default holds 116,508 calls that this
+    /// program has not come round to yet.
     #[arg(long, value_name = "SIZE", default_value = "16M")]
     pub buffer: BufferSize,
 
@@ -37,7 +38,8 @@ pub struct Tracing {
     #[arg(long, value_enum, default_value_t = Attach::Auto)]
     pub attach: Attach,
 
-    /// End with COMMAND's exit code even when calls were lost; the last line on standard error still says so.
+    /// End with COMMAND's exit code even when calls were lost; the last line on standard error
+    /// still says so.
     #[arg(long)]
     pub pass_exit_code: bool,
 
@@ -53,14 +55,16 @@ pub enum Attach {
     Auto,
     /// By kprobes and a return probe, which every kernel has.
     Kprobe,
-    /// By fentry and fexit, which cost each call less than half as much and need the kernel's BTF and 5.12.
+    /// By fentry and fexit, which cost each call less than half as much and need the kernel's BTF
+    /// and 5.12.
     Fentry,
 }
 
 /// Which calls the kernel side is to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Process ids, in the tracer's pid namespace; empty lets every process through, unless a command is followed.
+    /// Process ids, in the tracer's pid namespace; empty lets every process through, unless a
+    /// command is followed.
     pub pids: Vec<u32>,
     /// Thread names; empty lets every name through.
     pub comms: Vec<Comm>,

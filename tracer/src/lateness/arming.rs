@@ -35,7 +35,8 @@ pub struct Arming {
     pub clock: Reading,
     is_absolute: bool,
     interval_ns: i64,
-    /// When its first expiry was asked for at the earliest, and due; nanoseconds of the timer's clock.
+    /// When its first expiry was asked for at the earliest, and due; nanoseconds of the timer's
+    /// clock.
     asked_ns: i64,
     due_ns: i64,
     last_ns: Option<i64>,
@@ -55,10 +56,18 @@ impl Arming {
             owner,
             fired: 0,
             is_doubtful: false,
-            clock: Reading { ns: armed.ns, offset_ns: armed.clock_offset_ns, suspended_ns: armed.suspended_ns },
+            clock: Reading {
+                ns: armed.ns,
+                offset_ns: armed.clock_offset_ns,
+                suspended_ns: armed.suspended_ns,
+            },
             is_absolute,
             interval_ns: nanos(times.it_interval),
-            asked_ns: if is_absolute { armed.expires_ns } else { began_ns.saturating_add(nanos(times.it_value)) },
+            asked_ns: if is_absolute {
+                armed.expires_ns
+            } else {
+                began_ns.saturating_add(nanos(times.it_value))
+            },
             due_ns: armed.expires_ns,
             last_ns: None,
             past_ns: began_ns,
@@ -71,9 +80,15 @@ impl Arming {
         self.armed_ns < armed.ns
     }
 
-    /// Whether an expiry is one of its: due when the kernel said, or whole periods later, and after those that are known.
+    /// Whether an expiry is one of its: due when the kernel said, or whole periods later, and after
+    /// those that are known.
     pub fn owns(&self, expires_ns: i64, handler_ns: u64) -> bool {
-        let is_periods_off = || self.interval_ns > 0 && expires_ns.checked_sub(self.due_ns).is_some_and(|off| off % self.interval_ns == 0);
+        let is_periods_off = || {
+            self.interval_ns > 0
+                && expires_ns
+                    .checked_sub(self.due_ns)
+                    .is_some_and(|off| off % self.interval_ns == 0)
+        };
         let is_due = match self.last_ns {
             Some(last) => expires_ns > last && is_periods_off(),
             // It may have been read, and so forwarded, before the call that armed it returned.
@@ -92,10 +107,15 @@ impl Arming {
         self.clock = clock;
     }
 
-    /// When an expiry of its was asked for, at the earliest. The kernel takes the time of a relative setting between the call's entry
-    /// and its return (`hrtimer_start_range_ns`); what is absolute is as the kernel holds it.
+    /// When an expiry of its was asked for, at the earliest. The kernel takes the time of a
+    /// relative setting between the call's entry and its return (`hrtimer_start_range_ns`); what is
+    /// absolute is as the kernel holds it.
     pub const fn asked_ns(&self, expires_ns: i64) -> i64 {
-        if self.is_absolute { expires_ns } else { self.asked_ns.saturating_add(expires_ns.saturating_sub(self.due_ns)) }
+        if self.is_absolute {
+            expires_ns
+        } else {
+            self.asked_ns.saturating_add(expires_ns.saturating_sub(self.due_ns))
+        }
     }
 
     /// Whether an expiry was due before it was armed, by the clock as it was then.
@@ -114,7 +134,8 @@ impl Arming {
     }
 }
 
-/// As the kernel does it: what is beyond its range is the end of it (`timespec64_to_ktime`, `include/linux/ktime.h`).
+/// As the kernel does it: what is beyond its range is the end of it (`timespec64_to_ktime`,
+/// `include/linux/ktime.h`).
 fn nanos(time: Timespec64) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }

@@ -1,10 +1,11 @@
-//! Why a timer may be late though the kernel was not: its clock was set, or the machine slept. Both are told by how far the
-//! timer's clock is ahead of `CLOCK_MONOTONIC`, which nothing else changes.
+//! Why a timer may be late though the kernel was not: its clock was set, or the machine slept. Both
+//! are told by how far the timer's clock is ahead of `CLOCK_MONOTONIC`, which nothing else changes.
 
 use std::collections::VecDeque;
 
-/// The kernel tells other timers of a clock that is set (`timerfd_clock_was_set`) once it has made the timers fire that have
-/// become due (`clock_was_set`, `kernel/time/hrtimer.c`), or after that (`clock_was_set_delayed`, `timerfd_resume`).
+/// The kernel tells other timers of a clock that is set (`timerfd_clock_was_set`) once it has made
+/// the timers fire that have become due (`clock_was_set`, `kernel/time/hrtimer.c`), or after that
+/// (`clock_was_set_delayed`, `timerfd_resume`).
 const MOST_UNTIL_TOLD_NS: u64 = 1_000_000_000;
 /// The same where an earlier setting explains the clock as well.
 const FEW_UNTIL_TOLD_NS: u64 = 20_000_000;
@@ -52,17 +53,31 @@ impl Settings {
         }
     }
 
-    /// Why a timer that was due then fired at `fired`, when its clock was last read at `before`. `None` while that may still come
-    /// out: until `now_ns`, which is the end of the tracing when it is `None`.
-    pub fn cause(&self, due_ns: i64, fired: Reading, before: Option<Reading>, now_ns: Option<u64>) -> Option<Cause> {
+    /// Why a timer that was due then fired at `fired`, when its clock was last read at `before`.
+    /// `None` while that may still come out: until `now_ns`, which is the end of the tracing when
+    /// it is `None`.
+    pub fn cause(
+        &self,
+        due_ns: i64,
+        fired: Reading,
+        before: Option<Reading>,
+        now_ns: Option<u64>,
+    ) -> Option<Cause> {
         let late_since = due_ns.saturating_sub(fired.offset_ns);
-        let may_come = |longest: u64| now_ns.is_some_and(|now| now <= fired.ns.saturating_add(longest));
-        let comes = |longest: u64| self.told_ns.iter().any(|told| (fired.ns..=fired.ns.saturating_add(longest)).contains(told));
+        let may_come =
+            |longest: u64| now_ns.is_some_and(|now| now <= fired.ns.saturating_add(longest));
+        let comes = |longest: u64| {
+            self.told_ns
+                .iter()
+                .any(|told| (fired.ns..=fired.ns.saturating_add(longest)).contains(told))
+        };
         let Some(before) = before else {
             let is_suspect = |told: &u64| late_since <= told.cast_signed() && *told <= fired.ns;
             return match () {
                 () if fired.offset_ns == 0 => Some(Cause::None),
-                () if self.told_ns.iter().any(is_suspect) || comes(FEW_UNTIL_TOLD_NS) => Some(Cause::Unknown),
+                () if self.told_ns.iter().any(is_suspect) || comes(FEW_UNTIL_TOLD_NS) => {
+                    Some(Cause::Unknown)
+                }
                 () => (!may_come(FEW_UNTIL_TOLD_NS)).then_some(Cause::None),
             };
         };
@@ -74,8 +89,13 @@ impl Settings {
         let step = moved.wrapping_sub(slept.cast_signed());
         let last = self.told_ns.iter().copied().rfind(|told| (before.ns..=fired.ns).contains(told));
         let longest = if last.is_some() { FEW_UNTIL_TOLD_NS } else { MOST_UNTIL_TOLD_NS };
-        let jumped = if late_since <= last.unwrap_or(before.ns).cast_signed() { last.or(Some(before.ns)) } else { None };
-        // It fired while the clock was being set, which is to be told yet; or when it had just been set back.
+        let jumped = if late_since <= last.unwrap_or(before.ns).cast_signed() {
+            last.or(Some(before.ns))
+        } else {
+            None
+        };
+        // It fired while the clock was being set, which is to be told yet; or when it had just been
+        // set back.
         let jumped = jumped.or_else(|| comes(longest).then_some(fired.ns));
         match jumped {
             Some(at_ns) => {

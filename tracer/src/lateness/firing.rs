@@ -54,7 +54,13 @@ pub struct Told {
 impl Told {
     /// As an event says; `ticks` where these are expiries.
     pub fn of(wakeup: &Wakeup, ticks: Option<u64>) -> Self {
-        Self { ns: wakeup.ns, tid: wakeup.tid, by: wakeup.by, entry_ns: wakeup.entry_ns.flatten(), ticks }
+        Self {
+            ns: wakeup.ns,
+            tid: wakeup.tid,
+            by: wakeup.by,
+            entry_ns: wakeup.entry_ns.flatten(),
+            ticks,
+        }
     }
 }
 
@@ -66,7 +72,11 @@ impl Firing {
             clockid: expiry.clockid,
             expires_ns: expiry.expires_ns,
             late_ns: expiry.late_ns,
-            clock: Reading { ns: expiry.ns, offset_ns: expiry.clock_offset_ns, suspended_ns: expiry.suspended_ns },
+            clock: Reading {
+                ns: expiry.ns,
+                offset_ns: expiry.clock_offset_ns,
+                suspended_ns: expiry.suspended_ns,
+            },
             before: None,
             owner: None,
             of: None,
@@ -114,23 +124,30 @@ impl Firing {
         self.read.replace(told)
     }
 
-    /// Whether a read may have told of this one though the `next` one had come when it returned: it began before that, and started the
-    /// period again from here (`timerfd_read` forwards a timer before it returns).
+    /// Whether a read may have told of this one though the `next` one had come when it returned: it
+    /// began before that, and started the period again from here (`timerfd_read` forwards a timer
+    /// before it returns).
     pub fn may_be_told_by(&self, read: &Told, next: &Self) -> bool {
         let forwards = match (self.of.and_then(|of| of.interval_ns), read.ticks) {
-            (Some(interval_ns), Some(ticks)) => {
-                i64::try_from(ticks).is_ok_and(|ticks| ticks.checked_mul(interval_ns) == next.expires_ns.checked_sub(self.expires_ns))
-            }
+            (Some(interval_ns), Some(ticks)) => i64::try_from(ticks).is_ok_and(|ticks| {
+                ticks.checked_mul(interval_ns) == next.expires_ns.checked_sub(self.expires_ns)
+            }),
             _ => true,
         };
-        read.entry_ns.is_none_or(|entry_ns| entry_ns < next.clock.ns) && self.armed_ns() == next.armed_ns() && forwards
+        read.entry_ns.is_none_or(|entry_ns| entry_ns < next.clock.ns)
+            && self.armed_ns() == next.armed_ns()
+            && forwards
     }
 
     /// Whether a read told of more than has gone by since this one.
     pub fn is_too_new_for(&self, read: &Told) -> bool {
-        let Some((interval_ns, ticks)) = self.of.and_then(|of| of.interval_ns).zip(read.ticks) else { return false };
+        let Some((interval_ns, ticks)) = self.of.and_then(|of| of.interval_ns).zip(read.ticks)
+        else {
+            return false;
+        };
         let until_ns = read.ns.cast_signed().saturating_add(self.clock.offset_ns);
-        let last = i64::try_from(ticks.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(interval_ns);
+        let last =
+            i64::try_from(ticks.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(interval_ns);
         self.expires_ns.saturating_add(last) > until_ns
     }
 
@@ -143,7 +160,10 @@ impl Firing {
     pub fn line(&self, cause: Cause) -> Line {
         let first = [self.polled, self.read].into_iter().flatten().min_by_key(|told| told.ns);
         let owner = self.owner.as_deref();
-        let waited = |told: Told| self.late_ns.saturating_add(told.ns.cast_signed().saturating_sub(self.clock.ns.cast_signed()));
+        let waited = |told: Told| {
+            self.late_ns
+                .saturating_add(told.ns.cast_signed().saturating_sub(self.clock.ns.cast_signed()))
+        };
         let (slept_ns, clock_set_ns) = match cause {
             Cause::None => (Some(0), Some(0)),
             Cause::Slept(ns) => (Some(ns), Some(0)),
@@ -191,7 +211,8 @@ pub struct Line {
     pub comm: Option<Box<str>>,
     /// Its clock, of `include/uapi/linux/time.h`.
     pub clockid: i32,
-    /// `CLOCK_MONOTONIC` when the call that armed it began, nanoseconds; null when that was not seen.
+    /// `CLOCK_MONOTONIC` when the call that armed it began, nanoseconds; null when that was not
+    /// seen.
     pub armed_ns: Option<u64>,
     /// When it was asked for, at the earliest; nanoseconds of the clock that the kernel waits by.
     pub requested_ns: Option<i64>,
@@ -201,7 +222,8 @@ pub struct Line {
     pub handler_ns: u64,
     /// How late that was.
     pub handler_late_ns: i64,
-    /// `CLOCK_MONOTONIC` when a thread had been told, nanoseconds; null when none was seen to be before the next expiry or setting.
+    /// `CLOCK_MONOTONIC` when a thread had been told, nanoseconds; null when none was seen to be
+    /// before the next expiry or setting.
     pub waiter_ns: Option<u64>,
     /// How late that was.
     pub waiter_late_ns: Option<i64>,
@@ -211,11 +233,14 @@ pub struct Line {
     pub by: Option<By>,
     /// Expiries that the thread was told of at once, where it read.
     pub ticks: Option<u64>,
-    /// It was due before it was armed, by the clock as it was then: late from the start. Null when the arming was not seen.
+    /// It was due before it was armed, by the clock as it was then: late from the start. Null when
+    /// the arming was not seen.
     pub was_past: Option<bool>,
-    /// Nanoseconds that the machine slept, where the timer came due meanwhile; else 0. Null when it may have.
+    /// Nanoseconds that the machine slept, where the timer came due meanwhile; else 0. Null when it
+    /// may have.
     pub slept_ns: Option<u64>,
-    /// By how much its clock was set, where the timer came due by that; else 0. Null when it may have.
+    /// By how much its clock was set, where the timer came due by that; else 0. Null when it may
+    /// have.
     pub clock_set_ns: Option<i64>,
     /// It fired before its time.
     pub is_early: bool,

@@ -18,7 +18,13 @@ pub struct Histogram {
 impl Histogram {
     /// Adds a value.
     pub fn record(&mut self, value: u64) {
-        let one = Self { buckets: vec![(value >> shift(value) << shift(value), 1)], count: 1, sum: value.into(), min: value, max: value };
+        let one = Self {
+            buckets: vec![(value >> shift(value) << shift(value), 1)],
+            count: 1,
+            sum: value.into(),
+            min: value,
+            max: value,
+        };
         self.add(&one);
     }
 
@@ -55,7 +61,9 @@ impl Histogram {
 
     /// Each value that is there, at the most that it may have been, with how often.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.buckets.iter().map(|(value, count)| ((value | ((1 << shift(*value)) - 1)).min(self.max), *count))
+        self.buckets
+            .iter()
+            .map(|(value, count)| ((value | ((1 << shift(*value)) - 1)).min(self.max), *count))
     }
 
     /// The value that this share of all is not above.

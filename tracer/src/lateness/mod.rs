@@ -1,4 +1,5 @@
-//! How late timers fire, told from events: each timer's story, what is counted of it, and the forms in which it is told.
+//! How late timers fire, told from events: each timer's story, what is counted of it, and the forms
+//! in which it is told.
 
 mod arming;
 mod clock;
@@ -92,7 +93,8 @@ impl Lateness {
     pub fn call(&mut self, line: &mut Vec<u8>, raw: &RawEvent, armed: &Armed) {
         let times = has(raw, flag::USED).then(|| Itimerspec64::from(raw.utmr_used));
         let setting = Setting { entry_ns: raw.entry_ns, times, flags: raw.settime_flags };
-        let owner = self.owners.of(raw.pid, host_ids(raw, false).map(|(pid, _)| pid), &comm(&raw.comm));
+        let owner =
+            self.owners.of(raw.pid, host_ids(raw, false).map(|(pid, _)| pid), &comm(&raw.comm));
         self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
     }
 
@@ -100,13 +102,21 @@ impl Lateness {
     pub fn of_life(&mut self, line: &mut Vec<u8>, event: &Event) {
         match event {
             Event::Call(call, Some(armed)) => {
-                let setting = Setting { entry_ns: call.entry_ns, times: call.utmr_used, flags: call.flags.unwrap_or(0) };
+                let setting = Setting {
+                    entry_ns: call.entry_ns,
+                    times: call.utmr_used,
+                    flags: call.flags.unwrap_or(0),
+                };
                 let owner = self.owners.of(call.pid, call.host_pid, &call.comm);
-                self.happens(line, armed.timer, armed.ns, |story| story.set(&setting, armed, &owner));
+                self.happens(line, armed.timer, armed.ns, |story| {
+                    story.set(&setting, armed, &owner)
+                });
             }
             // It set none.
             Event::Call(_, None) => {}
-            Event::Expiry(expiry) => self.happens(line, expiry.timer, expiry.ns, |story| story.expired(expiry)),
+            Event::Expiry(expiry) => {
+                self.happens(line, expiry.timer, expiry.ns, |story| story.expired(expiry))
+            }
             Event::Cancel(cancel) => self.happens(line, cancel.timer, cancel.ns, Story::cancelled),
             Event::Wakeup(wakeup) => {
                 let owner = self.owners.of(wakeup.pid, wakeup.host_pid, &wakeup.comm);
@@ -156,18 +166,28 @@ impl Lateness {
                     line.extend_from_slice(format!("\x1b[{}F\x1b[J", live.lines).as_bytes());
                 }
                 line.extend_from_slice(table::text(&self.rows).as_bytes());
-                doubt.iter().for_each(|doubt| line.extend_from_slice(format!("{doubt}\n").as_bytes()));
+                doubt
+                    .iter()
+                    .for_each(|doubt| line.extend_from_slice(format!("{doubt}\n").as_bytes()));
             }
             Report::Json => {
                 self.rows.iter().for_each(|(key, row)| write_json(line, &row.summary(key)));
                 json::write_summary(line, summary);
             }
-            Report::Html => line.extend_from_slice(page::text(&self.rows, doubt.as_deref()).as_bytes()),
+            Report::Html => {
+                line.extend_from_slice(page::text(&self.rows, doubt.as_deref()).as_bytes())
+            }
         }
     }
 
     /// Something happens to a timer.
-    fn happens(&mut self, line: &mut Vec<u8>, timer: TimerId, ns: u64, what: impl FnOnce(&mut Story)) {
+    fn happens(
+        &mut self,
+        line: &mut Vec<u8>,
+        timer: TimerId,
+        ns: u64,
+        what: impl FnOnce(&mut Story),
+    ) {
         let story = self.stories.of(timer);
         what(story);
         let tales = story.take_tales();
@@ -188,7 +208,11 @@ impl Lateness {
     /// Makes room for rows.
     fn fold(&mut self) {
         if self.rows.are_too_many() {
-            let alive: HashSet<_> = self.stories.iter().map(|story| self.rows.key(story.timer(), story.owner().as_ref())).collect();
+            let alive: HashSet<_> = self
+                .stories
+                .iter()
+                .map(|story| self.rows.key(story.timer(), story.owner().as_ref()))
+                .collect();
             self.rows.fold(&alive);
         }
     }
@@ -223,14 +247,26 @@ impl Lateness {
         }
     }
 
-    /// Counts a firing and tells of it; gives it back when it is not certain whether it came of setting its clock.
-    fn count_firing(&mut self, line: &mut Vec<u8>, firing: Box<Firing>, now_ns: Option<u64>) -> Option<Box<Firing>> {
-        let Some(cause) = self.settings.cause(firing.expires_ns, firing.clock, firing.before, now_ns) else { return Some(firing) };
+    /// Counts a firing and tells of it; gives it back when it is not certain whether it came of
+    /// setting its clock.
+    fn count_firing(
+        &mut self,
+        line: &mut Vec<u8>,
+        firing: Box<Firing>,
+        now_ns: Option<u64>,
+    ) -> Option<Box<Firing>> {
+        let Some(cause) =
+            self.settings.cause(firing.expires_ns, firing.clock, firing.before, now_ns)
+        else {
+            return Some(firing);
+        };
         let told = firing.line(cause);
         if self.report == Report::Json {
             write_json(line, &told);
         }
-        self.rows.change(firing.timer, firing.owner.as_ref(), |row| row.count_firing(&told, cause, firing.is_of_lost));
+        self.rows.change(firing.timer, firing.owner.as_ref(), |row| {
+            row.count_firing(&told, cause, firing.is_of_lost)
+        });
         None
     }
 }
@@ -244,7 +280,9 @@ fn doubt(summary: &Summary) -> Option<String> {
         (!summary.blind.is_empty()).then(|| "the probes saw nothing for a while".to_owned()),
     ];
     let doubts = doubts.into_iter().flatten().collect::<Vec<_>>().join(", and ");
-    (!doubts.is_empty()).then(|| format!("{doubts}: timers may have fired, or been set, without being counted here."))
+    (!doubts.is_empty()).then(|| {
+        format!("{doubts}: timers may have fired, or been set, without being counted here.")
+    })
 }
 
 fn write_json(line: &mut Vec<u8>, value: &impl serde::Serialize) {

@@ -30,7 +30,9 @@ impl Owners {
     /// The owner of these.
     pub fn of(&mut self, pid: u32, host_pid: Option<u32>, comm: &str) -> Rc<Owner> {
         match &self.last {
-            Some(last) if (last.pid, last.host_pid) == (pid, host_pid) && &*last.comm == comm => Rc::clone(last),
+            Some(last) if (last.pid, last.host_pid) == (pid, host_pid) && &*last.comm == comm => {
+                Rc::clone(last)
+            }
             _ => Rc::clone(self.last.insert(Rc::new(Owner { pid, host_pid, comm: comm.into() }))),
         }
     }

@@ -1,4 +1,5 @@
-//! How late, against how many: the share of firings that were later than a time, as a curve for handlers and one for waiters.
+//! How late, against how many: the share of firings that were later than a time, as a curve for
+//! handlers and one for waiters.
 
 use plotters::prelude::*;
 
@@ -28,7 +29,11 @@ pub fn svg(rows: &Rows) -> Option<String> {
     Some(text)
 }
 
-fn draw(text: &mut String, handler: &Histogram, waiter: &Histogram) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(
+    text: &mut String,
+    handler: &Histogram,
+    waiter: &Histogram,
+) -> Result<(), Box<dyn std::error::Error>> {
     let most_ns = (handler.max().max(waiter.max()) as f64 * 1.5).max(LEAST_NS * 10.0);
     let least_share = (0.5 / handler.count() as f64).min(0.01);
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
@@ -44,12 +49,21 @@ fn draw(text: &mut String, handler: &Histogram, waiter: &Histogram) -> Result<()
         .x_label_formatter(&|ns| words::rounded_ns(*ns as u64))
         .y_label_formatter(&|share| format!("{} %", (share * 100.0 * 1000.0).round() / 1000.0))
         .draw()?;
-    for (histogram, colour, name) in [(handler, RGBColor(0, 114, 178), "the kernel's handler"), (waiter, RGBColor(213, 94, 0), "who waits")]
-    {
+    for (histogram, colour, name) in [
+        (handler, RGBColor(0, 114, 178), "the kernel's handler"),
+        (waiter, RGBColor(213, 94, 0), "who waits"),
+    ] {
         let series = LineSeries::new(curve(histogram, least_share), colour.stroke_width(2));
-        chart.draw_series(series)?.label(name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(series)?.label(name).legend(move |(x, y)| {
+            PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+        });
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::LowerLeft).background_style(WHITE).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
     area.present()?;
     Ok(())
 }

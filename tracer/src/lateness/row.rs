@@ -40,10 +40,11 @@ pub struct Row {
     pub clock_set: u64,
     /// Expiries before their time.
     pub early: u64,
-    /// Expiries of which it is not known why they were late, which are not in the histograms, and settings of which nobody knows what
-    /// became.
+    /// Expiries of which it is not known why they were late, which are not in the histograms, and
+    /// settings of which nobody knows what became.
     pub unknown: u64,
-    /// Of `rearmed`, and of `disarmed`, those that were due: with expiries lost, they may have fired.
+    /// Of `rearmed`, and of `disarmed`, those that were due: with expiries lost, they may have
+    /// fired.
     due_rearmed: u64,
     due_disarmed: u64,
 }
@@ -81,7 +82,9 @@ impl Row {
                 Cause::Set(_) => self.clock_set += 1,
                 Cause::None if !is_of_lost => {
                     self.handler.record(line.handler_late_ns.max(0).unsigned_abs());
-                    line.waiter_late_ns.into_iter().for_each(|late_ns| self.waiter.record(late_ns.max(0).unsigned_abs()));
+                    line.waiter_late_ns
+                        .into_iter()
+                        .for_each(|late_ns| self.waiter.record(late_ns.max(0).unsigned_abs()));
                 }
                 Cause::None | Cause::Unknown => self.unknown += 1,
             }
@@ -90,7 +93,8 @@ impl Row {
 
     /// Events were lost: what should have fired may have.
     pub fn doubt(&mut self) {
-        let (rearmed, disarmed) = (std::mem::take(&mut self.due_rearmed), std::mem::take(&mut self.due_disarmed));
+        let (rearmed, disarmed) =
+            (std::mem::take(&mut self.due_rearmed), std::mem::take(&mut self.due_disarmed));
         self.rearmed -= rearmed;
         self.disarmed -= disarmed;
         self.unknown += rearmed + disarmed;
@@ -129,10 +133,13 @@ impl Row {
         let name = |owner: &Option<Rc<Owner>>| owner.as_ref().map(|owner| owner.comm.clone());
         let (timer, pid, comm) = match key {
             Some(Key::Timer(timer)) => (Some(*timer), None, Some(name(&self.owner))),
-            Some(Key::Process(owner)) => (None, Some(owner.as_ref().and_then(|owner| owner.pid())), Some(name(owner))),
+            Some(Key::Process(owner)) => {
+                (None, Some(owner.as_ref().and_then(|owner| owner.pid())), Some(name(owner)))
+            }
             Some(Key::All) | None => (None, None, None),
         };
-        let host_pid = if let Some(Key::Process(Some(owner))) = key { owner.host_pid } else { None };
+        let host_pid =
+            if let Some(Key::Process(Some(owner))) = key { owner.host_pid } else { None };
         Summary {
             event: "lateness",
             timer,

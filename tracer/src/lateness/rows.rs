@@ -57,7 +57,12 @@ impl Rows {
     }
 
     /// Changes that row.
-    pub fn change(&mut self, timer: TimerId, owner: Option<&Rc<Owner>>, change: impl FnOnce(&mut Row)) {
+    pub fn change(
+        &mut self,
+        timer: TimerId,
+        owner: Option<&Rc<Owner>>,
+        change: impl FnOnce(&mut Row),
+    ) {
         self.now += 1;
         let (changed, row) = self.rows.entry(self.key(timer, owner)).or_default();
         *changed = self.now;
@@ -74,10 +79,14 @@ impl Rows {
         self.rows.len() > MOST_ROWS || self.size > MOST_VALUES && self.rows.len() > 1
     }
 
-    /// Folds the least interesting quarter into one: first those of which nothing is alive, and first those that changed long ago.
+    /// Folds the least interesting quarter into one: first those of which nothing is alive, and
+    /// first those that changed long ago.
     pub fn fold(&mut self, alive: &HashSet<Key>) {
-        let mut keys: Vec<(bool, u64, Key)> =
-            self.rows.iter().map(|(key, (changed, _))| (alive.contains(key), *changed, key.clone())).collect();
+        let mut keys: Vec<(bool, u64, Key)> = self
+            .rows
+            .iter()
+            .map(|(key, (changed, _))| (alive.contains(key), *changed, key.clone()))
+            .collect();
         keys.sort_unstable();
         for (_, _, key) in &keys[..keys.len().div_ceil(4)] {
             let Some((_, row)) = self.rows.remove(key) else { continue };
@@ -88,7 +97,11 @@ impl Rows {
 
     /// Events were lost.
     pub fn doubt(&mut self) {
-        self.rows.values_mut().map(|(_, row)| row).chain(self.others.as_deref_mut()).for_each(Row::doubt);
+        self.rows
+            .values_mut()
+            .map(|(_, row)| row)
+            .chain(self.others.as_deref_mut())
+            .for_each(Row::doubt);
     }
 
     /// Each row; what was folded into one is last, and is for nothing in particular.
@@ -121,8 +134,12 @@ mod tests {
                 rows.fold(&alive);
             }
         }
-        let known: Vec<u32> =
-            rows.iter().filter_map(|(key, _)| if let Some(Key::Process(Some(owner))) = key { Some(owner.pid) } else { None }).collect();
+        let known: Vec<u32> = rows
+            .iter()
+            .filter_map(|(key, _)| {
+                if let Some(Key::Process(Some(owner))) = key { Some(owner.pid) } else { None }
+            })
+            .collect();
         assert_eq!((known[0], known[1], known.last()), (1, 3, Some(&1_000_000)));
         assert!(known.len() <= MOST_ROWS && known.len() >= MOST_ROWS / 2, "{}", known.len());
         assert_eq!((count(&rows), rows.iter().last().unwrap().0), (1_000_000, None));
@@ -132,12 +149,17 @@ mod tests {
     fn histograms_are_folded_when_they_grow_large() {
         let mut rows = Rows::new(Per::Timer);
         for value in 0..MOST_VALUES as u64 * 4 {
-            rows.change(value / 2000, None, |row| row.handler.record(value % 2000 + (1 << (value / 2000 % 20))));
+            rows.change(value / 2000, None, |row| {
+                row.handler.record(value % 2000 + (1 << (value / 2000 % 20)))
+            });
             if rows.are_too_many() {
                 rows.fold(&HashSet::new());
             }
         }
         assert!(rows.size <= MOST_VALUES, "{}", rows.size);
-        assert_eq!(rows.iter().map(|(_, row)| row.handler.count()).sum::<u64>(), MOST_VALUES as u64 * 4);
+        assert_eq!(
+            rows.iter().map(|(_, row)| row.handler.count()).sum::<u64>(),
+            MOST_VALUES as u64 * 4
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The stories of the timers that there are: those of timers that are gone are over, and there is room for so many.
+//! The stories of the timers that there are: those of timers that are gone are over, and there is
+//! room for so many.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -61,7 +62,8 @@ impl Stories {
 
     /// Takes out the quarter that has not changed for the longest time.
     fn forget(&mut self) -> Vec<Story> {
-        let mut timers: Vec<(u64, TimerId)> = self.stories.iter().map(|(timer, story)| (story.0, *timer)).collect();
+        let mut timers: Vec<(u64, TimerId)> =
+            self.stories.iter().map(|(timer, story)| (story.0, *timer)).collect();
         timers.sort_unstable();
         timers.truncate(timers.len().div_ceil(4));
         let forgotten = timers.iter().filter_map(|(_, timer)| self.stories.remove(timer));
@@ -114,7 +116,10 @@ mod tests {
             stories.of(timer);
             over += stories.over(timer).len();
         }
-        assert!(stories.iter().count() <= MOST_STORIES && stories.iter().any(|story| story.timer() == 0));
+        assert!(
+            stories.iter().count() <= MOST_STORIES
+                && stories.iter().any(|story| story.timer() == 0)
+        );
         assert_eq!(over + stories.iter().count(), 102 + 1_000_000);
     }
 }

@@ -1,8 +1,9 @@
-//! One timer's story: which arming an expiry belongs to, who was told of it, and what became of an arming that did not
-//! fire.
+//! One timer's story: which arming an expiry belongs to, who was told of it, and what became of an
+//! arming that did not fire.
 //!
-//! Events come in the order in which they ended, so that an expiry can come before the call that armed the timer, and a read
-//! after an expiry that it does not tell of. What cannot be known since events were lost is told as unknown.
+//! Events come in the order in which they ended, so that an expiry can come before the call that
+//! armed the timer, and a read after an expiry that it does not tell of. What cannot be known since
+//! events were lost is told as unknown.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -51,7 +52,8 @@ pub struct Story {
     arming: Option<Arming>,
     /// Whether any arming was seen.
     was_armed: bool,
-    /// Expiries, until something shows that nothing more is to be known of them: those after the first only while it is not read.
+    /// Expiries, until something shows that nothing more is to be known of them: those after the
+    /// first only while it is not read.
     firings: VecDeque<Firing>,
     /// Who was told of it last, where its arming was not seen.
     told: Option<Rc<Owner>>,
@@ -117,19 +119,26 @@ impl Story {
     /// Gives an arming the expiries that came before its call had returned.
     fn claim(&mut self, mut arming: Option<&mut Arming>, entry_ns: u64, is_overtaken: bool) {
         for firing in self.firings.iter_mut().filter(|firing| firing.may_be_armed) {
-            match arming.as_deref_mut().filter(|arming| arming.owns(firing.expires_ns, firing.clock.ns)) {
+            match arming
+                .as_deref_mut()
+                .filter(|arming| arming.owns(firing.expires_ns, firing.clock.ns))
+            {
                 Some(arming) => firing.belongs_to(arming),
                 // Its call was not seen, and replaced what was armed before.
                 None if !is_overtaken && firing.clock.ns < entry_ns => {
                     firing.may_be_armed = false;
                     firing.is_of_lost = self.was_armed;
-                    self.arming.iter_mut().for_each(|before| before.is_doubtful |= before.entry_ns < firing.clock.ns);
+                    self.arming
+                        .iter_mut()
+                        .for_each(|before| before.is_doubtful |= before.entry_ns < firing.clock.ns);
                 }
                 None => {}
             }
         }
         // What is due at the same time as the setting before was taken for that one's.
-        let taken = self.firings.back_mut().filter(|firing| firing.armed_ns() == self.arming.as_ref().map(|before| before.entry_ns));
+        let taken = self.firings.back_mut().filter(|firing| {
+            firing.armed_ns() == self.arming.as_ref().map(|before| before.entry_ns)
+        });
         if let (Some(arming), Some(firing), Some(before)) = (arming, taken, &mut self.arming)
             && !is_overtaken
             && arming.fired == 0
@@ -145,7 +154,9 @@ impl Story {
     pub fn expired(&mut self, expiry: &Expiry) {
         let mut firing = Firing::of(expiry);
         firing.before = self.clock.replace(firing.clock);
-        if let Some(arming) = self.arming.as_mut().filter(|arming| arming.owns(expiry.expires_ns, expiry.ns)) {
+        if let Some(arming) =
+            self.arming.as_mut().filter(|arming| arming.owns(expiry.expires_ns, expiry.ns))
+        {
             firing.belongs_to(arming);
         }
         self.firings.push_back(firing);
@@ -164,7 +175,8 @@ impl Story {
         self.ticks_are_set = true;
     }
 
-    /// A thread was told of it. Only the first one was woken by the expiry: who polls is told, and reads then.
+    /// A thread was told of it. Only the first one was woken by the expiry: who polls is told, and
+    /// reads then.
     pub fn woke(&mut self, wakeup: &Wakeup, who: &Rc<Owner>) {
         self.told = Some(Rc::clone(who));
         let is_read = wakeup.entry_ns.is_some();
@@ -180,11 +192,15 @@ impl Story {
         let told = Told::of(wakeup, ticks);
         let newest = self.firings.iter().rposition(|firing| firing.clock.ns <= wakeup.ns);
         let fired_ns = newest.map(|at| self.firings[at].clock.ns);
-        // It tells of an expiry of the setting, which was not seen: what was there before, the setting took away.
+        // It tells of an expiry of the setting, which was not seen: what was there before, the
+        // setting took away.
         let began_ns = wakeup.entry_ns.map_or(wakeup.ns, Option::unwrap_or_default);
         let unseen = self.arming.as_mut().filter(|arming| {
             let since_ns = arming.clock.ns;
-            are_expiries && arming.fired == 0 && since_ns < began_ns && fired_ns.is_none_or(|fired_ns| fired_ns < since_ns)
+            are_expiries
+                && arming.fired == 0
+                && since_ns < began_ns
+                && fired_ns.is_none_or(|fired_ns| fired_ns < since_ns)
         });
         match (unseen, newest) {
             (Some(arming), _) => arming.is_doubtful = true,
@@ -195,14 +211,18 @@ impl Story {
         self.settle(wakeup.ns);
     }
 
-    /// A read belongs to the newest expiry that it can be of. Where that is wrong since the next one came before the read returned, the
-    /// read after it shows so: no expiry is read twice.
+    /// A read belongs to the newest expiry that it can be of. Where that is wrong since the next
+    /// one came before the read returned, the read after it shows so: no expiry is read twice.
     fn read(&mut self, at: usize, told: Told) {
         let (before, after) = self.firings.make_contiguous().split_at_mut(at);
         let newest = &mut after[0];
         let unread = before.last_mut().filter(|firing| !firing.is_read());
         match (newest.told_by_read().copied(), unread) {
-            (None, Some(unread)) if newest.is_too_new_for(&told) && unread.may_be_told_by(&told, newest) => _ = unread.read(told),
+            (None, Some(unread))
+                if newest.is_too_new_for(&told) && unread.may_be_told_by(&told, newest) =>
+            {
+                _ = unread.read(told)
+            }
             (None, _) => _ = newest.read(told),
             (Some(first), Some(unread)) if unread.may_be_told_by(&first, newest) => {
                 _ = unread.read(first);
@@ -243,8 +263,10 @@ impl Story {
     fn settle(&mut self, now_ns: u64) {
         while let Some(first) = self.firings.front() {
             let is_full = self.firings.len() > MOST_FIRINGS;
-            let may_be_armed = first.may_be_armed && now_ns <= first.clock.ns.saturating_add(MOST_UNTIL_RETURN_NS);
-            // No read can be of it any more, unless it is the last, or the last before one that a read overtook.
+            let may_be_armed =
+                first.may_be_armed && now_ns <= first.clock.ns.saturating_add(MOST_UNTIL_RETURN_NS);
+            // No read can be of it any more, unless it is the last, or the last before one that a
+            // read overtook.
             let is_over = self.firings.len() > 2 || self.firings.len() == 2 && first.is_read();
             // Whoever reads it next is whose it is.
             let is_nobodys = first.owner.is_none() && self.told.is_none();
@@ -258,7 +280,9 @@ impl Story {
     fn tell(&mut self, mut firing: Firing) {
         firing.is_of_lost |= firing.may_be_armed && self.was_armed;
         if firing.is_of_lost {
-            self.arming.iter_mut().for_each(|before| before.is_doubtful |= before.entry_ns < firing.clock.ns);
+            self.arming
+                .iter_mut()
+                .for_each(|before| before.is_doubtful |= before.entry_ns < firing.clock.ns);
         }
         if firing.owner.is_none() {
             firing.owner = self.told.clone();

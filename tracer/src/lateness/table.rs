@@ -36,7 +36,9 @@ const RARE: [Column; 2] = [("EARLY", |row| row.early), ("unknown", |row| row.unk
 /// The table, each line with its end.
 pub fn text(rows: &Rows) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header(rows));
     for (key, row) in rows.iter() {
         table.add_row([label(key, row)].into_iter().chain(cells(rows, row)));
@@ -73,7 +75,9 @@ pub fn label(key: Option<&Key>, row: &Row) -> String {
         String::from_utf8_lossy(&name).into_owned()
     };
     // One that has no id here is told by that of the host.
-    let id = |owner: &Owner| owner.pid().or(owner.host_pid).map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    let id = |owner: &Owner| {
+        owner.pid().or(owner.host_pid).map_or_else(|| "?".to_owned(), |pid| pid.to_string())
+    };
     match key {
         Some(Key::Timer(timer)) => format!("{timer} {}", name(row.owner.as_deref())),
         Some(Key::Process(Some(owner))) => format!("{} {}", id(owner), name(Some(owner))),
@@ -86,7 +90,15 @@ pub fn label(key: Option<&Key>, row: &Row) -> String {
 /// A row's cells behind the first.
 pub fn cells(rows: &Rows, row: &Row) -> Vec<String> {
     let [armed, fired] = [row.armings, row.firings].map(|count| count.to_string());
-    let counts = [row.overruns, row.rearmed, row.disarmed, row.cancelled, row.past, row.slept, row.clock_set];
+    let counts = [
+        row.overruns,
+        row.rearmed,
+        row.disarmed,
+        row.cancelled,
+        row.past,
+        row.slept,
+        row.clock_set,
+    ];
     let mut cells = vec![armed, fired];
     cells.extend([times(&row.handler), times(&row.waiter)].into_iter().flatten());
     cells.extend(counts.map(|count| count.to_string()));

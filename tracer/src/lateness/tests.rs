@@ -28,10 +28,22 @@ impl Machine {
         comm[..name.len()].copy_from_slice(name);
         let second = OldTimespec32 { tv_sec: 1, tv_nsec: 0 };
         let utmr_used = OldItimerspec32 { it_interval: OldTimespec32::default(), it_value: second };
-        let raw = RawEvent { entry_ns: ns - 5, exit_ns: ns + 5, pid: 7, comm, utmr_used, settime_flags: 1, ..examples::success() }
-            .with_host_ids();
+        let raw = RawEvent {
+            entry_ns: ns - 5,
+            exit_ns: ns + 5,
+            pid: 7,
+            comm,
+            utmr_used,
+            settime_flags: 1,
+            ..examples::success()
+        }
+        .with_host_ids();
         let expires_ns = AHEAD + due_ns;
-        self.lateness.call(&mut self.text, &raw, &Armed { ns, timer, clockid: 0, expires_ns, clock_offset_ns: AHEAD, suspended_ns: 0 });
+        self.lateness.call(
+            &mut self.text,
+            &raw,
+            &Armed { ns, timer, clockid: 0, expires_ns, clock_offset_ns: AHEAD, suspended_ns: 0 },
+        );
     }
 
     fn happens(&mut self, event: &Event) {
@@ -58,18 +70,36 @@ impl Machine {
 
     fn close(&mut self, timer: TimerId, ns: u64) {
         let (event, comm) = ("release".into(), "prog".into());
-        self.happens(&Event::Release(Release { event, ns, pid: 7, tid: 7, comm, cpu: 0, timer, host_pid: None, host_tid: None }));
+        self.happens(&Event::Release(Release {
+            event,
+            ns,
+            pid: 7,
+            tid: 7,
+            comm,
+            cpu: 0,
+            timer,
+            host_pid: None,
+            host_tid: None,
+        }));
     }
 
     fn end(mut self, lost: u64) -> String {
         let lost = Lost { buffer: lost, ..Lost::default() };
-        let summary = Summary { event: SUMMARY_EVENT.into(), reported: 7, lost, unknown: 0, unfinished: 0, blind: Vec::new() };
+        let summary = Summary {
+            event: SUMMARY_EVENT.into(),
+            reported: 7,
+            lost,
+            unknown: 0,
+            unfinished: 0,
+            blind: Vec::new(),
+        };
         self.lateness.finish(&mut self.text, &summary);
         String::from_utf8(self.text).unwrap()
     }
 
     fn lines(self, lost: u64) -> Vec<Value> {
-        let lines: Vec<Value> = self.end(lost).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> =
+            self.end(lost).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         for line in &lines {
             assert_eq!(complaints(line), [""; 0], "{line}");
         }
@@ -77,7 +107,8 @@ impl Machine {
     }
 }
 
-/// A firing before the kernel has told timers that their clock was set, and others as late as their clock says.
+/// A firing before the kernel has told timers that their clock was set, and others as late as their
+/// clock says.
 #[test]
 fn what_came_of_setting_the_clock_is_told_apart() {
     let mut machine = Machine::new(Per::Timer, Report::Json);
@@ -89,11 +120,22 @@ fn what_came_of_setting_the_clock_is_told_apart() {
     machine.happens(&Event::ClockSet { ns: 5_000_900 });
     machine.fire(2, 3_600_000_000_070, 90_000 * SECOND, day);
     let lines = machine.lines(0);
-    let of = |event: &str, timer: u64| lines.iter().find(|line| line["event"] == event && line["timer"] == timer).unwrap();
-    assert_eq!((&of("firing", 1)["clock_set_ns"], &of("firing", 1)["was_past"]), (&day.into(), &false.into()));
-    assert_eq!((&of("firing", 2)["clock_set_ns"], &of("firing", 2)["handler_late_ns"]), (&0.into(), &70.into()));
+    let of = |event: &str, timer: u64| {
+        lines.iter().find(|line| line["event"] == event && line["timer"] == timer).unwrap()
+    };
+    assert_eq!(
+        (&of("firing", 1)["clock_set_ns"], &of("firing", 1)["was_past"]),
+        (&day.into(), &false.into())
+    );
+    assert_eq!(
+        (&of("firing", 2)["clock_set_ns"], &of("firing", 2)["handler_late_ns"]),
+        (&0.into(), &70.into())
+    );
     let [first, second] = [1, 2].map(|timer| of("lateness", timer));
-    assert_eq!((&first["clock_set"], &first["past"], &first["handler"]), (&1.into(), &0.into(), &Value::Null));
+    assert_eq!(
+        (&first["clock_set"], &first["past"], &first["handler"]),
+        (&1.into(), &0.into(), &Value::Null)
+    );
     assert_eq!((&second["clock_set"], &second["handler"]["max_ns"]), (&0.into(), &70.into()));
     assert_eq!(lines.last().unwrap()["event"], "summary");
 }
@@ -123,8 +165,14 @@ fn a_timer_that_was_armed_before_is_of_who_is_told_of_it() {
     machine.fire(2, 2000, 1900, 0);
     let lines = machine.lines(0);
     let rows: Vec<_> = lines.iter().filter(|line| line["event"] == "lateness").collect();
-    assert_eq!((&rows[0]["pid"], &rows[0]["comm"], &rows[0]["firings"]), (&Value::Null, &Value::Null, &1.into()));
-    assert_eq!((&rows[1]["pid"], &rows[1]["comm"], &rows[1]["firings"]), (&42.into(), &"waits".into(), &1.into()));
+    assert_eq!(
+        (&rows[0]["pid"], &rows[0]["comm"], &rows[0]["firings"]),
+        (&Value::Null, &Value::Null, &1.into())
+    );
+    assert_eq!(
+        (&rows[1]["pid"], &rows[1]["comm"], &rows[1]["firings"]),
+        (&42.into(), &"waits".into(), &1.into())
+    );
     assert_eq!((&rows[1]["overruns"], rows.len()), (&2.into(), 2));
 }
 
@@ -156,7 +204,14 @@ fn many_timers_and_names_leave_little() {
     for per in [Per::Timer, Per::Process, Per::All] {
         let mut machine = Machine::new(per, Report::Json);
         for timer in 1..=200_000_u64 {
-            let name = [b'n', 0xff, b'\x1b', (timer >> 16) as u8 | 1, (timer >> 8) as u8 | 1, timer as u8 | 1];
+            let name = [
+                b'n',
+                0xff,
+                b'\x1b',
+                (timer >> 16) as u8 | 1,
+                (timer >> 8) as u8 | 1,
+                timer as u8 | 1,
+            ];
             machine.arm(timer, timer * 10_000, 3_600_000 * SECOND, &name);
             machine.close(timer, timer * 10_000 + 5000);
             assert!(timer % 65_536 > 0 || machine.lateness.stories.iter().count() < 10_000);
@@ -165,6 +220,9 @@ fn many_timers_and_names_leave_little() {
         assert!(lines.len() <= 4098, "{}", lines.len());
         let sum = |key: &str| lines.iter().filter_map(|line| line[key].as_u64()).sum::<u64>();
         assert_eq!((sum("armings"), sum("disarmed")), (200_000, 200_000));
-        assert_eq!(lines.iter().filter(|line| line["others"] == true).count(), usize::from(per != Per::All));
+        assert_eq!(
+            lines.iter().filter(|line| line["others"] == true).count(),
+            usize::from(per != Per::All)
+        );
     }
 }

@@ -11,8 +11,9 @@ pub struct Armed {
     pub timer: TimerId,
     /// The timer's clock, of `include/uapi/linux/time.h`.
     pub clockid: i32,
-    /// When it is due, nanoseconds of the clock that the kernel waits by: what a program in a time namespace asked for is
-    /// converted, and what was relative is not any more (`timerfd_setup`, `fs/timerfd.c`). Meaningless where it was disarmed.
+    /// When it is due, nanoseconds of the clock that the kernel waits by: what a program in a time
+    /// namespace asked for is converted, and what was relative is not any more (`timerfd_setup`,
+    /// `fs/timerfd.c`). Meaningless where it was disarmed.
     pub expires_ns: i64,
     /// That clock less `CLOCK_MONOTONIC`, as the kernel had it then.
     pub clock_offset_ns: i64,

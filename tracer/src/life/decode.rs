@@ -8,8 +8,8 @@ use serde::Serialize as _;
 use settime32_abi::event::RawEvent;
 use settime32_abi::life::{By, Cancel, Expiry, Kind, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::moment::{
-    Call, Due, Moment, RawArming, RawCall, RawCancel, RawClockSet, RawExpiry, RawRelease, RawTicksSet, RawWakeup, Record, Who, call_flag,
-    wakeup_flag,
+    Call, Due, Moment, RawArming, RawCall, RawCancel, RawClockSet, RawExpiry, RawRelease,
+    RawTicksSet, RawWakeup, Record, Who, call_flag, wakeup_flag,
 };
 use settime32_abi::output::Abi;
 
@@ -36,7 +36,8 @@ pub enum Event {
     Wakeup(Wakeup),
     /// A timer is gone.
     Release(Release),
-    /// A clock was set, and all timers were told: for who tells how late timers fire, and not printed.
+    /// A clock was set, and all timers were told: for who tells how late timers fire, and not
+    /// printed.
     ClockSet {
         /// `CLOCK_MONOTONIC` when they had been, nanoseconds.
         ns: u64,
@@ -50,7 +51,11 @@ pub enum Event {
     },
 }
 
-fn call_alone<S: serde::Serializer>(call: &RelatedCall, _armed: &Option<Armed>, to: S) -> Result<S::Ok, S::Error> {
+fn call_alone<S: serde::Serializer>(
+    call: &RelatedCall,
+    _armed: &Option<Armed>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
     call.serialize(to)
 }
 
@@ -58,8 +63,13 @@ impl Event {
     /// What it must have been asked for as.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Call(call, _) => Kind::ALL.into_iter().find(|kind| kind.as_str() == call.event).unwrap_or(Kind::TimerfdCreate),
-            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => Kind::Expiry,
+            Self::Call(call, _) => Kind::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == call.event)
+                .unwrap_or(Kind::TimerfdCreate),
+            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => {
+                Kind::Expiry
+            }
             Self::Wakeup(_) => Kind::Wakeup,
             Self::Release(_) => Kind::Release,
         }
@@ -83,7 +93,9 @@ impl Event {
             Self::Call(call, _) => Some(call.pid),
             Self::Wakeup(wakeup) => Some(wakeup.pid),
             Self::Release(release) => Some(release.pid),
-            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => None,
+            Self::Expiry(_) | Self::Cancel(_) | Self::ClockSet { .. } | Self::TicksSet { .. } => {
+                None
+            }
         }
     }
 
@@ -107,7 +119,9 @@ impl Event {
 
 /// A record that is none: the two halves of the tracer are not of one build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a record of {len} bytes from the eBPF program is of no kind that is known; build the tracer again")]
+#[error(
+    "a record of {len} bytes from the eBPF program is of no kind that is known; build the tracer again"
+)]
 pub struct UnknownRecord {
     /// Its length.
     pub len: usize,
@@ -124,9 +138,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Of nothing yet. Ids of the initial pid namespace are told where they differ from those that are reported, or always.
+    /// Of nothing yet. Ids of the initial pid namespace are told where they differ from those that
+    /// are reported, or always.
     pub fn new(always_tells_host_ids: bool) -> Self {
-        Self { timers: Timers::default(), armed: Recent::new(MAX_ARMED), ignored: HashSet::new(), always_tells_host_ids }
+        Self {
+            timers: Timers::default(),
+            armed: Recent::new(MAX_ARMED),
+            ignored: HashSet::new(),
+            always_tells_host_ids,
+        }
     }
 
     /// Tells nothing more of what this thread does (its id in the initial pid namespace).
@@ -134,12 +154,15 @@ impl Decoder {
         self.ignored.insert(tid);
     }
 
-    /// The event that a record tells of; `None` when it is only to be kept in mind, or is none that counts.
+    /// The event that a record tells of; `None` when it is only to be kept in mind, or is none that
+    /// counts.
     pub fn event(&mut self, record: &[u8]) -> Result<Option<Event>, UnknownRecord> {
         let unknown = UnknownRecord { len: record.len() };
         let kind = record.first_chunk().map(|word| u32::from_ne_bytes(*word));
         Ok(match kind {
-            Some(CALL) => self.heard(&read::<RawCall>(record)?, |raw| raw.who.ids).map(|raw| self.call_of(&raw)),
+            Some(CALL) => self
+                .heard(&read::<RawCall>(record)?, |raw| raw.who.ids)
+                .map(|raw| self.call_of(&raw)),
             Some(EXPIRY) => Some(Event::Expiry(self.expiry(&read(record)?))),
             Some(WAKEUP) => match self.heard(&read::<RawWakeup>(record)?, |raw| raw.who.ids) {
                 Some(raw) => Some(Event::Wakeup(self.wakeup(&raw).ok_or(unknown)?)),
@@ -150,7 +173,10 @@ impl Decoder {
             Some(CLOCK_SET) => Some(Event::ClockSet { ns: read::<RawClockSet>(record)?.ns }),
             Some(TICKS_SET) => {
                 let raw = self.heard(&read::<RawTicksSet>(record)?, |raw| raw.ids);
-                raw.map(|raw| Event::TicksSet { ns: raw.moment.ns, timer: self.timers.number(raw.moment.timer) })
+                raw.map(|raw| Event::TicksSet {
+                    ns: raw.moment.ns,
+                    timer: self.timers.number(raw.moment.timer),
+                })
             }
             Some(ARMING) => {
                 if let Some(arming) = self.heard(&read::<RawArming>(record)?, |raw| raw.ids) {
@@ -183,7 +209,8 @@ impl Decoder {
 
     fn call_of(&mut self, raw: &RawCall) -> Event {
         let call = self.call(raw, false);
-        let armed = (raw.armed_ns != 0).then(|| self.armed(Moment { ns: raw.armed_ns, timer: raw.timer }, &raw.due));
+        let armed = (raw.armed_ns != 0)
+            .then(|| self.armed(Moment { ns: raw.armed_ns, timer: raw.timer }, &raw.due));
         Event::Call(call, armed)
     }
 
@@ -355,11 +382,23 @@ impl Arguments {
         let [one, two] = [first as i32, second as i32];
         match kind_of(call) {
             Kind::TimerfdCreate => Self { clockid: Some(one), flags: Some(two), ..Self::default() },
-            Kind::TimerfdSettime => Self { ufd: Some(one), flags: Some(two), utmr: Some(third), otmr: Some(fourth), ..Self::default() },
-            Kind::TimerSettime32 => {
-                Self { timer_id: Some(one), flags: Some(two), utmr: Some(third), otmr: Some(fourth), ..Self::default() }
+            Kind::TimerfdSettime => Self {
+                ufd: Some(one),
+                flags: Some(two),
+                utmr: Some(third),
+                otmr: Some(fourth),
+                ..Self::default()
+            },
+            Kind::TimerSettime32 => Self {
+                timer_id: Some(one),
+                flags: Some(two),
+                utmr: Some(third),
+                otmr: Some(fourth),
+                ..Self::default()
+            },
+            Kind::TimerGettime32 => {
+                Self { timer_id: Some(one), otmr: Some(second), ..Self::default() }
             }
-            Kind::TimerGettime32 => Self { timer_id: Some(one), otmr: Some(second), ..Self::default() },
             _ => Self { ufd: Some(one), otmr: Some(second), ..Self::default() },
         }
     }

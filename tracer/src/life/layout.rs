@@ -1,4 +1,5 @@
-//! Where the kernel's structures have what the programs look at, by the kernel's own description of its types.
+//! Where the kernel's structures have what the programs look at, by the kernel's own description of
+//! its types.
 
 use crate::kernel_types::{Of, look_up};
 use crate::preflight::Refusal;
@@ -29,13 +30,15 @@ const MEMBERS: [(&str, &str, &str); 21] = [
     // It begins with the file, whatever its type is called.
     ("EPITEM_FILE_AT", "epitem", "ffd"),
     ("KI_COMPLETE_AT", "kiocb", "ki_complete"),
-    // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10 reads by iterator).
+    // The union of pointers, which has no name, and is looked at only on kernels that have it (6.10
+    // reads by iterator).
     ("UBUF_AT", "iov_iter", ""),
 ];
 
 /// Members that are 0 where there are none.
 const OPTIONAL: [(&str, &str, &str); 3] = [
-    // Older kernels call the one `type`, or have the other in a union without a name; they read timers without.
+    // Older kernels call the one `type`, or have the other in a union without a name; they read
+    // timers without.
     ("ITER_TYPE_AT", "iov_iter", "iter_type"),
     ("IOV_OFFSET_AT", "iov_iter", "iov_offset"),
     // Kernels may be built without rings.
@@ -50,8 +53,11 @@ const SUMS: [(&str, [(&str, &str); 2]); 2] = [
 
 /// All of them, or the first that the kernel does not describe.
 pub fn offsets(btf: &[u8]) -> Result<Offsets, Refusal> {
-    let mut questions: Vec<(&str, Of)> = MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
-    questions.extend(SUMS.iter().flat_map(|(_, members)| members.map(|(structure, member)| (structure, Of::Member(member)))));
+    let mut questions: Vec<(&str, Of)> =
+        MEMBERS.iter().map(|(_, structure, member)| (*structure, Of::Member(member))).collect();
+    questions.extend(SUMS.iter().flat_map(|(_, members)| {
+        members.map(|(structure, member)| (structure, Of::Member(member)))
+    }));
     questions.extend([("hrtimer_clock_base", Of::Size), ("poll_table_struct", Of::Size)]);
     let answers = look_up(btf, &questions);
     let mut known = questions.iter().zip(answers).map(|((structure, of), answer)| {

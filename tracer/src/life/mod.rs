@@ -1,5 +1,5 @@
-//! A timer's whole life: what `--events` asks for beside `timerfd_settime32`. What is hooked for it, where the kernel's
-//! structures have what, and how records become the documented events.
+//! A timer's whole life: what `--events` asks for beside `timerfd_settime32`. What is hooked for
+//! it, where the kernel's structures have what, and how records become the documented events.
 
 mod armed;
 mod decode;
@@ -25,9 +25,11 @@ use crate::preflight::{self, Facts, Refusal};
 
 /// Calls in flight at one time, at most; those beyond are counted as lost.
 pub const MAX_CALLS: u32 = 8192;
-/// Threads inside of the kernel's timerfd functions at one time, at most: most of them sleep in a read.
+/// Threads inside of the kernel's timerfd functions at one time, at most: most of them sleep in a
+/// read.
 pub const MAX_INSIDE: u32 = 16_384;
-/// Timers at one time that can be told apart, at most; what becomes of those beyond is counted as lost.
+/// Timers at one time that can be told apart, at most; what becomes of those beyond is counted as
+/// lost.
 pub const MAX_TIMERS: u32 = 65_536;
 
 /// What it takes to tell the asked-for kinds on this machine.

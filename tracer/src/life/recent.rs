@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Two generations: what is asked for moves to the younger one, and when that is full, the older one is forgotten.
+/// Two generations: what is asked for moves to the younger one, and when that is full, the older
+/// one is forgotten.
 #[derive(Debug)]
 pub struct Recent<K, V> {
     most: usize,

@@ -1,8 +1,9 @@
-//! `settime32-workload enter [OPTION…] -- PROGRAM [ARGUMENT…]`: runs a program as unshare(1), nsenter(1) and setpriv(1) would,
-//! none of which a guest has.
+//! `settime32-workload enter [OPTION…] -- PROGRAM [ARGUMENT…]`: runs a program as unshare(1),
+//! nsenter(1) and setpriv(1) would, none of which a guest has.
 //!
-//! Where namespaces or ids are asked for, the program is a child, whose process id is said on standard error
-//! (`entered pid=N`); its end is this program's, and SIGINT and SIGTERM are passed on. Else this program becomes it.
+//! Where namespaces or ids are asked for, the program is a child, whose process id is said on
+//! standard error (`entered pid=N`); its end is this program's, and SIGINT and SIGTERM are passed
+//! on. Else this program becomes it.
 
 mod privileges;
 mod spaces;
@@ -43,7 +44,12 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     let mut options = Options::default();
     while let Some(word) = words.next().filter(|word| word != "--") {
         let word = word.to_string_lossy().into_owned();
-        let mut value = || words.next().map(|value| value.to_string_lossy().into_owned()).with_context(|| format!("{word} needs a value"));
+        let mut value = || {
+            words
+                .next()
+                .map(|value| value.to_string_lossy().into_owned())
+                .with_context(|| format!("{word} needs a value"))
+        };
         match word.as_str() {
             "--pid" => options.spaces.pid = true,
             "--mount-proc" => options.spaces.mount_proc = true,
@@ -68,14 +74,18 @@ pub fn main(words: Vec<OsString>) -> Result<ExitCode> {
     if !options.spaces.needs_child() {
         return options.execute(&command).map(|never| match never {});
     }
-    let passed_on = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect::<SigSet>();
+    let passed_on =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect::<SigSet>();
     let before = passed_on.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // The child goes on once its process id was said, so that launchers say theirs from the outermost to the innermost.
+    // The child goes on once its process id was said, so that launchers say theirs from the
+    // outermost to the innermost.
     let (was_said, says) = pipe().context("failed to make a pipe")?;
     // SAFETY: there is one thread.
     match unsafe { fork() }.context("failed to fork")? {
         ForkResult::Parent { child } => {
-            stderr().write_all(format!("entered pid={child}\n").as_bytes()).context("failed to say who was entered")?;
+            stderr()
+                .write_all(format!("entered pid={child}\n").as_bytes())
+                .context("failed to say who was entered")?;
             drop(says);
             wait(child, &passed_on)
         }
@@ -106,7 +116,10 @@ fn wait(child: Pid, signals: &SigSet) -> Result<ExitCode> {
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap_or_default(), 16));
+    let pairs = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap_or_default(), 16));
     pairs.collect::<Result<_, _>>().with_context(|| format!("failed to use {hex} as bytes"))
 }
 
@@ -122,8 +135,12 @@ impl Options {
         };
         self.hold.iter().for_each(|path| field::wait_for(path));
         self.privileges.take()?;
-        let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
-        execv(&CString::new(program.as_bytes())?, &words).with_context(|| format!("failed to execute {}", program.display()))
+        let words = command
+            .iter()
+            .map(|word| CString::new(word.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        execv(&CString::new(program.as_bytes())?, &words)
+            .with_context(|| format!("failed to execute {}", program.display()))
     }
 }
 
@@ -141,7 +158,8 @@ fn linked(program: &OsString, name: &[u8]) -> Result<OsString> {
     let link = PathBuf::from("/tmp").join(OsString::from_vec(name.to_vec()));
     fs::create_dir_all("/tmp").context("failed to make /tmp")?;
     if link.symlink_metadata().is_err() {
-        std::os::unix::fs::symlink(program, &link).context("failed to make a link to the program")?;
+        std::os::unix::fs::symlink(program, &link)
+            .context("failed to make a link to the program")?;
     }
     Ok(link.into_os_string())
 }

@@ -10,8 +10,14 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use crate::process::{CAPABILITY_VERSION, Capabilities, checked, machine};
 
 /// Capabilities by name (`include/uapi/linux/capability.h`).
-const NAMES: [(&str, u32); 6] =
-    [("net_admin", 12), ("sys_ptrace", 19), ("sys_admin", 21), ("sys_resource", 24), ("perfmon", 38), ("bpf", 39)];
+const NAMES: [(&str, u32); 6] = [
+    ("net_admin", 12),
+    ("sys_ptrace", 19),
+    ("sys_admin", 21),
+    ("sys_resource", 24),
+    ("perfmon", 38),
+    ("bpf", 39),
+];
 
 /// `PR_CAP_AMBIENT` and `PR_CAP_AMBIENT_RAISE` of `include/uapi/linux/prctl.h`.
 const AMBIENT: i32 = 47;
@@ -30,8 +36,12 @@ pub(super) struct Privileges {
 impl Privileges {
     pub(super) fn take(&self) -> Result<()> {
         if let Some(bytes) = self.memlock {
-            setrlimit(Resource::RLIMIT_MEMLOCK, bytes as libc::rlim_t as _, bytes as libc::rlim_t as _)
-                .context("failed to limit locked memory")?;
+            setrlimit(
+                Resource::RLIMIT_MEMLOCK,
+                bytes as libc::rlim_t as _,
+                bytes as libc::rlim_t as _,
+            )
+            .context("failed to limit locked memory")?;
         }
         let Some(uid) = self.uid else { return Ok(()) };
         set_keepcaps(true).context("failed to keep capabilities")?;
@@ -40,15 +50,23 @@ impl Privileges {
         setresgid(gid, gid, gid).context("failed to change the group")?;
         let uid = Uid::from_raw(uid);
         setresuid(uid, uid, uid).context("failed to change the user")?;
-        let numbers =
-            self.caps.as_deref().unwrap_or("").split(',').filter(|name| !name.is_empty()).map(number).collect::<Result<Vec<_>>>()?;
+        let numbers = self
+            .caps
+            .as_deref()
+            .unwrap_or("")
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(number)
+            .collect::<Result<Vec<_>>>()?;
         set_capabilities(&numbers)
     }
 }
 
 fn number(name: &str) -> Result<u32> {
     let found = NAMES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, number)| *number).with_context(|| format!("failed to find the capability {name}"))
+    found
+        .map(|(_, number)| *number)
+        .with_context(|| format!("failed to find the capability {name}"))
 }
 
 /// These in every set, so that they stay when a program is executed.
@@ -61,12 +79,16 @@ fn set_capabilities(numbers: &[u32]) -> Result<()> {
     }
     let header = [CAPABILITY_VERSION, 0];
     // SAFETY: the call reads the header and both words.
-    unsafe { checked(machine::number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0]) }
-        .context("failed to set capabilities")?;
+    unsafe {
+        checked(machine::number::CAPSET, [header.as_ptr() as usize, words.as_ptr() as usize, 0, 0])
+    }
+    .context("failed to set capabilities")?;
     for number in numbers {
         // SAFETY: the arguments are plain numbers.
-        Errno::result(unsafe { libc::prctl(AMBIENT, AMBIENT_RAISE, *number as libc::c_ulong, 0, 0) })
-            .context("failed to raise a capability")?;
+        Errno::result(unsafe {
+            libc::prctl(AMBIENT, AMBIENT_RAISE, *number as libc::c_ulong, 0, 0)
+        })
+        .context("failed to raise a capability")?;
     }
     Ok(())
 }

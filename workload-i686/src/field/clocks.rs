@@ -18,7 +18,8 @@ const DAY_NS: i64 = 86_400 * SECOND_NS;
 /// `TFD_IOC_SET_TICKS` of `include/uapi/linux/timerfd.h`; i386 has no entry for it.
 const SET_TICKS: u32 = 0x4008_5400;
 
-/// A timer of CLOCK_MONOTONIC for a time that is so many milliseconds ahead, and one for as long from now on.
+/// A timer of CLOCK_MONOTONIC for a time that is so many milliseconds ahead, and one for as long
+/// from now on.
 pub(super) fn absolute(told: &mut Told, arguments: &[String]) -> Result<()> {
     let ahead_ns = number::<i64>(arguments, 0)? * 1_000_000;
     for is_absolute in [true, false] {
@@ -27,7 +28,11 @@ pub(super) fn absolute(told: &mut Told, arguments: &[String]) -> Result<()> {
         if is_absolute { timer.arm_at(due, 0) } else { timer.arm(ahead_ns, 0) }?;
         let ticks = timer.read()?;
         let after = now_ns(Clock::Monotonic)?;
-        told.say(&format!("fired {} absolute={is_absolute} ticks={ticks} late={}", me(), after - due))?;
+        told.say(&format!(
+            "fired {} absolute={is_absolute} ticks={ticks} late={}",
+            me(),
+            after - due
+        ))?;
     }
     Ok(())
 }
@@ -35,10 +40,12 @@ pub(super) fn absolute(told: &mut Told, arguments: &[String]) -> Result<()> {
 /// A timer for a time of CLOCK_REALTIME, which is set meanwhile and set right again at the end.
 pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
     let kind = arguments.first().context("failed to find the kind of step")?;
-    // How far ahead it is due, its interval, by how much the clock is set forward, and how long after the arming.
+    // How far ahead it is due, its interval, by how much the clock is set forward, and how long
+    // after the arming.
     let (ahead_ns, interval_ns, by_ns, rest_ns): (_, _, _, i64) = match kind.as_str() {
         "past" => (600 * SECOND_NS, 0, DAY_NS, 0),
-        // By the clock as it is set, the time had not come when the timer was armed, and has when the clock is set.
+        // By the clock as it is set, the time had not come when the timer was armed, and has when
+        // the clock is set.
         "just-past" => (600 * SECOND_NS, 0, 600 * SECOND_NS - SECOND_NS / 10, 3 * SECOND_NS / 10),
         "not-past" => (600 * SECOND_NS, 0, 599 * SECOND_NS + SECOND_NS / 2, 0),
         "back" => (SECOND_NS / 10, 0, -SECOND_NS / 2, 0),
@@ -61,7 +68,10 @@ pub(super) fn step(told: &mut Told, arguments: &[String]) -> Result<()> {
     drop(timer);
     set_by(-by_ns)?;
     let (late, waited) = (after - due, read - set);
-    told.say(&format!("stepped {} kind={kind} ticks={ticks} first={first_late} late={late} waited={waited}", me()))
+    told.say(&format!(
+        "stepped {} kind={kind} ticks={ticks} first={first_late} late={late} waited={waited}",
+        me()
+    ))
 }
 
 /// Sets CLOCK_REALTIME forward by so much.
@@ -69,7 +79,12 @@ fn set_by(by_ns: i64) -> Result<()> {
     let to = now_ns(Clock::Realtime)? + by_ns;
     let to = KernelTimespec { tv_sec: to.div_euclid(SECOND_NS), tv_nsec: to.rem_euclid(SECOND_NS) };
     // SAFETY: the call reads one `__kernel_timespec`.
-    let set = unsafe { checked(machine::number::CLOCK_SETTIME, [Clock::Realtime.id() as usize, &raw const to as usize, 0, 0]) };
+    let set = unsafe {
+        checked(
+            machine::number::CLOCK_SETTIME,
+            [Clock::Realtime.id() as usize, &raw const to as usize, 0, 0],
+        )
+    };
     set.map(drop).context("failed to set CLOCK_REALTIME")
 }
 
@@ -79,12 +94,18 @@ pub(super) fn set_ticks(told: &mut Told, arguments: &[String]) -> Result<()> {
     let timer = Timer::new(Clock::Monotonic)?;
     timer.arm(3600 * SECOND_NS, 0)?;
     // SAFETY: the call reads eight bytes.
-    unsafe { checked(libc::SYS_ioctl as u32, [timer.fd() as usize, SET_TICKS as usize, &raw const ticks as usize, 0]) }
-        .context("failed to set a timer's ticks")?;
+    unsafe {
+        checked(
+            libc::SYS_ioctl as u32,
+            [timer.fd() as usize, SET_TICKS as usize, &raw const ticks as usize, 0],
+        )
+    }
+    .context("failed to set a timer's ticks")?;
     told.say(&format!("set-ticks {} ticks={}", me(), timer.read()?))
 }
 
-/// One timer goes off before the machine sleeps and after it; two others run meanwhile, one of which counts the sleep in.
+/// One timer goes off before the machine sleeps and after it; two others run meanwhile, one of
+/// which counts the sleep in.
 pub(super) fn suspend(told: &mut Told, _: &[String]) -> Result<()> {
     const SHORT_NS: i64 = 50_000_000;
     // Longer than it takes to fall asleep.

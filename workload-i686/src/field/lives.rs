@@ -27,7 +27,8 @@ pub(super) fn arm(told: &mut Told, _: &[String]) -> Result<()> {
     told.say(&format!("arm {}", me()))
 }
 
-/// Has a timer until the file that is named is there, and leaves another there when it has none any more.
+/// Has a timer until the file that is named is there, and leaves another there when it has none any
+/// more.
 pub(super) fn give(told: &mut Told, arguments: &[String]) -> Result<()> {
     let [taken, closed] = arguments else { bail!("usage: give TAKEN CLOSED") };
     let timer = Timer::new(Clock::Monotonic)?;
@@ -43,8 +44,10 @@ pub(super) fn take(told: &mut Told, arguments: &[String]) -> Result<()> {
     let [_, _, taken, closed] = arguments else { bail!("usage: take PID FD TAKEN CLOSED") };
     // SAFETY: all arguments are plain numbers.
     let copied = unsafe {
-        let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).context("failed to open the process")?;
-        Errno::result(libc::syscall(libc::SYS_pidfd_getfd, process, fd, 0)).context("failed to take the descriptor")?
+        let process = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))
+            .context("failed to open the process")?;
+        Errno::result(libc::syscall(libc::SYS_pidfd_getfd, process, fd, 0))
+            .context("failed to take the descriptor")?
     };
     File::create(taken).with_context(|| format!("failed to make {taken}"))?;
     super::wait_for(closed);
@@ -55,7 +58,8 @@ pub(super) fn take(told: &mut Told, arguments: &[String]) -> Result<()> {
 pub(super) fn dead_threads(told: &mut Told, arguments: &[String]) -> Result<()> {
     let (threads, timer) = (number::<u32>(arguments, 0)?, Timer::new(Clock::Monotonic)?);
     for _ in 0..threads {
-        thread::scope(|scope| scope.spawn(|| timer.arm(HOUR_NS, 0)).join()).expect("the thread does not panic")?;
+        thread::scope(|scope| scope.spawn(|| timer.arm(HOUR_NS, 0)).join())
+            .expect("the thread does not panic")?;
     }
     told.say(&format!("dead-threads {} threads={threads}", me()))
 }
@@ -72,7 +76,8 @@ pub(super) fn short(told: &mut Told, arguments: &[String]) -> Result<()> {
     told.say(&format!("short {} timers={timers} ticks={ticks}", me()))
 }
 
-/// So many timers that never go off. Says when it is half done, and waits then for the file that is named.
+/// So many timers that never go off. Says when it is half done, and waits then for the file that is
+/// named.
 pub(super) fn churn(told: &mut Told, arguments: &[String]) -> Result<()> {
     let timers = number::<u64>(arguments, 0)?;
     for made in 0..timers {
@@ -87,8 +92,9 @@ pub(super) fn churn(told: &mut Told, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// One periodic timer of so many nanoseconds that is read until the file that is named is there; says how late its latest
-/// reading was by its own clock, from when the first expiry that it told of was due.
+/// One periodic timer of so many nanoseconds that is read until the file that is named is there;
+/// says how late its latest reading was by its own clock, from when the first expiry that it told
+/// of was due.
 pub(super) fn metronome(told: &mut Told, arguments: &[String]) -> Result<()> {
     let period_ns = number::<i64>(arguments, 0)?;
     let end = Path::new(arguments.get(1).context("failed to find the file that ends it")?);
@@ -105,7 +111,8 @@ pub(super) fn metronome(told: &mut Told, arguments: &[String]) -> Result<()> {
     told.say(&format!("metronome {} ticks={ticks} latest={latest_ns}", me()))
 }
 
-/// A thread sets a timer and executes this program, which sets another, and says so in the file that is named.
+/// A thread sets a timer and executes this program, which sets another, and says so in the file
+/// that is named.
 pub(super) fn exec(told: &mut Told, arguments: &[String]) -> Result<()> {
     let file = arguments.first().context("failed to find the file to write to")?;
     let executed = thread::scope(|scope| scope.spawn(|| execute(told, file)).join());
@@ -127,7 +134,9 @@ pub(super) fn held(told: &mut Told, arguments: &[String]) -> Result<()> {
     let (held, other) = (untouched_page()?, untouched_page()?);
     let keeper = Keeper::new().context("failed to hold pages")?;
     for page in [held, other] {
-        keeper.hold(page, Held::Given { content: Box::new([0; PAGE]), before: None }).context("failed to hold a page")?;
+        keeper
+            .hold(page, Held::Given { content: Box::new([0; PAGE]), before: None })
+            .context("failed to hold a page")?;
     }
     // The first is given once somebody waits for the second.
     keeper.give_together(2);
@@ -155,14 +164,16 @@ fn untouched_page() -> Result<usize> {
     const LEN: NonZeroUsize = NonZeroUsize::new(PAGE).unwrap();
     let flags = MapFlags::MAP_PRIVATE;
     // SAFETY: the kernel picks an address where nothing is mapped.
-    let page = unsafe { mmap_anonymous(None, LEN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) };
+    let page =
+        unsafe { mmap_anonymous(None, LEN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) };
     Ok(page.context("failed to map a page")?.as_ptr().addr())
 }
 
 /// Whether the kernel is in the call for a thread, and waits.
 fn is_inside(tid: Pid) -> bool {
     let number = NR_SETTIME.to_string();
-    std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).is_ok_and(|line| line.split(' ').next() == Some(&number))
+    std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall"))
+        .is_ok_and(|line| line.split(' ').next() == Some(&number))
 }
 
 /// A thread beside the first waits until the file that is named is there.

@@ -1,8 +1,9 @@
-//! Situations that real programs were cut down to: `settime32-workload field [--to FILE] [--hold FILE] SITUATION [ARGUMENT…]`.
+//! Situations that real programs were cut down to: `settime32-workload field [--to FILE] [--hold
+//! FILE] SITUATION [ARGUMENT…]`.
 //!
-//! Each does one thing with timers, and says in lines of `WORD KEY=VALUE…` what truly happened, by its own clock, so that
-//! what a tracer tells can be held against it. Nothing here knows a tracer. `--to` writes there instead of to standard
-//! output; `--hold` waits until that file is there.
+//! Each does one thing with timers, and says in lines of `WORD KEY=VALUE…` what truly happened, by
+//! its own clock, so that what a tracer tells can be held against it. Nothing here knows a tracer.
+//! `--to` writes there instead of to standard output; `--hold` waits until that file is there.
 
 mod clocks;
 mod lives;
@@ -57,25 +58,36 @@ struct Told(Box<dyn Write + Send>);
 
 impl Told {
     fn say(&mut self, line: &str) -> Result<()> {
-        writeln!(self.0, "{line}").and_then(|()| self.0.flush()).context("failed to say what happened")
+        writeln!(self.0, "{line}")
+            .and_then(|()| self.0.flush())
+            .context("failed to say what happened")
     }
 }
 
 /// The program, without its own name and `field`.
 pub fn main(words: Vec<OsString>) -> Result<()> {
-    let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> =
+        words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let (mut words, mut told) = (words.as_slice(), Told(Box::new(std::io::stdout())));
     while let [option, value, rest @ ..] = words {
         match option.as_str() {
             "--to" => {
-                told.0 = Box::new(File::options().append(true).create(true).open(value).with_context(|| format!("failed to open {value}"))?)
+                told.0 = Box::new(
+                    File::options()
+                        .append(true)
+                        .create(true)
+                        .open(value)
+                        .with_context(|| format!("failed to open {value}"))?,
+                )
             }
             "--hold" => wait_for(value),
             _ => break,
         }
         words = rest;
     }
-    let [name, arguments @ ..] = words else { bail!("usage: settime32-workload field [--to FILE] [--hold FILE] SITUATION [ARGUMENT…]") };
+    let [name, arguments @ ..] = words else {
+        bail!("usage: settime32-workload field [--to FILE] [--hold FILE] SITUATION [ARGUMENT…]")
+    };
     let situation = SITUATIONS.iter().find(|(known, _)| known == name);
     let (_, act) = situation.with_context(|| format!("failed to find the situation {name}"))?;
     act(&mut told, arguments).with_context(|| format!("failed in the situation {name}"))
@@ -90,7 +102,8 @@ pub(crate) fn wait_for(path: &str) {
 
 /// The number at a place of the arguments.
 fn number<T: std::str::FromStr>(arguments: &[String], place: usize) -> Result<T> {
-    let word = arguments.get(place).with_context(|| format!("failed to find argument {}", place + 1))?;
+    let word =
+        arguments.get(place).with_context(|| format!("failed to find argument {}", place + 1))?;
     word.parse().ok().with_context(|| format!("failed to use {word} as a number"))
 }
 
@@ -113,18 +126,22 @@ fn switch_file(name: &str) -> Result<&'static str> {
 /// Writes to a switch.
 fn switch(told: &mut Told, arguments: &[String]) -> Result<()> {
     let [name, value] = arguments else { bail!("usage: switch kprobes|ftrace 0|1") };
-    std::fs::write(switch_file(name)?, value).with_context(|| format!("failed to switch {name} to {value}"))?;
+    std::fs::write(switch_file(name)?, value)
+        .with_context(|| format!("failed to switch {name} to {value}"))?;
     told.say(&format!("switch name={name} value={value}"))
 }
 
-/// Makes a process while a switch is off, that sets a timer once it is on again, and says so in the file that is named.
+/// Makes a process while a switch is off, that sets a timer once it is on again, and says so in the
+/// file that is named.
 fn fork_while_off(told: &mut Told, arguments: &[String]) -> Result<()> {
     let [name, to, go] = arguments else { bail!("usage: fork-while-off kprobes|ftrace FILE GO") };
     switch(told, &[name.clone(), "0".to_owned()])?;
-    let child = Command::new("/proc/self/exe").args(["field", "--to", to, "--hold", go, "arm"]).spawn();
+    let child =
+        Command::new("/proc/self/exe").args(["field", "--to", to, "--hold", go, "arm"]).spawn();
     switch(told, &[name.clone(), "1".to_owned()])?;
     File::create(go).with_context(|| format!("failed to make {go}"))?;
-    let ended = child.context("failed to make a process")?.wait().context("failed to wait for it")?;
+    let ended =
+        child.context("failed to make a process")?.wait().context("failed to wait for it")?;
     if !ended.success() {
         bail!("the process ended with {ended}");
     }
@@ -134,12 +151,20 @@ fn fork_while_off(told: &mut Told, arguments: &[String]) -> Result<()> {
 /// Throws a switch off and on again so many times, for so many milliseconds each way.
 fn throw(told: &mut Told, arguments: &[String]) -> Result<()> {
     let name = arguments.first().context("failed to find the switch's name")?;
-    let (file, times, pause) = (switch_file(name)?, number::<u32>(arguments, 1)?, Duration::from_millis(number(arguments, 2)?));
+    let (file, times, pause) = (
+        switch_file(name)?,
+        number::<u32>(arguments, 1)?,
+        Duration::from_millis(number(arguments, 2)?),
+    );
     for _ in 0..times {
         for value in ["0", "1"] {
             let before = timer::monotonic_ns()?;
-            std::fs::write(file, value).with_context(|| format!("failed to switch {name} to {value}"))?;
-            told.say(&format!("thrown name={name} value={value} before={before} after={}", timer::monotonic_ns()?))?;
+            std::fs::write(file, value)
+                .with_context(|| format!("failed to switch {name} to {value}"))?;
+            told.say(&format!(
+                "thrown name={name} value={value} before={before} after={}",
+                timer::monotonic_ns()?
+            ))?;
             thread::sleep(pause);
         }
     }

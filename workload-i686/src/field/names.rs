@@ -11,7 +11,8 @@ use super::Told;
 use super::timer::{Timer, me};
 
 /// Each over the one before: the kernel keeps what is behind the NUL, before 5.17.
-const NAMES: [&[u8]; 6] = [b"a-longest-name-", b"short", b"short-not", b"\x1b[2J", b"\xff\xfe", b"sho"];
+const NAMES: [&[u8]; 6] =
+    [b"a-longest-name-", b"short", b"short-not", b"\x1b[2J", b"\xff\xfe", b"sho"];
 /// Of a thread that is not the leader.
 const OTHER: &[u8] = b"another-thread";
 

@@ -23,7 +23,9 @@ pub(super) struct Timer(OwnedFd);
 impl Timer {
     pub(super) fn new(clock: Clock) -> Result<Self> {
         // SAFETY: both arguments are plain numbers.
-        let fd = unsafe { checked(machine::number::TIMERFD_CREATE, [clock.id() as usize, 0, 0, 0]) }.context("failed to make a timer")?;
+        let fd =
+            unsafe { checked(machine::number::TIMERFD_CREATE, [clock.id() as usize, 0, 0, 0]) }
+                .context("failed to make a timer")?;
         // SAFETY: the descriptor was made just now.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -40,14 +42,24 @@ impl Timer {
 
     #[cfg(target_arch = "x86")]
     fn set(&self, flags: i32, value_ns: i64, interval_ns: i64) -> Result<()> {
-        let new = [interval_ns / NSEC_PER_SEC, interval_ns % NSEC_PER_SEC, value_ns / NSEC_PER_SEC, value_ns % NSEC_PER_SEC];
+        let new = [
+            interval_ns / NSEC_PER_SEC,
+            interval_ns % NSEC_PER_SEC,
+            value_ns / NSEC_PER_SEC,
+            value_ns % NSEC_PER_SEC,
+        ];
         let new = new.map(|number| number as i32);
         self.set_from(flags, new.as_ptr() as usize)
     }
 
     #[cfg(target_arch = "x86_64")]
     fn set(&self, flags: i32, value_ns: i64, interval_ns: i64) -> Result<()> {
-        let new = [interval_ns / NSEC_PER_SEC, interval_ns % NSEC_PER_SEC, value_ns / NSEC_PER_SEC, value_ns % NSEC_PER_SEC];
+        let new = [
+            interval_ns / NSEC_PER_SEC,
+            interval_ns % NSEC_PER_SEC,
+            value_ns / NSEC_PER_SEC,
+            value_ns % NSEC_PER_SEC,
+        ];
         self.set_from(flags, new.as_ptr() as usize)
     }
 

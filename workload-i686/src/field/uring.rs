@@ -1,5 +1,5 @@
-//! A timer that is read or waited for by a request: of io_uring (`include/uapi/linux/io_uring.h`), or of `io_submit`
-//! (`include/uapi/linux/aio_abi.h`).
+//! A timer that is read or waited for by a request: of io_uring (`include/uapi/linux/io_uring.h`),
+//! or of `io_submit` (`include/uapi/linux/aio_abi.h`).
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -25,7 +25,8 @@ const OFF_CQ_RING: i64 = 0x0800_0000;
 const OFF_SQES: i64 = 0x1000_0000;
 const SQE_SIZE: usize = 64;
 
-/// `struct io_uring_params` as words: the numbers of entries, flags, and where the parts of the rings are.
+/// `struct io_uring_params` as words: the numbers of entries, flags, and where the parts of the
+/// rings are.
 type Params = [u32; 30];
 const SQ_ENTRIES: usize = 0;
 const CQ_ENTRIES: usize = 1;
@@ -35,8 +36,8 @@ const SQ_TAIL: usize = 11;
 const SQ_ARRAY: usize = 16;
 const CQES: usize = 25;
 
-/// By `plain`, by the kernel's polling thread (`sqpoll`), or a request to be told (`poll`), which is read then; so is that of
-/// `io_submit` (`aio`).
+/// By `plain`, by the kernel's polling thread (`sqpoll`), or a request to be told (`poll`), which
+/// is read then; so is that of `io_submit` (`aio`).
 pub(super) fn uring(told: &mut Told, arguments: &[String]) -> Result<()> {
     let kind = arguments.first().map_or("", String::as_str);
     if kind == "aio" {
@@ -50,7 +51,9 @@ pub(super) fn uring(told: &mut Told, arguments: &[String]) -> Result<()> {
     };
     let timer = Timer::new(Clock::Monotonic)?;
     let ring = match Ring::new(flags, timer.fd()) {
-        Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => return told.say(&format!("missing {} kind={kind} errno={errno}", me())),
+        Err(errno @ (Errno::ENOSYS | Errno::EPERM)) => {
+            return told.say(&format!("missing {} kind={kind} errno={errno}", me()));
+        }
         ring => ring.context("failed to set io_uring up")?,
     };
     timer.arm(20_000_000, 0)?;
@@ -86,13 +89,26 @@ fn aio(told: &mut Told) -> Result<()> {
         return told.say(&format!("missing {} kind=aio errno={}", me(), Errno::last()));
     }
     timer.arm(20_000_000, 0)?;
-    let request = AioPoll { op: AIO_POLL, fd: timer.fd().unsigned_abs(), events: libc::POLLIN as u64, ..AioPoll::default() };
+    let request = AioPoll {
+        op: AIO_POLL,
+        fd: timer.fd().unsigned_abs(),
+        events: libc::POLLIN as u64,
+        ..AioPoll::default()
+    };
     let (request, mut done) = (&raw const request, [0_u64; 4]);
     // SAFETY: the kernel reads the request, and writes one result.
     unsafe {
-        Errno::result(libc::syscall(libc::SYS_io_submit, context, 1, &raw const request)).context("failed to make a request")?;
-        Errno::result(libc::syscall(libc::SYS_io_getevents, context, 1, 1, done.as_mut_ptr(), null_mut::<c_void>()))
-            .context("failed to wait for it")?;
+        Errno::result(libc::syscall(libc::SYS_io_submit, context, 1, &raw const request))
+            .context("failed to make a request")?;
+        Errno::result(libc::syscall(
+            libc::SYS_io_getevents,
+            context,
+            1,
+            1,
+            done.as_mut_ptr(),
+            null_mut::<c_void>(),
+        ))
+        .context("failed to wait for it")?;
     }
     told.say(&format!("uring {} kind=aio ticks={}", me(), timer.read()?))
 }
@@ -112,9 +128,13 @@ impl Ring {
         let mut params: Params = [0; 30];
         (params[FLAGS], params[IDLE_MS]) = (flags, 2000);
         // SAFETY: the call reads and writes the parameters.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) })? as i32;
+        let fd = Errno::result(unsafe {
+            libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr())
+        })? as i32;
         // SAFETY: the call reads one number.
-        Errno::result(unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_FILES, &raw const file, 1) })?;
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_FILES, &raw const file, 1)
+        })?;
         let sq = map(fd, params[SQ_ARRAY] as usize + 4 * params[SQ_ENTRIES] as usize, 0)?;
         let cq = map(fd, params[CQES] as usize + 16 * params[CQ_ENTRIES] as usize, OFF_CQ_RING)?;
         let sqes = map(fd, SQE_SIZE * params[SQ_ENTRIES] as usize, OFF_SQES)?;
@@ -138,7 +158,15 @@ impl Ring {
             self.sqes.cast::<[u8; SQE_SIZE]>().write(entry);
             word(self.sq, self.params[SQ_ARRAY]).store(0, Ordering::Relaxed);
             word(self.sq, self.params[SQ_TAIL]).store(1, Ordering::Release);
-            let entered = libc::syscall(libc::SYS_io_uring_enter, self.fd, 1, 1, enter, null_mut::<c_void>(), 0_usize);
+            let entered = libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.fd,
+                1,
+                1,
+                enter,
+                null_mut::<c_void>(),
+                0_usize,
+            );
             Errno::result(entered).context("failed to enter io_uring")?;
             // user_data, result, flags.
             Ok(self.cq.byte_add((self.params[CQES] + 8) as usize).cast::<i32>().read_volatile())

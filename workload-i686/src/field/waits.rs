@@ -22,7 +22,8 @@ pub(super) fn readv(told: &mut Told, _: &[String]) -> Result<()> {
     let mut words = [9_u32, 0xbbbb_bbbb, 9, 9];
     let place = words.as_mut_ptr();
     // SAFETY: both pieces are inside of the array.
-    let pieces = [place, unsafe { place.add(2) }].map(|base| libc::iovec { iov_base: base.cast(), iov_len: 4 });
+    let pieces = [place, unsafe { place.add(2) }]
+        .map(|base| libc::iovec { iov_base: base.cast(), iov_len: 4 });
     // SAFETY: the pieces are this function's own memory.
     let got = unsafe { libc::readv(timer.fd(), pieces.as_ptr(), 2) };
     told.say(&format!("readv {} got={got} ticks={} high={}", me(), words[0], words[2]))
@@ -44,8 +45,9 @@ const WAITS: &[Wait] = &[
     ("epoll_pwait2", |fd| by_epoll(&[fd], libc::SYS_epoll_pwait2), false),
 ];
 
-/// A timer for each; of those that give no ticks, they are read after. An epoll inside of another comes last, and one that is given a
-/// timer, and given it anew, when that went off already: of this only the wait tells.
+/// A timer for each; of those that give no ticks, they are read after. An epoll inside of another
+/// comes last, and one that is given a timer, and given it anew, when that went off already: of
+/// this only the wait tells.
 pub(super) fn waits(told: &mut Told, _: &[String]) -> Result<()> {
     for (name, wait, gives_ticks) in WAITS {
         wait_by(told, name, wait, *gives_ticks)?;
@@ -54,7 +56,12 @@ pub(super) fn waits(told: &mut Told, _: &[String]) -> Result<()> {
     wait_by(told, "epoll_wait", by_late_epoll, false)
 }
 
-fn wait_by(told: &mut Told, name: &str, wait: impl FnOnce(i32) -> c_long, gives_ticks: bool) -> Result<()> {
+fn wait_by(
+    told: &mut Told,
+    name: &str,
+    wait: impl FnOnce(i32) -> c_long,
+    gives_ticks: bool,
+) -> Result<()> {
     let timer = Timer::new(Clock::Monotonic)?;
     timer.arm(AFTER_NS, 0)?;
     let woken = wait(timer.fd());
@@ -87,7 +94,9 @@ fn by_preadv2(fd: i32) -> c_long {
     let mut ticks = 0_u64;
     let piece = libc::iovec { iov_base: (&raw mut ticks).cast(), iov_len: 8 };
     // SAFETY: the call writes eight bytes. Both halves of the offset are -1: none.
-    unsafe { libc::syscall(libc::SYS_preadv2, fd, &raw const piece, 1_usize, -1_isize, -1_isize, 0) }
+    unsafe {
+        libc::syscall(libc::SYS_preadv2, fd, &raw const piece, 1_usize, -1_isize, -1_isize, 0)
+    }
 }
 
 fn by_poll(fd: i32) -> c_long {
@@ -99,7 +108,9 @@ fn by_poll(fd: i32) -> c_long {
 fn by_ppoll(fd: i32) -> c_long {
     let mut fds = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: as above.
-    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut fds, 1_usize, null::<u8>(), null::<u8>(), 0_usize) }
+    unsafe {
+        libc::syscall(libc::SYS_ppoll, &raw mut fds, 1_usize, null::<u8>(), null::<u8>(), 0_usize)
+    }
 }
 
 /// A set with one descriptor, as the kernel takes it.
@@ -116,7 +127,16 @@ fn by_select(fd: i32) -> c_long {
     let number = libc::SYS_select;
     let mut set = set_of(fd);
     // SAFETY: the call writes to the set.
-    unsafe { libc::syscall(number, fd + 1, set.as_mut_ptr(), null_mut::<u8>(), null_mut::<u8>(), null_mut::<u8>()) }
+    unsafe {
+        libc::syscall(
+            number,
+            fd + 1,
+            set.as_mut_ptr(),
+            null_mut::<u8>(),
+            null_mut::<u8>(),
+            null_mut::<u8>(),
+        )
+    }
 }
 
 fn by_pselect6(fd: i32) -> c_long {
@@ -151,7 +171,8 @@ fn wait_for(epoll: i32, number: c_long) -> c_long {
     // epoll_pwait2 takes a pointer there, to no time.
     let timeout: isize = if number == libc::SYS_epoll_pwait2 { 0 } else { -1 };
     // SAFETY: the call writes one structure.
-    let woken = unsafe { libc::syscall(number, epoll, &raw mut event, 1, timeout, null::<u8>(), 8_usize) };
+    let woken =
+        unsafe { libc::syscall(number, epoll, &raw mut event, 1, timeout, null::<u8>(), 8_usize) };
     let errno = Errno::last();
     // SAFETY: it was made above.
     unsafe { libc::close(epoll) };

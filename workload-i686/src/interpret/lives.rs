@@ -11,7 +11,11 @@ use crate::life::{Bench, moment};
 
 impl Workbench<'_> {
     /// Does one step, with all that belong to it, and gives the next.
-    pub(super) fn live<K: Kernel>(&mut self, kernel: &mut K, step: usize) -> Result<usize, Failure> {
+    pub(super) fn live<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: usize,
+    ) -> Result<usize, Failure> {
         let fail = |action| move |errno| Failure::Step { step, action, errno };
         let index = step as u32;
         match self.steps[step] {
@@ -26,13 +30,20 @@ impl Workbench<'_> {
                 let ret = self.journal.records()[record as usize].ret;
                 self.journal.push_moment(Moment { ret, extra: record, ..moment });
             }
-            Step::Open { slot, kind } => self.open_in_life(kernel, index, slot, kind).map_err(fail(action_of(kind)))?,
-            Step::SetClock => {
-                let (set_ns, moment) = timed(kernel, index, what::SET_CLOCK, |kernel| kernel.set_clock().map(|set_ns| (set_ns, 0)))
-                    .map_err(fail("set CLOCK_REALTIME"))?;
-                self.journal.push_moment(Moment { args: [set_ns.cast_unsigned(), 0, 0, 0], ..moment });
+            Step::Open { slot, kind } => {
+                self.open_in_life(kernel, index, slot, kind).map_err(fail(action_of(kind)))?
             }
-            Step::WakeAlarm { allowed } => kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?,
+            Step::SetClock => {
+                let (set_ns, moment) = timed(kernel, index, what::SET_CLOCK, |kernel| {
+                    kernel.set_clock().map(|set_ns| (set_ns, 0))
+                })
+                .map_err(fail("set CLOCK_REALTIME"))?;
+                self.journal
+                    .push_moment(Moment { args: [set_ns.cast_unsigned(), 0, 0, 0], ..moment });
+            }
+            Step::WakeAlarm { allowed } => {
+                kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?
+            }
             Step::Pin { cpu } => kernel.pin(cpu).map_err(fail(PIN))?,
             Step::Wait { slot, timeout_ms } => {
                 let act = Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms };
@@ -60,7 +71,9 @@ impl Workbench<'_> {
                 self.journal.push_moment(Moment { extra: child, ..moment });
                 return Ok(next);
             }
-            Step::Silent(_) | Step::Threads { .. } => unreachable!("Plan::validate has none in a plan of lives"),
+            Step::Silent(_) | Step::Threads { .. } => {
+                unreachable!("Plan::validate has none in a plan of lives")
+            }
         }
         Ok(step + 1)
     }
@@ -75,7 +88,8 @@ impl Workbench<'_> {
             Act::Create { slot, clockid, flags } => {
                 self.close_slot(kernel, step, slot)?;
                 let made = self.bench()?.create(kernel, step, clockid, flags)?;
-                self.table[usize::from(slot)] = if made.ret >= 0 { Slot::Open(made.ret) } else { Slot::Number(-1) };
+                self.table[usize::from(slot)] =
+                    if made.ret >= 0 { Slot::Open(made.ret) } else { Slot::Number(-1) };
                 made
             }
             Act::Close { slot } => {
@@ -100,7 +114,10 @@ impl Workbench<'_> {
                     Slot::Open(fd) => Some((slot, fd)),
                     Slot::Number(_) | Slot::Empty => None,
                 };
-                let slots: Vec<(u8, i32)> = (0..SLOTS as u8).filter(|slot| slots >> slot & 1 == 1).filter_map(open).collect();
+                let slots: Vec<(u8, i32)> = (0..SLOTS as u8)
+                    .filter(|slot| slots >> slot & 1 == 1)
+                    .filter_map(open)
+                    .collect();
                 self.bench()?.wait(kernel, step, &slots, by, timeout_ms)?
             }
             Act::Posix { timer, act } => match act {
@@ -111,7 +128,9 @@ impl Workbench<'_> {
                     }
                     self.bench()?.posix_create(kernel, step, timer, clock)?
                 }
-                PosixAct::Set { flags, new, old } => self.bench()?.posix_set(kernel, step, (timer, flags), &new, old)?,
+                PosixAct::Set { flags, new, old } => {
+                    self.bench()?.posix_set(kernel, step, (timer, flags), &new, old)?
+                }
                 PosixAct::Get => self.bench()?.posix_get(kernel, step, timer)?,
                 PosixAct::Delete => self.bench()?.posix_delete(kernel, step, timer)?,
             },
@@ -120,7 +139,13 @@ impl Workbench<'_> {
         Ok(())
     }
 
-    fn open_in_life<K: Kernel>(&mut self, kernel: &mut K, step: u32, slot: u8, kind: FdKind) -> Result<(), Errno> {
+    fn open_in_life<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        step: u32,
+        slot: u8,
+        kind: FdKind,
+    ) -> Result<(), Errno> {
         if let FdKind::Timer(clock) = kind {
             return self.act(kernel, step, Act::Create { slot, clockid: clock.id(), flags: 0 });
         }
@@ -128,7 +153,9 @@ impl Workbench<'_> {
         self.close_slot(kernel, step, slot)?;
         self.table[usize::from(slot)] = match (source, kind) {
             (Some(source @ (Source::Dup(of) | Source::Passed(of))), _) => {
-                let (fd, moment) = timed(kernel, step, what::COPY, |kernel| kernel.open(source).map(|fd| (fd, fd)))?;
+                let (fd, moment) = timed(kernel, step, what::COPY, |kernel| {
+                    kernel.open(source).map(|fd| (fd, fd))
+                })?;
                 self.journal.push_moment(Moment { args: [of as u64, 0, 0, 0], ..moment });
                 Slot::Open(fd)
             }

@@ -1,11 +1,13 @@
-//! Every step kind, on a kernel that is made up here: descriptors are numbers, and a call writes a known old
-//! setting.
+//! Every step kind, on a kernel that is made up here: descriptors are numbers, and a call writes a
+//! known old setting.
 
 use std::collections::BTreeSet;
 
 use settime32_abi::event::COMM_LEN;
 use settime32_abi::journal::{CPU_UNKNOWN, Journal as ReadBack};
-use settime32_abi::plan::{Act, Api, Call, Clock, Entry, Means, Other, Page, Pointer, PosixAct, Process, Silent};
+use settime32_abi::plan::{
+    Act, Api, Call, Clock, Entry, Means, Other, Page, Pointer, PosixAct, Process, Silent,
+};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use settime32_abi::journal::what;
@@ -53,7 +55,14 @@ struct Fake {
 
 impl Fake {
     fn new() -> Self {
-        Self { who: PARENT, cpu: CPU_UNKNOWN, asked: vec![], open: (0..3).collect(), failing: None, child_end: Ok(()) }
+        Self {
+            who: PARENT,
+            cpu: CPU_UNKNOWN,
+            asked: vec![],
+            open: (0..3).collect(),
+            failing: None,
+            child_end: Ok(()),
+        }
     }
 
     fn ask(&mut self, what: Asked) -> Result<(), Errno> {
@@ -94,9 +103,17 @@ impl Kernel for Fake {
         self.asked.push(Asked::Close(fd));
     }
 
-    unsafe fn timerfd_settime32(&mut self, entry: Entry, ufd: i32, flags: i32, utmr: u32, otmr: u32) -> Result<i32, Errno> {
+    unsafe fn timerfd_settime32(
+        &mut self,
+        entry: Entry,
+        ufd: i32,
+        flags: i32,
+        utmr: u32,
+        otmr: u32,
+    ) -> Result<i32, Errno> {
         // SAFETY: the caller's promise about the pointers.
-        let new = (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_unaligned() });
+        let new =
+            (utmr != 0).then(|| unsafe { (utmr as usize as *const [i32; 4]).read_unaligned() });
         self.asked.push(Asked::Settime { entry, ufd, flags, new, otmr: otmr != 0 });
         if new.is_none() {
             return Ok(-14);
@@ -167,7 +184,11 @@ impl Kernel for Fake {
     }
 
     /// One after the other, each under a thread id of its own.
-    fn side_by_side(&mut self, threads: u16, work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync) -> Result<(), Failure> {
+    fn side_by_side(
+        &mut self,
+        threads: u16,
+        work: impl Fn(u16, &mut Self) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
         let who = self.who;
         let done = (0..threads).try_for_each(|number| {
             self.who.tid = 300 + u32::from(number);
@@ -177,8 +198,13 @@ impl Kernel for Fake {
         done
     }
 
-    fn in_child(&mut self, ending: Ending, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<u32, ChildError> {
-        self.ask(Asked::Fork(ending)).map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
+    fn in_child(
+        &mut self,
+        ending: Ending,
+        work: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<u32, ChildError> {
+        self.ask(Asked::Fork(ending))
+            .map_err(|errno| ChildError::NoChild { action: "fork", errno })?;
         let (who, cpu, open) = (self.who, self.cpu, self.open.clone());
         self.who = Identity { pid: 200, tid: 200 };
         let done = work(self);
@@ -188,8 +214,10 @@ impl Kernel for Fake {
     }
 }
 
-const NEW: OldItimerspec32 =
-    OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 5, tv_nsec: -6 }, it_value: OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 8 } };
+const NEW: OldItimerspec32 = OldItimerspec32 {
+    it_interval: OldTimespec32 { tv_sec: 5, tv_nsec: -6 },
+    it_value: OldTimespec32 { tv_sec: i32::MIN, tv_nsec: 8 },
+};
 const NEW_WORDS: [i32; 4] = [5, -6, i32::MIN, 8];
 
 fn call(slot: u8, utmr: Pointer, otmr: Pointer) -> Step {
@@ -216,7 +244,11 @@ fn run_on(mut fake: Fake, steps: Vec<Step>) -> (Fake, Header, Vec<Record>, Resul
     let (header, done) = run(&plan, &mut fake, &mut journal);
     let mut bytes = Vec::new();
     journal.write(&header, &mut bytes).unwrap();
-    assert_eq!(ReadBack::parse(&bytes).is_ok(), done.is_ok(), "a journal is whole exactly when its plan was done");
+    assert_eq!(
+        ReadBack::parse(&bytes).is_ok(),
+        done.is_ok(),
+        "a journal is whole exactly when its plan was done"
+    );
     (fake, header, journal.records().to_vec(), done)
 }
 
@@ -228,15 +260,24 @@ fn asked_by(steps: Vec<Step>) -> Vec<Asked> {
 
 #[test]
 fn a_call_is_recorded_as_it_was_made() {
-    let (_, _, records, _) = run_on(Fake::new(), vec![open(9, FdKind::Timer(Clock::Boottime)), valid_call(9), valid_call(9)]);
+    let (_, _, records, _) = run_on(
+        Fake::new(),
+        vec![open(9, FdKind::Timer(Clock::Boottime)), valid_call(9), valid_call(9)],
+    );
     let [first, second] = records[..] else { panic!("two calls, but {} records", records.len()) };
-    assert_eq!((first.step, first.pid, first.tid, first.ufd, first.flags, first.ret), (1, PARENT.pid, PARENT.tid, 3, -7, 0));
+    assert_eq!(
+        (first.step, first.pid, first.tid, first.ufd, first.flags, first.ret),
+        (1, PARENT.pid, PARENT.tid, 3, -7, 0)
+    );
     assert_eq!(first.utmr_before, bytemuck::cast::<_, [u8; 16]>(NEW_WORDS));
     assert_eq!(first.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
     assert!(first.utmr.abs_diff(first.otmr) >= 16 && first.utmr != 0 && first.otmr != 0);
     assert_ne!(first.otmr_before, second.otmr_before);
     assert!(![[0; 16], first.otmr_after].contains(&first.otmr_before));
-    assert_eq!(second.otmr_after, first.otmr_after, "the pattern is put there again before each call");
+    assert_eq!(
+        second.otmr_after, first.otmr_after,
+        "the pattern is put there again before each call"
+    );
 }
 
 #[test]
@@ -249,16 +290,39 @@ fn null_pointers_are_passed_as_null_and_recorded_as_zeros() {
     ];
     let (fake, _, records, _) = run_on(Fake::new(), steps);
     let expected = [(None, true), (Some(NEW_WORDS), false), (None, false)];
-    assert_eq!(fake.asked, expected.map(|(new, otmr)| Asked::Settime { entry: Entry::Int80, ufd: -1, flags: -7, new, otmr }));
+    assert_eq!(
+        fake.asked,
+        expected.map(|(new, otmr)| Asked::Settime {
+            entry: Entry::Int80,
+            ufd: -1,
+            flags: -7,
+            new,
+            otmr
+        })
+    );
     assert_eq!((records[0].utmr, records[0].utmr_before, records[0].ret), (0, [0; 16], -14));
-    assert_eq!(records[0].otmr_after, records[0].otmr_before, "a call that fails leaves what was there");
-    assert_eq!((records[1].otmr, records[1].otmr_before, records[1].otmr_after), (0, [0; 16], [0; 16]));
+    assert_eq!(
+        records[0].otmr_after, records[0].otmr_before,
+        "a call that fails leaves what was there"
+    );
+    assert_eq!(
+        (records[1].otmr, records[1].otmr_before, records[1].otmr_after),
+        (0, [0; 16], [0; 16])
+    );
 }
 
 #[test]
 fn a_call_on_other_memory_is_recorded_as_it_was_made() {
     let edge = Pointer::Edge { before: 4, first: Page::Resident, next: Page::GivenUp };
-    let over = |otmr| Call { slot: 0, flags: -7, utmr: Pointer::Unaligned(3), otmr, new: NEW, meanwhile: None, entry: Entry::Vdso };
+    let over = |otmr| Call {
+        slot: 0,
+        flags: -7,
+        utmr: Pointer::Unaligned(3),
+        otmr,
+        new: NEW,
+        meanwhile: None,
+        entry: Entry::Vdso,
+    };
     let steps = vec![
         open(0, FdKind::Number(8)),
         call(0, edge, Pointer::Valid),
@@ -266,14 +330,20 @@ fn a_call_on_other_memory_is_recorded_as_it_was_made() {
         Step::Call(over(Pointer::On(Page::Untouched))),
     ];
     let (fake, _, records, _) = run_on(Fake::new(), steps);
-    let [edge, over, untouched] = records[..] else { panic!("three calls, but {} records", records.len()) };
-    assert_eq!((edge.utmr_there, edge.otmr_there, edge.entry, edge.utmr % 4096), (u16::MAX, u16::MAX, 0, 4092));
+    let [edge, over, untouched] = records[..] else {
+        panic!("three calls, but {} records", records.len())
+    };
+    assert_eq!(
+        (edge.utmr_there, edge.otmr_there, edge.entry, edge.utmr % 4096),
+        (u16::MAX, u16::MAX, 0, 4092)
+    );
     assert_eq!(edge.utmr_before, bytemuck::cast::<_, [u8; 16]>([NEW_WORDS[0], 0, 0, 0]));
     assert_eq!((over.otmr, over.utmr % 16, over.entry), (over.utmr + 8, 3, 1));
     assert_eq!(over.otmr_before[..8], over.utmr_before[8..]);
     assert_eq!(over.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
     assert_eq!((untouched.otmr_before, untouched.otmr_after), ([0; 16], bytemuck::cast(OLD)));
-    let whole = Asked::Settime { entry: Entry::Vdso, ufd: 8, flags: -7, new: Some(NEW_WORDS), otmr: true };
+    let whole =
+        Asked::Settime { entry: Entry::Vdso, ufd: 8, flags: -7, new: Some(NEW_WORDS), otmr: true };
     assert_eq!(fake.asked[1..], [whole.clone(), whole]);
 }
 
@@ -281,7 +351,8 @@ fn a_call_on_other_memory_is_recorded_as_it_was_made() {
 fn memory_that_cannot_be_had_ends_the_run() {
     let taken = Shared::map(1).unwrap();
     let literal = Pointer::Literal(taken.at::<u8>(0).addr().get() as u32);
-    let (_, header, _, done) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), call(0, literal, Pointer::Null)]);
+    let (_, header, _, done) =
+        run_on(Fake::new(), vec![open(0, FdKind::Number(1)), call(0, literal, Pointer::Null)]);
     let message = "step 1 of the plan: failed to prepare a call: EEXIST: File exists";
     assert_eq!((done.unwrap_err().to_string().as_str(), header.records), (message, 0));
 }
@@ -290,8 +361,13 @@ fn memory_that_cannot_be_had_ends_the_run() {
 fn capabilities_and_silent_calls_are_asked_for() {
     let calls = || Silent::ALL.into_iter().filter(|call| call.process() == Process::I386);
     let silent = calls().map(Step::Silent);
-    let steps = [Step::WakeAlarm { allowed: false }, Step::WakeAlarm { allowed: true }].into_iter().chain(silent).collect();
-    let asked = [Asked::WakeAlarm(false), Asked::WakeAlarm(true)].into_iter().chain(calls().map(Asked::Silent));
+    let steps = [Step::WakeAlarm { allowed: false }, Step::WakeAlarm { allowed: true }]
+        .into_iter()
+        .chain(silent)
+        .collect();
+    let asked = [Asked::WakeAlarm(false), Asked::WakeAlarm(true)]
+        .into_iter()
+        .chain(calls().map(Asked::Silent));
     assert_eq!(asked_by(steps), asked.collect::<Vec<_>>());
 }
 
@@ -299,11 +375,22 @@ fn capabilities_and_silent_calls_are_asked_for() {
 fn records_have_the_cpu_that_their_thread_is_kept_on() {
     let child = Step::Fork { steps: 2, ending: Ending::Exit };
     let pin = |cpu| Step::Pin { cpu };
-    let steps = vec![open(0, FdKind::Number(1)), valid_call(0), pin(Some(1)), valid_call(0), child, pin(Some(0)), valid_call(0)];
+    let steps = vec![
+        open(0, FdKind::Number(1)),
+        valid_call(0),
+        pin(Some(1)),
+        valid_call(0),
+        child,
+        pin(Some(0)),
+        valid_call(0),
+    ];
     let steps = steps.into_iter().chain([valid_call(0), pin(None), valid_call(0)]).collect();
     let (_, _, records, done) = run_on(Fake::new(), steps);
     done.unwrap();
-    assert_eq!(records.iter().map(|record| record.cpu).collect::<Vec<_>>(), [CPU_UNKNOWN, 1, 0, 1, CPU_UNKNOWN]);
+    assert_eq!(
+        records.iter().map(|record| record.cpu).collect::<Vec<_>>(),
+        [CPU_UNKNOWN, 1, 0, 1, CPU_UNKNOWN]
+    );
 }
 
 #[test]
@@ -316,9 +403,15 @@ fn each_kind_of_descriptor_is_asked_for() {
         (FdKind::NotATimer(Other::Socket), Source::NotATimer(Other::Socket)),
         (FdKind::NotATimer(Other::Directory), Source::NotATimer(Other::Directory)),
     ] {
-        assert_eq!(asked_by(vec![open(1, kind), valid_call(1)]), [Asked::Open(source, 3), settime(3)]);
+        assert_eq!(
+            asked_by(vec![open(1, kind), valid_call(1)]),
+            [Asked::Open(source, 3), settime(3)]
+        );
     }
-    assert_eq!(asked_by(vec![open(1, FdKind::Closed), valid_call(1)]), [Asked::ClosedNumber(1), settime(901)]);
+    assert_eq!(
+        asked_by(vec![open(1, FdKind::Closed), valid_call(1)]),
+        [Asked::ClosedNumber(1), settime(901)]
+    );
     assert_eq!(asked_by(vec![open(1, FdKind::Number(77)), valid_call(1)]), [settime(77)]);
 }
 
@@ -326,10 +419,14 @@ fn each_kind_of_descriptor_is_asked_for() {
 fn copies_are_made_of_descriptors_and_are_closed_where_there_is_none() {
     let timer = open(0, FdKind::Timer(Clock::Monotonic));
     let opened = Asked::Open(Source::Timer(Clock::Monotonic), 3);
-    for (kind, source) in [(FdKind::Dup(0), Source::Dup(3)), (FdKind::Passed(0), Source::Passed(3))] {
+    for (kind, source) in [(FdKind::Dup(0), Source::Dup(3)), (FdKind::Passed(0), Source::Passed(3))]
+    {
         let asked = asked_by(vec![timer.clone(), open(1, kind), valid_call(1)]);
         assert_eq!(asked, [opened.clone(), Asked::Open(source, 4), settime(4)]);
-        assert_eq!(asked_by(vec![open(0, FdKind::Number(5)), open(1, kind), valid_call(1)]), [Asked::ClosedNumber(1), settime(901)]);
+        assert_eq!(
+            asked_by(vec![open(0, FdKind::Number(5)), open(1, kind), valid_call(1)]),
+            [Asked::ClosedNumber(1), settime(901)]
+        );
         let asked = asked_by(vec![open(0, FdKind::Closed), open(1, kind), valid_call(1)]);
         assert_eq!(asked, [Asked::ClosedNumber(0), Asked::ClosedNumber(1), settime(901)]);
     }
@@ -337,8 +434,12 @@ fn copies_are_made_of_descriptors_and_are_closed_where_there_is_none() {
 
 #[test]
 fn what_was_in_a_slot_is_closed_once() {
-    let asked = asked_by(vec![open(0, FdKind::Path), open(0, FdKind::Number(-1)), open(0, FdKind::Path)]);
-    assert_eq!(asked, [Asked::Open(Source::Path, 3), Asked::Close(3), Asked::Open(Source::Path, 3)]);
+    let asked =
+        asked_by(vec![open(0, FdKind::Path), open(0, FdKind::Number(-1)), open(0, FdKind::Path)]);
+    assert_eq!(
+        asked,
+        [Asked::Open(Source::Path, 3), Asked::Close(3), Asked::Open(Source::Path, 3)]
+    );
 }
 
 #[test]
@@ -363,11 +464,21 @@ fn a_child_does_its_steps_with_a_table_of_its_own() {
     ];
     let (fake, header, records, done) = run_on(Fake::new(), steps);
     assert_eq!(done, Ok(()));
-    let expected =
-        [Asked::Fork(Ending::Exit), settime(20), Asked::Joined, settime(10), Asked::Fork(Ending::Exit), Asked::Joined, Asked::SetClock];
+    let expected = [
+        Asked::Fork(Ending::Exit),
+        settime(20),
+        Asked::Joined,
+        settime(10),
+        Asked::Fork(Ending::Exit),
+        Asked::Joined,
+        Asked::SetClock,
+    ];
     assert_eq!(fake.asked, expected);
     let by = |record: &Record| (record.step, record.pid, record.tid);
-    assert_eq!(records.iter().map(by).collect::<Vec<_>>(), [(3, 200, 200), (4, PARENT.pid, PARENT.tid)]);
+    assert_eq!(
+        records.iter().map(by).collect::<Vec<_>>(),
+        [(3, 200, 200), (4, PARENT.pid, PARENT.tid)]
+    );
     assert_eq!((header.pid, header.records), (PARENT.pid, 2));
 }
 
@@ -375,20 +486,38 @@ fn a_child_does_its_steps_with_a_table_of_its_own() {
 fn records_of_threads_stand_in_the_order_of_the_plan() {
     let calls = [1, 1, 2, 2, 3, 3].map(|slot| call(slot, Pointer::Valid, Pointer::Null));
     let opened = (1..4).map(|slot| open(slot, FdKind::Number(10 * i32::from(slot))));
-    let steps = opened.chain([Step::Threads { threads: 3, calls: 2 }]).chain(calls).chain([valid_call(1)]).collect();
+    let steps = opened
+        .chain([Step::Threads { threads: 3, calls: 2 }])
+        .chain(calls)
+        .chain([valid_call(1)])
+        .collect();
     let (_, header, records, done) = run_on(Fake::new(), steps);
     assert_eq!((done, header.records), (Ok(()), 7));
     let by = |record: &Record| (record.step, record.pid, record.tid, record.ufd);
-    let expected = [(4, 100, 300, 10), (5, 100, 300, 10), (6, 100, 301, 20), (7, 100, 301, 20), (8, 100, 302, 30), (9, 100, 302, 30)];
-    assert_eq!(records.iter().map(by).collect::<Vec<_>>(), expected.into_iter().chain([(10, 100, 101, 10)]).collect::<Vec<_>>());
+    let expected = [
+        (4, 100, 300, 10),
+        (5, 100, 300, 10),
+        (6, 100, 301, 20),
+        (7, 100, 301, 20),
+        (8, 100, 302, 30),
+        (9, 100, 302, 30),
+    ];
+    assert_eq!(
+        records.iter().map(by).collect::<Vec<_>>(),
+        expected.into_iter().chain([(10, 100, 101, 10)]).collect::<Vec<_>>()
+    );
     let places: BTreeSet<u32> = records.iter().map(|record| record.utmr).collect();
-    assert!(places.len() >= 2, "threads have memory of their own, though one may get what another gave back");
+    assert!(
+        places.len() >= 2,
+        "threads have memory of their own, though one may get what another gave back"
+    );
 }
 
 #[test]
 fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
     let time = |tv_sec| OldTimespec32 { tv_sec, tv_nsec: 1 };
-    let settings = [10, 20].map(|tv_sec| OldItimerspec32 { it_interval: time(tv_sec), it_value: time(tv_sec + 1) });
+    let settings = [10, 20]
+        .map(|tv_sec| OldItimerspec32 { it_interval: time(tv_sec), it_value: time(tv_sec + 1) });
     let raced = Call {
         slot: 0,
         flags: 0,
@@ -399,39 +528,82 @@ fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
         entry: Entry::Int80,
     };
     let calm = Call { meanwhile: None, new: NEW, ..raced };
-    let steps = [open(0, FdKind::Number(1)), Step::Call(raced), Step::Call(raced), Step::Call(calm), Step::Call(calm)];
+    let steps = [
+        open(0, FdKind::Number(1)),
+        Step::Call(raced),
+        Step::Call(raced),
+        Step::Call(calm),
+        Step::Call(calm),
+    ];
     let (_, _, records, done) = run_on(Fake::new(), steps.to_vec());
     assert_eq!(done, Ok(()));
     let halves = settings.map(bytemuck::cast::<_, [[u8; 8]; 2]>);
     for record in &records[..2] {
         let found: [[u8; 8]; 2] = bytemuck::cast(record.utmr_before);
-        assert!((0..2).all(|half| halves.iter().any(|setting| setting[half] == found[half])), "{found:?}");
+        assert!(
+            (0..2).all(|half| halves.iter().any(|setting| setting[half] == found[half])),
+            "{found:?}"
+        );
     }
-    assert!(records[2..].iter().all(|record| record.utmr_before == bytemuck::cast::<_, [u8; 16]>(NEW_WORDS)), "the rival writes on");
+    assert!(
+        records[2..]
+            .iter()
+            .all(|record| record.utmr_before == bytemuck::cast::<_, [u8; 16]>(NEW_WORDS)),
+        "the rival writes on"
+    );
 }
 
 #[test]
 fn the_header_tells_of_the_whole_run() {
-    let (_, header, _, _) = run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
+    let (_, header, _, _) =
+        run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
     assert_eq!((header.complete, header.records, header.record_size), (1, 1, 88));
     assert_eq!(&header.comm, b"fake\0\0\0\0\0\0\0\0\0\0\0\0");
-    assert_eq!((header.start.monotonic_before_ns, header.end.monotonic_before_ns), (0, 2), "before the first step, after the last");
+    assert_eq!(
+        (header.start.monotonic_before_ns, header.end.monotonic_before_ns),
+        (0, 2),
+        "before the first step, after the last"
+    );
 }
 
 #[test]
 fn a_step_that_fails_ends_the_run_and_is_named() {
     let calls = [open(0, FdKind::Number(1)), valid_call(0), open(1, FdKind::Path), valid_call(0)];
     for (failing, last, message) in [
-        (Asked::Open(Source::Path, 3), None, "step 2 of the plan: failed to open the root directory with O_PATH: EMFILE"),
-        (Asked::SetClock, Some(Step::SetClock), "step 4 of the plan: failed to set CLOCK_REALTIME: EMFILE"),
-        (Asked::Fork(Ending::Exit), Some(Step::Fork { steps: 0, ending: Ending::Exit }), "step 4 of the plan: failed to fork: EMFILE"),
-        (Asked::Wait(3, 1), Some(Step::Wait { slot: 1, timeout_ms: 1 }), "step 4 of the plan: failed to wait for a timer: EMFILE"),
-        (Asked::ClosedNumber(2), Some(open(2, FdKind::Closed)), "step 4 of the plan: failed to find a number that is closed: EMFILE"),
+        (
+            Asked::Open(Source::Path, 3),
+            None,
+            "step 2 of the plan: failed to open the root directory with O_PATH: EMFILE",
+        ),
+        (
+            Asked::SetClock,
+            Some(Step::SetClock),
+            "step 4 of the plan: failed to set CLOCK_REALTIME: EMFILE",
+        ),
+        (
+            Asked::Fork(Ending::Exit),
+            Some(Step::Fork { steps: 0, ending: Ending::Exit }),
+            "step 4 of the plan: failed to fork: EMFILE",
+        ),
+        (
+            Asked::Wait(3, 1),
+            Some(Step::Wait { slot: 1, timeout_ms: 1 }),
+            "step 4 of the plan: failed to wait for a timer: EMFILE",
+        ),
+        (
+            Asked::ClosedNumber(2),
+            Some(open(2, FdKind::Closed)),
+            "step 4 of the plan: failed to find a number that is closed: EMFILE",
+        ),
     ] {
         let fake = Fake { failing: Some(failing), ..Fake::new() };
         let before = if last.is_some() { 2 } else { 1 };
         let (_, header, records, done) = run_on(fake, calls.iter().cloned().chain(last).collect());
-        assert!(done.unwrap_err().to_string().starts_with(message), "{} is not {message}", done.unwrap_err());
+        assert!(
+            done.unwrap_err().to_string().starts_with(message),
+            "{} is not {message}",
+            done.unwrap_err()
+        );
         assert_eq!((header.complete, header.records, records.len()), (0, before, before as usize));
     }
 }
@@ -448,12 +620,19 @@ fn a_child_that_fails_or_is_killed_fails_the_run() {
     let failing = Fake { failing: Some(Asked::Open(Source::Path, 3)), ..Fake::new() };
     let killed = Fake { child_end: Err(ChildError::Killed { signal: 9 }), ..Fake::new() };
     for (fake, message) in [
-        (failing, "step 1 of the plan: the forked child failed with exit code 1; its own message is above"),
+        (
+            failing,
+            "step 1 of the plan: the forked child failed with exit code 1; its own message is above",
+        ),
         (killed, "step 1 of the plan: the forked child was killed by signal 9"),
     ] {
         let (_, header, records, done) = run_on(fake, steps.clone());
         assert_eq!(done.unwrap_err().to_string(), message);
-        assert_eq!((header.complete, records.len()), (0, 1), "the child's call is kept, the parent makes none");
+        assert_eq!(
+            (header.complete, records.len()),
+            (0, 1),
+            "the child's call is kept, the parent makes none"
+        );
     }
 }
 
@@ -498,7 +677,10 @@ fn each_step_of_a_life_has_its_moment() {
     );
     assert_eq!((moments[0].ret, moments[0].args, moments[1].extra), (3, [1, 0, 0, 0], 0));
     assert_eq!((moments[4].ret, moments[4].extra), (1, 1 << 5));
-    assert_eq!((moments[5].ret, bytemuck::pod_read_unaligned::<u64>(&moments[5].out_after[..8])), (8, 7));
+    assert_eq!(
+        (moments[5].ret, bytemuck::pod_read_unaligned::<u64>(&moments[5].out_after[..8])),
+        (8, 7)
+    );
     assert_eq!((moments[6].pid, moments[7].pid, moments[7].extra), (200, PARENT.pid, 200));
     assert_eq!(moments[8].args[0], 1000);
     assert!(moments.iter().all(|moment| moment.before_ns <= moment.after_ns));

@@ -51,7 +51,8 @@ pub(super) fn assemble(genes: impl Iterator<Item = Gene>, calls: usize, mix: &Mi
 }
 
 fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix: &Mix) {
-    let [set_clock, reopen, wait, forks, pin] = [mix.set_clock, mix.reopen, mix.wait, mix.fork, mix.pin].map(u32::from);
+    let [set_clock, reopen, wait, forks, pin] =
+        [mix.set_clock, mix.reopen, mix.wait, mix.fork, mix.pin].map(u32::from);
     let nothing = (1 << 16) - set_clock - reopen - wait - forks - pin;
     let shares = [
         (nothing, Side::Nothing),
@@ -74,11 +75,16 @@ fn push_side(body: &mut Vec<Step>, fork: &mut Option<OpenFork>, gene: &Gene, mix
             body.push(Step::Wait { slot, timeout_ms });
         }
         // As often anywhere as on one of them.
-        Side::Pin => body.push(Step::Pin { cpu: scale16(gene.side_detail, 2 * CPUS).checked_sub(CPUS).map(|cpu| cpu as u8) }),
+        Side::Pin => body.push(Step::Pin {
+            cpu: scale16(gene.side_detail, 2 * CPUS).checked_sub(CPUS).map(|cpu| cpu as u8),
+        }),
         // Forks do not nest.
         Side::Fork if fork.is_some() => {}
         Side::Fork => {
-            *fork = Some(OpenFork { at: body.len(), calls_left: 1 + scale16(gene.side_detail, FORKED_CALLS) });
+            *fork = Some(OpenFork {
+                at: body.len(),
+                calls_left: 1 + scale16(gene.side_detail, FORKED_CALLS),
+            });
             body.push(Step::Fork { steps: 0, ending: Ending::Exit });
         }
     }
@@ -100,7 +106,10 @@ fn call(gene: &Gene) -> Call {
         (1_336, (Pointer::Null, Pointer::Valid)),
     ];
     let (utmr, otmr) = pick(gene.pointers, &POINTERS);
-    let new = OldItimerspec32 { it_interval: values::interval(gene.interval), it_value: values::value(gene.value) };
+    let new = OldItimerspec32 {
+        it_interval: values::interval(gene.interval),
+        it_value: values::value(gene.value),
+    };
     Call {
         slot: table::called(gene.slot),
         flags: values::flags(gene.flags, gene.flags_detail),
@@ -117,8 +126,12 @@ fn prologue(body: &[Step]) -> Vec<Step> {
     let mut needed = [false; SLOTS];
     for step in body {
         match *step {
-            Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => needed[usize::from(slot)] = true,
-            Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } => needed[usize::from(of)] = true,
+            Step::Call(Call { slot, .. }) | Step::Wait { slot, .. } => {
+                needed[usize::from(slot)] = true
+            }
+            Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } => {
+                needed[usize::from(of)] = true
+            }
             Step::Open { .. }
             | Step::SetClock
             | Step::Fork { .. }

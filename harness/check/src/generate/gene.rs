@@ -32,8 +32,11 @@ impl Gene {
     /// Reads a gene off a random stream, little endian on every machine.
     pub(super) fn from_bytes(bytes: &[u8; GENE_LEN]) -> Self {
         let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let time = |at: usize| TimeGene { class: half(at), seconds: word(at + 2), nanos: word(at + 6) };
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let time =
+            |at: usize| TimeGene { class: half(at), seconds: word(at + 2), nanos: word(at + 6) };
         Self {
             side: half(0),
             side_detail: half(2),
@@ -50,7 +53,11 @@ impl Gene {
 /// The same integers from proptest, which shrinks each towards 0.
 pub(super) fn strategy() -> impl Strategy<Value = Gene> + Clone {
     let half = any::<u16>;
-    let time = || (any::<u16>(), any::<u32>(), any::<u32>()).prop_map(|(class, seconds, nanos)| TimeGene { class, seconds, nanos });
+    let time =
+        || {
+            (any::<u16>(), any::<u32>(), any::<u32>())
+                .prop_map(|(class, seconds, nanos)| TimeGene { class, seconds, nanos })
+        };
     (half(), half(), half(), half(), any::<u32>(), half(), time(), time()).prop_map(
         |(side, side_detail, slot, flags, flags_detail, pointers, value, interval)| Gene {
             side,
@@ -75,7 +82,8 @@ pub(super) fn scale16(half: u16, count: u32) -> u32 {
     scale(u32::from(half) << 16, count)
 }
 
-/// The entry of a table of (share out of 65,536, what) into which `half` falls; the last takes what is left.
+/// The entry of a table of (share out of 65,536, what) into which `half` falls; the last takes what
+/// is left.
 pub(super) fn pick<T: Copy>(half: u16, table: &[(u32, T)]) -> T {
     let mut left = u32::from(half);
     for &(share, what) in table {

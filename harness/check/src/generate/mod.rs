@@ -1,11 +1,13 @@
-//! Generates plans: the one source of the calls under test, for bulk runs ([`plan`]) and for property tests
-//! ([`plan_strategy`]). It decides what is called, never what ought to happen; that is the model's.
+//! Generates plans: the one source of the calls under test, for bulk runs ([`plan`]) and for
+//! property tests ([`plan_strategy`]). It decides what is called, never what ought to happen; that
+//! is the model's.
 //!
-//! A plan is drawn as a list of [`gene::Gene`]s, each a handful of plain integers, and [`assemble`] turns genes into
-//! steps. Bulk runs draw the integers straight from a ChaCha stream, property tests draw them through proptest's own
-//! integer strategies; both then take the same path. Every meaning of an integer is laid out so that a smaller one is
-//! simpler (null, 0, `CLOCK_MONOTONIC`, slot 0), so shrinking integers shrinks the plan, and any list of genes makes
-//! a valid plan, so shrinking cannot leave the valid ones.
+//! A plan is drawn as a list of [`gene::Gene`]s, each a handful of plain integers, and [`assemble`]
+//! turns genes into steps. Bulk runs draw the integers straight from a ChaCha stream, property
+//! tests draw them through proptest's own integer strategies; both then take the same path. Every
+//! meaning of an integer is laid out so that a smaller one is simpler (null, 0, `CLOCK_MONOTONIC`,
+//! slot 0), so shrinking integers shrinks the plan, and any list of genes makes a valid plan, so
+//! shrinking cannot leave the valid ones.
 
 mod assemble;
 pub mod catalogue;
@@ -21,7 +23,8 @@ use settime32_abi::plan::{MAX_STEPS, Plan, SLOTS};
 
 use gene::{GENE_LEN, Gene};
 
-/// The most calls that [`plan`] takes: a call comes with at most one other step, and the table is opened first.
+/// The most calls that [`plan`] takes: a call comes with at most one other step, and the table is
+/// opened first.
 pub const MAX_CALLS: usize = (MAX_STEPS - SLOTS) / 2;
 
 /// How often something else than a call is done, each out of 65,536 calls.
@@ -40,13 +43,16 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// For plans of thousands of calls: waits and forks take as long as hundreds of calls, so they are rare.
+    /// For plans of thousands of calls: waits and forks take as long as hundreds of calls, so they
+    /// are rare.
     pub const BULK: Self = Self { set_clock: 110, reopen: 1638, wait: 16, fork: 33, pin: 33 };
     /// For plans of a few calls, in which each of them should still come up.
-    pub const DENSE: Self = Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500, pin: 3500 };
+    pub const DENSE: Self =
+        Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500, pin: 3500 };
 }
 
-/// The plan number `index` of the run with this seed: exactly `calls` calls, the same on every machine.
+/// The plan number `index` of the run with this seed: exactly `calls` calls, the same on every
+/// machine.
 ///
 /// # Panics
 ///
@@ -70,8 +76,8 @@ fn rng(seed: u64, index: u64) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &key)
 }
 
-/// Plans with a number of calls in this range, for `proptest!`. Give a range that begins at 1, not an exact number,
-/// so that shrinking can drop calls; steps that no call needs go with them.
+/// Plans with a number of calls in this range, for `proptest!`. Give a range that begins at 1, not
+/// an exact number, so that shrinking can drop calls; steps that no call needs go with them.
 pub fn plan_strategy(calls: impl Into<SizeRange>) -> impl Strategy<Value = Plan> + Clone {
     proptest::collection::vec(gene::strategy(), calls).prop_map(|genes| {
         let calls = genes.len();

@@ -1,4 +1,5 @@
-//! What generated and shrunk plans have in common. Whether they reach every rule is tested beside the model.
+//! What generated and shrunk plans have in common. Whether they reach every rule is tested beside
+//! the model.
 
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -49,12 +50,16 @@ fn every_shrunk_plan_is_valid_and_no_longer() {
     }
 }
 
-/// What is left of any plan when every property fails: one call, on the simplest timer, with the simplest arguments.
+/// What is left of any plan when every property fails: one call, on the simplest timer, with the
+/// simplest arguments.
 #[test]
 fn a_failure_of_any_call_shrinks_to_the_simplest() {
     let smallest = shrink(|plan| plan.calls() > 0);
     let call = Call { otmr: Pointer::Null, ..Call::plain(0, OldItimerspec32::default()) };
-    assert_eq!(smallest.steps, [Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)]);
+    assert_eq!(
+        smallest.steps,
+        [Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) }, Step::Call(call)]
+    );
 }
 
 #[test]

@@ -33,8 +33,9 @@ enum Class {
     AnyWords,
 }
 
-/// Shares out of 65,536 of the kinds of `it_value`. A timer that expires costs an emulated guest more than the call
-/// that armed it, so most are armed for longer than the plan takes, by either kind of time.
+/// Shares out of 65,536 of the kinds of `it_value`. A timer that expires costs an emulated guest
+/// more than the call that armed it, so most are armed for longer than the plan takes, by either
+/// kind of time.
 const VALUE: [(u32, Class); 10] = [
     (9000, Class::Zero),
     (700, Class::Nanos),
@@ -62,7 +63,15 @@ const INTERVAL: [(u32, Class); 10] = [
     (1136, Class::AnyWords),
 ];
 
-const VALID_EDGES: [(i32, i32); 7] = [(0, 1), (0, 2), (1, 0), (0, 999_999_999), (i32::MAX, 0), (i32::MAX, 999_999_999), (i32::MAX, 1)];
+const VALID_EDGES: [(i32, i32); 7] = [
+    (0, 1),
+    (0, 2),
+    (1, 0),
+    (0, 999_999_999),
+    (i32::MAX, 0),
+    (i32::MAX, 999_999_999),
+    (i32::MAX, 1),
+];
 
 const INVALID_EDGES: [(i32, i32); 10] = [
     (0, 1_000_000_000),
@@ -87,7 +96,10 @@ pub(super) fn interval(gene: TimeGene) -> OldTimespec32 {
 
 fn time(class: Class, gene: TimeGene) -> OldTimespec32 {
     const FAR: u32 = 1_900_000_000;
-    let of = |tv_sec: u32, tv_nsec: u32| OldTimespec32 { tv_sec: tv_sec as i32, tv_nsec: tv_nsec as i32 };
+    let of = |tv_sec: u32, tv_nsec: u32| OldTimespec32 {
+        tv_sec: tv_sec as i32,
+        tv_nsec: tv_nsec as i32,
+    };
     let any_nanos = scale(gene.nanos, 1_000_000_000);
     match class {
         Class::Zero => OldTimespec32::default(),

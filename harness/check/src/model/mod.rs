@@ -1,11 +1,13 @@
-//! Predicts each call's outcome as the kernel's sources have it: the result, the old interval, and the old value as
-//! far as the clock readings around the calls tell it. It knows nothing of tracers.
+//! Predicts each call's outcome as the kernel's sources have it: the result, the old interval, and
+//! the old value as far as the clock readings around the calls tell it. It knows nothing of
+//! tracers.
 //!
-//! The rules were read in `fs/timerfd.c` and `kernel/time/` of 5.10 to 7.x, and each is named where it is applied.
-//! It takes for granted: the initial time namespace, a guest that is never suspended (`CLOCK_BOOTTIME` is
-//! `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody but the plan, all capabilities but what the
-//! plan takes away. Where chance decides (several threads set one timer, another thread writes what a call reads) it
-//! says so, and follows what it is told was seen.
+//! The rules were read in `fs/timerfd.c` and `kernel/time/` of 5.10 to 7.x, and each is named where
+//! it is applied. It takes for granted: the initial time namespace, a guest that is never suspended
+//! (`CLOCK_BOOTTIME` is `CLOCK_MONOTONIC`), high-resolution timers, `CLOCK_REALTIME` set by nobody
+//! but the plan, all capabilities but what the plan takes away. Where chance decides (several
+//! threads set one timer, another thread writes what a call reads) it says so, and follows what it
+//! is told was seen.
 
 pub mod life;
 pub mod memory;
@@ -29,7 +31,8 @@ pub const TFD_TIMER_CANCEL_ON_SET: i32 = 2;
 /// Which rule decided a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// `get_old_itimerspec32` could not read `utmr`, null or not: `EFAULT`, before anything else is looked at.
+    /// `get_old_itimerspec32` could not read `utmr`, null or not: `EFAULT`, before anything else is
+    /// looked at.
     NoNewSetting,
     /// `do_timerfd_settime`: unknown flags, `EINVAL`.
     UnknownFlags,
@@ -45,13 +48,15 @@ pub enum Rule {
     NotATimer,
     /// `do_timerfd_settime`: an alarm clock without `CAP_WAKE_ALARM`, `EPERM`.
     NotPrivileged,
-    /// `timerfd_setup`: `timerfd_canceled` says that the clock was set; `ECANCELED`, and the timer is armed.
+    /// `timerfd_setup`: `timerfd_canceled` says that the clock was set; `ECANCELED`, and the timer
+    /// is armed.
     Canceled,
     /// `timerfd_setup` armed the timer.
     Armed,
     /// `timerfd_setup` left the timer stopped and kept the interval.
     Disarmed,
-    /// As one of the two, but `put_old_itimerspec32` could not write all of `otmr`: `EFAULT`, and the timer stays set.
+    /// As one of the two, but `put_old_itimerspec32` could not write all of `otmr`: `EFAULT`, and
+    /// the timer stays set.
     OldNotWritten,
 }
 
@@ -78,7 +83,9 @@ impl Rule {
     pub const fn ret(self) -> i32 {
         match self {
             Self::NoNewSetting | Self::OldNotWritten => -errno::EFAULT,
-            Self::UnknownFlags | Self::InvalidInterval | Self::InvalidValue | Self::NotATimer => -errno::EINVAL,
+            Self::UnknownFlags | Self::InvalidInterval | Self::InvalidValue | Self::NotATimer => {
+                -errno::EINVAL
+            }
             Self::NotOpen | Self::PathOnly => -errno::EBADF,
             Self::NotPrivileged => -errno::EPERM,
             Self::Canceled => -errno::ECANCELED,
@@ -92,7 +99,8 @@ impl Rule {
 pub struct Outcome {
     /// The rule that decides; its [`Rule::ret`] is the result.
     pub rule: Rule,
-    /// The old setting, which goes to `otmr` when that is not null; `None` when the call fails before.
+    /// The old setting, which goes to `otmr` when that is not null; `None` when the call fails
+    /// before.
     pub old: Option<Old>,
     /// How many bytes of it are written at `otmr`, from the first one on.
     pub written: usize,
@@ -107,7 +115,8 @@ pub struct Shared {
     pub timer: usize,
     /// Its interval before the threads.
     pub before: OldTimespec32,
-    /// The call is one of the threads'; the first after them is not, and its old setting is the last one of theirs.
+    /// The call is one of the threads'; the first after them is not, and its old setting is the
+    /// last one of theirs.
     pub in_threads: bool,
 }
 
@@ -127,7 +136,8 @@ pub struct Old {
 pub struct Model {
     slots: Slots,
     timeline: Timeline,
-    /// While a forked child runs: the step at which the parent goes on, and the parent's table and capability.
+    /// While a forked child runs: the step at which the parent goes on, and the parent's table and
+    /// capability.
     parent: Option<(usize, Slots, bool)>,
     /// `CAP_WAKE_ALARM` is effective.
     wake_alarm: bool,
@@ -140,11 +150,19 @@ pub struct Model {
 impl Model {
     /// The state before the first step.
     pub fn new(timeline: Timeline) -> Self {
-        Self { slots: Slots::default(), timeline, parent: None, wake_alarm: true, timers: Vec::new(), threads_until: 0, shared: Vec::new() }
+        Self {
+            slots: Slots::default(),
+            timeline,
+            parent: None,
+            wake_alarm: true,
+            timers: Vec::new(),
+            threads_until: 0,
+            shared: Vec::new(),
+        }
     }
 
-    /// Whether step `index`, the next one, is done by a forked child. A fork's end is noticed here, so this is to be
-    /// asked before every step.
+    /// Whether step `index`, the next one, is done by a forked child. A fork's end is noticed here,
+    /// so this is to be asked before every step.
     pub fn begin_step(&mut self, index: usize) -> bool {
         // The child had a table of its own but shared the timers (`dup_fd`, fs/file.c).
         if let Some((_, table, wake_alarm)) = self.parent.take_if(|(end, ..)| *end == index) {
@@ -157,16 +175,19 @@ impl Model {
         self.parent.is_some()
     }
 
-    /// Follows the first of these steps, which is not a call; `index` is its place in the plan, and the others are those
-    /// behind it.
+    /// Follows the first of these steps, which is not a call; `index` is its place in the plan, and
+    /// the others are those behind it.
     pub fn follow(&mut self, index: usize, steps: &[Step]) {
         let Some(step) = steps.first() else { return };
         match *step {
             Step::Open { slot, kind } => self.slots.open(slot, kind, &mut self.timers),
             Step::SetClock => self.timers.iter_mut().for_each(timer::Timer::clock_was_set),
-            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), self.slots.clone(), self.wake_alarm)),
+            Step::Fork { .. } => {
+                self.parent = Some((index + 1 + step.inner(), self.slots.clone(), self.wake_alarm))
+            }
             Step::WakeAlarm { allowed } => self.wake_alarm = allowed,
-            // `timerfd_poll` changes nothing, silent calls have timers of their own, and no answer depends on the CPU.
+            // `timerfd_poll` changes nothing, silent calls have timers of their own, and no answer
+            // depends on the CPU.
             Step::Wait { .. } | Step::Silent(_) | Step::Call(_) | Step::Pin { .. } => {}
             // Plans of lives have a model of their own.
             Step::Life(_) => {}
@@ -177,8 +198,8 @@ impl Model {
         }
     }
 
-    /// Follows the start of threads by the first of these steps. Each thread's calls are to be followed one after the other,
-    /// and the threads in any order.
+    /// Follows the start of threads by the first of these steps. Each thread's calls are to be
+    /// followed one after the other, and the threads in any order.
     fn start_threads(&mut self, steps: &[Step]) {
         let mut setters: HashMap<usize, usize> = HashMap::new();
         for (thread, calls) in threads_of(steps).enumerate() {
@@ -194,7 +215,11 @@ impl Model {
 
     fn share(&mut self, timer: usize) {
         if !self.shared.iter().any(|shared| shared.timer == timer) {
-            self.shared.push(Shared { timer, before: self.timers[timer].interval(), in_threads: true });
+            self.shared.push(Shared {
+                timer,
+                before: self.timers[timer].interval(),
+                in_threads: true,
+            });
         }
     }
 
@@ -205,7 +230,8 @@ impl Model {
         }
     }
 
-    /// Follows a call that ran within `span` of `CLOCK_MONOTONIC`, nanoseconds, and says what it must have given.
+    /// Follows a call that ran within `span` of `CLOCK_MONOTONIC`, nanoseconds, and says what it
+    /// must have given.
     pub fn call(&mut self, call: &Call, span: Bounds) -> Outcome {
         let (timer, new) = match self.timer_or_failure(call) {
             Err(rule) => return Outcome { rule, old: None, written: 0, shared: None },
@@ -228,11 +254,16 @@ impl Model {
             // Its setting is known again.
             self.shared.retain(|other| other.timer != timer);
         }
-        Outcome { rule: if whole { rule } else { Rule::OldNotWritten }, old: Some(old).filter(|_| shared.is_none()), written, shared }
+        Outcome {
+            rule: if whole { rule } else { Rule::OldNotWritten },
+            old: Some(old).filter(|_| shared.is_none()),
+            written,
+            shared,
+        }
     }
 
-    /// The checks before a timer is touched, in the order of `SYSCALL_DEFINE4(timerfd_settime32)` and
-    /// `do_timerfd_settime`.
+    /// The checks before a timer is touched, in the order of `SYSCALL_DEFINE4(timerfd_settime32)`
+    /// and `do_timerfd_settime`.
     fn timer_or_failure(&self, call: &Call) -> Result<(usize, OldItimerspec32), Rule> {
         let new = memory::new_setting(call).ok_or(Rule::NoNewSetting)?;
         if call.flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 {
@@ -249,14 +280,21 @@ impl Model {
             Slot::Closed => Err(Rule::NotOpen),
             Slot::Path => Err(Rule::PathOnly),
             Slot::Other => Err(Rule::NotATimer),
-            Slot::Timer(timer) if self.timers[timer].is_alarm() && !self.wake_alarm => Err(Rule::NotPrivileged),
+            Slot::Timer(timer) if self.timers[timer].is_alarm() && !self.wake_alarm => {
+                Err(Rule::NotPrivileged)
+            }
             Slot::Timer(timer) => Ok((timer, new)),
         }
     }
 }
 
-/// Follows a whole plan, of which call number `n` ran within `span(n)`; for those who want to know what a plan reaches.
-pub fn outcomes(plan: &Plan, timeline: Timeline, mut span: impl FnMut(usize) -> Bounds) -> Vec<Outcome> {
+/// Follows a whole plan, of which call number `n` ran within `span(n)`; for those who want to know
+/// what a plan reaches.
+pub fn outcomes(
+    plan: &Plan,
+    timeline: Timeline,
+    mut span: impl FnMut(usize) -> Bounds,
+) -> Vec<Outcome> {
     let mut model = Model::new(timeline);
     let mut outcomes = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {

@@ -36,8 +36,18 @@ impl Script {
     fn raw(&mut self, slot: u8, flags: i32, utmr: Pointer, new: OldItimerspec32) -> Outcome {
         self.model.begin_step(self.steps);
         self.steps += 1;
-        self.model
-            .call(&Call { slot, flags, utmr, otmr: Pointer::Valid, new, meanwhile: None, entry: Entry::Int80 }, Bounds::exactly(self.now))
+        self.model.call(
+            &Call {
+                slot,
+                flags,
+                utmr,
+                otmr: Pointer::Valid,
+                new,
+                meanwhile: None,
+                entry: Entry::Int80,
+            },
+            Bounds::exactly(self.now),
+        )
     }
 
     fn set(&mut self, flags: i32, value: i64, interval: i64) -> Outcome {
@@ -67,7 +77,10 @@ const REALTIME: FdKind = FdKind::Timer(Clock::Realtime);
 
 #[test]
 fn errors_come_in_the_order_of_the_kernel() {
-    let bad = OldItimerspec32 { it_interval: OldTimespec32 { tv_sec: 0, tv_nsec: -1 }, it_value: OldTimespec32 { tv_sec: -1, tv_nsec: 0 } };
+    let bad = OldItimerspec32 {
+        it_interval: OldTimespec32 { tv_sec: 0, tv_nsec: -1 },
+        it_value: OldTimespec32 { tv_sec: -1, tv_nsec: 0 },
+    };
     let bad_value = OldItimerspec32 { it_interval: OldTimespec32::default(), ..bad };
     let rule = |kind, flags, utmr, new| Script::on(kind).raw(0, flags, utmr, new).rule;
     assert_eq!(rule(FdKind::Closed, 4, Pointer::Null, bad), Rule::NoNewSetting);
@@ -76,7 +89,10 @@ fn errors_come_in_the_order_of_the_kernel() {
     assert_eq!(rule(FdKind::Closed, 3, Pointer::Valid, bad_value), Rule::InvalidValue);
     assert_eq!(rule(FdKind::Number(-1), 3, Pointer::Valid, setting(0, 0)), Rule::NotOpen);
     assert_eq!(rule(FdKind::Path, 3, Pointer::Valid, setting(0, 0)), Rule::PathOnly);
-    assert_eq!(rule(FdKind::NotATimer(Other::Eventfd), 3, Pointer::Valid, setting(0, 0)), Rule::NotATimer);
+    assert_eq!(
+        rule(FdKind::NotATimer(Other::Eventfd), 3, Pointer::Valid, setting(0, 0)),
+        Rule::NotATimer
+    );
     assert_eq!(rule(MONOTONIC, 3, Pointer::Valid, setting(0, 5)), Rule::Disarmed);
     assert_eq!(rule(MONOTONIC, 3, Pointer::Valid, setting(5, 0)), Rule::Armed);
 }
@@ -148,7 +164,12 @@ fn around_the_expiry_both_are_allowed() {
     script.set(0, SECOND, 5 * SECOND);
     script.now += SECOND - 10;
     let left = script.left();
-    assert!(left.zero && left.allows(time(10)) && left.allows(time(5 * SECOND)) && !left.allows(time(5 * SECOND + 1)));
+    assert!(
+        left.zero
+            && left.allows(time(10))
+            && left.allows(time(5 * SECOND))
+            && !left.allows(time(5 * SECOND + 1))
+    );
 }
 
 #[test]
@@ -177,7 +198,10 @@ fn setting_the_clock_cancels_once_and_arms_all_the_same() {
     script.set(3, later, 0);
     assert_eq!(script.set(3, later, 0).rule, Rule::Armed, "the clock was not set");
     script.step(Step::SetClock);
-    assert_eq!(script.set(3, later, 9), Outcome { rule: Rule::Canceled, old: None, written: 0, shared: None });
+    assert_eq!(
+        script.set(3, later, 9),
+        Outcome { rule: Rule::Canceled, old: None, written: 0, shared: None }
+    );
     let old = script.set(3, later, 0).old.unwrap();
     assert_eq!((old.interval, old.setting), (time(9), Setting::Periodic));
     assert_eq!(old.remaining, around(400 * SECOND));
@@ -198,7 +222,13 @@ fn a_pending_cancellation_outlives_other_settings() {
 
 #[test]
 fn only_timers_on_the_list_are_canceled() {
-    for (kind, flags) in [(REALTIME, 1), (REALTIME, 2), (REALTIME, 0), (MONOTONIC, 3), (FdKind::Timer(Clock::Boottime), 3)] {
+    for (kind, flags) in [
+        (REALTIME, 1),
+        (REALTIME, 2),
+        (REALTIME, 0),
+        (MONOTONIC, 3),
+        (FdKind::Timer(Clock::Boottime), 3),
+    ] {
         let mut script = Script::on(kind);
         script.set(flags, 5, 0);
         script.step(Step::SetClock);
@@ -217,7 +247,15 @@ fn a_failed_call_changes_nothing() {
     script.set(3, OFFSET + 500 * SECOND, 4);
     script.raw(0, 0, Pointer::Null, setting(1, 1));
     script.raw(0, 8, Pointer::Valid, setting(1, 1));
-    script.raw(0, 0, Pointer::Valid, OldItimerspec32 { it_interval: time(0), it_value: OldTimespec32 { tv_sec: 0, tv_nsec: -1 } });
+    script.raw(
+        0,
+        0,
+        Pointer::Valid,
+        OldItimerspec32 {
+            it_interval: time(0),
+            it_value: OldTimespec32 { tv_sec: 0, tv_nsec: -1 },
+        },
+    );
     script.step(Step::SetClock);
     assert_eq!(script.set(3, OFFSET + 500 * SECOND, 4).rule, Rule::Canceled);
 }
@@ -253,7 +291,9 @@ fn generated_plans_reach_every_rule_and_every_old_setting() {
     let (mut zero_calls, mut calls) = (0, 0);
     for index in 0..8 {
         let plan = generate::plan(11, index, 5000);
-        let span = |call: usize| Bounds::new(20_000 * (call as i64 + 1), 20_000 * (call as i64 + 1) + 4000);
+        let span = |call: usize| {
+            Bounds::new(20_000 * (call as i64 + 1), 20_000 * (call as i64 + 1) + 4000)
+        };
         for outcome in outcomes(&plan, TIMELINE, span) {
             rules.insert(outcome.rule);
             calls += 1;
@@ -262,9 +302,27 @@ fn generated_plans_reach_every_rule_and_every_old_setting() {
         }
     }
     use Rule::*;
-    let all = [NoNewSetting, UnknownFlags, InvalidInterval, InvalidValue, NotOpen, PathOnly, NotATimer, Canceled, Armed, Disarmed];
+    let all = [
+        NoNewSetting,
+        UnknownFlags,
+        InvalidInterval,
+        InvalidValue,
+        NotOpen,
+        PathOnly,
+        NotATimer,
+        Canceled,
+        Armed,
+        Disarmed,
+    ];
     assert_eq!(rules, BTreeSet::from(all));
-    let expected = ["one-shot expired", "one-shot running", "periodic expired", "periodic running", "stopped", "stopped with an interval"];
+    let expected = [
+        "one-shot expired",
+        "one-shot running",
+        "periodic expired",
+        "periodic running",
+        "stopped",
+        "stopped with an interval",
+    ];
     assert!(expected.iter().all(|kind| olds.contains(kind)), "only {olds:?}");
     assert!(zero_calls * 100 / calls >= 55, "{zero_calls} of {calls} calls succeed");
     assert!(zero_calls * 100 / calls <= 75, "{zero_calls} of {calls} calls succeed");
@@ -288,23 +346,45 @@ fn generated_plans_reach_every_kind_of_step() {
     let plans: Vec<Plan> = (0..8).map(|index| generate::plan(12, index, 5000)).collect();
     let steps: Vec<&Step> = plans.iter().flat_map(|plan| &plan.steps).collect();
     let any = |wanted: &dyn Fn(&Step) -> bool| steps.iter().any(|step| wanted(step));
-    assert!(any(&|step| matches!(step, Step::SetClock)) && any(&|step| matches!(step, Step::Wait { .. })));
+    assert!(
+        any(&|step| matches!(step, Step::SetClock))
+            && any(&|step| matches!(step, Step::Wait { .. }))
+    );
     assert!(
         any(&|step| matches!(step, Step::Fork { steps: 1, ending: Ending::Exit }))
             && any(&|step| matches!(step, Step::Fork { steps: 5.., ending: Ending::Exit }))
     );
     assert!(any(&|step| matches!(step, Step::Open { kind: FdKind::Passed(_), .. })));
     for bit in 0..32 {
-        assert!(any(&|step| matches!(step, Step::Call(Call { flags, .. }) if *flags == 1 << bit)), "flag bit {bit} alone");
+        assert!(
+            any(&|step| matches!(step, Step::Call(Call { flags, .. }) if *flags == 1 << bit)),
+            "flag bit {bit} alone"
+        );
     }
-    for (utmr, otmr) in [(Pointer::Null, Pointer::Null), (Pointer::Null, Pointer::Valid), (Pointer::Valid, Pointer::Null)] {
-        assert!(any(&|step| matches!(step, Step::Call(call) if call.utmr == utmr && call.otmr == otmr)), "{utmr:?} {otmr:?}");
+    for (utmr, otmr) in [
+        (Pointer::Null, Pointer::Null),
+        (Pointer::Null, Pointer::Valid),
+        (Pointer::Valid, Pointer::Null),
+    ] {
+        assert!(
+            any(&|step| matches!(step, Step::Call(call) if call.utmr == utmr && call.otmr == otmr)),
+            "{utmr:?} {otmr:?}"
+        );
     }
     for edge in [0, 1, -1, 999_999_999, 1_000_000_000, i32::MIN, i32::MAX] {
-        assert!(any(&|step| matches!(step, Step::Call(call) if call.new.it_value.tv_nsec == edge)), "nanoseconds {edge}");
-        assert!(any(&|step| matches!(step, Step::Call(call) if call.new.it_interval.tv_nsec == edge)), "nanoseconds {edge}");
+        assert!(
+            any(&|step| matches!(step, Step::Call(call) if call.new.it_value.tv_nsec == edge)),
+            "nanoseconds {edge}"
+        );
+        assert!(
+            any(&|step| matches!(step, Step::Call(call) if call.new.it_interval.tv_nsec == edge)),
+            "nanoseconds {edge}"
+        );
     }
     for slot in 0..settime32_abi::plan::SLOTS as u8 {
-        assert!(any(&|step| matches!(step, Step::Call(call) if call.slot == slot)), "slot {slot} never called");
+        assert!(
+            any(&|step| matches!(step, Step::Call(call) if call.slot == slot)),
+            "slot {slot} never called"
+        );
     }
 }

@@ -1,15 +1,17 @@
-//! One timer, after `struct timerfd_ctx` in `fs/timerfd.c`, and the bounds on the time that it has left.
+//! One timer, after `struct timerfd_ctx` in `fs/timerfd.c`, and the bounds on the time that it has
+//! left.
 //!
-//! The instants at which the kernel reads a clock are not known, only the readings around the call; so every instant
-//! is a [`Bounds`], and a remaining time is what those allow.
+//! The instants at which the kernel reads a clock are not known, only the readings around the call;
+//! so every instant is a [`Bounds`], and a remaining time is what those allow.
 
 use settime32_abi::plan::Clock;
 use settime32_abi::timespec::{NSEC_PER_SEC, OldItimerspec32, OldTimespec32};
 
 use super::{Old, Rule, TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
 
-/// `bpf_ktime_get_ns` reads the clock without taking part in its updates, so it may be off by what the last tick's
-/// correction changed, nanoseconds; this is far more, and far less than a call takes.
+/// `bpf_ktime_get_ns` reads the clock without taking part in its updates, so it may be off by what
+/// the last tick's correction changed, nanoseconds; this is far more, and far less than a call
+/// takes.
 pub(super) const SLACK_NS: i64 = 1_000;
 
 /// An interval of time values, nanoseconds, both ends in it.
@@ -86,7 +88,9 @@ impl Remaining {
     /// Whether a value of so many seconds may be what is left.
     pub fn allows_seconds(&self, seconds: i32) -> bool {
         let seconds = i64::from(seconds);
-        let in_range = self.range.is_some_and(|range| range.low / NSEC_PER_SEC <= seconds && seconds <= range.high / NSEC_PER_SEC);
+        let in_range = self.range.is_some_and(|range| {
+            range.low / NSEC_PER_SEC <= seconds && seconds <= range.high / NSEC_PER_SEC
+        });
         in_range || (self.zero && seconds == 0)
     }
 }
@@ -135,14 +139,22 @@ pub(super) struct Timer {
     stopped: bool,
     /// `might_cancel`: on the list of timers that a setting of the clock cancels.
     might_cancel: bool,
-    /// `moffs` is `KTIME_MAX`: the clock was set, and nobody was told yet. It outlives a removal from the list.
+    /// `moffs` is `KTIME_MAX`: the clock was set, and nobody was told yet. It outlives a removal
+    /// from the list.
     canceled: bool,
 }
 
 impl Timer {
     /// `SYSCALL_DEFINE2(timerfd_create)`.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, interval: OldTimespec32::default(), expiry: None, stopped: true, might_cancel: false, canceled: false }
+        Self {
+            clock,
+            interval: OldTimespec32::default(),
+            expiry: None,
+            stopped: true,
+            might_cancel: false,
+            canceled: false,
+        }
     }
 
     /// `tintv`.
@@ -155,29 +167,47 @@ impl Timer {
         self.clock.is_alarm()
     }
 
-    /// `timerfd_clock_was_set`. It passes over a timer whose `moffs` is the new offset; setting the clock to what it
-    /// showed a moment ago always makes an offset that no timer has yet.
+    /// `timerfd_clock_was_set`. It passes over a timer whose `moffs` is the new offset; setting the
+    /// clock to what it showed a moment ago always makes an offset that no timer has yet.
     pub(super) fn clock_was_set(&mut self) {
         self.canceled |= self.might_cancel;
     }
 
-    /// The part of `do_timerfd_settime` behind its checks: the rule, and the old setting whether it is asked for or not.
-    pub(super) fn settime(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds, timeline: &Timeline) -> (Rule, Old) {
+    /// The part of `do_timerfd_settime` behind its checks: the rule, and the old setting whether it
+    /// is asked for or not.
+    pub(super) fn settime(
+        &mut self,
+        flags: i32,
+        new: &OldItimerspec32,
+        span: Bounds,
+        timeline: &Timeline,
+    ) -> (Rule, Old) {
         // `timerfd_setup_cancel`, before the timer is stopped.
         let both = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
         self.might_cancel = self.runs_on_realtime() && flags & both == both;
-        let old = Old { interval: self.interval, remaining: self.remaining(span, timeline), setting: self.setting() };
+        let old = Old {
+            interval: self.interval,
+            remaining: self.remaining(span, timeline),
+            setting: self.setting(),
+        };
         (self.setup(flags, new, span, timeline), old)
     }
 
     /// `timerfd_setup`.
-    fn setup(&mut self, flags: i32, new: &OldItimerspec32, span: Bounds, timeline: &Timeline) -> Rule {
+    fn setup(
+        &mut self,
+        flags: i32,
+        new: &OldItimerspec32,
+        span: Bounds,
+        timeline: &Timeline,
+    ) -> Rule {
         let forwarded = self.expiry_after_forwarding(span, timeline);
         self.interval = new.it_interval;
         let value = new.it_value.as_nanos();
         self.stopped = value == 0;
         if self.stopped {
-            // `hrtimer_set_expires` puts 0 there, but `alarm_init` leaves the expiry of an alarm as it was.
+            // `hrtimer_set_expires` puts 0 there, but `alarm_init` leaves the expiry of an alarm as
+            // it was.
             self.expiry = forwarded.filter(|_| self.is_alarm());
             return Rule::Disarmed;
         }
@@ -198,15 +228,18 @@ impl Timer {
         Rule::Armed
     }
 
-    /// The expiry as the computing of the old setting leaves it: an expired periodic timer's was put to its next period,
-    /// if its callback had run.
+    /// The expiry as the computing of the old setting leaves it: an expired periodic timer's was
+    /// put to its next period, if its callback had run.
     fn expiry_after_forwarding(&self, span: Bounds, timeline: &Timeline) -> Option<Expiry> {
         let expiry = self.expiry?;
         let now = if expiry.realtime { span.plus(timeline.realtime_offset) } else { span };
         if self.stopped || self.interval.as_nanos() == 0 || expiry.at.low > now.high {
             return Some(expiry);
         }
-        let at = Bounds::new(expiry.at.low, now.high.saturating_add(self.interval.as_nanos()).max(expiry.at.high));
+        let at = Bounds::new(
+            expiry.at.low,
+            now.high.saturating_add(self.interval.as_nanos()).max(expiry.at.high),
+        );
         Some(Expiry { at, most: i64::MAX, ..expiry })
     }
 
@@ -228,7 +261,10 @@ impl Timer {
         let Some(expiry) = self.expiry else { return Remaining::ZERO };
         let now = if expiry.realtime { span.plus(timeline.realtime_offset) } else { span };
         let left = expiry.at.minus(now);
-        let left = Bounds::new(left.low.saturating_sub(SLACK_NS), left.high.saturating_add(SLACK_NS).min(expiry.most));
+        let left = Bounds::new(
+            left.low.saturating_sub(SLACK_NS),
+            left.high.saturating_add(SLACK_NS).min(expiry.most),
+        );
         match self.interval.as_nanos() {
             _ if self.stopped => one_shot(left),
             0 => one_shot(left),
@@ -237,18 +273,24 @@ impl Timer {
     }
 }
 
-/// What is left of a timer that is not forwarded: never less than nothing, whether or not it has fired.
+/// What is left of a timer that is not forwarded: never less than nothing, whether or not it has
+/// fired.
 fn one_shot(left: Bounds) -> Remaining {
-    Remaining { zero: left.low <= 0, range: (left.high > 0).then_some(Bounds::new(left.low.max(1), left.high)) }
+    Remaining {
+        zero: left.low <= 0,
+        range: (left.high > 0).then_some(Bounds::new(left.low.max(1), left.high)),
+    }
 }
 
-/// `hrtimer_forward` puts an expired timer at the next multiple of its interval, but only when `timerfd_tmrproc` has
-/// run already (`expired`); until then nothing is left, as of any other timer in the past.
+/// `hrtimer_forward` puts an expired timer at the next multiple of its interval, but only when
+/// `timerfd_tmrproc` has run already (`expired`); until then nothing is left, as of any other timer
+/// in the past.
 fn periodic(left: Bounds, interval: i64) -> Remaining {
     if left.low > 0 {
         return one_shot(left);
     }
-    // The clock is read once to forward and once more for what is left, so 0 is possible after forwarding, too.
+    // The clock is read once to forward and once more for what is left, so 0 is possible after
+    // forwarding, too.
     let range = if left.high > 0 {
         Bounds::new(1, left.high.max(interval))
     } else {

@@ -1,9 +1,9 @@
-//! Decides which event is that of which call of one thread, so that one fault stays one finding. It compares contents
-//! and order only; it reports nothing itself.
+//! Decides which event is that of which call of one thread, so that one fault stays one finding. It
+//! compares contents and order only; it reports nothing itself.
 //!
-//! As long as events and calls agree one by one there is nothing to decide. Where they do not, the explanations (the
-//! event is altered, two are swapped, calls have no event, an event is one too many) are weighed by how well what
-//! follows fits; the cheapest wins.
+//! As long as events and calls agree one by one there is nothing to decide. Where they do not, the
+//! explanations (the event is altered, two are swapped, calls have no event, an event is one too
+//! many) are weighed by how well what follows fits; the cheapest wins.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use super::seen::{Seen, differences};
 pub(super) const LOOK_AHEAD: usize = 8;
 /// Events that are remembered to recognise a second copy.
 const REMEMBERED: usize = 16;
-/// What an event too many or too few costs, where a differing field costs 1: an event with a few wrong fields in the
-/// right place is more likely than one that is missing and one too many.
+/// What an event too many or too few costs, where a differing field costs 1: an event with a few
+/// wrong fields in the right place is more likely than one that is missing and one too many.
 const UNPAIRED: u32 = 3;
 /// What a swap costs: less than the two differences at least that it explains.
 const SWAPPED: u32 = 1;
@@ -100,33 +100,42 @@ impl<F: Fn(usize) -> Seen> Window<'_, F> {
         self.cost_of(event, call) == 0
     }
 
-    /// How badly the events from `event` on fit the calls from `call` on. At the end of the input the events or calls
-    /// that are left over count, too.
+    /// How badly the events from `event` on fit the calls from `call` on. At the end of the input
+    /// the events or calls that are left over count, too.
     fn rest(&self, event: usize, call: usize) -> u32 {
-        let (events, calls) = (self.queue.len().saturating_sub(event), self.calls_left.saturating_sub(call));
+        let (events, calls) =
+            (self.queue.len().saturating_sub(event), self.calls_left.saturating_sub(call));
         let pairs = events.min(calls).min(LOOK_AHEAD);
         let misfit: u32 = (0..pairs).map(|pair| self.cost_of(event + pair, call + pair)).sum();
-        let left_over = if self.closing { UNPAIRED * events.abs_diff(calls).min(LOOK_AHEAD) as u32 } else { 0 };
+        let left_over =
+            if self.closing { UNPAIRED * events.abs_diff(calls).min(LOOK_AHEAD) as u32 } else { 0 };
         misfit + left_over
     }
 
     fn weigh(&self) -> Move {
         let two = self.queue.len() > 1 && self.calls_left > 1;
-        let swap = two.then(|| (SWAPPED + self.cost_of(1, 0) + self.cost_of(0, 1) + self.rest(2, 2), Move::Swap));
-        let missing = (1..self.calls_left.min(LOOK_AHEAD + 1)).map(|gap| (UNPAIRED + gap as u32 / 4 + self.rest(0, gap), Move::Miss(gap)));
+        let swap = two.then(|| {
+            (SWAPPED + self.cost_of(1, 0) + self.cost_of(0, 1) + self.rest(2, 2), Move::Swap)
+        });
+        let missing = (1..self.calls_left.min(LOOK_AHEAD + 1))
+            .map(|gap| (UNPAIRED + gap as u32 / 4 + self.rest(0, gap), Move::Miss(gap)));
         let candidates = [(self.rest(0, 0), Move::Take)].into_iter().chain(swap).chain(missing);
-        let best = candidates.chain([(UNPAIRED + self.rest(1, 0), Move::Extra)]).min_by_key(|(cost, _)| *cost);
+        let best = candidates
+            .chain([(UNPAIRED + self.rest(1, 0), Move::Extra)])
+            .min_by_key(|(cost, _)| *cost);
         let (cost, best) = best.expect("there is always the first candidate");
-        // Nothing near fits: look for a place far ahead where everything does, as after a full ring buffer.
+        // Nothing near fits: look for a place far ahead where everything does, as after a full ring
+        // buffer.
         let hopeless = self.far && cost as usize > LOOK_AHEAD;
         if hopeless && let Some(gap) = self.far_gap() { Move::Miss(gap) } else { best }
     }
 
-    /// The nearest place where all that is in view fits; failing that, where most in a row does, since a tracer that
-    /// loses events may lose some more right after.
+    /// The nearest place where all that is in view fits; failing that, where most in a row does,
+    /// since a tracer that loses events may lose some more right after.
     fn far_gap(&self) -> Option<usize> {
         let in_view = |gap: usize| self.queue.len().min(self.calls_left - gap).min(LOOK_AHEAD);
-        let run = |gap: usize| (0..in_view(gap)).take_while(|pair| self.agree(*pair, gap + pair)).count();
+        let run =
+            |gap: usize| (0..in_view(gap)).take_while(|pair| self.agree(*pair, gap + pair)).count();
         let mut longest = (0, None);
         for gap in 1..self.calls_left {
             let found = run(gap);

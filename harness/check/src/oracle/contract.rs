@@ -1,6 +1,7 @@
-//! Holds lines of JSON against the contract: read and written again, a line must say the same. A key that is missing comes
-//! back as its null, and one that is unknown does not come back; both are told by name. In which order keys come, and how
-//! numbers and letters are written, is of no account.
+//! Holds lines of JSON against the contract: read and written again, a line must say the same. A
+//! key that is missing comes back as its null, and one that is unknown does not come back; both are
+//! told by name. In which order keys come, and how numbers and letters are written, is of no
+//! account.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Error, Value};
@@ -14,7 +15,10 @@ pub(super) struct Contract {
 
 impl Contract {
     /// What a line says, and in what it is not as documented: nothing, usually.
-    pub(super) fn read<'l, T: Deserialize<'l> + Serialize>(&mut self, line: &'l [u8]) -> Result<(T, String), Error> {
+    pub(super) fn read<'l, T: Deserialize<'l> + Serialize>(
+        &mut self,
+        line: &'l [u8],
+    ) -> Result<(T, String), Error> {
         let said = serde_json::from_slice(line)?;
         self.again.clear();
         serde_json::to_writer(&mut self.again, &said)?;
@@ -25,7 +29,12 @@ impl Contract {
     #[cold]
     fn faults(&self, line: &[u8]) -> Result<String, Error> {
         let mut faults = Vec::new();
-        compare("", &serde_json::from_slice(&self.again)?, &serde_json::from_slice(line)?, &mut faults);
+        compare(
+            "",
+            &serde_json::from_slice(&self.again)?,
+            &serde_json::from_slice(line)?,
+            &mut faults,
+        );
         Ok(faults.join(", "))
     }
 }
@@ -44,7 +53,12 @@ fn compare(path: &str, documented: &Value, found: &Value, faults: &mut Vec<Strin
             None => faults.push(format!("{path}/{key} is missing")),
         }
     }
-    faults.extend(found.keys().filter(|key| !documented.contains_key(*key)).map(|key| format!("{path}/{key} must not be there")));
+    faults.extend(
+        found
+            .keys()
+            .filter(|key| !documented.contains_key(*key))
+            .map(|key| format!("{path}/{key} must not be there")),
+    );
 }
 
 #[cfg(test)]

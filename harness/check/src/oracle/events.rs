@@ -34,8 +34,9 @@ impl EventSets {
     /// Every two kinds.
     fn pairs() -> Self {
         let EventSet(all) = EventSet::all();
-        let with_later =
-            |(at, one): (usize, &&'static str)| all[at + 1..].iter().map(|other| EventSet(vec![one, other])).collect::<Vec<_>>();
+        let with_later = |(at, one): (usize, &&'static str)| {
+            all[at + 1..].iter().map(|other| EventSet(vec![one, other])).collect::<Vec<_>>()
+        };
         Self(all.iter().enumerate().flat_map(with_later).collect())
     }
 }
@@ -67,7 +68,11 @@ impl FromStr for EventSet {
         }
         let known = |name: &str| all.iter().copied().find(|known| *known == name);
         text.split(',')
-            .map(|name| known(name).ok_or_else(|| format!("no event {name}; there are {}, and all", all.join(", "))))
+            .map(|name| {
+                known(name).ok_or_else(|| {
+                    format!("no event {name}; there are {}, and all", all.join(", "))
+                })
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -84,8 +89,23 @@ mod tests {
         assert!(two.has("expiry") && two.has(CALL_EVENT) && !two.has("wakeup"));
         assert_eq!(two.to_argument(), "expiry,timerfd_settime32");
         let EventSets(pairs) = "pairs".parse().unwrap();
-        assert!(pairs.len() == 45 && pairs.iter().all(|pair| EventSet::all().0.iter().filter(|name| pair.has(name)).count() == 2));
-        assert_eq!(pairs.iter().map(EventSet::to_argument).collect::<std::collections::BTreeSet<_>>().len(), pairs.len());
+        assert!(
+            pairs.len() == 45
+                && pairs.iter().all(|pair| EventSet::all()
+                    .0
+                    .iter()
+                    .filter(|name| pair.has(name))
+                    .count()
+                    == 2)
+        );
+        assert_eq!(
+            pairs
+                .iter()
+                .map(EventSet::to_argument)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len(),
+            pairs.len()
+        );
         assert!("expiry,life".parse::<EventSet>().unwrap_err().contains("no event life"));
     }
 }

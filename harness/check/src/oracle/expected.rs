@@ -1,5 +1,5 @@
-//! What the event of a call must be, given the journal's record of it. Pure; timestamps are judged elsewhere, and what the
-//! kernel had to answer is the model's.
+//! What the event of a call must be, given the journal's record of it. Pure; timestamps are judged
+//! elsewhere, and what the kernel had to answer is the model's.
 
 use settime32_abi::errno;
 use settime32_abi::journal::{ALL_THERE, CPU_UNKNOWN, ENTRY_VDSO, Record};
@@ -34,14 +34,17 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
     let utmr = pointer(record.utmr);
     let there = utmr.is_some() && record.utmr_there == ALL_THERE;
     let written = record.ret == 0 && record.otmr != 0;
-    // The old setting was handed over before the write failed; as much of it is known as was written.
+    // The old setting was handed over before the write failed; as much of it is known as was
+    // written.
     let cut_short = record.ret == -errno::EFAULT && there && record.otmr != 0;
     let old: OldItimerspec32 = workload::from_bytes(&record.otmr_after);
     let before: OldItimerspec32 = workload::from_bytes(&record.utmr_before);
     let halves = utmr.map_or([true; 2], |_| memory::halves_resident(asked));
     let utmr_entry = utmr.and_then(|_| resident(&before, halves));
     // The kernel copies it before it looks at anything else, so it is there whatever the result is.
-    let utmr_used = there.then(|| if asked.meanwhile.is_some() { memory::new_setting(asked) } else { Some(before) }).flatten();
+    let utmr_used = there
+        .then(|| if asked.meanwhile.is_some() { memory::new_setting(asked) } else { Some(before) })
+        .flatten();
     Seen {
         event: Names::CALL,
         entry_ns: 0,
@@ -57,7 +60,11 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         },
         ufd: record.ufd,
         flags: record.flags,
-        entry_path: Some(if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 }),
+        entry_path: Some(if record.entry == ENTRY_VDSO {
+            EntryPath::Fast
+        } else {
+            EntryPath::Int80
+        }),
         entry_path_needed: caller.entry_path_needed,
         utmr,
         utmr_entry,
@@ -85,7 +92,10 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
 
 /// The halves of a setting that a probe can read.
 fn resident(setting: &OldItimerspec32, [interval, value]: [bool; 2]) -> Option<Halves> {
-    let halves = Halves { it_interval: interval.then_some(setting.it_interval), it_value: value.then_some(setting.it_value) };
+    let halves = Halves {
+        it_interval: interval.then_some(setting.it_interval),
+        it_value: value.then_some(setting.it_value),
+    };
     (interval || value).then_some(halves)
 }
 

@@ -1,5 +1,5 @@
-//! Counts of right, wrong and untold facts, field by field: for tracers that do not tell everything. Whether a field is
-//! right is decided elsewhere.
+//! Counts of right, wrong and untold facts, field by field: for tracers that do not tell
+//! everything. Whether a field is right is decided elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -49,8 +49,15 @@ impl Facts {
         self.0.get(field).cloned().unwrap_or_default()
     }
 
-    /// Counts one event, told by `lines`. `describe` gives the differences of those that are `wrong`.
-    pub(super) fn count(&mut self, event: (Fields, &str), wrong: Fields, place: Place, describe: impl FnOnce() -> Vec<Difference>) {
+    /// Counts one event, told by `lines`. `describe` gives the differences of those that are
+    /// `wrong`.
+    pub(super) fn count(
+        &mut self,
+        event: (Fields, &str),
+        wrong: Fields,
+        place: Place,
+        describe: impl FnOnce() -> Vec<Difference>,
+    ) {
         let (reported, lines) = event;
         for field in Fields::ALL.without(reported).names() {
             self.0.entry(field).or_default().not_reported += 1;
@@ -62,7 +69,11 @@ impl Facts {
             return;
         }
         for difference in describe() {
-            self.count_wrong(difference.field, || Example { place, fault: difference.to_string(), lines: lines.to_owned() });
+            self.count_wrong(difference.field, || Example {
+                place,
+                fault: difference.to_string(),
+                lines: lines.to_owned(),
+            });
         }
     }
 
@@ -70,7 +81,11 @@ impl Facts {
     pub(super) fn count_bad_time(&mut self, place: Place, fault: &str, lines: &str) {
         if let Some(tally) = self.0.get_mut("entry_ns") {
             tally.right -= tally.right.min(1);
-            self.count_wrong("entry_ns", || Example { place, fault: fault.to_owned(), lines: lines.to_owned() });
+            self.count_wrong("entry_ns", || Example {
+                place,
+                fault: fault.to_owned(),
+                lines: lines.to_owned(),
+            });
         }
     }
 

@@ -60,12 +60,13 @@ impl Fields {
     pub const ALL: Self = Self::of(Field::ALL);
     /// No field.
     pub const NONE: Self = Self(0);
-    /// What the events of any tracer have: that there is one, and that its call was neither lost nor still under way. A tracer
-    /// that knows of neither leaves such a call out.
+    /// What the events of any tracer have: that there is one, and that its call was neither lost
+    /// nor still under way. A tracer that knows of neither leaves such a call out.
     pub const OF_ANY_EVENT: Self = Self::of(&[Field::Event, Field::Unfinished, Field::ResultLost]);
     pub(super) const ENTRY_TIME: Self = Self::of(&[Field::EntryNs]);
     /// What differs most from one call to the next.
-    pub(super) const TELLING: Self = Self::of(&[Field::Ufd, Field::Flags, Field::Utmr, Field::Otmr, Field::Ret]);
+    pub(super) const TELLING: Self =
+        Self::of(&[Field::Ufd, Field::Flags, Field::Utmr, Field::Otmr, Field::Ret]);
     pub(super) const UTMR_ENTRY: Self = Self::of(&[Field::UtmrEntry]);
     pub(super) const UTMR_USED: Self = Self::of(&[Field::UtmrUsed]);
     pub(super) const OLD: Self = Self::of(&[Field::Old]);
@@ -73,9 +74,15 @@ impl Fields {
     /// Who called.
     pub(super) const IDENTITY: Self = Self::of(&[Field::Pid, Field::Tid]);
     /// What the return of a call gives: absent when the tracer lost it and says so.
-    pub(super) const OF_RETURN: Self = Self::of(&[Field::ExitNs, Field::OtmrWritten, Field::Ret, Field::Errno, Field::ResultLost]);
+    pub(super) const OF_RETURN: Self =
+        Self::of(&[Field::ExitNs, Field::OtmrWritten, Field::Ret, Field::Errno, Field::ResultLost]);
     /// What is not known of a call that was still inside the kernel.
-    pub(super) const UNFINISHED: Self = Self::OF_RETURN.with(Self::of(&[Field::UtmrUsed, Field::Toctou, Field::Old, Field::Unfinished]));
+    pub(super) const UNFINISHED: Self = Self::OF_RETURN.with(Self::of(&[
+        Field::UtmrUsed,
+        Field::Toctou,
+        Field::Old,
+        Field::Unfinished,
+    ]));
 
     /// The set of these.
     pub(super) const fn of(fields: &[Field]) -> Self {

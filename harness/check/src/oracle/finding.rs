@@ -1,4 +1,5 @@
-//! What the oracle found: one finding a fault, with its place, in words. All are counted, the first are kept.
+//! What the oracle found: one finding a fault, with its place, in words. All are counted, the first
+//! are kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,7 +55,8 @@ pub enum Kind {
     WorkloadLied,
     /// A line that is neither an event nor a summary.
     Unparseable,
-    /// A line of JSON that lacks a key, or has one that is not documented, or a value of another type.
+    /// A line of JSON that lacks a key, or has one that is not documented, or a value of another
+    /// type.
     Undocumented,
     /// The summary is missing, not last, or contradicts the events.
     Summary,
@@ -186,7 +188,8 @@ pub struct Findings {
     pub missing: u64,
     /// Calls that were made before the tracer came, or after it went ([`super::Config::partial`]).
     pub outside: u64,
-    /// Timers that were there when the tracer was ready, where it came in the midst of them ([`super::Config::since_ns`]).
+    /// Timers that were there when the tracer was ready, where it came in the midst of them
+    /// ([`super::Config::since_ns`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub across: Option<u64>,
     /// What the tracer says that it lost.
@@ -231,14 +234,20 @@ impl Findings {
     }
 }
 
-/// How many calls may be without an event: those that the tracer could not keep at all. `None` is any number, since
-/// nobody can count the calls of processes that were not followed.
+/// How many calls may be without an event: those that the tracer could not keep at all. `None` is
+/// any number, since nobody can count the calls of processes that were not followed.
 pub(super) fn excused(lost: &Lost) -> Option<u64> {
     (lost.follow == 0).then_some(lost.buffer + lost.in_flight)
 }
 
-/// Whether something that happened at some time in these bounds may have happened while the tracer says that it was blind.
+/// Whether something that happened at some time in these bounds may have happened while the tracer
+/// says that it was blind.
 pub(super) fn was_blind(summary: Option<&Summary>, when: Bounds) -> bool {
     let nanos = |ns| i64::try_from(ns).unwrap_or(i64::MAX);
-    summary.is_some_and(|summary| summary.blind.iter().any(|span| nanos(span.from_ns) <= when.high && when.low <= nanos(span.to_ns)))
+    summary.is_some_and(|summary| {
+        summary
+            .blind
+            .iter()
+            .any(|span| nanos(span.from_ns) <= when.high && when.low <= nanos(span.to_ns))
+    })
 }

@@ -1,32 +1,40 @@
-//! The oracle: compares, call by call and as a stream, what was asked for (plan), what was really passed and answered
-//! (journal), what the kernel's sources say (model) and what the tracer printed (events).
+//! The oracle: compares, call by call and as a stream, what was asked for (plan), what was really
+//! passed and answered (journal), what the kernel's sources say (model) and what the tracer printed
+//! (events).
 //!
 //! It verifies:
-//! * that the journal is what the plan asks for: steps, order, processes, flags, pointers null or not, the bytes at
-//!   `utmr`, and descriptor numbers as far as they must be equal, different or given;
-//! * that the kernel's result, the old interval and, within the bounds that timestamps give, the old value are the
-//!   model's, and that `otmr` is written as far as the kernel gets, and no further;
-//! * that every call has exactly one event, in order within its thread (but for those that the tracer counted as lost, and those
-//!   of a time when it says that it was blind), with every field equal to the journal:
-//!   arguments, both structures as read and as the kernel itself had them, result, errno name, pid, tid, comm and ABI,
-//!   the entry path where the event names one or must, and the CPU, which is that of the entry where the thread is kept on
-//!   one, or else one that exists;
-//! * that what a probe at entry cannot read is not made up: a half that is not resident is null, with its errno, and what
-//!   the kernel copied is there all the same;
-//! * that no event is of anything else, no line is unknown, each has the keys that are documented and no others, and the
-//!   summary agrees with the events;
-//! * where another thread writes what a call reads, that `toctou` says what the two readings say, that both are made of what
-//!   was written, and that what the kernel used is what the timer then has;
+//! * that the journal is what the plan asks for: steps, order, processes, flags, pointers null or
+//!   not, the bytes at `utmr`, and descriptor numbers as far as they must be equal, different or
+//!   given;
+//! * that the kernel's result, the old interval and, within the bounds that timestamps give, the
+//!   old value are the model's, and that `otmr` is written as far as the kernel gets, and no
+//!   further;
+//! * that every call has exactly one event, in order within its thread (but for those that the
+//!   tracer counted as lost, and those of a time when it says that it was blind), with every field
+//!   equal to the journal: arguments, both structures as read and as the kernel itself had them,
+//!   result, errno name, pid, tid, comm and ABI, the entry path where the event names one or must,
+//!   and the CPU, which is that of the entry where the thread is kept on one, or else one that
+//!   exists;
+//! * that what a probe at entry cannot read is not made up: a half that is not resident is null,
+//!   with its errno, and what the kernel copied is there all the same;
+//! * that no event is of anything else, no line is unknown, each has the keys that are documented
+//!   and no others, and the summary agrees with the events;
+//! * where another thread writes what a call reads, that `toctou` says what the two readings say,
+//!   that both are made of what was written, and that what the kernel used is what the timer then
+//!   has;
 //! * where threads set one timer, that each setting was replaced once;
-//! * that timestamps are in order within a call, between calls, and within the workload's own reading of the clock.
+//! * that timestamps are in order within a call, between calls, and within the workload's own
+//!   reading of the clock.
 //!
 //! It does not verify:
 //! * timestamps more closely than that, or the CPU of a thread that may be on any;
-//! * the order of events of different threads, and in which order threads set a timer that they share;
-//! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it fired;
+//! * the order of events of different threads, and in which order threads set a timer that they
+//!   share;
+//! * `it_value` of a running timer more closely than by the span of the two calls, nor how often it
+//!   fired;
 //! * what was at `otmr` before a call that succeeded, since only the workload saw it;
-//! * that an address in the journal is where the workload keeps its memory, beyond the event naming the same and its
-//!   place on a page being that of the plan;
+//! * that an address in the journal is where the workload keeps its memory, beyond the event naming
+//!   the same and its place on a page being that of the plan;
 //! * whether the vDSO entered by `sysenter` or by `syscall`, which the CPU's maker decides;
 //! * which call a lost event was of, when calls that are alike follow each other.
 //!
@@ -72,23 +80,25 @@ pub struct Config {
     pub cpus: u32,
     /// Name of the workload's process as the kernel cuts it, when it is known.
     pub comm: Option<String>,
-    /// Whether every event must name the entry path; not every way to attach, nor every CPU, lets a tracer tell.
+    /// Whether every event must name the entry path; not every way to attach, nor every CPU, lets a
+    /// tracer tell.
     pub entry_path_needed: bool,
-    /// The tracer is not this project's: what an event does not tell is not held against it, what it does is counted field by
-    /// field, and the new setting may be read at entry in ways that this project's tracer does not.
+    /// The tracer is not this project's: what an event does not tell is not held against it, what
+    /// it does is counted field by field, and the new setting may be read at entry in ways that
+    /// this project's tracer does not.
     pub of_others: bool,
-    /// What it counts as lost are lines, several of which tell of one call: it may count more than there are calls without an
-    /// event.
+    /// What it counts as lost are lines, several of which tell of one call: it may count more than
+    /// there are calls without an event.
     pub loses_lines: bool,
     /// The plans are of whole lives; see [`life`].
     pub lives: bool,
     /// What it was asked for, where the plans are of whole lives.
     pub events: EventSet,
-    /// Of whole lives, the tracer tells of some threads only: a timer that was there before it is known once such a thread has
-    /// come to it.
+    /// Of whole lives, the tracer tells of some threads only: a timer that was there before it is
+    /// known once such a thread has come to it.
     pub filtered: bool,
-    /// Of whole lives, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be told, but what is told of it must
-    /// be right.
+    /// Of whole lives, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be
+    /// told, but what is told of it must be right.
     pub since_ns: i64,
     /// The kernel fires a timer that is due as it is set in the call that sets it (since 7.2).
     pub fires_inline: bool,
@@ -98,8 +108,9 @@ pub struct Config {
     pub max_findings: usize,
     /// A plan is given up when so many events of others came after its journal: its own were lost.
     pub patience_events: u64,
-    /// The tracer came or went while the calls were made: those of a thread before its first event and behind its last one
-    /// are not missing, and the last one may be of a call that was not seen to return.
+    /// The tracer came or went while the calls were made: those of a thread before its first event
+    /// and behind its last one are not missing, and the last one may be of a call that was not seen
+    /// to return.
     pub partial: bool,
     /// Events of unknown threads that may wait for a journal; more are of no plan.
     pub max_waiting_events: usize,
@@ -145,7 +156,8 @@ pub struct Oracle {
     config: Config,
     report: Report,
     contract: Contract,
-    /// Plans with a journal that are not settled, and the number of events that had come when they were added.
+    /// Plans with a journal that are not settled, and the number of events that had come when they
+    /// were added.
     replays: BTreeMap<u64, (Replay, u64)>,
     owners: HashMap<u32, Owner>,
     waiting: HashMap<u32, VecDeque<Seen>>,
@@ -171,17 +183,29 @@ impl Oracle {
         };
         let (owners, waiting, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
         let lives = config.lives.then(life::Lives::default);
-        Self { config, report, contract: Contract::default(), replays: BTreeMap::new(), owners, waiting, waiting_events: 0, settled, lives }
+        Self {
+            config,
+            report,
+            contract: Contract::default(),
+            replays: BTreeMap::new(),
+            owners,
+            waiting,
+            waiting_events: 0,
+            settled,
+            lives,
+        }
     }
 
-    /// Takes a plan that was done, with its journal. Plans are added in the order in which they were done, each under
-    /// an index of its own; events may have come before.
+    /// Takes a plan that was done, with its journal. Plans are added in the order in which they
+    /// were done, each under an index of its own; events may have come before.
     pub fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal) {
         if let Some(lives) = &mut self.lives {
             return lives.plan_done(index, plan, journal, &self.config, &mut self.report);
         }
-        let pids: Vec<u32> = journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
-        let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report) else {
+        let pids: Vec<u32> =
+            journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
+        let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report)
+        else {
             self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));
             pids.iter().for_each(|pid| self.forget(*pid));
             return;
@@ -227,7 +251,8 @@ impl Oracle {
         match self.owners.get(&seen.tid) {
             Some(Owner::Nobody) => {}
             Some(&Owner::Plan(index)) => {
-                let (replay, _) = self.replays.get_mut(&index).expect("a plan owns threads until it is settled");
+                let (replay, _) =
+                    self.replays.get_mut(&index).expect("a plan owns threads until it is settled");
                 if replay.push(seen) {
                     self.advance(index);
                 }
@@ -236,17 +261,23 @@ impl Oracle {
         }
     }
 
-    /// Takes a line of the tracer's output, with or without its newline: an event, the summary, or a fault.
+    /// Takes a line of the tracer's output, with or without its newline: an event, the summary, or
+    /// a fault.
     pub fn line(&mut self, line: &[u8]) {
         const CALL_PREFIX: &[u8] = br#"{"event":"timerfd_settime32","#;
         const SUMMARY_PREFIX: &[u8] = br#"{"event":"summary","#;
-        let of_life = self.lives.is_some().then(|| life::Event::read(line, &mut self.contract)).flatten();
+        let of_life =
+            self.lives.is_some().then(|| life::Event::read(line, &mut self.contract)).flatten();
         let faults = if let Some(read) = of_life {
             read.map(|(event, faults)| (self.life_event(event), faults).1)
         } else if line.starts_with(CALL_PREFIX) {
-            self.contract.read::<CallEvent<'_>>(line).map(|(event, faults)| (self.event(&event), faults).1)
+            self.contract
+                .read::<CallEvent<'_>>(line)
+                .map(|(event, faults)| (self.event(&event), faults).1)
         } else if line.starts_with(SUMMARY_PREFIX) {
-            self.contract.read::<Summary>(line).map(|(summary, faults)| (self.summary(summary), faults).1)
+            self.contract
+                .read::<Summary>(line)
+                .map(|(summary, faults)| (self.summary(summary), faults).1)
         } else {
             return self.unparseable(line, "it begins like neither");
         };
@@ -254,7 +285,9 @@ impl Oracle {
             Ok(faults) if faults.is_empty() => {}
             Ok(faults) => self.faulty(Kind::Undocumented, line, &faults),
             // serde_json calls some values of another type a fault of the syntax.
-            Err(error) if serde_json::from_slice::<Value>(line).is_ok() => self.faulty(Kind::Undocumented, line, &error.to_string()),
+            Err(error) if serde_json::from_slice::<Value>(line).is_ok() => {
+                self.faulty(Kind::Undocumented, line, &error.to_string())
+            }
             Err(error) => self.unparseable(line, &error.to_string()),
         }
     }
@@ -292,8 +325,9 @@ impl Oracle {
         self.report.findings.events
     }
 
-    /// Calls in journals that were not compared yet. It comes down to 0 when all events have come and are right; after
-    /// a fault at the end of a thread a few may stay until [`Oracle::finish`], so nobody should wait for 0 for ever.
+    /// Calls in journals that were not compared yet. It comes down to 0 when all events have come
+    /// and are right; after a fault at the end of a thread a few may stay until [`Oracle::finish`],
+    /// so nobody should wait for 0 for ever.
     pub fn outstanding(&self) -> u64 {
         let lives = self.lives.as_ref().map_or(0, life::Lives::outstanding);
         lives + self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum::<u64>()
@@ -314,8 +348,8 @@ impl Oracle {
         self.report.findings
     }
 
-    /// The same while the tracer goes on, which has not said yet what it lost: every call without an event is taken for one
-    /// that it did not count.
+    /// The same while the tracer goes on, which has not said yet what it lost: every call without
+    /// an event is taken for one that it did not count.
     pub fn finish_running(mut self) -> Findings {
         self.settle();
         self.judge_missing();
@@ -324,7 +358,8 @@ impl Oracle {
 
     /// Whether this plan, whose journal is there, was compared to its end.
     pub fn is_compared(&self, index: u64) -> bool {
-        !self.replays.contains_key(&index) && self.lives.as_ref().is_none_or(|lives| lives.is_judged(index))
+        !self.replays.contains_key(&index)
+            && self.lives.as_ref().is_none_or(|lives| lives.is_judged(index))
     }
 
     fn settle(&mut self) {
@@ -342,7 +377,9 @@ impl Oracle {
     }
 
     fn unowned(&mut self, seen: Seen) {
-        if let Some((index, _)) = self.settled.get(&seen.tid).filter(|(_, recent)| recent.has(&seen)) {
+        if let Some((index, _)) =
+            self.settled.get(&seen.tid).filter(|(_, recent)| recent.has(&seen))
+        {
             let place = Place { plan: Some(*index), ..Place::default() };
             self.report.event_of_no_call(place, Kind::Doubled, &seen);
         } else if self.waiting_events < self.config.max_waiting_events {
@@ -369,7 +406,8 @@ impl Oracle {
     }
 
     fn advance(&mut self, index: u64) {
-        let (replay, _) = self.replays.get_mut(&index).expect("only plans that are there are advanced");
+        let (replay, _) =
+            self.replays.get_mut(&index).expect("only plans that are there are advanced");
         if replay.advance(false, &mut self.report) {
             self.end(index);
         }
@@ -387,7 +425,8 @@ impl Oracle {
         let Some((replay, _)) = self.replays.remove(&index) else { return };
         let waiting_before: usize = self.waiting.values().map(VecDeque::len).sum();
         let threads = replay.end(&mut self.waiting, &mut self.report);
-        self.waiting_events -= waiting_before - self.waiting.values().map(VecDeque::len).sum::<usize>();
+        self.waiting_events -=
+            waiting_before - self.waiting.values().map(VecDeque::len).sum::<usize>();
         // Who is forgotten here is at worst called a stranger instead of a copy.
         if self.settled.len() > REMEMBERED_THREADS {
             self.settled.clear();
@@ -404,7 +443,11 @@ impl Oracle {
     fn give_up_on_stale_plans(&mut self) {
         let events = self.report.findings.events;
         let patience = self.config.patience_events;
-        let stale = self.replays.iter().filter(|(_, (_, since))| events - since > patience).map(|(index, _)| *index);
+        let stale = self
+            .replays
+            .iter()
+            .filter(|(_, (_, since))| events - since > patience)
+            .map(|(index, _)| *index);
         for index in stale.collect::<Vec<_>>() {
             self.close(index);
         }
@@ -412,7 +455,11 @@ impl Oracle {
 
     fn check_summary(&mut self) {
         let Some(summary) = &self.report.findings.summary else {
-            self.report.note(Place::default(), Kind::Summary, "the tracer never printed it".to_owned());
+            self.report.note(
+                Place::default(),
+                Kind::Summary,
+                "the tracer never printed it".to_owned(),
+            );
             return;
         };
         let counts = [
@@ -421,45 +468,81 @@ impl Oracle {
             ("lost.result", self.report.results_lost, summary.lost.result),
         ];
         let wrong = counts.into_iter().filter(|(_, expected, found)| expected != found);
-        let differences: Vec<Difference> =
-            wrong.map(|(field, expected, found)| Difference { field, expected: expected.to_string(), found: found.to_string() }).collect();
+        let differences: Vec<Difference> = wrong
+            .map(|(field, expected, found)| Difference {
+                field,
+                expected: expected.to_string(),
+                found: found.to_string(),
+            })
+            .collect();
         if !differences.is_empty() {
-            let finding = Finding { place: Place::default(), kind: Kind::Summary, differences, note: String::new() };
+            let finding = Finding {
+                place: Place::default(),
+                kind: Kind::Summary,
+                differences,
+                note: String::new(),
+            };
             self.report.add(Place::default(), Kind::Summary, finding);
         }
     }
 
-    /// Calls without an event are a loss that was counted, or one that nobody can count while the tracer says that it was blind, or
-    /// else a silent one, which is a mismatch. More losses than calls without an event are a count that is not right.
+    /// Calls without an event are a loss that was counted, or one that nobody can count while the
+    /// tracer says that it was blind, or else a silent one, which is a mismatch. More losses than
+    /// calls without an event are a count that is not right.
     fn judge_missing(&mut self) {
         let missing = self.report.findings.missing;
         let summary = self.report.findings.summary.clone();
         let excused = summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
-        // Of an expiry that no answer shows nobody knows, so that one may have been lost that is not missing.
-        let has_unseen = self.config.lives && self.config.events.has(settime32_abi::life::Kind::Expiry.as_str());
+        // Of an expiry that no answer shows nobody knows, so that one may have been lost that is
+        // not missing.
+        let has_unseen =
+            self.config.lives && self.config.events.has(settime32_abi::life::Kind::Expiry.as_str());
         let may_be_more = self.config.partial || self.config.loses_lines || has_unseen;
         if let Some(counted) = excused.filter(|counted| *counted > missing && !may_be_more) {
-            let difference =
-                Difference { field: "lost", expected: format!("{missing}, the calls without an event"), found: counted.to_string() };
-            let finding = Finding { place: Place::default(), kind: Kind::Summary, differences: vec![difference], note: String::new() };
+            let difference = Difference {
+                field: "lost",
+                expected: format!("{missing}, the calls without an event"),
+                found: counted.to_string(),
+            };
+            let finding = Finding {
+                place: Place::default(),
+                kind: Kind::Summary,
+                differences: vec![difference],
+                note: String::new(),
+            };
             self.report.add(Place::default(), Kind::Summary, finding);
         }
         let is_silent = |when| !finding::was_blind(summary.as_ref(), when);
-        let silent = self.report.missing_when.iter().filter(|(when, _)| is_silent(*when)).map(|(_, count)| count).sum();
+        let silent = self
+            .report
+            .missing_when
+            .iter()
+            .filter(|(when, _)| is_silent(*when))
+            .map(|(_, count)| count)
+            .sum();
         // What may have been a wanted call explains one, and demands none.
         let unknown = summary.as_ref().map_or(0, |summary| summary.unknown);
-        let Some(excused) = excused.map(|excused| excused + unknown).filter(|excused| *excused < silent) else { return };
+        let Some(excused) =
+            excused.map(|excused| excused + unknown).filter(|excused| *excused < silent)
+        else {
+            return;
+        };
         let mut named = core::mem::take(&mut self.report.missing);
         named.retain(|missing| is_silent(missing.when));
         self.report.findings.count_only(Kind::Missing, silent - named.len() as u64);
         for Missing { place, what, .. } in named {
             let note = match what.is_empty() {
-                true => format!("{silent} calls have no event, and the tracer counted {excused} as lost"),
-                false => format!("of {what}; {silent} have none, and the tracer counted {excused} as lost"),
+                true => format!(
+                    "{silent} calls have no event, and the tracer counted {excused} as lost"
+                ),
+                false => format!(
+                    "of {what}; {silent} have none, and the tracer counted {excused} as lost"
+                ),
             };
             self.report.note(place, Kind::Missing, note);
         }
     }
 }
 
-const _: () = assert!(SUMMARY_EVENT.len() == 7, "the prefix of a summary line is written out above");
+const _: () =
+    assert!(SUMMARY_EVENT.len() == 7, "the prefix of a summary line is written out above");

@@ -1,8 +1,10 @@
-//! Pairs all events of a thread with all its calls at once, for tracers of any make: they lose many events or print them
-//! out of order, and get the same field wrong in each, so that nothing can be decided from a few events. It reports nothing.
+//! Pairs all events of a thread with all its calls at once, for tracers of any make: they lose many
+//! events or print them out of order, and get the same field wrong in each, so that nothing can be
+//! decided from a few events. It reports nothing.
 //!
-//! It is the cheapest of all explanations (the edit distance of sequences, Needleman and Wunsch 1970): a pair costs its
-//! differing fields, those more that tell one call from the next, and what is left alone costs as below.
+//! It is the cheapest of all explanations (the edit distance of sequences, Needleman and Wunsch
+//! 1970): a pair costs its differing fields, those more that tell one call from the next, and what
+//! is left alone costs as below.
 
 use std::collections::VecDeque;
 
@@ -12,13 +14,17 @@ use super::seen::{Seen, differences};
 
 /// What a call without an event costs.
 const MISSING: u32 = 1;
-/// What an event of no call costs: with a call that misses one, more than a pair of which two telling fields differ.
+/// What an event of no call costs: with a call that misses one, more than a pair of which two
+/// telling fields differ.
 const EXTRA: u32 = 6;
-/// The same for a tracer that is wrong about so much that else most of its events would be of no call.
+/// The same for a tracer that is wrong about so much that else most of its events would be of no
+/// call.
 const EXTRA_OF_THE_CONFUSED: u32 = 60;
-/// What a telling field costs beyond another: an event is rather of a call of which a structure could not be read.
+/// What a telling field costs beyond another: an event is rather of a call of which a structure
+/// could not be read.
 const TELLING: u32 = 2;
-/// Events of no call, beyond those that numbers alone tell, before the cheapest explanation may be missed.
+/// Events of no call, beyond those that numbers alone tell, before the cheapest explanation may be
+/// missed.
 const SLACK: usize = 256;
 
 /// How a cell of the table was reached.
@@ -37,7 +43,8 @@ pub(super) fn misfit(event: &Seen, call: &Seen) -> u32 {
 
 /// What to do, event by event and call by call; events behind the last call are left.
 pub(super) fn pair(events: &[Seen], calls: &[Seen]) -> VecDeque<Move> {
-    let fitting = events.iter().zip(calls).take_while(|(event, call)| misfit(event, call) == 0).count();
+    let fitting =
+        events.iter().zip(calls).take_while(|(event, call)| misfit(event, call) == 0).count();
     let mut moves: VecDeque<Move> = vec![Move::Take; fitting].into();
     let (events, calls) = (&events[fitting..], &calls[fitting..]);
     let mut rest = Table::new(events, calls, EXTRA).moves();
@@ -48,8 +55,8 @@ pub(super) fn pair(events: &[Seen], calls: &[Seen]) -> VecDeque<Move> {
     moves
 }
 
-/// The cells near the diagonals on which an explanation can lie: `width` of them for each number of events, from the
-/// call `events - before` on.
+/// The cells near the diagonals on which an explanation can lie: `width` of them for each number of
+/// events, from the call `events - before` on.
 struct Table<'a> {
     events: &'a [Seen],
     calls: &'a [Seen],
@@ -63,7 +70,14 @@ impl<'a> Table<'a> {
     fn new(events: &'a [Seen], calls: &'a [Seen], extra: u32) -> Self {
         let before = SLACK + events.len().saturating_sub(calls.len());
         let width = before + SLACK + 1 + calls.len().saturating_sub(events.len());
-        let mut table = Self { events, calls, before, width, extra, from: Vec::with_capacity((events.len() + 1) * width) };
+        let mut table = Self {
+            events,
+            calls,
+            before,
+            width,
+            extra,
+            from: Vec::with_capacity((events.len() + 1) * width),
+        };
         let mut above = Vec::new();
         for event in 0..=events.len() {
             above = table.row(event, &above);
@@ -87,7 +101,10 @@ impl<'a> Table<'a> {
                     best = (0, From::Event);
                 }
                 if event > 0 && call > 0 {
-                    best = (above[column] + misfit(&self.events[event - 1], &self.calls[call - 1]), From::Pair);
+                    best = (
+                        above[column] + misfit(&self.events[event - 1], &self.calls[call - 1]),
+                        From::Pair,
+                    );
                 }
                 if column > 0 && call > 0 && costs[column - 1] + MISSING < best.0 {
                     best = (costs[column - 1] + MISSING, From::Call);
@@ -137,7 +154,9 @@ mod tests {
     fn seen(names: &mut Names, number: i32) -> Seen {
         let mut reading = Reading::of_thread(7);
         (reading.event.ufd, reading.event.flags) = (3 + number % 5, number);
-        reading.reported = ["ufd", "flags", "comm"].iter().fold(reading.reported, |all, name| all.with(Fields::named(name).unwrap()));
+        reading.reported = ["ufd", "flags", "comm"]
+            .iter()
+            .fold(reading.reported, |all, name| all.with(Fields::named(name).unwrap()));
         Seen::of_reading(&reading, names)
     }
 
@@ -161,8 +180,10 @@ mod tests {
         let names = &mut Names::new();
         let calls = all(names, 2000);
         let kept = |call: usize| call * call % 7 < 3 && !(500..1200).contains(&call);
-        let events: Vec<Seen> = (0..calls.len()).filter(|call| kept(*call)).map(|call| calls[call]).collect();
-        let expected: String = (0..calls.len()).map(|call| if kept(call) { '=' } else { '-' }).collect();
+        let events: Vec<Seen> =
+            (0..calls.len()).filter(|call| kept(*call)).map(|call| calls[call]).collect();
+        let expected: String =
+            (0..calls.len()).map(|call| if kept(call) { '=' } else { '-' }).collect();
         assert_eq!(letters(&events, &calls), expected);
     }
 

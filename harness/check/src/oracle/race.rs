@@ -1,6 +1,6 @@
-//! What must hold where chance decides. Of a raced `utmr`, that the setting which the event says was used is the one that
-//! the timer has, by the next call that reads it back. Of a timer that threads set side by side, that each setting was
-//! replaced exactly once.
+//! What must hold where chance decides. Of a raced `utmr`, that the setting which the event says
+//! was used is the one that the timer has, by the next call that reads it back. Of a timer that
+//! threads set side by side, that each setting was replaced exactly once.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,8 @@ struct Intervals {
 }
 
 impl Race {
-    /// The call as the model can follow it: with the setting that the event says was used, where that may be.
+    /// The call as the model can follow it: with the setting that the event says was used, where
+    /// that may be.
     pub(super) fn as_seen(&self, call: &Call, seen: Option<&Seen>) -> Call {
         match used(call, seen) {
             Some(used) => Call { new: used, meanwhile: None, ..*call },
@@ -50,22 +51,37 @@ impl Race {
     }
 
     /// What the event of the raced call before this one says, when the timer shows something else.
-    pub(super) fn read_back(&mut self, call: &Call, outcome: &Outcome, record: &Record) -> Option<(Place, Difference)> {
+    pub(super) fn read_back(
+        &mut self,
+        call: &Call,
+        outcome: &Outcome,
+        record: &Record,
+    ) -> Option<(Place, Difference)> {
         let (_, place, used) = self.last.take_if(|(slot, ..)| *slot == call.slot)?;
         let read: OldItimerspec32 = from_bytes(&record.otmr_after);
-        let old = outcome.old.filter(|_| outcome.written == ITIMERSPEC32_SIZE && record.ret == 0)?;
+        let old =
+            outcome.old.filter(|_| outcome.written == ITIMERSPEC32_SIZE && record.ret == 0)?;
         let right = read.it_interval == used.it_interval && old.remaining.allows(read.it_value);
         let difference = || Difference {
             field: "utmr_used",
-            expected: format!("what the timer was set to, of which the next call read {}", setting(Some(read))),
+            expected: format!(
+                "what the timer was set to, of which the next call read {}",
+                setting(Some(read))
+            ),
             found: setting(Some(used)),
         };
         (!right).then(|| (place, difference()))
     }
 
-    /// Collects the calls on a timer that threads share; the first call after them tells whether each setting was replaced
-    /// once (`do_timerfd_settime` holds the timer's lock while it takes the old setting and sets the new one).
-    pub(super) fn took_turns(&mut self, call: &Call, outcome: &Outcome, record: &Record) -> Option<Difference> {
+    /// Collects the calls on a timer that threads share; the first call after them tells whether
+    /// each setting was replaced once (`do_timerfd_settime` holds the timer's lock while it takes
+    /// the old setting and sets the new one).
+    pub(super) fn took_turns(
+        &mut self,
+        call: &Call,
+        outcome: &Outcome,
+        record: &Record,
+    ) -> Option<Difference> {
         let shared = outcome.shared?;
         let intervals = self.shared.entry(shared.timer).or_default();
         intervals.unseen |= outcome.written != ITIMERSPEC32_SIZE;
@@ -83,7 +99,8 @@ impl Race {
             intervals.sort_by_key(|interval| interval.as_nanos());
             intervals
         };
-        let (set, replaced) = (sorted(set.into_iter().chain([shared.before]).collect()), sorted(replaced));
+        let (set, replaced) =
+            (sorted(set.into_iter().chain([shared.before]).collect()), sorted(replaced));
         let wrong = replaced.iter().zip(&set).find(|(replaced, set)| replaced != set);
         wrong.map(|(replaced, set)| Difference {
             field: "otmr_after.it_interval",

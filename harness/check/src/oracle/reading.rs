@@ -1,5 +1,5 @@
-//! What a tracer told of one call, which may be less than an event of this project's has, or something that no field
-//! can hold. How it was told is the readers' business.
+//! What a tracer told of one call, which may be less than an event of this project's has, or
+//! something that no field can hold. How it was told is the readers' business.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ pub struct Reading {
     pub reported: Fields,
     /// Those among them of which it told what no value of theirs is: a number out of range, a word.
     pub unfit: Fields,
-    /// By which its events are to be put in order first, where it prints them in another and says so.
+    /// By which its events are to be put in order first, where it prints them in another and says
+    /// so.
     pub order: Option<u64>,
     /// How it told them.
     pub telling: Telling,
@@ -32,8 +33,8 @@ pub struct Telling {
 }
 
 impl Reading {
-    /// Nothing but that a thread made a call. `tid` decides to whose calls it belongs, and counts as reported only when that
-    /// is said.
+    /// Nothing but that a thread made a call. `tid` decides to whose calls it belongs, and counts
+    /// as reported only when that is said.
     pub fn of_thread(tid: u32) -> Self {
         let event = CallEvent {
             event: Cow::Borrowed(CALL_EVENT),
@@ -65,11 +66,23 @@ impl Reading {
             unfinished: false,
             result_lost: false,
         };
-        Self { event, reported: Fields::OF_ANY_EVENT, unfit: Fields::NONE, order: None, telling: Telling::default() }
+        Self {
+            event,
+            reported: Fields::OF_ANY_EVENT,
+            unfit: Fields::NONE,
+            order: None,
+            telling: Telling::default(),
+        }
     }
 
     /// An event of this project's tracer, which tells all.
     pub fn whole(event: CallEvent<'static>) -> Self {
-        Self { event, reported: Fields::ALL, unfit: Fields::NONE, order: None, telling: Telling::default() }
+        Self {
+            event,
+            reported: Fields::ALL,
+            unfit: Fields::NONE,
+            order: None,
+            telling: Telling::default(),
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Follows one plan through its journal and its events, step by step, as events come. Which event is which call's is
-//! decided by `align`; what is right by `workload`, `seen` and `timing`.
+//! Follows one plan through its journal and its events, step by step, as events come. Which event
+//! is which call's is decided by `align`; what is right by `workload`, `seen` and `timing`.
 
 mod leftover;
 
@@ -21,7 +21,8 @@ use super::timing::Timing;
 use super::workload::{self, Caller, Descriptors};
 use crate::model::{Bounds, Model, Outcome};
 
-/// Events that are gathered before they are compared, so that the state of a plan is touched rarely.
+/// Events that are gathered before they are compared, so that the state of a plan is touched
+/// rarely.
 const BATCH: usize = 64;
 /// Events that differ before long gaps are no longer looked for: then it is not a gap.
 const FAR_SEARCHES: u32 = 4096;
@@ -67,7 +68,11 @@ impl Report {
 
     pub(super) fn event_of_no_call(&mut self, place: Place, kind: Kind, seen: &Seen) {
         let Seen { entry_ns, pid, tid, ufd, flags, .. } = seen;
-        self.note(place, kind, format!("entry_ns {entry_ns}, pid {pid}, tid {tid}, ufd {ufd}, flags {flags:#x}"));
+        self.note(
+            place,
+            kind,
+            format!("entry_ns {entry_ns}, pid {pid}, tid {tid}, ufd {ufd}, flags {flags:#x}"),
+        );
     }
 
     /// No event tells of this.
@@ -154,7 +159,13 @@ pub(super) struct Replay {
 
 impl Replay {
     /// `None` when the journal has not as many records as the plan has calls, which was reported.
-    pub(super) fn new(index: u64, plan: Plan, journal: Journal, config: &Config, report: &mut Report) -> Option<Self> {
+    pub(super) fn new(
+        index: u64,
+        plan: Plan,
+        journal: Journal,
+        config: &Config,
+        report: &mut Report,
+    ) -> Option<Self> {
         let comm = config.comm.as_deref();
         let place = Place { plan: Some(index), ..Place::default() };
         report.findings.calls += plan.calls() as u64;
@@ -226,11 +237,13 @@ impl Replay {
         let waited_for = self.tids.get(self.call).copied();
         let Some(thread) = self.threads.get_mut(&seen.tid) else { return false };
         thread.queue.push_back(seen);
-        // A thread whose calls are all done has events of no call; they are told apart when the plan is done.
+        // A thread whose calls are all done has events of no call; they are told apart when the
+        // plan is done.
         waited_for == Some(seen.tid) && thread.queue.len() >= BATCH.min(thread.calls_left())
     }
 
-    /// Goes on as far as the events allow; true when the plan is done. `closing` says that no more will come.
+    /// Goes on as far as the events allow; true when the plan is done. `closing` says that no more
+    /// will come.
     pub(super) fn advance(&mut self, closing: bool, report: &mut Report) -> bool {
         if self.of_others && closing {
             self.pair_all();
@@ -242,7 +255,8 @@ impl Replay {
 
     /// Counting here and telling now and then costs a call nothing.
     fn tell_checked(&mut self, report: &mut Report) {
-        let (checked, toctou) = (core::mem::take(&mut self.checked), core::mem::take(&mut self.toctou));
+        let (checked, toctou) =
+            (core::mem::take(&mut self.checked), core::mem::take(&mut self.toctou));
         report.findings.checked += checked;
         let tally = report.findings.tally(self.index);
         tally.checked += checked;
@@ -301,7 +315,11 @@ impl Replay {
                     if next == Move::Swap {
                         thread.queue.swap(0, 1);
                         let place = self.place();
-                        report.note(place, Kind::OutOfOrder, "the event of the next call came first".to_owned());
+                        report.note(
+                            place,
+                            Kind::OutOfOrder,
+                            "the event of the next call came first".to_owned(),
+                        );
                     }
                     self.take(call, tid, report);
                     return true;
@@ -321,7 +339,14 @@ impl Replay {
         }
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        let window = Window { queue, recent, calls_left, expected, closing, far: thread.altered < FAR_SEARCHES };
+        let window = Window {
+            queue,
+            recent,
+            calls_left,
+            expected,
+            closing,
+            far: thread.altered < FAR_SEARCHES,
+        };
         match window.next_move() {
             Move::Take => self.calls_before(thread).map_or(Move::Take, Move::Miss),
             other => other,
@@ -332,23 +357,28 @@ impl Replay {
     fn pair_all(&mut self) {
         let mut threads = core::mem::take(&mut self.threads);
         for thread in threads.values_mut() {
-            let calls: Vec<Seen> = thread.calls.iter().map(|call| self.expected(*call as usize)).collect();
+            let calls: Vec<Seen> =
+                thread.calls.iter().map(|call| self.expected(*call as usize)).collect();
             thread.moves = pairing::pair(thread.queue.make_contiguous(), &calls);
         }
         self.threads = threads;
     }
 
-    /// A process that forks makes calls before and after its child. When calls on both sides are alike, and those
-    /// before have no event, only the child's events tell: how many calls are missing then.
+    /// A process that forks makes calls before and after its child. When calls on both sides are
+    /// alike, and those before have no event, only the child's events tell: how many calls are
+    /// missing then.
     fn calls_before(&self, thread: &Thread) -> Option<usize> {
         let head = thread.queue.front()?;
         let other = &self.threads[self.tids.get(self.boundary)?];
         let of_other = other.queue.front()?;
         // An event under a wrong name must not pass for the child's first.
-        let evidence = other.queue.len() <= other.calls_left() && differences(&self.expected(self.boundary), of_other).is_empty();
+        let evidence = other.queue.len() <= other.calls_left()
+            && differences(&self.expected(self.boundary), of_other).is_empty();
         let gap = self.boundary - self.call;
         let later = *thread.calls.get(thread.done + gap)?;
-        let fits = evidence && of_other.entry_ns < head.entry_ns && differences(&self.expected(later as usize), head).is_empty();
+        let fits = evidence
+            && of_other.entry_ns < head.entry_ns
+            && differences(&self.expected(later as usize), head).is_empty();
         fits.then_some(gap)
     }
 
@@ -361,7 +391,9 @@ impl Replay {
 
     /// See [`expected::event`].
     fn expected(&self, call: usize) -> Seen {
-        let Step::Call(asked) = &self.plan.steps[self.steps[call] as usize] else { unreachable!("only calls were counted") };
+        let Step::Call(asked) = &self.plan.steps[self.steps[call] as usize] else {
+            unreachable!("only calls were counted")
+        };
         let caller = expected::Caller {
             process: self.plan.process,
             pid: self.pids[call],
@@ -382,8 +414,8 @@ impl Replay {
         self.compare(call, Some(seen), report);
     }
 
-    /// Judges a call: the record against the plan, the kernel against the model, the event against the record. A
-    /// record that is wrong itself is not held against the event.
+    /// Judges a call: the record against the plan, the kernel against the model, the event against
+    /// the record. A record that is wrong itself is not held against the event.
     fn compare(&mut self, call: &Call, seen: Option<Seen>, report: &mut Report) {
         let place = self.place();
         let tid = self.tids[self.call];
@@ -394,22 +426,39 @@ impl Replay {
         };
         let record = self.journal.records[self.call];
         let not = self.model.begin_step(self.step).then_some(self.parent);
-        let caller = Caller { step: self.step, pid: self.pids[self.call], tid, started: self.step < self.threads_until, not };
+        let caller = Caller {
+            step: self.step,
+            pid: self.pids[self.call],
+            tid,
+            started: self.step < self.threads_until,
+            not,
+        };
         let lies = workload::lies(caller, call, &record, &mut self.descriptors);
         let outcome = self.model.call(&self.race.as_seen(call, seen.as_ref()), span);
         let contradictions = workload::contradictions(call, &outcome, &record);
         let expected = self.expected(self.call);
         let fields = seen.map_or(Fields::default(), |seen| {
-            // Of a thread's events only the last can be of a call that the tracer did not see to its end.
+            // Of a thread's events only the last can be of a call that the tracer did not see to
+            // its end.
             let last = self.threads[&tid].queue.is_empty();
-            differences(&Seen { may_be_unfinished: expected.may_be_unfinished && last, ..expected }, &seen)
+            differences(
+                &Seen { may_be_unfinished: expected.may_be_unfinished && last, ..expected },
+                &seen,
+            )
         });
         if !fields.is_empty() {
             self.threads.get_mut(&tid).expect("every call's thread is there").altered += 1;
         }
-        if let Some(seen) = seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty()) {
+        if let Some(seen) =
+            seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty())
+        {
             let wrong = || describe(fields, &expected, &seen, &report.names);
-            report.findings.facts.count((seen.told(), report.names.lines(&seen)), fields, place, wrong);
+            report.findings.facts.count(
+                (seen.told(), report.names.lines(&seen)),
+                fields,
+                place,
+                wrong,
+            );
         }
         if !lies.is_empty() {
             report.add(place, Kind::WorkloadLied, differing(lies));
@@ -420,7 +469,9 @@ impl Replay {
         } else if let Some(seen) = seen.filter(|_| !fields.is_empty()) {
             let differences = describe(fields, &expected, &seen, &report.names);
             report.add(place, Kind::Field, differing(differences));
-        } else if let Some(difference) = seen.and_then(|seen| old_contradicts(&outcome, &expected, &seen)) {
+        } else if let Some(difference) =
+            seen.and_then(|seen| old_contradicts(&outcome, &expected, &seen))
+        {
             report.add(place, Kind::Field, differing(vec![difference]));
         }
         if let Some(difference) = self.race.took_turns(call, &outcome, &record) {
@@ -431,12 +482,17 @@ impl Replay {
         }
         self.toctou += u64::from(seen.is_some_and(|seen| seen.toctou));
         if let Some(fault) = fault {
-            report.findings.facts.count_bad_time(place, &fault, seen.map_or("", |seen| report.names.lines(&seen)));
+            report.findings.facts.count_bad_time(
+                place,
+                &fault,
+                seen.map_or("", |seen| report.names.lines(&seen)),
+            );
             report.note(place, Kind::BadTimestamp, fault);
         }
         if seen.is_some() {
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
-            thread.seen = Some(thread.seen.map_or((self.call, self.call), |(first, _)| (first, self.call)));
+            thread.seen =
+                Some(thread.seen.map_or((self.call, self.call), |(first, _)| (first, self.call)));
         }
         match seen {
             None => {
@@ -464,7 +520,11 @@ impl Replay {
     }
 
     fn place_of(&self, call: usize) -> Place {
-        Place { plan: Some(self.index), step: Some(self.journal.records[call].step as usize), call: Some(call) }
+        Place {
+            plan: Some(self.index),
+            step: Some(self.journal.records[call].step as usize),
+            call: Some(call),
+        }
     }
 }
 
@@ -475,13 +535,19 @@ impl Thread {
     }
 }
 
-/// Where the journal has only a part of the old setting, the event's account of it must be one that the model allows.
+/// Where the journal has only a part of the old setting, the event's account of it must be one that
+/// the model allows.
 fn old_contradicts(outcome: &Outcome, expected: &Seen, seen: &Seen) -> Option<Difference> {
     let (old, found) = (outcome.old.filter(|_| expected.old_known < WHOLE)?, seen.old?);
     let interval = Timespec64::from(old.interval);
     let value = found.it_value.cut();
-    let fits = found.it_interval == interval && old.remaining.allows(value) && Timespec64::from(value) == found.it_value;
-    let expected = format!("interval {:?}, value {} s of a timer that was {:?}", old.interval, old.remaining, old.setting);
+    let fits = found.it_interval == interval
+        && old.remaining.allows(value)
+        && Timespec64::from(value) == found.it_value;
+    let expected = format!(
+        "interval {:?}, value {} s of a timer that was {:?}",
+        old.interval, old.remaining, old.setting
+    );
     (!fits).then(|| Difference { field: "old", expected, found: format!("{found:?}") })
 }
 

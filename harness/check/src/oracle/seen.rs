@@ -1,5 +1,5 @@
-//! An event in the shape in which it waits and is compared: fixed size, strings as numbers. It says in which fields
-//! two events differ; what that means is decided elsewhere.
+//! An event in the shape in which it waits and is compared: fixed size, strings as numbers. It says
+//! in which fields two events differ; what that means is decided elsewhere.
 
 use settime32_abi::output::{Abi, CALL_EVENT, CallEvent, EntryPath, Halves};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, Itimerspec64, OldItimerspec32, Timespec64};
@@ -21,15 +21,16 @@ impl TellingId {
     pub(super) const NONE: Self = Self(u32::MAX);
 }
 
-/// The strings of events: few different ones, each stored once; and what other tracers said, each as often as it was.
+/// The strings of events: few different ones, each stored once; and what other tracers said, each
+/// as often as it was.
 #[derive(Debug)]
 pub(super) struct Names(Vec<String>, Vec<Telling>);
 
 impl Names {
     /// `event` of a call.
     pub(super) const CALL: Name = Name(0);
-    /// More different strings than this come only from a tracer that writes garbage; they are then all one, which is
-    /// equal to no string that is expected.
+    /// More different strings than this come only from a tracer that writes garbage; they are then
+    /// all one, which is equal to no string that is expected.
     const MOST: usize = 1024;
     /// What was said of calls beyond these is not kept: it is for the first examples.
     const TELLINGS_MOST: usize = 1 << 17;
@@ -38,7 +39,8 @@ impl Names {
     const ERRNOS: [&'static str; 5] = ["EBADF", "EFAULT", "EINVAL", "ECANCELED", "EPERM"];
 
     pub(super) fn new() -> Self {
-        let known = [CALL_EVENT].into_iter().chain(Self::ERRNOS).chain(["(an errno without a name)"]);
+        let known =
+            [CALL_EVENT].into_iter().chain(Self::ERRNOS).chain(["(an errno without a name)"]);
         Self(known.map(str::to_owned).collect(), Vec::new())
     }
 
@@ -101,7 +103,8 @@ pub(super) struct Seen {
     pub cpu_known: bool,
     pub abi: Abi,
     pub entry_path: Option<EntryPath>,
-    /// Of what is expected: whether an event must name the entry path; one that does must be right in any case.
+    /// Of what is expected: whether an event must name the entry path; one that does must be right
+    /// in any case.
     pub entry_path_needed: bool,
     pub ufd: i32,
     pub flags: i32,
@@ -114,7 +117,8 @@ pub(super) struct Seen {
     pub raced: Option<[OldItimerspec32; 2]>,
     pub otmr: Option<u32>,
     pub old: Option<Itimerspec64>,
-    /// Of what is expected: how many bytes of `old`, as they go to `otmr`, are known; [`WHOLE`] in an event.
+    /// Of what is expected: how many bytes of `old`, as they go to `otmr`, are known; [`WHOLE`] in
+    /// an event.
     pub old_known: u8,
     pub old_truncated: bool,
     pub otmr_written: Option<OldItimerspec32>,
@@ -135,10 +139,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// What another tracer told of a call. Times that it does not tell are those of its place in the output.
+    /// What another tracer told of a call. Times that it does not tell are those of its place in
+    /// the output.
     pub(super) fn of_reading(reading: &Reading, names: &mut Names) -> Self {
         let seen = Self::new(&reading.event, names);
-        Self { reported: reading.reported, unfit: reading.unfit, telling: names.keep(&reading.telling), of_others: true, ..seen }
+        Self {
+            reported: reading.reported,
+            unfit: reading.unfit,
+            telling: names.keep(&reading.telling),
+            of_others: true,
+            ..seen
+        }
     }
 
     /// Whether it is the same event once more.
@@ -146,8 +157,8 @@ impl Seen {
         Self { telling: other.telling, ..*self } == *other
     }
 
-    /// What does not speak against its being of a call: values of no field's type, and what another tracer did not read,
-    /// which are wrong beside most calls.
+    /// What does not speak against its being of a call: values of no field's type, and what another
+    /// tracer did not read, which are wrong beside most calls.
     pub(super) fn no_evidence(&self) -> Fields {
         if !self.of_others {
             return self.unfit;
@@ -158,7 +169,10 @@ impl Seen {
             (self.old.is_none(), Fields::OLD),
             (self.otmr_written.is_none(), Fields::OTMR_WRITTEN),
         ];
-        unread.into_iter().filter(|(is_unread, _)| *is_unread).fold(self.unfit, |fields, (_, field)| fields.with(field))
+        unread
+            .into_iter()
+            .filter(|(is_unread, _)| *is_unread)
+            .fold(self.unfit, |fields, (_, field)| fields.with(field))
     }
 
     /// Whether it says when the call entered.
@@ -206,18 +220,24 @@ impl Seen {
 }
 
 impl Seen {
-    /// Whether it says of itself that the return was lost, and tells nothing that only the return can tell.
+    /// Whether it says of itself that the return was lost, and tells nothing that only the return
+    /// can tell.
     const fn lost_its_result_honestly(&self) -> bool {
         self.result_lost && self.ret.is_none() && self.otmr_written.is_none()
     }
 
     /// What it tells.
     pub(super) const fn told(&self) -> Fields {
-        if self.lost_its_result_honestly() { self.reported.without(Fields::OF_RETURN) } else { self.reported }
+        if self.lost_its_result_honestly() {
+            self.reported.without(Fields::OF_RETURN)
+        } else {
+            self.reported
+        }
     }
 }
 
-/// The fields in which `found` is not what is `expected`. An event that says that its result was lost is not held against it.
+/// The fields in which `found` is not what is `expected`. An event that says that its result was
+/// lost is not held against it.
 pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
     let different = [
         (Field::Event, expected.event != found.event),
@@ -227,7 +247,11 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         (Field::Comm, expected.comm != found.comm),
         (Field::Cpu, !cpu_fits(expected, found)),
         (Field::Abi, expected.abi != found.abi),
-        (Field::EntryPath, (expected.entry_path_needed || found.entry_path.is_some()) && expected.entry_path != found.entry_path),
+        (
+            Field::EntryPath,
+            (expected.entry_path_needed || found.entry_path.is_some())
+                && expected.entry_path != found.entry_path,
+        ),
         (Field::Ufd, expected.ufd != found.ufd),
         (Field::Flags, expected.flags != found.flags),
         (Field::Utmr, expected.utmr != found.utmr),
@@ -245,15 +269,18 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
         (Field::ResultLost, expected.result_lost != found.result_lost),
     ];
     let different = different.into_iter().filter(|(_, is_different)| *is_different);
-    let fields = different.fold(Fields::NONE, |fields, (field, _)| fields.with(Fields::of(&[field])));
+    let fields =
+        different.fold(Fields::NONE, |fields, (field, _)| fields.with(Fields::of(&[field])));
     let fields = fields.and(found.reported).with(found.unfit);
-    let fields = if found.lost_its_result_honestly() { fields.without(Fields::OF_RETURN) } else { fields };
+    let fields =
+        if found.lost_its_result_honestly() { fields.without(Fields::OF_RETURN) } else { fields };
     if expected.may_be_unfinished { fields.without(unknown_if_unfinished(found)) } else { fields }
 }
 
 /// What an event cannot say that says of itself that its call had not returned.
 fn unknown_if_unfinished(seen: &Seen) -> Fields {
-    let is_honest = seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
+    let is_honest =
+        seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
     // The later facts may be there already, and then they count.
     let used = if seen.utmr_used.is_some() { Fields::UTMR_USED } else { Fields::NONE };
     let old = if seen.old.is_some() { Fields::OLD } else { Fields::NONE };
@@ -264,17 +291,23 @@ fn cpu_fits(expected: &Seen, found: &Seen) -> bool {
     if expected.cpu_known { found.cpu == expected.cpu } else { found.cpu < expected.cpu }
 }
 
-/// Whether what was read at entry is what was there, or of a raced call made of numbers of either setting.
+/// Whether what was read at entry is what was there, or of a raced call made of numbers of either
+/// setting.
 fn entry_fits(expected: &Seen, found: &Seen) -> bool {
     let Some(raced) = expected.raced else {
-        return expected.utmr_entry == found.utmr_entry || expected.of_others && entry_fits_another_way(expected, found);
+        return expected.utmr_entry == found.utmr_entry
+            || expected.of_others && entry_fits_another_way(expected, found);
     };
-    let Some(Halves { it_interval: Some(it_interval), it_value: Some(it_value) }) = found.utmr_entry else { return false };
+    let Some(Halves { it_interval: Some(it_interval), it_value: Some(it_value) }) =
+        found.utmr_entry
+    else {
+        return false;
+    };
     made_of(raced, OldItimerspec32 { it_interval, it_value })
 }
 
-/// Who reads while the call is held may have pages made resident, and then sees what is there; who reads both halves at
-/// once has nothing when one cannot be read.
+/// Who reads while the call is held may have pages made resident, and then sees what is there; who
+/// reads both halves at once has nothing when one cannot be read.
 fn entry_fits_another_way(expected: &Seen, found: &Seen) -> bool {
     match found.utmr_entry {
         None => expected.utmr_entry_errno.is_some(),
@@ -314,10 +347,19 @@ fn old_fits(expected: &Seen, found: &Seen) -> bool {
 }
 
 /// The differing fields with both values, in words.
-pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Names) -> Vec<Difference> {
+pub(super) fn describe(
+    fields: Fields,
+    expected: &Seen,
+    found: &Seen,
+    names: &Names,
+) -> Vec<Difference> {
     let of = |field: Field| Difference {
         field: field.name(),
-        expected: if field == Field::Cpu && !expected.cpu_known { format!("below {}", expected.cpu) } else { text(field, expected, names) },
+        expected: if field == Field::Cpu && !expected.cpu_known {
+            format!("below {}", expected.cpu)
+        } else {
+            text(field, expected, names)
+        },
         found: text(field, found, names),
     };
     fields.iter().map(of).collect()
@@ -325,11 +367,15 @@ pub(super) fn describe(fields: Fields, expected: &Seen, found: &Seen, names: &Na
 
 fn text(field: Field, seen: &Seen, names: &Names) -> String {
     if seen.unfit.has(field) {
-        let words = names.telling(seen.telling).and_then(|telling| telling.unfit.iter().find(|(name, _)| *name == field.name()));
+        let words = names
+            .telling(seen.telling)
+            .and_then(|telling| telling.unfit.iter().find(|(name, _)| *name == field.name()));
         return words.map_or("no value of its type".to_owned(), |(_, words)| format!("{words:?}"));
     }
-    let address = |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
-    let errno = |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());
+    let address =
+        |pointer: Option<u32>| pointer.map_or("null".to_owned(), |pointer| format!("{pointer:#x}"));
+    let errno =
+        |name: Option<Name>| name.map_or("none".to_owned(), |name| names.text(name).to_owned());
     match field {
         Field::Event => names.text(seen.event).to_owned(),
         Field::ExitNs => seen.exit_ns.map_or("null".to_owned(), |_| "a time".to_owned()),
@@ -342,13 +388,19 @@ fn text(field: Field, seen: &Seen, names: &Names) -> String {
         Field::Ufd => seen.ufd.to_string(),
         Field::Flags => format!("{:#x}", seen.flags),
         Field::Utmr => address(seen.utmr),
-        Field::UtmrEntry => seen.utmr_entry.map_or("null".to_owned(), |Halves { it_interval, it_value }| halves(it_interval, it_value)),
+        Field::UtmrEntry => {
+            seen.utmr_entry.map_or("null".to_owned(), |Halves { it_interval, it_value }| {
+                halves(it_interval, it_value)
+            })
+        }
         Field::UtmrEntryErrno => errno(seen.utmr_entry_errno),
         Field::UtmrUsed => setting(seen.utmr_used),
         Field::Toctou => seen.toctou.to_string(),
         Field::Otmr => address(seen.otmr),
         Field::Old => {
-            seen.old.map_or("null".to_owned(), |Itimerspec64 { it_interval, it_value }| halves(Some(it_interval), Some(it_value)))
+            seen.old.map_or("null".to_owned(), |Itimerspec64 { it_interval, it_value }| {
+                halves(Some(it_interval), Some(it_value))
+            })
         }
         Field::OldTruncated => seen.old_truncated.to_string(),
         Field::OtmrWritten => setting(seen.otmr_written),

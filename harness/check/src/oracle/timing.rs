@@ -1,5 +1,6 @@
-//! Checks the timestamps of a plan's events against each other and against the workload's clock, and says within
-//! which span of time a call ran. A timestamp may be off by less than its surroundings show; nothing here sees that.
+//! Checks the timestamps of a plan's events against each other and against the workload's clock,
+//! and says within which span of time a call ran. A timestamp may be off by less than its
+//! surroundings show; nothing here sees that.
 
 use settime32_abi::journal::Header;
 
@@ -7,7 +8,8 @@ use super::seen::Seen;
 use super::workload::clocks_are_sane;
 use crate::model::Bounds;
 
-/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by others may disagree, nanoseconds.
+/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by others may disagree,
+/// nanoseconds.
 const SLACK_NS: i64 = 1_000;
 
 /// The clock of one plan.
@@ -38,7 +40,10 @@ pub(super) type Fault = String;
 impl Timing {
     pub(super) fn new(header: &Header) -> Self {
         let window = if clocks_are_sane(header) {
-            Bounds::new(header.start.monotonic_after_ns - SLACK_NS, header.end.monotonic_before_ns + SLACK_NS)
+            Bounds::new(
+                header.start.monotonic_after_ns - SLACK_NS,
+                header.end.monotonic_before_ns + SLACK_NS,
+            )
         } else {
             Bounds::new(0, i64::MAX / 2)
         };
@@ -66,16 +71,22 @@ impl Timing {
         }
     }
 
-    /// The most that is known of a call without an event, or with one that cannot be believed. It begins at the last
-    /// entry, not at the last exit, since of calls that are alike the last event may be another's than was thought.
+    /// The most that is known of a call without an event, or with one that cannot be believed. It
+    /// begins at the last entry, not at the last exit, since of calls that are alike the last event
+    /// may be another's than was thought.
     pub(super) fn unseen(&self) -> Bounds {
         let last = self.threads.map_or(self.last, |threads| threads.before);
         let (_, since, _) = last.unwrap_or((0, self.window.low, self.window.low));
         Bounds::new(since.min(self.window.high), self.window.high)
     }
 
-    /// Judges the event that was taken for a call; `next_entry_ns` is of the next event of its thread, when it came.
-    pub(super) fn judge(&mut self, seen: &Seen, next_entry_ns: Option<u64>) -> (Bounds, Option<Fault>) {
+    /// Judges the event that was taken for a call; `next_entry_ns` is of the next event of its
+    /// thread, when it came.
+    pub(super) fn judge(
+        &mut self,
+        seen: &Seen,
+        next_entry_ns: Option<u64>,
+    ) -> (Bounds, Option<Fault>) {
         if !seen.is_timed() {
             return (self.unseen(), None);
         }
@@ -87,7 +98,12 @@ impl Timing {
         }
         if entry < self.window.low || exit > self.window.high {
             let Bounds { low, high } = self.window;
-            return (self.unseen(), Some(format!("{entry} to {exit} is not within {low} to {high}, when the plan was done")));
+            return (
+                self.unseen(),
+                Some(format!(
+                    "{entry} to {exit} is not within {low} to {high}, when the plan was done"
+                )),
+            );
         }
         if let Some(threads) = &self.threads
             && self.last.is_none_or(|(tid, ..)| tid != seen.tid)
@@ -95,17 +111,24 @@ impl Timing {
             self.last = threads.before;
         }
         // An exit that is not known is no later than anything.
-        let last = self.last.replace((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
+        let last =
+            self.last.replace((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
         if let Some(threads) = &mut self.threads {
             let by_exit = |last: &Last| last.2;
             threads.latest = [threads.latest, self.last].into_iter().flatten().max_by_key(by_exit);
         }
         if let Some((tid, last_entry, last_exit)) = last {
-            // Between processes the order is that of the workload's waiting, on another CPU perhaps.
+            // Between processes the order is that of the workload's waiting, on another CPU
+            // perhaps.
             let slack = if tid == seen.tid { 0 } else { SLACK_NS };
             if entry + slack < last_exit {
                 let span = Bounds::new(last_entry.min(entry), self.window.high);
-                return (span, Some(format!("entry_ns {entry} is before {last_exit}, when the call before it returned")));
+                return (
+                    span,
+                    Some(format!(
+                        "entry_ns {entry} is before {last_exit}, when the call before it returned"
+                    )),
+                );
             }
         }
         (Bounds::new(entry, exit), None)

@@ -1,7 +1,9 @@
-//! Checks a journal against its plan and against the model: that the workload did what it was told, and that the
-//! kernel answered as its sources say. Pure comparisons; no events here.
+//! Checks a journal against its plan and against the model: that the workload did what it was told,
+//! and that the kernel answered as its sources say. Pure comparisons; no events here.
 
-use settime32_abi::journal::{CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record};
+use settime32_abi::journal::{
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record,
+};
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
@@ -9,7 +11,8 @@ use super::finding::Difference;
 use super::seen::{made_of, setting};
 use crate::model::{Bounds, Old, Outcome, Timeline, memory};
 
-/// How far the header's clock readings may contradict each other before it is the workload's fault, nanoseconds.
+/// How far the header's clock readings may contradict each other before it is the workload's fault,
+/// nanoseconds.
 const SLACK_NS: i64 = 1_000;
 
 const PAGE_SIZE: u32 = 4096;
@@ -18,8 +21,8 @@ fn difference(field: &'static str, expected: impl ToString, found: impl ToString
     Difference { field, expected: expected.to_string(), found: found.to_string() }
 }
 
-/// The process that makes each call: the one in the header, or one child a fork. A record that says otherwise is
-/// outvoted by the others of its process.
+/// The process that makes each call: the one in the header, or one child a fork. A record that says
+/// otherwise is outvoted by the others of its process.
 pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
     let mut pids: Vec<u32> = journal.records.iter().map(|record| record.pid).collect();
     let mut outside = Vec::new();
@@ -55,8 +58,8 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
     pids
 }
 
-/// The thread that makes each call: the process's first, whose id is the process's, or one of those that the plan starts,
-/// by the vote of its records.
+/// The thread that makes each call: the process's first, whose id is the process's, or one of those
+/// that the plan starts, by the vote of its records.
 pub(super) fn threads(plan: &Plan, journal: &Journal, pids: &[u32]) -> Vec<u32> {
     let mut tids = pids.to_vec();
     let mut call = 0;
@@ -65,7 +68,9 @@ pub(super) fn threads(plan: &Plan, journal: &Journal, pids: &[u32]) -> Vec<u32> 
             for thread in 0..usize::from(threads) {
                 let first = call + thread * usize::from(calls);
                 let range = first..first + usize::from(calls);
-                for (tid, record) in tids[range.clone()].iter_mut().zip(&journal.records[range.clone()]) {
+                for (tid, record) in
+                    tids[range.clone()].iter_mut().zip(&journal.records[range.clone()])
+                {
                     *tid = record.tid;
                 }
                 agree(&mut tids[range]);
@@ -107,7 +112,11 @@ pub(super) fn header_lies(header: &Header, parent: u32, comm: Option<&str>) -> V
         lies.push(difference("comm of the header", comm, &found));
     }
     if !clocks_are_sane(header) {
-        lies.push(difference("clocks of the header", "in order", format!("{:?}, then {:?}", header.start, header.end)));
+        lies.push(difference(
+            "clocks of the header",
+            "in order",
+            format!("{:?}, then {:?}", header.start, header.end),
+        ));
     }
     lies
 }
@@ -118,23 +127,35 @@ pub(super) fn comm_of(header: &Header) -> String {
     String::from_utf8_lossy(&header.comm[..len]).into_owned()
 }
 
-/// Whether the readings are in order, and `CLOCK_REALTIME` was set back at most, as the plan's way of setting it does.
+/// Whether the readings are in order, and `CLOCK_REALTIME` was set back at most, as the plan's way
+/// of setting it does.
 pub(super) fn clocks_are_sane(header: &Header) -> bool {
     let (start, end) = (&header.start, &header.end);
-    let order = [start.monotonic_before_ns, start.monotonic_after_ns, end.monotonic_before_ns, end.monotonic_after_ns];
+    let order = [
+        start.monotonic_before_ns,
+        start.monotonic_after_ns,
+        end.monotonic_before_ns,
+        end.monotonic_after_ns,
+    ];
     // No machine was up for centuries, and the sums below must not overflow.
     let plausible = |time: i64| (0..1 << 62).contains(&time);
     let readings = order.into_iter().chain([start.realtime_ns, end.realtime_ns]);
-    readings.into_iter().all(plausible) && order.is_sorted() && offset(end).low <= offset(start).high + SLACK_NS
+    readings.into_iter().all(plausible)
+        && order.is_sorted()
+        && offset(end).low <= offset(start).high + SLACK_NS
 }
 
 /// `CLOCK_REALTIME` minus `CLOCK_MONOTONIC` when the three readings were taken.
 fn offset(clocks: &Clocks) -> Bounds {
-    Bounds::new(clocks.realtime_ns - clocks.monotonic_after_ns, clocks.realtime_ns - clocks.monotonic_before_ns)
+    Bounds::new(
+        clocks.realtime_ns - clocks.monotonic_after_ns,
+        clocks.realtime_ns - clocks.monotonic_before_ns,
+    )
 }
 
-/// How the clocks relate while the plan is done: each setting of `CLOCK_REALTIME` puts it back by the time that the
-/// setting takes, so the offset falls from what it is at the start to what it is at the end.
+/// How the clocks relate while the plan is done: each setting of `CLOCK_REALTIME` puts it back by
+/// the time that the setting takes, so the offset falls from what it is at the start to what it is
+/// at the end.
 pub(super) fn timeline(header: &Header) -> Timeline {
     let realtime_offset = if clocks_are_sane(header) {
         Bounds::new(offset(&header.end).low, offset(&header.start).high)
@@ -176,7 +197,9 @@ impl Descriptors {
     /// To be told of every step that is not a call.
     pub(super) fn follow(&mut self, index: usize, step: &Step) {
         match *step {
-            Step::Fork { .. } => self.parent = Some((index + 1 + step.inner(), Box::new(self.slots), self.pinned)),
+            Step::Fork { .. } => {
+                self.parent = Some((index + 1 + step.inner(), Box::new(self.slots), self.pinned))
+            }
             Step::Pin { cpu } => self.pinned = cpu.is_some(),
             Step::Open { slot, kind } => {
                 let open = match kind {
@@ -196,7 +219,8 @@ impl Descriptors {
         }
     }
 
-    /// What is wrong with the number that a call used: another than the slot's, or one that is another slot's.
+    /// What is wrong with the number that a call used: another than the slot's, or one that is
+    /// another slot's.
     fn lie(&mut self, slot: u8, found: i32) -> Option<Difference> {
         let this = self.slots[usize::from(slot)];
         let others = self.slots.iter().enumerate().filter(|(other, _)| *other != usize::from(slot));
@@ -205,10 +229,18 @@ impl Descriptors {
             self.slots[usize::from(slot)].number = Some(found);
         }
         match (this.kind, this.number) {
-            (Some(FdKind::Number(number)), _) if number != found => Some(difference("ufd", number, found)),
-            (_, Some(number)) if number != found => Some(difference("ufd", format!("{number} as before"), found)),
+            (Some(FdKind::Number(number)), _) if number != found => {
+                Some(difference("ufd", number, found))
+            }
+            (_, Some(number)) if number != found => {
+                Some(difference("ufd", format!("{number} as before"), found))
+            }
             _ if this.open && found < 0 => Some(difference("ufd", "an open descriptor", found)),
-            _ if taken => Some(difference("ufd", "a number of its own", format!("{found}, which another slot has"))),
+            _ if taken => Some(difference(
+                "ufd",
+                "a number of its own",
+                format!("{found}, which another slot has"),
+            )),
             _ => None,
         }
     }
@@ -230,7 +262,12 @@ pub(super) struct Caller {
 }
 
 /// What a record says that the plan does not ask for.
-pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &mut Descriptors) -> Vec<Difference> {
+pub(super) fn lies(
+    caller: Caller,
+    call: &Call,
+    record: &Record,
+    descriptors: &mut Descriptors,
+) -> Vec<Difference> {
     let Caller { step, pid, tid, started, not } = caller;
     let mut lies = Vec::new();
     let mut must = |field, right: bool, expected: String, found: String| {
@@ -242,15 +279,30 @@ pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &m
     must("pid", record.pid == pid, pid.to_string(), record.pid.to_string());
     must("pid", not != Some(pid) && pid != 0, "that of a forked child".to_owned(), pid.to_string());
     must("tid", record.tid == tid, tid.to_string(), record.tid.to_string());
-    must("tid", started == (tid != pid), (if started { "another than the pid" } else { "the pid" }).to_owned(), tid.to_string());
-    must("flags", record.flags == call.flags, format!("{:#x}", call.flags), format!("{:#x}", record.flags));
+    must(
+        "tid",
+        started == (tid != pid),
+        (if started { "another than the pid" } else { "the pid" }).to_owned(),
+        tid.to_string(),
+    );
+    must(
+        "flags",
+        record.flags == call.flags,
+        format!("{:#x}", call.flags),
+        format!("{:#x}", record.flags),
+    );
     let entry = match call.entry {
         Entry::Int80 => ENTRY_INT80,
         Entry::Vdso => ENTRY_VDSO,
         Entry::Rewritten => ENTRY_REWRITTEN,
     };
     let (pinned, known) = (descriptors.pinned, record.cpu != CPU_UNKNOWN);
-    must("cpu", pinned == known, (if pinned { "that which the thread is kept on" } else { "unknown" }).to_owned(), record.cpu.to_string());
+    must(
+        "cpu",
+        pinned == known,
+        (if pinned { "that which the thread is kept on" } else { "unknown" }).to_owned(),
+        record.cpu.to_string(),
+    );
     must("entry", record.entry == entry, format!("{:?}", call.entry), record.entry.to_string());
     memory_lies(call, record, &mut must);
     lies.extend(descriptors.lie(call.slot, record.ufd));
@@ -258,35 +310,77 @@ pub(super) fn lies(caller: Caller, call: &Call, record: &Record, descriptors: &m
 }
 
 /// The part of [`lies`] that is about pointers and what they point to.
-fn memory_lies(call: &Call, record: &Record, must: &mut impl FnMut(&'static str, bool, String, String)) {
-    must("utmr", fits(call.utmr, record.utmr, record.utmr), format!("{:?}", call.utmr), format!("{:#x}", record.utmr));
-    must("otmr", fits(call.otmr, record.otmr, record.utmr), format!("{:?}", call.otmr), format!("{:#x}", record.otmr));
-    let near = record.utmr != 0 && record.otmr != 0 && (record.utmr.abs_diff(record.otmr) as usize) < ITIMERSPEC32_SIZE;
+fn memory_lies(
+    call: &Call,
+    record: &Record,
+    must: &mut impl FnMut(&'static str, bool, String, String),
+) {
+    must(
+        "utmr",
+        fits(call.utmr, record.utmr, record.utmr),
+        format!("{:?}", call.utmr),
+        format!("{:#x}", record.utmr),
+    );
+    must(
+        "otmr",
+        fits(call.otmr, record.otmr, record.utmr),
+        format!("{:?}", call.otmr),
+        format!("{:#x}", record.otmr),
+    );
+    let near = record.utmr != 0
+        && record.otmr != 0
+        && (record.utmr.abs_diff(record.otmr) as usize) < ITIMERSPEC32_SIZE;
     let apart = !near
-        || [call.utmr, call.otmr]
-            .iter()
-            .any(|pointer| matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_) | Pointer::StackLowHalf));
-    must("otmr", apart, "memory of its own".to_owned(), format!("{:#x} with utmr {:#x}", record.otmr, record.utmr));
-    for (field, there, found) in
-        [("utmr_there", memory::utmr_there(call), record.utmr_there), ("otmr_there", memory::otmr_there(call), record.otmr_there)]
-    {
+        || [call.utmr, call.otmr].iter().any(|pointer| {
+            matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_) | Pointer::StackLowHalf)
+        });
+    must(
+        "otmr",
+        apart,
+        "memory of its own".to_owned(),
+        format!("{:#x} with utmr {:#x}", record.otmr, record.utmr),
+    );
+    for (field, there, found) in [
+        ("utmr_there", memory::utmr_there(call), record.utmr_there),
+        ("otmr_there", memory::otmr_there(call), record.otmr_there),
+    ] {
         must(field, there == found, format!("{there:#06x}"), format!("{found:#06x}"));
     }
     let (new, found) = (memory::at_utmr(call), from_bytes(&record.utmr_before));
     match call.meanwhile.filter(|_| call.is_raced()) {
         None => must("utmr_before", found == new, text(&new), text(&found)),
-        Some(other) => must("utmr_before", made_of([new, other], found), format!("{} or {}", text(&new), text(&other)), text(&found)),
+        Some(other) => must(
+            "utmr_before",
+            made_of([new, other], found),
+            format!("{} or {}", text(&new), text(&other)),
+            text(&found),
+        ),
     }
-    // What lies over the new setting is known too; of the rest only that there is nothing where nothing can be read.
-    for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)] {
-        let zero = (0..ITIMERSPEC32_SIZE).all(|byte| record.otmr_there >> byte & 1 == 1 || bytes[byte] == 0);
+    // What lies over the new setting is known too; of the rest only that there is nothing where
+    // nothing can be read.
+    for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)]
+    {
+        let zero = (0..ITIMERSPEC32_SIZE)
+            .all(|byte| record.otmr_there >> byte & 1 == 1 || bytes[byte] == 0);
         must(field, zero, "zeros".to_owned(), text(&from_bytes(bytes)));
     }
     if let Pointer::OverUtmr(by) = call.otmr {
-        let common = |byte: &usize| (0..ITIMERSPEC32_SIZE as i32).contains(&(*byte as i32 + i32::from(by)));
-        let same = |byte: usize| record.otmr_before[byte] == record.utmr_before[(byte as i32 + i32::from(by)) as usize];
-        let found = format!("{} with {}", text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.utmr_before)));
-        must("otmr_before", (0..ITIMERSPEC32_SIZE).filter(common).all(same), "the bytes that utmr has, too".to_owned(), found);
+        let common =
+            |byte: &usize| (0..ITIMERSPEC32_SIZE as i32).contains(&(*byte as i32 + i32::from(by)));
+        let same = |byte: usize| {
+            record.otmr_before[byte] == record.utmr_before[(byte as i32 + i32::from(by)) as usize]
+        };
+        let found = format!(
+            "{} with {}",
+            text(&from_bytes(&record.otmr_before)),
+            text(&from_bytes(&record.utmr_before))
+        );
+        must(
+            "otmr_before",
+            (0..ITIMERSPEC32_SIZE).filter(common).all(same),
+            "the bytes that utmr has, too".to_owned(),
+            found,
+        );
     }
 }
 
@@ -300,8 +394,12 @@ fn fits(pointer: Pointer, address: u32, utmr: u32) -> bool {
         Pointer::Across4Gib => address == 0xffff_fff8,
         Pointer::StackLowHalf => address != 0,
         Pointer::Unaligned(by) => address % 16 == u32::from(by),
-        Pointer::On(_) => address != 0 && address % PAGE_SIZE <= PAGE_SIZE - ITIMERSPEC32_SIZE as u32,
-        Pointer::Edge { before, .. } => address != 0 && address % PAGE_SIZE == PAGE_SIZE - u32::from(before),
+        Pointer::On(_) => {
+            address != 0 && address % PAGE_SIZE <= PAGE_SIZE - ITIMERSPEC32_SIZE as u32
+        }
+        Pointer::Edge { before, .. } => {
+            address != 0 && address % PAGE_SIZE == PAGE_SIZE - u32::from(before)
+        }
         Pointer::OverUtmr(by) => address == utmr.wrapping_add_signed(by.into()),
     }
 }
@@ -309,7 +407,11 @@ fn fits(pointer: Pointer, address: u32, utmr: u32) -> bool {
 /// What the kernel answered that the model does not allow.
 pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) -> Vec<Difference> {
     if record.ret != outcome.rule.ret() {
-        return vec![difference("ret", format!("{}, since {}", outcome.rule.ret(), outcome.rule.as_str()), record.ret)];
+        return vec![difference(
+            "ret",
+            format!("{}, since {}", outcome.rule.ret(), outcome.rule.as_str()),
+            record.ret,
+        )];
     }
     if call.otmr == Pointer::Null {
         return Vec::new();
@@ -317,8 +419,13 @@ pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) ->
     let mut wrong = Vec::new();
     let behind = outcome.written..ITIMERSPEC32_SIZE;
     if record.otmr_after[behind.clone()] != record.otmr_before[behind] {
-        let (before, after) = (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
-        wrong.push(difference("otmr_after", format!("untouched from byte {} on, {before}", outcome.written), after));
+        let (before, after) =
+            (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
+        wrong.push(difference(
+            "otmr_after",
+            format!("untouched from byte {} on, {before}", outcome.written),
+            after,
+        ));
     }
     if let Some(old) = &outcome.old {
         compare_written(old, outcome.written, &record.otmr_after, &mut wrong);
@@ -326,15 +433,24 @@ pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) ->
     wrong
 }
 
-/// Compares the first `written` bytes with the old setting, as far as they make up numbers: of a number that was cut
-/// short only the event's own account of the old setting tells.
-fn compare_written(old: &Old, written: usize, bytes: &[u8; ITIMERSPEC32_SIZE], wrong: &mut Vec<Difference>) {
+/// Compares the first `written` bytes with the old setting, as far as they make up numbers: of a
+/// number that was cut short only the event's own account of the old setting tells.
+fn compare_written(
+    old: &Old,
+    written: usize,
+    bytes: &[u8; ITIMERSPEC32_SIZE],
+    wrong: &mut Vec<Difference>,
+) {
     const HALF: usize = ITIMERSPEC32_SIZE / 2;
     let after = from_bytes(bytes);
     let interval: [u8; HALF] = bytemuck::cast(old.interval);
     let of_interval = written.min(HALF);
     if bytes[..of_interval] != interval[..of_interval] {
-        wrong.push(difference("otmr_after.it_interval", format!("{:?}", old.interval), format!("{:?}", after.it_interval)));
+        wrong.push(difference(
+            "otmr_after.it_interval",
+            format!("{:?}", old.interval),
+            format!("{:?}", after.it_interval),
+        ));
     }
     let value_fits = match written {
         ITIMERSPEC32_SIZE => old.remaining.allows(after.it_value),

@@ -30,9 +30,12 @@ fn firings<'a>(outcome: &mut Outcome, which: &str, ran: &Ran, lines: &'a Lines) 
 pub(super) fn time_namespace(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
     let lateness = stand.lateness(&[]);
-    for (offset, around) in [(OFFSETS_S[0], false), (OFFSETS_S[1], false), (OFFSETS_S[0], true), (OFFSETS_S[1], true)] {
+    for (offset, around) in
+        [(OFFSETS_S[0], false), (OFFSETS_S[1], false), (OFFSETS_S[0], true), (OFFSETS_S[1], true)]
+    {
         let file = stand.file("said")?;
-        let (enter, program) = (["--time", offset], stand.field(&["--to", &file, "absolute", "50"]));
+        let (enter, program) =
+            (["--time", offset], stand.field(&["--to", &file, "absolute", "50"]));
         let command = if around { program } else { stand.enter(&enter, &program) };
         let tracer = stand.following(lateness.clone(), &command);
         let ran = stand.run_words(&if around { stand.enter(&enter, &tracer) } else { tracer })?;
@@ -40,7 +43,10 @@ pub(super) fn time_namespace(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let which = format!("{offset} s{}", if around { ", with the tracer" } else { "" });
         let lines = Lines::of(&ran);
         let firings = firings(&mut outcome, &which, &ran, &lines);
-        outcome.must(firings.len() == said.len(), &format!("{which}: {} firings of {}", firings.len(), said.len()));
+        outcome.must(
+            firings.len() == said.len(),
+            &format!("{which}: {} firings of {}", firings.len(), said.len()),
+        );
         for (firing, said) in firings.iter().zip(&said) {
             outcome.saw(1);
             in_time(&mut outcome, &which, firing, said);
@@ -54,18 +60,33 @@ fn in_time(outcome: &mut Outcome, which: &str, firing: &Value, said: &Said) {
     let late = said.number("late");
     for key in ["handler_late_ns", "waiter_late_ns"] {
         let told = firing[key].as_i64();
-        outcome.must(told.is_some_and(|told| (0..=late).contains(&told)), &format!("{which}: {key} is {told:?}, and at most {late}"));
+        outcome.must(
+            told.is_some_and(|told| (0..=late).contains(&told)),
+            &format!("{which}: {key} is {told:?}, and at most {late}"),
+        );
     }
-    let between = firing["expires_ns"].as_i64().zip(firing["requested_ns"].as_i64()).map(|(expires, requested)| expires - requested);
+    let between = firing["expires_ns"]
+        .as_i64()
+        .zip(firing["requested_ns"].as_i64())
+        .map(|(expires, requested)| expires - requested);
     let most = if said.text("absolute") == "true" { 0 } else { 1_000_000_000 };
     let right = between.is_some_and(|between| (0..=most).contains(&between));
-    outcome.must(right, &format!("{which}: due {between:?} ns after it was requested, and at most {most}"));
+    outcome.must(
+        right,
+        &format!("{which}: due {between:?} ns after it was requested, and at most {most}"),
+    );
 }
 
 /// A timer that goes off since its clock was set is told apart, and no other is.
 pub(super) fn clock_set(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
-    for (kind, is_set_off) in [("past", true), ("just-past", true), ("not-past", false), ("back", false), ("periodic", true)] {
+    for (kind, is_set_off) in [
+        ("past", true),
+        ("just-past", true),
+        ("not-past", false),
+        ("back", false),
+        ("periodic", true),
+    ] {
         let file = stand.file("said")?;
         let command = stand.field(&["--to", &file, "clock-step", kind]);
         let ran = stand.run_words(&stand.following(stand.lateness(&[]), &command))?;
@@ -86,7 +107,8 @@ pub(super) fn clock_set(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
             // Of one that was set off it is known how long the program waited after the setting.
             let last = said.number(if is_set_off { "waited" } else { "late" });
             let most = said.number("first").max(last) as f64 * ROUNDED;
-            outcome.must(latest <= most, &format!("{kind}: late by {latest} ns, and at most {most}"));
+            outcome
+                .must(latest <= most, &format!("{kind}: late by {latest} ns, and at most {most}"));
         }
     }
     Ok(outcome)
@@ -101,7 +123,10 @@ pub(super) fn set_ticks(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let said = Said::last(&stand.text(&file)?, "set-ticks");
     let lines = Lines::of(&ran);
     let told = lines.numbers("wakeup", "ticks");
-    outcome.must(told == [said.number("ticks")], &format!("{told:?} ticks, and not {}", said.number("ticks")));
+    outcome.must(
+        told == [said.number("ticks")],
+        &format!("{told:?} ticks, and not {}", said.number("ticks")),
+    );
     let expiries = lines.named("expiry").count();
     outcome.must(expiries == 0, &format!("{expiries} expiries of a timer that never went off"));
     let ran = stand.run_words(&stand.following(stand.lateness(&[]), &command))?;
@@ -122,11 +147,16 @@ pub(super) fn suspended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         outcome.say("not played: a guest with this kernel that wakes has lost the port by which it is spoken to");
         return Ok(outcome);
     }
-    for (job, tracer) in [("expiries", stand.calls(&["--events", "expiry"])), ("lateness", stand.lateness(&[]))] {
+    for (job, tracer) in
+        [("expiries", stand.calls(&["--events", "expiry"])), ("lateness", stand.lateness(&[]))]
+    {
         let file = stand.file("said")?;
-        let ran = stand.run_words(&stand.following(tracer, &stand.field(&["--to", &file, "suspend"])))?;
+        let ran =
+            stand.run_words(&stand.following(tracer, &stand.field(&["--to", &file, "suspend"])))?;
         let text = stand.text(&file)?;
-        let [before, after] = Said::all(&text, "clocks").try_into().unwrap_or_else(|_| [Said::last("", ""), Said::last("", "")]);
+        let [before, after] = Said::all(&text, "clocks")
+            .try_into()
+            .unwrap_or_else(|_| [Said::last("", ""), Said::last("", "")]);
         // Between two readings of the monotonic clock, so that each is known within bounds.
         let shortest = after.number("least") - before.number("most");
         let longest = after.number("most") - before.number("least");
@@ -135,7 +165,10 @@ pub(super) fn suspended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         if job == "lateness" {
             let firings = firings(&mut outcome, job, &ran, &lines);
             let slept = lines.numbers("lateness", "slept").iter().sum::<i64>();
-            outcome.must(firings.len() == 4 && slept >= 1, &format!("{} firings, of which {slept} slept", firings.len()));
+            outcome.must(
+                firings.len() == 4 && slept >= 1,
+                &format!("{} firings, of which {slept} slept", firings.len()),
+            );
             continue;
         }
         let told = lines.numbers("expiry", "suspended_ns");
@@ -144,7 +177,10 @@ pub(super) fn suspended(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
             continue;
         };
         let slept = last - first;
-        outcome.must((shortest..=longest).contains(&slept), &format!("suspended for {slept} ns, and not {shortest} to {longest}"));
+        outcome.must(
+            (shortest..=longest).contains(&slept),
+            &format!("suspended for {slept} ns, and not {shortest} to {longest}"),
+        );
         outcome.saw(told.len());
     }
     Ok(outcome)

@@ -1,4 +1,5 @@
-//! What situations do with a guest: start programs in containers, hold them, and have plans done from files.
+//! What situations do with a guest: start programs in containers, hold them, and have plans done
+//! from files.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,7 +54,13 @@ pub(super) fn code(ran: &Ran) -> i32 {
 /// The end of what it said.
 pub(super) fn tail(ran: &Ran) -> String {
     let said = ran.said();
-    said.lines().rev().find(|line| !line.starts_with("entered ")).unwrap_or_default().chars().take(160).collect()
+    said.lines()
+        .rev()
+        .find(|line| !line.starts_with("entered "))
+        .unwrap_or_default()
+        .chars()
+        .take(160)
+        .collect()
 }
 
 impl Stand<'_> {
@@ -105,7 +112,8 @@ impl Stand<'_> {
 
     /// Waits until a tracer is attached; whether it is, and has not ended.
     pub(super) fn is_ready(&mut self, id: u32) -> Result<bool, Failure> {
-        let ran = self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
+        let ran =
+            self.programs.wait_until(id, "a tracer attaches", |ran| says_ready(&ran.said()))?;
         Ok(ran.exit.is_none())
     }
 
@@ -126,9 +134,12 @@ impl Stand<'_> {
         Ok(Said::last(&whole_lines(&ran), word))
     }
 
-    /// Waits until so many programs, one inside of the other, have been entered; gives the innermost one's process id there.
+    /// Waits until so many programs, one inside of the other, have been entered; gives the
+    /// innermost one's process id there.
     pub(super) fn entered(&mut self, id: u32, depth: usize) -> Result<u32, Failure> {
-        let entered = |ran: &Ran| Said::all(&ran.said(), "entered").len() >= depth && ran.stderr.ends_with(b"\n");
+        let entered = |ran: &Ran| {
+            Said::all(&ran.said(), "entered").len() >= depth && ran.stderr.ends_with(b"\n")
+        };
         let ran = self.programs.wait_until(id, "a container is entered", entered)?;
         Ok(innermost(&ran))
     }
@@ -179,7 +190,8 @@ impl Stand<'_> {
     /// A plan that was done from a file.
     pub(super) fn journal(&mut self, file: PlanFile) -> Result<Done, Failure> {
         let content = self.programs.get(&file.journal)?;
-        let journal = Journal::parse(&content).map_err(|source| GuestError::Journal { plan: 0, source })?;
+        let journal =
+            Journal::parse(&content).map_err(|source| GuestError::Journal { plan: 0, source })?;
         Ok(Done { plan: file.plan, journal })
     }
 
@@ -211,8 +223,11 @@ fn whole_lines(ran: &Ran) -> String {
 fn done_well(ran: Ran) -> Result<Ran, Failure> {
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
-        status => {
-            Err(GuestError::Workload { plan: 0, status: status.unwrap_or(Exit::Code(0)), said: format!(": {}", ran.said().trim()) }.into())
+        status => Err(GuestError::Workload {
+            plan: 0,
+            status: status.unwrap_or(Exit::Code(0)),
+            said: format!(": {}", ran.said().trim()),
         }
+        .into()),
     }
 }

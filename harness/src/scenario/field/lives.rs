@@ -35,9 +35,15 @@ pub(super) fn short(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
-fn events_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, events: &str, filter: &[&str]) -> Result<(), Failure> {
+fn events_of_short(
+    stand: &mut Stand<'_>,
+    outcome: &mut Outcome,
+    events: &str,
+    filter: &[&str],
+) -> Result<(), Failure> {
     let go = stand.path("go");
-    let program = stand.enter(&["--hold", &go], &stand.field(&["short", &TIMERS.to_string(), VALUES_NS[0]]));
+    let program =
+        stand.enter(&["--hold", &go], &stand.field(&["short", &TIMERS.to_string(), VALUES_NS[0]]));
     let program = stand.start(&program);
     let pid = stand.pid_of(program)?.to_string();
     let mut more = words(&["--events", events]);
@@ -50,22 +56,41 @@ fn events_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, events: &str, f
     stand.signals(tracer, SIGINT);
     let ran = stand.programs.wait(tracer)?;
     let lines = Lines::of(&ran);
-    for event in ["timerfd_create", "expiry", "wakeup", "release"].into_iter().filter(|event| events == "all" || events.contains(event)) {
-        let timers: Vec<i64> = lines.named(event).map(|line| line["timer"].as_i64().unwrap_or(0)).collect();
+    for event in ["timerfd_create", "expiry", "wakeup", "release"]
+        .into_iter()
+        .filter(|event| events == "all" || events.contains(event))
+    {
+        let timers: Vec<i64> =
+            lines.named(event).map(|line| line["timer"].as_i64().unwrap_or(0)).collect();
         let distinct: BTreeSet<&i64> = timers.iter().collect();
-        let which = format!("--events {events}: {} of {event}, {} timers, {} lost", timers.len(), distinct.len(), lines.lost());
-        outcome.must(timers.len() == distinct.len() && !distinct.contains(&0), &format!("{which}: not one each"));
+        let which = format!(
+            "--events {events}: {} of {event}, {} timers, {} lost",
+            timers.len(),
+            distinct.len(),
+            lines.lost()
+        );
+        outcome.must(
+            timers.len() == distinct.len() && !distinct.contains(&0),
+            &format!("{which}: not one each"),
+        );
         let missing = TIMERS - timers.len() as i64;
         outcome.must(missing >= 0 && missing <= lines.lost().cast_signed(), &which);
         outcome.saw(timers.len());
     }
     let inline = lines.named("expiry").filter(|line| line["inline"] == true).count();
     let may_be = stand.version() >= FIRES_INLINE;
-    outcome.must(inline == 0 || may_be, &format!("--events {events}: {inline} inline, where the kernel fires none so"));
+    outcome.must(
+        inline == 0 || may_be,
+        &format!("--events {events}: {inline} inline, where the kernel fires none so"),
+    );
     Ok(())
 }
 
-fn lateness_of_short(stand: &mut Stand<'_>, outcome: &mut Outcome, value_ns: &str) -> Result<(), Failure> {
+fn lateness_of_short(
+    stand: &mut Stand<'_>,
+    outcome: &mut Outcome,
+    value_ns: &str,
+) -> Result<(), Failure> {
     let file = stand.file("said")?;
     let command = stand.field(&["--to", &file, "short", &TIMERS.to_string(), value_ns]);
     let ran = stand.run_words(&stand.following(stand.lateness(&[]), &command))?;
@@ -99,7 +124,10 @@ pub(super) fn churn(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     stand.signals(tracer, SIGINT);
     stand.programs.wait(tracer)?;
     outcome.must_come_about(before > 0, "the tracer's memory is not known");
-    outcome.must(after <= before + GROWTH_KIB, &format!("memory grew from {before} to {after} KiB with timers that were closed"));
+    outcome.must(
+        after <= before + GROWTH_KIB,
+        &format!("memory grew from {before} to {after} KiB with timers that were closed"),
+    );
     outcome.saw(1);
     creations(&mut stand, &mut outcome)?;
     Ok(outcome)
@@ -114,7 +142,10 @@ fn creations(stand: &mut Stand<'_>, outcome: &mut Outcome) -> Result<(), Failure
     let timers: Vec<i64> = lines.numbers("timerfd_create", "timer");
     let distinct: BTreeSet<&i64> = timers.iter().collect();
     outcome.must_come_about(lines.lost() > 0, "nothing was lost");
-    outcome.must(timers.len() == distinct.len(), &format!("{} creations of {} timers", timers.len(), distinct.len()));
+    outcome.must(
+        timers.len() == distinct.len(),
+        &format!("{} creations of {} timers", timers.len(), distinct.len()),
+    );
     outcome.saw(timers.len());
     Ok(())
 }
@@ -125,14 +156,23 @@ pub(super) fn taken(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     for sees in [&["--events", "all"][..], &["--events", "release"]] {
         let (taken, closed) = (stand.path("taken"), stand.path("closed"));
         let giver = stand.start(&stand.field(&["give", &taken, &closed]));
-        let (pid, fd) = (stand.says(giver, "give")?.number("pid").to_string(), stand.says(giver, "give")?.number("fd").to_string());
-        let ran = stand.run_words(&stand.following(stand.calls(sees), &stand.field(&["take", &pid, &fd, &taken, &closed])))?;
+        let (pid, fd) = (
+            stand.says(giver, "give")?.number("pid").to_string(),
+            stand.says(giver, "give")?.number("fd").to_string(),
+        );
+        let ran = stand.run_words(
+            &stand
+                .following(stand.calls(sees), &stand.field(&["take", &pid, &fd, &taken, &closed])),
+        )?;
         // Where the tracer did not start its command, nobody takes what there is to give.
         stand.signals(giver, SIGKILL);
         stand.programs.wait(giver)?;
         outcome.must_come_about(code(&ran) == 0, &format!("nothing was taken: {}", ran.said()));
         let released = Lines::of(&ran).named("release").count();
-        outcome.must(released == 1, &format!("{sees:?}: {released} releases of one timer: {}", tail(&ran)));
+        outcome.must(
+            released == 1,
+            &format!("{sees:?}: {released} releases of one timer: {}", tail(&ran)),
+        );
         outcome.saw(1);
     }
     Ok(outcome)
@@ -148,7 +188,8 @@ pub(super) fn readv(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let lines = Lines::of(&ran);
     let ticks: Vec<_> = lines.named("wakeup").map(|wakeup| wakeup["ticks"].clone()).collect();
     if said.number("got") != 8 {
-        // Before 6.10 each piece is a read of its own, for which four bytes are too few (`do_loop_readv_writev`, `fs/read_write.c`).
+        // Before 6.10 each piece is a read of its own, for which four bytes are too few
+        // (`do_loop_readv_writev`, `fs/read_write.c`).
         outcome.say("this kernel reads no timer in pieces");
         outcome.must(ticks.is_empty(), &format!("a wake-up of a read that failed: {ticks:?}"));
         outcome.saw(1);
@@ -169,13 +210,22 @@ pub(super) fn uring(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         let ran = stand.run_words(&stand.following(stand.calls(&["--events", "all"]), &command))?;
         let text = stand.text(&file)?;
         if let [missing, ..] = Said::all(&text, "missing").as_slice() {
-            outcome.say(&format!("{kind}: this kernel has no such requests ({})", missing.text("errno")));
+            outcome.say(&format!(
+                "{kind}: this kernel has no such requests ({})",
+                missing.text("errno")
+            ));
             continue;
         }
         let said = Said::last(&text, "uring");
-        outcome.must_come_about(said.number("ticks") == 1, &format!("{kind}: the program read nothing"));
+        outcome.must_come_about(
+            said.number("ticks") == 1,
+            &format!("{kind}: the program read nothing"),
+        );
         let lines = Lines::of(&ran);
-        let told: Vec<_> = lines.named("wakeup").map(|wakeup| (wakeup["by"].as_str().unwrap_or("?"), wakeup["ticks"].as_i64())).collect();
+        let told: Vec<_> = lines
+            .named("wakeup")
+            .map(|wakeup| (wakeup["by"].as_str().unwrap_or("?"), wakeup["ticks"].as_i64()))
+            .collect();
         // The program itself reads what a poll request told it of.
         let by_ring = told.iter().filter(|(by, _)| by.contains("uring")).count();
         let which = format!("{kind}: wake-ups {told:?}, {} lost", lines.lost());
@@ -199,7 +249,8 @@ pub(super) fn waits_by_name(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     }
     let said = Said::all(&text, "woken");
     let lines = Lines::of(&ran);
-    let told: Vec<&str> = lines.named("wakeup").map(|wakeup| wakeup["by"].as_str().unwrap_or("?")).collect();
+    let told: Vec<&str> =
+        lines.named("wakeup").map(|wakeup| wakeup["by"].as_str().unwrap_or("?")).collect();
     let wanted: Vec<&str> = said.iter().map(|said| said.text("by")).collect();
     outcome.must(told == wanted, &format!("told {told:?}, and not {wanted:?}"));
     outcome.saw(told.len());

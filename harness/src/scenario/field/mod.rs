@@ -1,9 +1,11 @@
-//! The tracer in the field: containers, clocks, privileges, switches, timers of every kind, outputs that fail.
+//! The tracer in the field: containers, clocks, privileges, switches, timers of every kind, outputs
+//! that fail.
 //!
-//! Programs of the workload (`settime32-workload field …`) do what real ones did where tracers were wrong, and say what truly
-//! happened; `settime32-workload enter …` starts them, or the tracer, in containers. Calls of plans are compared by the oracle;
-//! of the other events only as much is looked at here as the program's own account decides. Nothing is asserted about how long
-//! anything takes, beyond what the program itself measured.
+//! Programs of the workload (`settime32-workload field …`) do what real ones did where tracers were
+//! wrong, and say what truly happened; `settime32-workload enter …` starts them, or the tracer, in
+//! containers. Calls of plans are compared by the oracle; of the other events only as much is
+//! looked at here as the program's own account decides. Nothing is asserted about how long anything
+//! takes, beyond what the program itself measured.
 
 mod clocks;
 mod containers;

@@ -19,7 +19,12 @@ pub(super) fn privileges(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     let mut outcome = Outcome::nothing();
     if stand.attaches_by_kprobe() {
         // Debian's kernels give kprobes to nobody else than root; what then can be had is fentry.
-        refuses(&mut stand, &mut outcome, &["--uid", "1000", "--caps", ENOUGH, "--memlock", MEMLOCK], "perf_event_paranoid")?;
+        refuses(
+            &mut stand,
+            &mut outcome,
+            &["--uid", "1000", "--caps", ENOUGH, "--memlock", MEMLOCK],
+            "perf_event_paranoid",
+        )?;
         refusals(&mut stand, &mut outcome)?;
         return Ok(outcome);
     }
@@ -28,7 +33,8 @@ pub(super) fn privileges(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
     let enough = ["--uid", "1000", "--caps", ENOUGH, "--memlock", MEMLOCK];
 
     let file = stand.plan_file(next())?;
-    let ran = stand.run_words(&stand.enter(&enough, &stand.following(stand.calls(&[]), &file.words)))?;
+    let ran =
+        stand.run_words(&stand.enter(&enough, &stand.following(stand.calls(&[]), &file.words)))?;
     outcome.must(code(&ran) == 0, &format!("with a command: {}", tail(&ran)));
     if code(&ran) == 0 {
         let done = stand.journal(file)?;
@@ -50,7 +56,11 @@ pub(super) fn privileges(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Outco
 }
 
 /// The other events and `lateness` take no more.
-fn other_events(stand: &mut Stand<'_>, outcome: &mut Outcome, enough: &[&str]) -> Result<(), Failure> {
+fn other_events(
+    stand: &mut Stand<'_>,
+    outcome: &mut Outcome,
+    enough: &[&str],
+) -> Result<(), Failure> {
     const TIMERS: i64 = 100;
     let program = stand.field(&["--to", "/dev/null", "short", &TIMERS.to_string(), "1000"]);
     for (event, more) in [("release", "all"), ("timerfd_create", "timerfd_create")] {
@@ -59,14 +69,25 @@ fn other_events(stand: &mut Stand<'_>, outcome: &mut Outcome, enough: &[&str]) -
         let lines = Lines::of(&ran);
         let told = lines.named(event).count() as i64;
         let missing = TIMERS - told;
-        let right = matches!(code(&ran), 0 | 3) && missing >= 0 && missing <= lines.lost().cast_signed();
-        outcome.must(right, &format!("--events {more}: {told} of {TIMERS} {event}, {} lost: {}", lines.lost(), tail(&ran)));
+        let right =
+            matches!(code(&ran), 0 | 3) && missing >= 0 && missing <= lines.lost().cast_signed();
+        outcome.must(
+            right,
+            &format!(
+                "--events {more}: {told} of {TIMERS} {event}, {} lost: {}",
+                lines.lost(),
+                tail(&ran)
+            ),
+        );
         outcome.saw(told.unsigned_abs() as usize);
     }
     let tracer = stand.following(stand.lateness(&[]), &program);
     let ran = stand.run_words(&stand.enter(enough, &tracer))?;
     let firings = Lines::of(&ran).numbers("lateness", "firings").iter().sum::<i64>();
-    outcome.must(matches!(code(&ran), 0 | 3) && firings > 0, &format!("lateness: {firings} firings: {}", tail(&ran)));
+    outcome.must(
+        matches!(code(&ran), 0 | 3) && firings > 0,
+        &format!("lateness: {firings} firings: {}", tail(&ran)),
+    );
     Ok(())
 }
 
@@ -91,11 +112,19 @@ fn refusals(stand: &mut Stand<'_>, outcome: &mut Outcome) -> Result<(), Failure>
 }
 
 /// A tracer that is started so ends, and names this.
-fn refuses(stand: &mut Stand<'_>, outcome: &mut Outcome, options: &[&str], named: &str) -> Result<(), Failure> {
+fn refuses(
+    stand: &mut Stand<'_>,
+    outcome: &mut Outcome,
+    options: &[&str],
+    named: &str,
+) -> Result<(), Failure> {
     let ran = stand.run_words(&stand.enter(options, &stand.calls(&["--duration", "300ms"])))?;
     let said = ran.said().to_lowercase();
     let is_refused = code(&ran) != 0 && !said.contains(": ready") && said.contains(named);
-    outcome.must(is_refused, &format!("{options:?} is not refused for its {named} ({}): {}", code(&ran), tail(&ran)));
+    outcome.must(
+        is_refused,
+        &format!("{options:?} is not refused for its {named} ({}): {}", code(&ran), tail(&ran)),
+    );
     outcome.saw(1);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Whether a tracer knows that it sees: probes that are switched off before it starts, or while it runs.
+//! Whether a tracer knows that it sees: probes that are switched off before it starts, or while it
+//! runs.
 
 use std::collections::HashMap;
 
@@ -35,7 +36,10 @@ pub(super) fn blind_from_begin(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result
         stand.situation(&stand.field(&["switch", name, "1"]))?;
         let ran = ran?;
         if code(&ran) == BLIND {
-            outcome.must(ran.said().contains(file), &format!("{name}: it does not name the switch: {}", tail(&ran)));
+            outcome.must(
+                ran.said().contains(file),
+                &format!("{name}: it does not name the switch: {}", tail(&ran)),
+            );
             outcome.saw(1);
         } else if matches!(code(&ran), 0 | 3) {
             let done = stand.journal(plan)?;
@@ -45,7 +49,8 @@ pub(super) fn blind_from_begin(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result
             }
             outcome.add(findings, false);
         } else {
-            outcome.must(false, &format!("{name} is off: exit code {}: {}", code(&ran), tail(&ran)));
+            outcome
+                .must(false, &format!("{name} is off: exit code {}: {}", code(&ran), tail(&ran)));
         }
     }
     Ok(outcome)
@@ -59,14 +64,17 @@ pub(super) fn fork_while_off(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::nothing();
     for (name, _) in SWITCHES {
         let (file, go) = (stand.file("said")?, stand.path("go"));
-        let ran = stand.run_words(&stand.following(stand.calls(&[]), &stand.field(&["fork-while-off", name, &file, &go])))?;
+        let ran = stand.run_words(
+            &stand.following(stand.calls(&[]), &stand.field(&["fork-while-off", name, &file, &go])),
+        )?;
         let text = stand.text(&file)?;
         if Said::all(&text, "arm").is_empty() {
             outcome.say(&format!("{name} cannot be switched off while it is in use"));
             continue;
         }
         let (called, lines) = (Said::last(&text, "arm").number("pid"), Lines::of(&ran));
-        let told = lines.named(CALL_EVENT).filter(|event| event["pid"].as_i64() == Some(called)).count();
+        let told =
+            lines.named(CALL_EVENT).filter(|event| event["pid"].as_i64() == Some(called)).count();
         outcome.must(told == 1, &format!("{name} was off when process {called} was made: of its one call {told} are told: {}", tail(&ran)));
         outcome.saw(1);
     }
@@ -85,7 +93,10 @@ pub(super) fn switch_thrown(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
         if code(&thrown) != 0 {
             // It was left off where it failed on the way back.
             stand.run_words(&stand.field(&["switch", name, "1"]))?;
-            outcome.say(&format!("{name} cannot be switched off while it is in use: {}", tail(&thrown)));
+            outcome.say(&format!(
+                "{name} cannot be switched off while it is in use: {}",
+                tail(&thrown)
+            ));
         }
         let done = stand.done(workload)?;
         stand.signals(tracer, SIGINT);
@@ -98,9 +109,13 @@ pub(super) fn switch_thrown(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
                 *spans = Value::Array(Vec::new());
             }
         };
-        let findings = explained(stand.judge_by(config, [&done], &ran, without_spans), &done, &ran, &blind);
+        let findings =
+            explained(stand.judge_by(config, [&done], &ran, without_spans), &done, &ran, &blind);
         if !blind.is_empty() {
-            outcome.must(code(&ran) == 3, &format!("{name}: it was blind and ends with {}", code(&ran)));
+            outcome.must(
+                code(&ran) == 3,
+                &format!("{name}: it was blind and ends with {}", code(&ran)),
+            );
             outcome.say(&format!("{name}: blind in {} spans", blind.len()));
         }
         outcome.add(findings, true);
@@ -108,18 +123,27 @@ pub(super) fn switch_thrown(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
     Ok(outcome)
 }
 
-/// Takes out what is told as missing and lies where the tracer says that it was blind: between two events of the workload, of which
-/// calls one is before it and one after. All calls of the plan set other times, by which an event is known.
+/// Takes out what is told as missing and lies where the tracer says that it was blind: between two
+/// events of the workload, of which calls one is before it and one after. All calls of the plan set
+/// other times, by which an event is known.
 fn explained(mut findings: Findings, done: &Done, ran: &Ran, blind: &[(u64, u64)]) -> Findings {
-    let times: HashMap<String, (u64, u64)> = Lines::of(ran).named("timerfd_settime32").filter_map(time_of).collect();
-    let seen: Vec<Option<(u64, u64)>> = done.journal.records.iter().map(|record| times.get(&key(&record.utmr_before)).copied()).collect();
+    let times: HashMap<String, (u64, u64)> =
+        Lines::of(ran).named("timerfd_settime32").filter_map(time_of).collect();
+    let seen: Vec<Option<(u64, u64)>> = done
+        .journal
+        .records
+        .iter()
+        .map(|record| times.get(&key(&record.utmr_before)).copied())
+        .collect();
     let is_blind = |call: usize| {
         let from = seen[..call].iter().rev().find_map(|time| *time).map_or(0, |(_, exit)| exit);
         let to = seen[call..].iter().find_map(|time| *time).map_or(u64::MAX, |(entry, _)| entry);
         blind.iter().any(|(begin, end)| *begin < to && from < *end)
     };
     let before = findings.first.len();
-    findings.first.retain(|finding| finding.kind != Kind::Missing || !finding.place.call.is_some_and(is_blind));
+    findings.first.retain(|finding| {
+        finding.kind != Kind::Missing || !finding.place.call.is_some_and(is_blind)
+    });
     if let Some(count) = findings.counts.get_mut(&Kind::Missing) {
         *count -= (before - findings.first.len()) as u64;
     }

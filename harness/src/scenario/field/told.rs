@@ -27,7 +27,9 @@ impl Said {
     fn of(line: &str) -> Self {
         let mut words = line.split(' ');
         let word = words.next().unwrap_or_default().to_owned();
-        let values = words.filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let values = words
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
         Self { word, values: values.collect() }
     }
 
@@ -48,7 +50,13 @@ pub(super) struct Lines(Vec<Value>);
 impl Lines {
     /// Those that are objects: what a program wrote to the same place is none.
     pub(super) fn of(ran: &Ran) -> Self {
-        Self(ran.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect())
+        Self(
+            ran.lines()
+                .iter()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .filter(Value::is_object)
+                .collect(),
+        )
     }
 
     pub(super) fn named<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -71,8 +79,11 @@ impl Lines {
 
     /// When it was blind, from and to, nanoseconds.
     pub(super) fn blind(&self) -> Vec<(u64, u64)> {
-        let spans = self.named("summary").filter_map(|summary| summary["blind"].as_array()).flatten();
-        spans.filter_map(|span| Some((span["from_ns"].as_u64()?, span["to_ns"].as_u64()?))).collect()
+        let spans =
+            self.named("summary").filter_map(|summary| summary["blind"].as_array()).flatten();
+        spans
+            .filter_map(|span| Some((span["from_ns"].as_u64()?, span["to_ns"].as_u64()?)))
+            .collect()
     }
 
     /// The numbers under a key of the events of a name.
@@ -98,6 +109,9 @@ mod tests {
     fn what_is_lost_and_blind_is_in_the_last_line() {
         let stdout = b"{\"event\":\"expiry\",\"timer\":4}\nbeside\n{\"event\":\"summary\",\"lost\":{\"buffer\":2,\"result\":1},\"blind\":[{\"from_ns\":5,\"to_ns\":9,\"reason\":\"x\"}]}\n";
         let lines = Lines::of(&Ran { stdout: stdout.to_vec(), ..Ran::default() });
-        assert_eq!((lines.lost(), lines.blind(), lines.events(), lines.numbers("expiry", "timer")), (3, vec![(5, 9)], 1, vec![4]));
+        assert_eq!(
+            (lines.lost(), lines.blind(), lines.events(), lines.numbers("expiry", "timer")),
+            (3, vec![(5, 9)], 1, vec![4])
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A wrong tracer: the shipped one's library with the eBPF object and the hooks of `settime32-wrong`. It runs in the
-//! harness's guest and nowhere else.
+//! A wrong tracer: the shipped one's library with the eBPF object and the hooks of
+//! `settime32-wrong`. It runs in the harness's guest and nowhere else.
 
 use std::env;
 use std::process::ExitCode;
@@ -11,16 +11,20 @@ use settime32_tracer::cli::{Cli, Tracing};
 use settime32_tracer::seam::{Armed, Event, Mode, Refusal, SYMBOL, Seam, Shipped};
 use settime32_wrong::{About, RIGHT, WRONG_TRACERS, Work, Wrong, user_side};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/settime32-wrong-ebpf"));
 
-/// `settime32-wrong-tracer NAME ARGUMENT…`: the name of the error, and the shipped tracer's arguments.
+/// `settime32-wrong-tracer NAME ARGUMENT…`: the name of the error, and the shipped tracer's
+/// arguments.
 fn main() -> ExitCode {
     let mut words = env::args_os();
     let program = words.next().unwrap_or_default();
     let name = words.next().unwrap_or_default();
     let at = WRONG_TRACERS.iter().position(|about| name == about.name);
     if at.is_none() && name != RIGHT {
-        eprintln!("settime32-wrong-tracer: {name:?} is the name of no wrong tracer; {RIGHT} is the word for no error");
+        eprintln!(
+            "settime32-wrong-tracer: {name:?} is the name of no wrong tracer; {RIGHT} is the word for no error"
+        );
         return ExitCode::from(2);
     }
     let mut arguments = Cli::parse_from([program].into_iter().chain(words));
@@ -55,7 +59,8 @@ impl Seam for Spoiled {
             return Shipped.object();
         }
         if OBJECT.is_empty() {
-            let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_WRONG_EBPF").unwrap_or("the build script did not say why");
+            let reason = option_env!("SETTIME32_STUB_REASON_SETTIME32_WRONG_EBPF")
+                .unwrap_or("the build script did not say why");
             return Err(Refusal::Stub { reason });
         }
         Ok(OBJECT)
@@ -67,8 +72,17 @@ impl Seam for Spoiled {
 
     fn programs(&self, mode: Mode) -> Vec<(&'static str, &'static str)> {
         let wrapper = self.about.wrapper.unwrap_or(SYMBOL);
-        let usual = Shipped.programs(mode).into_iter().map(|(name, function)| (name, if function == SYMBOL { wrapper } else { function }));
-        self.about.also.iter().copied().chain(usual).filter(|(name, _)| !self.about.without.contains(name)).collect()
+        let usual = Shipped
+            .programs(mode)
+            .into_iter()
+            .map(|(name, function)| (name, if function == SYMBOL { wrapper } else { function }));
+        self.about
+            .also
+            .iter()
+            .copied()
+            .chain(usual)
+            .filter(|(name, _)| !self.about.without.contains(name))
+            .collect()
     }
 
     fn call(&mut self, raw: &mut RawEvent) -> bool {

@@ -1,5 +1,5 @@
-//! Wrong for one setting only, of which there is one in more than 20,000 generated calls: what fuzzing and shrinking are
-//! shown with.
+//! Wrong for one setting only, of which there is one in more than 20,000 generated calls: what
+//! fuzzing and shrinking are shown with.
 
 #[cfg(not(target_arch = "bpf"))]
 use settime32_abi::event::RawEvent;

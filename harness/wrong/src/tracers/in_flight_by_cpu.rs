@@ -1,4 +1,5 @@
-//! Keeps a call in flight under its CPU, where the next thread's overwrites it while the first one sleeps.
+//! Keeps a call in flight under its CPU, where the next thread's overwrites it while the first one
+//! sleeps.
 
 #[cfg(target_arch = "bpf")]
 use settime32_abi::event::RawEvent;

@@ -1,5 +1,5 @@
-//! Keeps one count of losses for all CPUs, read at the entry and written back at the return, so that calls that are
-//! inside at one time overwrite each other's.
+//! Keeps one count of losses for all CPUs, read at the entry and written back at the return, so
+//! that calls that are inside at one time overwrite each other's.
 
 #[cfg(target_arch = "bpf")]
 use settime32_abi::event::{Counter, RawEvent};

@@ -1,6 +1,8 @@
-//! The list: the word of each wrong tracer is the name of its file. What is made of the list is below.
+//! The list: the word of each wrong tracer is the name of its file. What is made of the list is
+//! below.
 
-/// Where the list is taken apart: the table, and for each step in the kernel the error of number `which`, from 1.
+/// Where the list is taken apart: the table, and for each step in the kernel the error of number
+/// `which`, from 1.
 macro_rules! wrong_tracers {
     ($($module:ident),+ $(,)?) => {
         $(mod $module;)+

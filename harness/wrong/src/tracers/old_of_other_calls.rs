@@ -1,4 +1,5 @@
-//! Takes what any call hands to `put_old_itimerspec32` for the old setting of the next one that has none.
+//! Takes what any call hands to `put_old_itimerspec32` for the old setting of the next one that has
+//! none.
 
 #[cfg(target_arch = "bpf")]
 use aya_ebpf::helpers::bpf_probe_read_kernel;

@@ -23,7 +23,11 @@ fn words(story: &mut Story) -> Vec<&'static str> {
 
 fn lines(story: &mut Story) -> Vec<Line> {
     let tales = story.take_tales().into_iter();
-    tales.filter_map(|(_, turn)| if let Turn::Fired(firing) = turn { Some(firing.line(Cause::None)) } else { None }).collect()
+    tales
+        .filter_map(|(_, turn)| {
+            if let Turn::Fired(firing) = turn { Some(firing.line(Cause::None)) } else { None }
+        })
+        .collect()
 }
 
 fn owner(pid: u32, comm: &str) -> Rc<Owner> {
@@ -45,7 +49,10 @@ struct Sets {
 impl Sets {
     fn tell(self, story: &mut Story) {
         let time = |ns| Timespec64 { tv_sec: 0, tv_nsec: ns };
-        let times = Some(Itimerspec64 { it_interval: time(self.interval_ns), it_value: time(self.value_ns) });
+        let times = Some(Itimerspec64 {
+            it_interval: time(self.interval_ns),
+            it_value: time(self.value_ns),
+        });
         let setting = Setting { entry_ns: self.entry_ns, times, flags: self.flags };
         story.set(&setting, &self.armed(), &owner(7, "prog"));
     }
@@ -56,10 +63,19 @@ impl Sets {
     }
 }
 
-/// Sets for a time from now; the kernel took the time 3 ns after the call began, which returned 10 ns after it had.
+/// Sets for a time from now; the kernel took the time 3 ns after the call began, which returned 10
+/// ns after it had.
 fn sets(entry_ns: u64, value_ns: i64, interval_ns: i64) -> Sets {
     let expires_ns = entry_ns.cast_signed() + 3 + value_ns;
-    Sets { entry_ns, armed_ns: entry_ns + 8, value_ns, interval_ns, flags: 0, expires_ns, offset_ns: 0 }
+    Sets {
+        entry_ns,
+        armed_ns: entry_ns + 8,
+        value_ns,
+        interval_ns,
+        flags: 0,
+        expires_ns,
+        offset_ns: 0,
+    }
 }
 
 fn sets_for(entry_ns: u64, expires_ns: i64) -> Sets {
@@ -101,7 +117,12 @@ fn wakeup(ns: u64, by: By) -> Wakeup {
 }
 
 fn read(entry_ns: u64, ns: u64, ticks: u64) -> Wakeup {
-    Wakeup { entry_ns: Some(Some(entry_ns)), ret: Some(8), ticks: Some(Some(ticks)), ..wakeup(ns, By::Read) }
+    Wakeup {
+        entry_ns: Some(Some(entry_ns)),
+        ret: Some(8),
+        ticks: Some(Some(ticks)),
+        ..wakeup(ns, By::Read)
+    }
 }
 
 fn wakes(story: &mut Story, wakeup: &Wakeup) {
@@ -119,7 +140,10 @@ fn a_firing_is_told_from_what_was_asked_for_to_who_was_told() {
     let [line] = lines(&mut story).try_into().unwrap();
     assert_eq!((line.armed_ns, line.requested_ns, line.expires_ns), (Some(100), Some(1100), 1103));
     assert_eq!((line.handler_ns, line.handler_late_ns), (1123, 20));
-    assert_eq!((line.waiter_ns, line.waiter_late_ns, line.waiter_tid), (Some(1150), Some(47), Some(8)));
+    assert_eq!(
+        (line.waiter_ns, line.waiter_late_ns, line.waiter_tid),
+        (Some(1150), Some(47), Some(8))
+    );
     assert_eq!((line.by, line.ticks, line.pid), (Some(By::EpollWait), Some(1), Some(7)));
     assert_eq!((line.was_past, line.is_early), (Some(false), false));
 }
@@ -145,7 +169,11 @@ fn what_is_absolute_is_asked_for_when_the_kernel_holds_it() {
         story.expired(&expiry(1500, 20));
         story.ended();
         let [line] = lines(&mut story).try_into().unwrap();
-        assert_eq!((line.requested_ns, line.was_past, line.is_early), (Some(1500), Some(false), false), "{namespace_ns}");
+        assert_eq!(
+            (line.requested_ns, line.was_past, line.is_early),
+            (Some(1500), Some(false), false),
+            "{namespace_ns}"
+        );
     }
 }
 
@@ -157,12 +185,20 @@ fn what_was_due_before_the_call_is_past_by_the_clock_as_it_was() {
         // By now the clock is a day ahead.
         let day = 86_400_000_000_000;
         let expires_ns = expires_ns + offset_ns;
-        story.expired(&Expiry { ns: 200, clock_offset_ns: offset_ns + day, late_ns: day, ..expiry(expires_ns, 0) });
+        story.expired(&Expiry {
+            ns: 200,
+            clock_offset_ns: offset_ns + day,
+            late_ns: day,
+            ..expiry(expires_ns, 0)
+        });
         story.ended();
         lines(&mut story)[0].was_past
     };
     for offset_ns in [0, 1_000_000] {
-        assert_eq!([99, 100, 101, 5000].map(|due_ns| was_past(due_ns, offset_ns)), [true, true, false, false].map(Some));
+        assert_eq!(
+            [99, 100, 101, 5000].map(|due_ns| was_past(due_ns, offset_ns)),
+            [true, true, false, false].map(Some)
+        );
     }
 }
 
@@ -175,7 +211,10 @@ fn later_expiries_of_a_period_are_asked_for_at_its_multiples() {
     story.expired(&expiry(1303, 2));
     story.ended();
     let lines = lines(&mut story);
-    assert_eq!(lines.iter().map(|line| line.requested_ns).collect::<Vec<_>>(), [Some(1100), Some(1300)]);
+    assert_eq!(
+        lines.iter().map(|line| line.requested_ns).collect::<Vec<_>>(),
+        [Some(1100), Some(1300)]
+    );
     assert_eq!(lines[0].ticks, Some(4));
 }
 
@@ -189,7 +228,10 @@ fn an_expiry_that_overtakes_its_call_belongs_to_it() {
     assert_eq!(words(&mut story), ["armed", "armed", "rearmed"], "the first did not fire");
     story.released(900);
     let [line] = lines(&mut story).try_into().unwrap();
-    assert_eq!((line.armed_ns, line.requested_ns, line.waiter_ns), (Some(500), Some(501), Some(540)));
+    assert_eq!(
+        (line.armed_ns, line.requested_ns, line.waiter_ns),
+        (Some(500), Some(501), Some(540))
+    );
 }
 
 /// The kernel may have fired before the very first call returns, as of a timer of 1 ns.
@@ -214,8 +256,13 @@ fn settings_that_follow_each_other_within_nanoseconds_each_have_their_expiry() {
     }
     story.released(20_000);
     told.extend(story.take_tales());
-    let fired: Vec<_> = told.iter().filter_map(|(_, turn)| if let Turn::Fired(firing) = turn { Some(firing) } else { None }).collect();
-    assert!(fired.iter().enumerate().all(|(nth, firing)| firing.armed_ns() == Some(nth as u64 * 20)));
+    let fired: Vec<_> = told
+        .iter()
+        .filter_map(|(_, turn)| if let Turn::Fired(firing) = turn { Some(firing) } else { None })
+        .collect();
+    assert!(
+        fired.iter().enumerate().all(|(nth, firing)| firing.armed_ns() == Some(nth as u64 * 20))
+    );
     assert_eq!((fired.len(), told.len()), (1000, 2000), "nothing else");
 }
 
@@ -246,7 +293,9 @@ fn settings_that_are_due_at_once_have_each_its_expiry() {
         sets_for(200, 50).tell(&mut story);
         story.ended();
         let told = story.take_tales();
-        let last = told.iter().rev().find_map(|(_, turn)| if let Turn::Fired(firing) = turn { Some(firing.armed_ns()) } else { None });
+        let last = told.iter().rev().find_map(|(_, turn)| {
+            if let Turn::Fired(firing) = turn { Some(firing.armed_ns()) } else { None }
+        });
         assert_eq!((told.len(), last), (4, Some(Some(200))));
         assert_eq!(told.iter().any(|(_, turn)| matches!(turn, Turn::Rearmed { .. })), !both);
     }
@@ -285,7 +334,10 @@ fn a_period_may_go_on_before_its_call_returns() {
     story.expired(&expiry(133, 1));
     story.ended();
     let lines = lines(&mut story);
-    assert_eq!(lines.iter().map(|line| line.requested_ns).collect::<Vec<_>>(), [Some(110), Some(120), Some(130)]);
+    assert_eq!(
+        lines.iter().map(|line| line.requested_ns).collect::<Vec<_>>(),
+        [Some(110), Some(120), Some(130)]
+    );
 }
 
 #[test]
@@ -297,7 +349,10 @@ fn what_does_not_fire_is_told_apart() {
     sets(400, 1000, 0).tell(&mut story);
     story.cancelled();
     story.released(900);
-    assert_eq!(words(&mut story), ["armed", "armed", "rearmed", "disarmed", "armed", "cancelled", "disarmed"]);
+    assert_eq!(
+        words(&mut story),
+        ["armed", "armed", "rearmed", "disarmed", "armed", "cancelled", "disarmed"]
+    );
 }
 
 #[test]
@@ -350,10 +405,17 @@ fn attaching_leaves_no_wait_a_period_late() {
     }
     story.ended();
     let lines = lines(&mut story);
-    assert_eq!(lines.iter().map(|line| line.waiter_late_ns).collect::<Vec<_>>(), [[None].as_slice(), &[Some(30); 8]].concat());
+    assert_eq!(
+        lines.iter().map(|line| line.waiter_late_ns).collect::<Vec<_>>(),
+        [[None].as_slice(), &[Some(30); 8]].concat()
+    );
     let owners: Vec<_> = lines.iter().map(|line| (line.pid, line.comm.as_deref())).collect();
     assert_eq!(owners, [(Some(9), Some("waits")); 9], "it is of who reads it");
-    assert!(lines.iter().all(|line| (line.armed_ns, line.requested_ns, line.was_past) == (None, None, None)));
+    assert!(
+        lines
+            .iter()
+            .all(|line| (line.armed_ns, line.requested_ns, line.was_past) == (None, None, None))
+    );
 }
 
 /// The reads of a timer are seen later than its expiries, as the one is attached after the other.
@@ -396,7 +458,10 @@ fn a_read_that_tells_of_too_much_for_the_newest_is_of_the_one_before() {
     wakes(&mut story, &read(1340, 1360, 5));
     wakes(&mut story, &read(1400, 1410, 2));
     story.ended();
-    assert_eq!(lines(&mut story).iter().map(|line| line.ticks).collect::<Vec<_>>(), [Some(5), Some(2)]);
+    assert_eq!(
+        lines(&mut story).iter().map(|line| line.ticks).collect::<Vec<_>>(),
+        [Some(5), Some(2)]
+    );
 }
 
 #[test]
@@ -408,7 +473,10 @@ fn a_read_that_the_next_expiry_overtook_is_put_right_by_the_read_after_it() {
     wakes(&mut story, &read(1140, 1160, 1));
     wakes(&mut story, &read(1165, 1170, 1));
     story.ended();
-    assert_eq!(lines(&mut story).iter().map(|line| line.waiter_ns).collect::<Vec<_>>(), [Some(1160), Some(1170)]);
+    assert_eq!(
+        lines(&mut story).iter().map(|line| line.waiter_ns).collect::<Vec<_>>(),
+        [Some(1160), Some(1170)]
+    );
 }
 
 #[test]
@@ -417,7 +485,10 @@ fn one_that_nobody_is_told_of_is_nobodys() {
     story.expired(&expiry(1000, 5));
     story.ended();
     let [line] = lines(&mut story).try_into().unwrap();
-    assert_eq!((line.pid, line.comm, line.requested_ns, line.handler_late_ns), (None, None, None, 5));
+    assert_eq!(
+        (line.pid, line.comm, line.requested_ns, line.handler_late_ns),
+        (None, None, None, 5)
+    );
 }
 
 /// An expiry that is due at no time that is known is of a call that was lost, and of nobody known.
@@ -436,13 +507,23 @@ fn a_setting_that_was_lost_makes_what_it_replaced_unknown() {
             story.ended();
         }
         let tales = story.take_tales();
-        let fired: Vec<_> = tales.iter().filter_map(|(_, turn)| if let Turn::Fired(firing) = turn { Some(firing) } else { None }).collect();
+        let fired: Vec<_> = tales
+            .iter()
+            .filter_map(
+                |(_, turn)| if let Turn::Fired(firing) = turn { Some(firing) } else { None },
+            )
+            .collect();
         assert_eq!(
             fired.iter().map(|firing| (firing.armed_ns(), firing.is_of_lost)).collect::<Vec<_>>(),
             [(Some(100), false), (None, true)]
         );
         assert!(tales.iter().any(|(_, turn)| matches!(turn, Turn::Unknown)), "{tales:?}");
-        assert!(!tales.iter().any(|(_, turn)| matches!(turn, Turn::Rearmed { .. } | Turn::Disarmed { .. })), "{tales:?}");
+        assert!(
+            !tales
+                .iter()
+                .any(|(_, turn)| matches!(turn, Turn::Rearmed { .. } | Turn::Disarmed { .. })),
+            "{tales:?}"
+        );
     }
 }
 
@@ -457,7 +538,10 @@ fn an_expiry_that_was_lost_makes_its_setting_unknown() {
     };
     assert!(matches!(told(Some(&read(160, 170, 1)), 180), Turn::Unknown));
     assert!(matches!(told(Some(&wakeup(160, By::Poll)), 180), Turn::Unknown));
-    assert!(matches!(told(Some(&read(90, 105, 1)), 120), Turn::Disarmed { was_due: false }), "it told of what was before");
+    assert!(
+        matches!(told(Some(&read(90, 105, 1)), 120), Turn::Disarmed { was_due: false }),
+        "it told of what was before"
+    );
     assert!(matches!(told(None, 180), Turn::Disarmed { was_due: true }), "it should have fired");
 }
 
@@ -479,7 +563,8 @@ fn a_setting_that_was_not_seen_whole_makes_the_one_before_unknown() {
 }
 
 proptest! {
-    /// A timer's life with each record where it may come: nothing is told twice, and each firing is of its arming.
+    /// A timer's life with each record where it may come: nothing is told twice, and each firing is
+    /// of its arming.
     #[test]
     fn each_setting_is_told_once(steps in proptest::collection::vec((0_u8..4, any::<bool>()), 1..60)) {
         let mut story = Story::new(1);

@@ -22,7 +22,8 @@ const TIMER: Timer = Timer { address: 64, met_ns: 3 };
 const AT: Moment = Moment { ns: 700, timer: TIMER };
 const IDS: u64 = 7 << 32 | 8;
 const WHO: Who = Who { ids: IDS, own_ids: IDS, comm: COMM };
-const DUE: Due = Due { expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5, clockid: 7, is_known: 1 };
+const DUE: Due =
+    Due { expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5, clockid: 7, is_known: 1 };
 
 const fn head(record: Record) -> Head {
     Head { record: record as u32, cpu: 1 }
@@ -31,7 +32,17 @@ const fn head(record: Record) -> Head {
 fn call(call: Call, args: [u64; 4]) -> RawCall {
     let flags = call_flag::RETURNED;
     let due = Due { clockid: 1, ..Due::zeroed() };
-    RawCall { head: head(Record::Call), entry_ns: 5, exit_ns: 9, who: WHO, args, call: call as u32, flags, due, ..RawCall::zeroed() }
+    RawCall {
+        head: head(Record::Call),
+        entry_ns: 5,
+        exit_ns: 9,
+        who: WHO,
+        args,
+        call: call as u32,
+        flags,
+        due,
+        ..RawCall::zeroed()
+    }
 }
 
 #[test]
@@ -44,7 +55,10 @@ fn arguments_are_those_of_the_call() {
         object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         object
     };
-    assert_eq!(told(&mut decoder, &made).unwrap(), with(&head, json!({"nr": 322, "timer": 1, "clockid": 1, "flags": 2048, "ret": 3})));
+    assert_eq!(
+        told(&mut decoder, &made).unwrap(),
+        with(&head, json!({"nr": 322, "timer": 1, "clockid": 1, "flags": 2048, "ret": 3}))
+    );
     let setting = Itimerspec64::from(examples::OLD);
     let set = RawCall {
         used: setting,
@@ -57,18 +71,32 @@ fn arguments_are_those_of_the_call() {
         (&event["event"], &event["nr"], &event["ufd"], &event["flags"]),
         (&json!("timerfd_settime"), &json!(286), &json!(3), &json!(1))
     );
-    assert_eq!((&event["utmr"], &event["abi"], event.get("otmr"), event.get("old")), (&json!(1_u64 << 40), &json!("x86_64"), None, None));
+    assert_eq!(
+        (&event["utmr"], &event["abi"], event.get("otmr"), event.get("old")),
+        (&json!(1_u64 << 40), &json!("x86_64"), None, None)
+    );
     assert_eq!(event["utmr_used"], serde_json::to_value(setting).unwrap());
-    let read = RawCall { old: setting, flags: call_flag::RETURNED | call_flag::OLD, ..call(Call::Gettime32, [4, 4096, 9, 9]) };
+    let read = RawCall {
+        old: setting,
+        flags: call_flag::RETURNED | call_flag::OLD,
+        ..call(Call::Gettime32, [4, 4096, 9, 9])
+    };
     let event = told(&mut decoder, &read).unwrap();
     assert_eq!(
         (&event["event"], &event["nr"], &event["ufd"], &event["otmr"]),
         (&json!("timerfd_gettime32"), &json!(326), &json!(4), &json!(4096))
     );
-    assert_eq!((&event["timer"], event.get("clockid"), event.get("flags")), (&json!(null), None, None));
-    let posix = RawCall { ret: -22, ..call(Call::PosixSettime32, [u64::from(u32::MAX), 0, 4096, 8192]) };
+    assert_eq!(
+        (&event["timer"], event.get("clockid"), event.get("flags")),
+        (&json!(null), None, None)
+    );
+    let posix =
+        RawCall { ret: -22, ..call(Call::PosixSettime32, [u64::from(u32::MAX), 0, 4096, 8192]) };
     let event = told(&mut decoder, &posix).unwrap();
-    assert_eq!((&event["timer_id"], &event["errno"], event.get("ufd")), (&json!(-1), &json!("EINVAL"), None));
+    assert_eq!(
+        (&event["timer_id"], &event["errno"], event.get("ufd")),
+        (&json!(-1), &json!("EINVAL"), None)
+    );
 }
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_{32,64}.tbl`.
@@ -113,13 +141,25 @@ fn waits_are_told_by_their_names() {
         for (nr, name) in table {
             let by = By::of(*nr, is_i386).unwrap();
             let flags = if by as u32 <= By::Preadv2 as u32 { wakeup_flag::READ } else { 0 };
-            let raw = RawWakeup { head: head(Record::Wakeup), moment: AT, who: WHO, by: by as u32, flags, ret: 8, ..RawWakeup::zeroed() };
+            let raw = RawWakeup {
+                head: head(Record::Wakeup),
+                moment: AT,
+                who: WHO,
+                by: by as u32,
+                flags,
+                ret: 8,
+                ..RawWakeup::zeroed()
+            };
             let event = told(&mut decoder, &raw).unwrap();
             assert_eq!((event["by"].as_str(), by.as_str()), (Some(*name), *name), "{nr}");
             assert_eq!(complaints(&event), [""; 0], "{event}");
         }
     }
-    assert_eq!([By::of(233, false), By::of(255, true), By::of(232, true)], [None; 3], "epoll_ctl polls and wakes nobody");
+    assert_eq!(
+        [By::of(233, false), By::of(255, true), By::of(232, true)],
+        [None; 3],
+        "epoll_ctl polls and wakes nobody"
+    );
     assert!(By::ALL.iter().enumerate().all(|(at, by)| *by as usize == at));
 }
 
@@ -127,7 +167,16 @@ fn waits_are_told_by_their_names() {
 fn what_is_not_known_of_a_read_is_null() {
     let read = |flags, entry_ns, ret| {
         let flags = wakeup_flag::READ | flags;
-        let raw = RawWakeup { head: head(Record::Wakeup), moment: AT, who: WHO, entry_ns, ret, ticks: 9, flags, ..RawWakeup::zeroed() };
+        let raw = RawWakeup {
+            head: head(Record::Wakeup),
+            moment: AT,
+            who: WHO,
+            entry_ns,
+            ret,
+            ticks: 9,
+            flags,
+            ..RawWakeup::zeroed()
+        };
         let event = told(&mut Decoder::new(false), &raw).unwrap();
         assert_eq!(complaints(&event), [""; 0], "{event}");
         let back: Wakeup = serde_json::from_value(event.clone()).unwrap();
@@ -145,14 +194,30 @@ fn what_is_not_known_of_a_read_is_null() {
 fn a_call_has_what_was_told_within_it() {
     let raw = RawEvent { flags: flag::RETURNED, ..examples::success() };
     let moment = |ns| Moment { ns, timer: TIMER };
-    let arming = |ns| RawArming { head: head(Record::Arming), moment: moment(ns), ids: u64::from(raw.host_tid), due: DUE };
+    let arming = |ns| RawArming {
+        head: head(Record::Arming),
+        moment: moment(ns),
+        ids: u64::from(raw.host_tid),
+        due: DUE,
+    };
     let mut decoder = Decoder::new(false);
     assert_eq!(decoder.armed_of(&raw), None);
     assert_eq!(told(&mut decoder, &arming(raw.entry_ns - 1)), None);
     assert_eq!(decoder.armed_of(&raw), None, "that call was lost");
     told(&mut decoder, &arming(raw.exit_ns));
-    assert_eq!(decoder.armed_of(&RawEvent { host_tid: raw.host_tid + 1, ..raw }), None, "another thread");
-    let armed = Armed { ns: raw.exit_ns, timer: 1, clockid: 7, expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5 };
+    assert_eq!(
+        decoder.armed_of(&RawEvent { host_tid: raw.host_tid + 1, ..raw }),
+        None,
+        "another thread"
+    );
+    let armed = Armed {
+        ns: raw.exit_ns,
+        timer: 1,
+        clockid: 7,
+        expires_ns: 801,
+        clock_offset_ns: 100,
+        suspended_ns: 5,
+    };
     assert_eq!(decoder.armed_of(&raw), Some(armed));
     assert_eq!(decoder.armed_of(&raw), None, "it is told once");
     let mut line = Vec::new();
@@ -160,15 +225,29 @@ fn a_call_has_what_was_told_within_it() {
     json::add_timer(&mut line, (1, 7));
     let event: settime32_abi::output::CallEvent<'_> = serde_json::from_slice(&line).unwrap();
     assert_eq!((event.timer, event.clockid), (Some(1), Some(7)));
-    assert_eq!(serde_json::to_string(&event).unwrap() + "\n", String::from_utf8(line).unwrap(), "the text of the contract");
+    assert_eq!(
+        serde_json::to_string(&event).unwrap() + "\n",
+        String::from_utf8(line).unwrap(),
+        "the text of the contract"
+    );
 }
 
 #[test]
 fn a_native_call_has_what_it_set() {
     let mut decoder = Decoder::new(false);
-    let raw = RawCall { timer: TIMER, due: DUE, armed_ns: 8, ..call(Call::SettimeX64, [3, 0, 4096, 0]) };
-    let Some(Event::Call(told, armed)) = decoder.event(bytemuck::bytes_of(&raw)).unwrap() else { panic!("no call") };
-    let expected = Armed { ns: 8, timer: 1, clockid: 7, expires_ns: 801, clock_offset_ns: 100, suspended_ns: 5 };
+    let raw =
+        RawCall { timer: TIMER, due: DUE, armed_ns: 8, ..call(Call::SettimeX64, [3, 0, 4096, 0]) };
+    let Some(Event::Call(told, armed)) = decoder.event(bytemuck::bytes_of(&raw)).unwrap() else {
+        panic!("no call")
+    };
+    let expected = Armed {
+        ns: 8,
+        timer: 1,
+        clockid: 7,
+        expires_ns: 801,
+        clock_offset_ns: 100,
+        suspended_ns: 5,
+    };
     assert_eq!((told.timer, told.clockid, armed), (Some(1), Some(7), Some(expected)));
     let failed = call(Call::SettimeX64, [3, 0, 4096, 0]);
     assert!(matches!(decoder.event(bytemuck::bytes_of(&failed)), Ok(Some(Event::Call(_, None)))));
@@ -177,7 +256,10 @@ fn a_native_call_has_what_it_set() {
 #[test]
 fn what_only_lateness_takes_is_not_printed() {
     let mut decoder = Decoder::new(false);
-    let set = decoder.event(bytemuck::bytes_of(&RawClockSet { head: head(Record::ClockSet), ns: 5 })).unwrap().unwrap();
+    let set = decoder
+        .event(bytemuck::bytes_of(&RawClockSet { head: head(Record::ClockSet), ns: 5 }))
+        .unwrap()
+        .unwrap();
     assert_eq!((&set, set.is_printed()), (&Event::ClockSet { ns: 5 }, false));
     let ticks = RawTicksSet { head: head(Record::TicksSet), moment: AT, ids: WHO.ids };
     let ticks = decoder.event(bytemuck::bytes_of(&ticks)).unwrap().unwrap();
@@ -187,10 +269,16 @@ fn what_only_lateness_takes_is_not_printed() {
 #[test]
 fn ids_of_the_initial_namespace_are_told_where_they_differ_or_always() {
     let ids = |always, own_ids| {
-        let raw = RawRelease { head: head(Record::Release), moment: AT, who: Who { own_ids, ..WHO } };
+        let raw =
+            RawRelease { head: head(Record::Release), moment: AT, who: Who { own_ids, ..WHO } };
         let event = told(&mut Decoder::new(always), &raw).unwrap();
         assert_eq!(complaints(&event), [""; 0], "{event}");
-        (event["pid"].clone(), event["tid"].clone(), event.get("host_pid").cloned(), event.get("host_tid").cloned())
+        (
+            event["pid"].clone(),
+            event["tid"].clone(),
+            event.get("host_pid").cloned(),
+            event.get("host_tid").cloned(),
+        )
     };
     let (host_pid, host_tid) = (Some(json!(7)), Some(json!(8)));
     assert_eq!(ids(false, IDS), (json!(7), json!(8), None, None));
@@ -230,7 +318,10 @@ fn a_record_of_no_kind_is_an_error() {
         assert_eq!(Decoder::new(false).event(&bytes[..len]), Err(UnknownRecord { len }));
     }
     let other = RawCancel { head: Head { record: 0, cpu: 0 }, ..cancel };
-    assert_eq!(Decoder::new(false).event(bytemuck::bytes_of(&other)), Err(UnknownRecord { len: bytes.len() }));
+    assert_eq!(
+        Decoder::new(false).event(bytemuck::bytes_of(&other)),
+        Err(UnknownRecord { len: bytes.len() })
+    );
 }
 
 fn clocks() -> impl Strategy<Value = i32> {

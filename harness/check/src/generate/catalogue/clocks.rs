@@ -5,7 +5,13 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use super::script::Script;
 
-const ALL: [Clock; 5] = [Clock::Monotonic, Clock::Realtime, Clock::Boottime, Clock::RealtimeAlarm, Clock::BoottimeAlarm];
+const ALL: [Clock; 5] = [
+    Clock::Monotonic,
+    Clock::Realtime,
+    Clock::Boottime,
+    Clock::RealtimeAlarm,
+    Clock::BoottimeAlarm,
+];
 const INVALID: OldTimespec32 = OldTimespec32 { tv_sec: -1, tv_nsec: 0 };
 /// After any time that a machine's clock shows, in seconds since 1970.
 const LATER: i32 = 2_000_000_000;
@@ -29,7 +35,9 @@ pub(super) fn each(script: &mut Script) {
 }
 
 pub(super) fn not_allowed(script: &mut Script) {
-    for (slot, clock) in [Clock::RealtimeAlarm, Clock::BoottimeAlarm, Clock::Monotonic].into_iter().enumerate() {
+    for (slot, clock) in
+        [Clock::RealtimeAlarm, Clock::BoottimeAlarm, Clock::Monotonic].into_iter().enumerate()
+    {
         script.timer(slot as u8, clock);
     }
     script.open(3, FdKind::Dup(0));
@@ -39,7 +47,10 @@ pub(super) fn not_allowed(script: &mut Script) {
             for wrong in 0..8 {
                 let is = |bit: i32| wrong >> bit & 1 == 1;
                 let OldItimerspec32 { it_interval, it_value } = script.valid();
-                let new = OldItimerspec32 { it_interval, it_value: if is(0) { INVALID } else { it_value } };
+                let new = OldItimerspec32 {
+                    it_interval,
+                    it_value: if is(0) { INVALID } else { it_value },
+                };
                 let utmr = if is(1) { Pointer::Null } else { Pointer::Valid };
                 let flags = if is(2) { 4 } else { script.below(4) as i32 };
                 script.call_and_look(Call { flags, utmr, ..Call::plain(slot, new) });
@@ -70,7 +81,11 @@ pub(super) fn set(script: &mut Script) {
                     script.call(Call { flags: before, ..Call::plain(slot, new) });
                     script.step(Step::SetClock);
                     new = script.valid();
-                    new.it_value = if disarm { OldTimespec32::default() } else { OldTimespec32 { tv_sec: LATER, ..new.it_value } };
+                    new.it_value = if disarm {
+                        OldTimespec32::default()
+                    } else {
+                        OldTimespec32 { tv_sec: LATER, ..new.it_value }
+                    };
                     // Twice, since it is told once, and once more to see what became of the timer.
                     script.call(Call { flags: after, ..Call::plain(slot, new) });
                     script.call(Call { flags: after, ..Call::plain(slot, new) });

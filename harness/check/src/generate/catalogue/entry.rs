@@ -30,7 +30,9 @@ fn by(script: &mut Script, entry: Entry) {
         });
     }
     for page in Page::UNATTENDED {
-        for (utmr, otmr) in [(Pointer::On(page), Pointer::Valid), (Pointer::Valid, Pointer::On(page))] {
+        for (utmr, otmr) in
+            [(Pointer::On(page), Pointer::Valid), (Pointer::Valid, Pointer::On(page))]
+        {
             let call = Call { utmr, otmr, entry, ..Call::plain(0, script.valid()) };
             script.call_and_look(call);
         }
@@ -41,13 +43,20 @@ fn by(script: &mut Script, entry: Entry) {
 pub(super) fn rewritten(script: &mut Script) {
     script.timer(0, Clock::Monotonic);
     for round in 0..100 {
-        let (new, flags) = if round % 4 == 0 { (script.any(), script.any_flags()) } else { (script.valid(), 0) };
+        let (new, flags) =
+            if round % 4 == 0 { (script.any(), script.any_flags()) } else { (script.valid(), 0) };
         let (utmr, otmr) = match round % 5 {
             0 => (Pointer::Null, Pointer::Valid),
             1 => (Pointer::On(Page::FileBacked), Pointer::Null),
             _ => (Pointer::Valid, Pointer::Valid),
         };
-        script.call_and_look(Call { flags, utmr, otmr, entry: Entry::Rewritten, ..Call::plain(0, new) });
+        script.call_and_look(Call {
+            flags,
+            utmr,
+            otmr,
+            entry: Entry::Rewritten,
+            ..Call::plain(0, new)
+        });
     }
 }
 

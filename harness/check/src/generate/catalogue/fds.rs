@@ -13,7 +13,10 @@ pub(super) fn each_bit(script: &mut Script) {
         for bit in 0..32 {
             for known in 0..4 {
                 let new = script.valid();
-                script.call_and_look(Call { flags: 1 << bit | known, ..Call::plain(slot as u8, new) });
+                script.call_and_look(Call {
+                    flags: 1 << bit | known,
+                    ..Call::plain(slot as u8, new)
+                });
             }
         }
         let new = script.valid();
@@ -105,7 +108,8 @@ pub(super) fn after_fork(script: &mut Script) {
         let calls = 1 + round % 4;
         // One step to change the child's table, which its parent must not notice.
         script.step(Step::Fork { steps: calls + 2, ending: Ending::Exit });
-        script.open(1, if round % 2 == 0 { FdKind::Closed } else { FdKind::Timer(Clock::Realtime) });
+        script
+            .open(1, if round % 2 == 0 { FdKind::Closed } else { FdKind::Timer(Clock::Realtime) });
         script.arm(1);
         for _ in 0..calls {
             script.arm(0);

@@ -1,5 +1,5 @@
-//! Situations of the field: the tracer as it is used, and not as it is convenient to test. What each does is in
-//! [`crate::scenario`].
+//! Situations of the field: the tracer as it is used, and not as it is convenient to test. What
+//! each does is in [`crate::scenario`].
 
 /// One kind of situation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

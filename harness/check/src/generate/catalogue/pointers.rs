@@ -5,9 +5,11 @@ use settime32_abi::pointer::FARTHEST;
 
 use super::script::Script;
 
-/// Addresses behind which an i386 process has nothing: near null, at the end of what it may have, near 4 GiB (where a
-/// 64-bit kernel goes on counting), and where a 32-bit kernel has its own memory.
-const NOWHERE: [u32; 8] = [1, 4, 0xffff_e000, 0xffff_e004, 0xffff_f000, 0xffff_fff8, 0xffff_fffc, 0xffff_ffff];
+/// Addresses behind which an i386 process has nothing: near null, at the end of what it may have,
+/// near 4 GiB (where a 64-bit kernel goes on counting), and where a 32-bit kernel has its own
+/// memory.
+const NOWHERE: [u32; 8] =
+    [1, 4, 0xffff_e000, 0xffff_e004, 0xffff_f000, 0xffff_fff8, 0xffff_fffc, 0xffff_ffff];
 
 /// A call with these pointers on slot 0, then one that shows what it did.
 fn with(script: &mut Script, utmr: Pointer, otmr: Pointer) {
@@ -49,7 +51,8 @@ pub(super) fn nowhere(script: &mut Script) {
         both_ways(script, NOWHERE.map(Pointer::Literal));
         both_ways(script, [Pointer::On(Page::Unmapped)]);
     }
-    for (utmr, otmr) in [(Pointer::Null, Pointer::Literal(1)), (Pointer::Literal(1), Pointer::Null)] {
+    for (utmr, otmr) in [(Pointer::Null, Pointer::Literal(1)), (Pointer::Literal(1), Pointer::Null)]
+    {
         with(script, utmr, otmr);
     }
 }
@@ -65,7 +68,14 @@ pub(super) fn overlap(script: &mut Script) {
     for otmr in by.map(Pointer::OverUtmr) {
         let across = edge(6, Page::Resident, Page::Resident);
         let untouched = edge(4, Page::FileBacked, Page::Untouched);
-        for utmr in [Pointer::Valid, Pointer::Unaligned(2), across, Pointer::On(Page::FileBacked), Pointer::On(Page::ReadOnly), untouched] {
+        for utmr in [
+            Pointer::Valid,
+            Pointer::Unaligned(2),
+            across,
+            Pointer::On(Page::FileBacked),
+            Pointer::On(Page::ReadOnly),
+            untouched,
+        ] {
             with(script, utmr, otmr);
         }
         with(script, edge(8, Page::Resident, Page::ReadOnly), otmr);
@@ -129,7 +139,14 @@ pub(super) fn not_resident(script: &mut Script) {
     }
     for page in NOT_RESIDENT {
         for before in [1, 4, 7, 8, 9, 12, 15] {
-            both_ways(script, [edge(before, page, Page::Resident), edge(before, Page::Resident, page), edge(before, page, page)]);
+            both_ways(
+                script,
+                [
+                    edge(before, page, Page::Resident),
+                    edge(before, Page::Resident, page),
+                    edge(before, page, page),
+                ],
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the workloads of scenarios do. When they are started, and beside which tracers, is none of the generator's business.
+//! What the workloads of scenarios do. When they are started, and beside which tracers, is none of
+//! the generator's business.
 
 use settime32_abi::plan::{Call, Clock, Page, Plan, Pointer, Step};
 
@@ -22,28 +23,45 @@ const OF_FORMS: [&str; 7] = [
 /// The plans of a scenario's workloads; none where it has programs of its own.
 pub fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
     match scenario {
-        Scenario::UnderLoad => (0..4).map(|number| steady(&format!("restart/load-{number}"), seed, 1000, true)).collect(),
-        Scenario::TwoTracers | Scenario::Terminated => vec![steady("restart/one", seed, 200, false)],
-        Scenario::Killed => vec![steady("restart/first", seed, 400, true), steady("restart/second", seed, 200, false)],
+        Scenario::UnderLoad => (0..4)
+            .map(|number| steady(&format!("restart/load-{number}"), seed, 1000, true))
+            .collect(),
+        Scenario::TwoTracers | Scenario::Terminated => {
+            vec![steady("restart/one", seed, 200, false)]
+        }
+        Scenario::Killed => vec![
+            steady("restart/first", seed, 400, true),
+            steady("restart/second", seed, 200, false),
+        ],
         Scenario::SmallBuffer => vec![flood(seed)],
         Scenario::OtherProcess => two_processes(seed),
-        Scenario::Pretty | Scenario::Tracee => OF_FORMS.iter().flat_map(|name| of_case(name, seed)).chain([two_threads(seed)]).collect(),
+        Scenario::Pretty | Scenario::Tracee => OF_FORMS
+            .iter()
+            .flat_map(|name| of_case(name, seed))
+            .chain([two_threads(seed)])
+            .collect(),
         Scenario::Field(field) => of_field(field, seed),
     }
 }
 
 fn of_field(field: Field, seed: u64) -> Vec<Plan> {
-    let several = |name: &str, plans| (0..plans).map(|plan| varied(&format!("{name}-{plan}"), seed, SOME)).collect();
+    let several = |name: &str, plans| {
+        (0..plans).map(|plan| varied(&format!("{name}-{plan}"), seed, SOME)).collect()
+    };
     match field {
         Field::PidNamespace => several("field/pid-namespace", 7),
         Field::IdsLarge => {
             let held = (0..2).flat_map(|more| of_case("pointers/held", seed.wrapping_add(more)));
             of_case("threads/several", seed).chain(held).collect()
         }
-        Field::Container => (0..10).map(|plan| varied(&format!("field/container-{plan}"), seed, 10_000)).collect(),
+        Field::Container => {
+            (0..10).map(|plan| varied(&format!("field/container-{plan}"), seed, 10_000)).collect()
+        }
         Field::Privileges => several("field/privileges", 2),
         Field::BlindFromBegin => several("field/blind-from-begin", 2),
-        Field::SwitchThrown => (0..3).map(|plan| steady(&format!("field/switch-thrown-{plan}"), seed, 600, true)).collect(),
+        Field::SwitchThrown => (0..3)
+            .map(|plan| steady(&format!("field/switch-thrown-{plan}"), seed, 600, true))
+            .collect(),
         Field::ReaderGone => several("field/reader-gone", 2),
         _ => Vec::new(),
     }
@@ -54,7 +72,8 @@ fn of_case(name: &str, seed: u64) -> impl Iterator<Item = Plan> {
     find(name).into_iter().flat_map(move |case| case.plans(seed, 0))
 }
 
-/// Calls that differ from each other in all that they pass, now and then with a pause that lets the plan last.
+/// Calls that differ from each other in all that they pass, now and then with a pause that lets the
+/// plan last.
 fn steady(name: &str, seed: u64, bursts: u32, pause: bool) -> Plan {
     let mut script = Script::new(name, seed);
     script.timer(0, Clock::Monotonic);

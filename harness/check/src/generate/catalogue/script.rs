@@ -18,8 +18,16 @@ pub struct Script {
 
 impl Script {
     pub(crate) fn new(name: &str, seed: u64) -> Self {
-        let key = Sha256::new().chain_update(b"settime32 case").chain_update(seed.to_le_bytes()).chain_update(name).finalize();
-        Self { process: Process::I386, steps: Vec::new(), rng: TestRng::from_seed(RngAlgorithm::ChaCha, &key) }
+        let key = Sha256::new()
+            .chain_update(b"settime32 case")
+            .chain_update(seed.to_le_bytes())
+            .chain_update(name)
+            .finalize();
+        Self {
+            process: Process::I386,
+            steps: Vec::new(),
+            rng: TestRng::from_seed(RngAlgorithm::ChaCha, &key),
+        }
     }
 
     pub(crate) fn into_plan(self) -> Plan {
@@ -74,13 +82,20 @@ impl Script {
 
     /// Times of all kinds, a good part of them invalid.
     pub(crate) fn any(&mut self) -> OldItimerspec32 {
-        let mut gene = || TimeGene { class: self.rng.next_u32() as u16, seconds: self.rng.next_u32(), nanos: self.rng.next_u32() };
+        let mut gene = || TimeGene {
+            class: self.rng.next_u32() as u16,
+            seconds: self.rng.next_u32(),
+            nanos: self.rng.next_u32(),
+        };
         OldItimerspec32 { it_interval: values::interval(gene()), it_value: values::value(gene()) }
     }
 
     /// Valid times that arm a timer for a while, with all four numbers apart from zero.
     pub(crate) fn valid(&mut self) -> OldItimerspec32 {
-        let mut time = || OldTimespec32 { tv_sec: 1000 + self.below(1 << 30) as i32, tv_nsec: 1 + self.below(999_999_999) as i32 };
+        let mut time = || OldTimespec32 {
+            tv_sec: 1000 + self.below(1 << 30) as i32,
+            tv_nsec: 1 + self.below(999_999_999) as i32,
+        };
         OldItimerspec32 { it_interval: time(), it_value: time() }
     }
 }

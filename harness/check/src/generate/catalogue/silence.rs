@@ -34,7 +34,8 @@ pub(super) fn without_stack(script: &mut Script) {
     around(script, Silent::FastEntryWithoutStack);
 }
 
-/// Calls of all kinds, each after silent ones: what a tracer keeps of those would show in the next event.
+/// Calls of all kinds, each after silent ones: what a tracer keeps of those would show in the next
+/// event.
 fn around(script: &mut Script, silent: Silent) {
     script.timer(0, Clock::Monotonic);
     for round in 0..200 {

@@ -20,7 +20,8 @@ fn scripts() -> impl Iterator<Item = &'static Case> {
 /// The rules that decide the calls of a case.
 fn rules(name: &str) -> BTreeSet<Rule> {
     let timeline = Timeline { realtime_offset: Bounds::exactly(1_795_000_000_000_000_000) };
-    let span = |call: usize| Bounds::new(20_000 * (call as i64 + 1), 20_000 * (call as i64 + 1) + 4000);
+    let span =
+        |call: usize| Bounds::new(20_000 * (call as i64 + 1), 20_000 * (call as i64 + 1) + 4000);
     outcomes(&plan_of(name, 3), timeline, span).iter().map(|outcome| outcome.rule).collect()
 }
 
@@ -29,13 +30,27 @@ fn every_case_has_a_name_of_its_own_and_a_plan_that_can_be_done() {
     let names: BTreeSet<&str> = CASES.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), CASES.len());
     for case in CASES {
-        assert!(!case.about.is_empty() && !case.about.contains('\n') && case.name.split('/').count() == 2);
+        assert!(
+            !case.about.is_empty()
+                && !case.about.contains('\n')
+                && case.name.split('/').count() == 2
+        );
     }
     for case in scripts() {
         let plan = plan_of(case.name, 7);
         assert_eq!(plan.validate(), Ok(()), "{}", case.name);
-        assert!((100..=CALLS_PER_PLAN as usize).contains(&plan.calls()), "{}: {}", case.name, plan.calls());
-        assert_eq!([7, 8].map(|seed| plan_of(case.name, seed).calls() as u64), [case.calls(0); 2], "{}", case.name);
+        assert!(
+            (100..=CALLS_PER_PLAN as usize).contains(&plan.calls()),
+            "{}: {}",
+            case.name,
+            plan.calls()
+        );
+        assert_eq!(
+            [7, 8].map(|seed| plan_of(case.name, seed).calls() as u64),
+            [case.calls(0); 2],
+            "{}",
+            case.name
+        );
         assert_eq!(plan, plan_of(case.name, 7), "{} is no function of the seed", case.name);
         assert_ne!(plan, plan_of(case.name, 8), "{} does not depend on the seed", case.name);
     }
@@ -47,7 +62,12 @@ fn cases_are_repeated_under_other_seeds_until_they_have_enough_calls() {
         let case = find(name).unwrap();
         let plans: Vec<Plan> = case.plans(7, least).collect();
         let calls: u64 = plans.iter().map(|plan| plan.calls() as u64).sum();
-        assert!(calls == case.calls(least) && calls >= least && (1..plans.len()).all(|at| plans[at] != plans[at - 1]), "{name}");
+        assert!(
+            calls == case.calls(least)
+                && calls >= least
+                && (1..plans.len()).all(|at| plans[at] != plans[at - 1]),
+            "{name}"
+        );
     }
 }
 
@@ -60,8 +80,31 @@ fn every_case_reaches_what_it_is_there_for() {
         ("values/bad-interval-of-a-disarm", &[InvalidInterval, Disarmed, Armed]),
         ("flags/each-bit", &[UnknownFlags, Armed]),
         ("fds/each-kind", &[NotOpen, PathOnly, NotATimer, Armed]),
-        ("fds/order-of-errors", &[NoNewSetting, UnknownFlags, InvalidInterval, InvalidValue, NotOpen, PathOnly, NotATimer, OldNotWritten]),
-        ("clocks/alarm-not-allowed", &[NoNewSetting, UnknownFlags, InvalidValue, NotPrivileged, Armed, Disarmed, OldNotWritten]),
+        (
+            "fds/order-of-errors",
+            &[
+                NoNewSetting,
+                UnknownFlags,
+                InvalidInterval,
+                InvalidValue,
+                NotOpen,
+                PathOnly,
+                NotATimer,
+                OldNotWritten,
+            ],
+        ),
+        (
+            "clocks/alarm-not-allowed",
+            &[
+                NoNewSetting,
+                UnknownFlags,
+                InvalidValue,
+                NotPrivileged,
+                Armed,
+                Disarmed,
+                OldNotWritten,
+            ],
+        ),
         ("clocks/set", &[Canceled, Armed, Disarmed, UnknownFlags]),
         ("pointers/null", &[NoNewSetting, Armed]),
         ("pointers/nowhere", &[NoNewSetting, OldNotWritten, Armed]),
@@ -81,14 +124,21 @@ fn partial_writes_end_after_every_byte() {
     let timeline = Timeline { realtime_offset: Bounds::exactly(0) };
     let plan = plan_of("pointers/otmr-partly-mapped", 1);
     let outcomes = outcomes(&plan, timeline, |call| Bounds::exactly(20_000 * (call as i64 + 1)));
-    let cut = outcomes.iter().filter(|outcome| outcome.rule == Rule::OldNotWritten).map(|outcome| outcome.written);
+    let cut = outcomes
+        .iter()
+        .filter(|outcome| outcome.rule == Rule::OldNotWritten)
+        .map(|outcome| outcome.written);
     assert_eq!(cut.collect::<BTreeSet<_>>(), (0..16).collect());
 }
 
 #[test]
 fn silent_calls_are_there() {
     for case in scripts() {
-        let silent = plan_of(case.name, 1).steps.iter().filter(|step| matches!(step, Step::Silent(_))).count();
+        let silent = plan_of(case.name, 1)
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Silent(_)))
+            .count();
         assert_eq!(silent > 0, case.name.starts_with("silence/"), "{}", case.name);
     }
 }

@@ -33,20 +33,31 @@ pub(super) fn bad_interval(script: &mut Script) {
     script.arm(0);
     for tv_sec in EDGES {
         for tv_nsec in EDGES {
-            script.call_and_look(Call::plain(0, OldItimerspec32 { it_interval: OldTimespec32 { tv_sec, tv_nsec }, it_value: ZERO }));
+            script.call_and_look(Call::plain(
+                0,
+                OldItimerspec32 { it_interval: OldTimespec32 { tv_sec, tv_nsec }, it_value: ZERO },
+            ));
         }
     }
 }
 
 pub(super) fn disarm(script: &mut Script) {
-    for (slot, clock) in
-        [Clock::Monotonic, Clock::Realtime, Clock::Boottime, Clock::RealtimeAlarm, Clock::BoottimeAlarm].into_iter().enumerate()
+    for (slot, clock) in [
+        Clock::Monotonic,
+        Clock::Realtime,
+        Clock::Boottime,
+        Clock::RealtimeAlarm,
+        Clock::BoottimeAlarm,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let slot = slot as u8;
         script.timer(slot, clock);
         for _ in 0..60 {
             let it_interval = script.valid().it_interval;
-            script.call_and_look(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
+            script
+                .call_and_look(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
             // The second one finds it disarmed already.
             script.call(Call::plain(slot, OldItimerspec32 { it_interval, it_value: ZERO }));
             script.call(Call::plain(slot, OldItimerspec32 { it_interval: ZERO, it_value: ZERO }));
@@ -56,7 +67,9 @@ pub(super) fn disarm(script: &mut Script) {
 
 pub(super) fn expired(script: &mut Script) {
     let nanos = |tv_nsec: u32| OldTimespec32 { tv_sec: 0, tv_nsec: tv_nsec as i32 };
-    for (slot, clock) in [Clock::Monotonic, Clock::Realtime, Clock::BoottimeAlarm].into_iter().enumerate() {
+    for (slot, clock) in
+        [Clock::Monotonic, Clock::Realtime, Clock::BoottimeAlarm].into_iter().enumerate()
+    {
         let slot = slot as u8;
         script.timer(slot, clock);
         for round in 0..60 {

@@ -1,9 +1,12 @@
 //! One life, as a list of moves.
 
 use settime32_abi::plan::{
-    Act, Api, Call, Clock, Ending, FdKind, Means, Other, Pointer, PosixAct, Process, Step, TFD_CLOEXEC, TFD_NONBLOCK,
+    Act, Api, Call, Clock, Ending, FdKind, Means, Other, Pointer, PosixAct, Process, Step,
+    TFD_CLOEXEC, TFD_NONBLOCK,
 };
-use settime32_abi::timespec::{Itimerspec64, NSEC_PER_SEC, OldItimerspec32, OldTimespec32, Timespec64};
+use settime32_abi::timespec::{
+    Itimerspec64, NSEC_PER_SEC, OldItimerspec32, OldTimespec32, Timespec64,
+};
 
 use crate::generate::gene::scale16;
 
@@ -162,7 +165,11 @@ impl<'a> Life<'a> {
         match self.draw.below(4) {
             0 | 1 => self.step(Step::Open { slot, kind: FdKind::Timer(clock) }),
             2 => self.act(Act::Create { slot, clockid: clock.id(), flags: TFD_CLOEXEC }),
-            _ => self.act(Act::Create { slot, clockid: clock.id(), flags: TFD_NONBLOCK | TFD_CLOEXEC }),
+            _ => self.act(Act::Create {
+                slot,
+                clockid: clock.id(),
+                flags: TFD_NONBLOCK | TFD_CLOEXEC,
+            }),
         }
     }
 
@@ -178,9 +185,12 @@ impl<'a> Life<'a> {
         self.act(Act::Gettime { slot, api });
     }
 
-    /// Nanoseconds: mostly so few that the timer fires before its setting call returns, or right after it; 20 ms at most.
+    /// Nanoseconds: mostly so few that the timer fires before its setting call returns, or right
+    /// after it; 20 ms at most.
     fn short(&mut self) -> i64 {
-        let most = self.draw.pick(&[1, 1_000, 100_000, 10_000, 1_000, 100_000, 100, 100_000, 3_000_000, 20_000_000]);
+        let most = self.draw.pick(&[
+            1, 1_000, 100_000, 10_000, 1_000, 100_000, 100, 100_000, 3_000_000, 20_000_000,
+        ]);
         1 + i64::from(self.draw.word()) * (most - 1) / i64::from(u16::MAX)
     }
 
@@ -194,7 +204,12 @@ impl<'a> Life<'a> {
             10..19 => (0, self.short(), interval, Sure::Always),
             19 => (1, 1 + i64::from(self.draw.word()), 0, Sure::Once),
             20 => (1, 1 + i64::from(self.draw.word()), interval * 3, Sure::Always),
-            21 => (3, 1 + i64::from(self.draw.word()), interval * (self.draw.below(2) as i64), Sure::Once),
+            21 => (
+                3,
+                1 + i64::from(self.draw.word()),
+                interval * (self.draw.below(2) as i64),
+                Sure::Once,
+            ),
             22 | 23 => (3, far, 0, Sure::Nothing),
             24 => (self.draw.below(2) as i32, far, interval, Sure::Nothing),
             25 => (0, long, self.short(), Sure::Nothing),
@@ -218,9 +233,13 @@ impl<'a> Life<'a> {
         }
         let wide = self.sure == Sure::Nothing && value != 0 && self.draw.chance(50);
         let more = if wide { i64::from(self.draw.word()) << 20 } else { 0 };
-        let time = |nanos: i64| Timespec64 { tv_sec: nanos / NSEC_PER_SEC, tv_nsec: nanos % NSEC_PER_SEC };
+        let time =
+            |nanos: i64| Timespec64 { tv_sec: nanos / NSEC_PER_SEC, tv_nsec: nanos % NSEC_PER_SEC };
         let later = |time: Timespec64| Timespec64 { tv_sec: time.tv_sec + more, ..time };
-        let new = Itimerspec64 { it_interval: if wide { later(time(interval)) } else { time(interval) }, it_value: later(time(value)) };
+        let new = Itimerspec64 {
+            it_interval: if wide { later(time(interval)) } else { time(interval) },
+            it_value: later(time(value)),
+        };
         self.act(Act::Settime64 { slot, flags, new, old, api });
         if wide && self.draw.chance(60) {
             self.look();
@@ -295,16 +314,34 @@ impl<'a> Life<'a> {
         };
         let (nothing, wrong) = (Timespec64::default(), Timespec64 { tv_sec: -1, tv_nsec: 5 });
         match self.draw.below(4) {
-            0 => self.step(Step::Call(Call::plain(slot, OldItimerspec32 { it_interval: bad, it_value: OldTimespec32::default() }))),
-            1 => self.step(Step::Call(Call { flags: 4, ..Call::plain(slot, OldItimerspec32::default()) })),
-            2 => self.step(Step::Call(Call { utmr: Pointer::Null, ..Call::plain(slot, OldItimerspec32::default()) })),
-            _ => self.act(Act::Settime64 { slot, flags: 0, new: Itimerspec64 { it_interval: nothing, it_value: wrong }, old: true, api }),
+            0 => self.step(Step::Call(Call::plain(
+                slot,
+                OldItimerspec32 { it_interval: bad, it_value: OldTimespec32::default() },
+            ))),
+            1 => self.step(Step::Call(Call {
+                flags: 4,
+                ..Call::plain(slot, OldItimerspec32::default())
+            })),
+            2 => self.step(Step::Call(Call {
+                utmr: Pointer::Null,
+                ..Call::plain(slot, OldItimerspec32::default())
+            })),
+            _ => self.act(Act::Settime64 {
+                slot,
+                flags: 0,
+                new: Itimerspec64 { it_interval: nothing, it_value: wrong },
+                old: true,
+                api,
+            }),
         }
     }
 
     /// A second descriptor, and most often the first is closed: the timer lives on.
     fn copy(&mut self) {
-        let (from, to) = (self.at, if self.at == self.slots.first { self.slots.second } else { self.slots.first });
+        let (from, to) = (
+            self.at,
+            if self.at == self.slots.first { self.slots.second } else { self.slots.first },
+        );
         let kind = if self.draw.chance(40) { FdKind::Passed(from) } else { FdKind::Dup(from) };
         self.step(Step::Open { slot: to, kind });
         if self.draw.chance(70) {
@@ -330,7 +367,8 @@ impl<'a> Life<'a> {
                 self.was_read();
             }
             3 => {
-                // Closed by the child, and still open in its parent; a timer of its own goes with it.
+                // Closed by the child, and still open in its parent; a timer of its own goes with
+                // it.
                 self.timers += 1;
                 inner.push(Step::Life(Act::Close { slot }));
                 inner.push(Step::Open { slot: self.slots.spare, kind: FdKind::Timer(self.clock) });
@@ -369,13 +407,21 @@ impl<'a> Life<'a> {
         }
         acts.push(PosixAct::Delete);
         // At once, since several lives share the few places.
-        self.moves.push(Move::Steps(acts.into_iter().map(|act| Step::Life(Act::Posix { timer, act })).collect()));
+        self.moves.push(Move::Steps(
+            acts.into_iter().map(|act| Step::Life(Act::Posix { timer, act })).collect(),
+        ));
     }
 
     /// Everything on something that is no timer.
     fn of_no_timer(&mut self) {
         let slot = self.at;
-        let kinds = [FdKind::Closed, FdKind::Number(-1), FdKind::Path, FdKind::NotATimer(Other::Eventfd), FdKind::NotATimer(Other::Socket)];
+        let kinds = [
+            FdKind::Closed,
+            FdKind::Number(-1),
+            FdKind::Path,
+            FdKind::NotATimer(Other::Eventfd),
+            FdKind::NotATimer(Other::Socket),
+        ];
         let (kind, api) = (self.draw.pick(&kinds), self.api());
         self.step(Step::Open { slot, kind });
         self.act(Act::Gettime { slot, api });
@@ -413,7 +459,10 @@ impl<'a> Life<'a> {
 
     /// A timer that lives in a child only.
     fn of_a_child(&mut self) {
-        let (slot, clock) = (self.slots.spare, self.draw.pick(&[Clock::Monotonic, Clock::Realtime, Clock::Boottime]));
+        let (slot, clock) = (
+            self.slots.spare,
+            self.draw.pick(&[Clock::Monotonic, Clock::Realtime, Clock::Boottime]),
+        );
         self.timers += 1;
         let mut inner = vec![
             Step::Life(Act::Create { slot, clockid: clock.id(), flags: 0 }),

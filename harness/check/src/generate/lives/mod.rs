@@ -1,15 +1,18 @@
-//! Plans of whole lives: timers that are created, set, read back, waited for, read, copied, passed, inherited and closed, many
-//! of them side by side in one process, so that some fire while others are handled.
+//! Plans of whole lives: timers that are created, set, read back, waited for, read, copied, passed,
+//! inherited and closed, many of them side by side in one process, so that some fire while others
+//! are handled.
 //!
-//! As for other plans, each life is drawn as plain integers, smaller ones meaning something simpler, and any integers make a
-//! valid plan. What blocks is only asked for where a timer is sure to fire, since a plan knows no time of day: so absolute
-//! times are long past or far away.
+//! As for other plans, each life is drawn as plain integers, smaller ones meaning something
+//! simpler, and any integers make a valid plan. What blocks is only asked for where a timer is sure
+//! to fire, since a plan knows no time of day: so absolute times are long past or far away.
 
 mod life;
 
 use proptest::collection::SizeRange;
 use proptest::prelude::*;
-use settime32_abi::plan::{Act, Clock, FdKind, Means, Plan, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK};
+use settime32_abi::plan::{
+    Act, Clock, FdKind, Means, Plan, Process, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK,
+};
 
 use life::{Draw, Life, Move, Slots, WORDS};
 
@@ -23,8 +26,9 @@ const SPARE_SLOT: u8 = SLOTS as u8 - 1;
 /// Timers in one plan, which is one process of the workload.
 pub const LIVES_PER_PLAN: u64 = 500;
 
-/// The plan number `index` of the run with this seed: so many timers or a few more, the same on every machine. Every other one
-/// is done by a 64-bit process, and of each kind every other one by a process that is kept on one CPU.
+/// The plan number `index` of the run with this seed: so many timers or a few more, the same on
+/// every machine. Every other one is done by a 64-bit process, and of each kind every other one by
+/// a process that is kept on one CPU.
 pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
     let mut rng = super::rng(seed ^ 0x11fe, index);
     let words = std::iter::repeat_with(move || {
@@ -32,7 +36,11 @@ pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
         words.iter_mut().for_each(|word| *word = rng.next_u32() as u16);
         words
     });
-    let mut plan = assemble(words, timers, if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 });
+    let mut plan = assemble(
+        words,
+        timers,
+        if index.is_multiple_of(2) { Process::I386 } else { Process::Amd64 },
+    );
     if index / 2 % 2 == 1 {
         plan.steps.insert(0, Step::Pin { cpu: Some((index / 4) as u8) });
     }
@@ -43,7 +51,9 @@ pub fn plan(seed: u64, index: u64, timers: u64) -> Plan {
 pub fn timers(plan: &Plan) -> u64 {
     let is_one = |step: &&Step| match step {
         Step::Open { kind: FdKind::Timer(clock), .. } => !clock.is_alarm(),
-        Step::Life(Act::Create { clockid, flags, .. }) => [0, 1, 7].contains(clockid) && flags & !(TFD_NONBLOCK | TFD_CLOEXEC) == 0,
+        Step::Life(Act::Create { clockid, flags, .. }) => {
+            [0, 1, 7].contains(clockid) && flags & !(TFD_NONBLOCK | TFD_CLOEXEC) == 0
+        }
         _ => false,
     };
     plan.steps.iter().filter(is_one).count() as u64
@@ -52,8 +62,9 @@ pub fn timers(plan: &Plan) -> u64 {
 /// Plans with a number of lives in this range, for `proptest!`.
 pub fn strategy(lives: impl Into<SizeRange>) -> impl Strategy<Value = Plan> + Clone {
     let words = proptest::array::uniform32(any::<u16>());
-    (proptest::collection::vec(words, lives), any::<bool>())
-        .prop_map(|(words, amd64)| assemble(words.into_iter(), u64::MAX, if amd64 { Process::Amd64 } else { Process::I386 }))
+    (proptest::collection::vec(words, lives), any::<bool>()).prop_map(|(words, amd64)| {
+        assemble(words.into_iter(), u64::MAX, if amd64 { Process::Amd64 } else { Process::I386 })
+    })
 }
 
 /// A life under way.
@@ -73,7 +84,12 @@ fn assemble(mut lives: impl Iterator<Item = [u16; WORDS]>, timers: u64, process:
         while let Some(place) = places.last().copied() {
             let Some(words) = lives.next().filter(|_| made < timers) else { break };
             places.pop();
-            let slots = Slots { first: 2 * place as u8, second: 2 * place as u8 + 1, spare: SPARE_SLOT, posix: place as u8 % 8 };
+            let slots = Slots {
+                first: 2 * place as u8,
+                second: 2 * place as u8 + 1,
+                spare: SPARE_SLOT,
+                posix: place as u8 % 8,
+            };
             let mut draw = Draw::new(words);
             let life = Life::drawn(&mut draw, process, slots);
             made += life.timers();
@@ -98,7 +114,8 @@ fn assemble(mut lives: impl Iterator<Item = [u16; WORDS]>, timers: u64, process:
         }
     }
     if !steps.iter().any(|step| matches!(step, Step::Life(_))) {
-        // Few and short lives may have nothing but calls and descriptors, which would make another kind of plan.
+        // Few and short lives may have nothing but calls and descriptors, which would make another
+        // kind of plan.
         steps.extend([
             Step::Life(Act::Create { slot: SPARE_SLOT, clockid: Clock::Monotonic.id(), flags: 0 }),
             Step::Life(Act::Close { slot: SPARE_SLOT }),
@@ -116,7 +133,8 @@ fn wait_for_all(steps: &mut Vec<Step>, by: Means, timeout_ms: u16) {
             // What a child opens and closes is its own.
             _ if index < child_until => {}
             Step::Fork { .. } => child_until = index + 1 + step.inner(),
-            Step::Open { slot, kind: FdKind::Timer(_) | FdKind::Dup(_) | FdKind::Passed(_) } | Step::Life(Act::Create { slot, .. }) => {
+            Step::Open { slot, kind: FdKind::Timer(_) | FdKind::Dup(_) | FdKind::Passed(_) }
+            | Step::Life(Act::Create { slot, .. }) => {
                 open |= 1 << slot;
             }
             Step::Open { slot, .. } | Step::Life(Act::Close { slot }) => open &= !(1 << slot),

@@ -1,4 +1,5 @@
-//! That plans of lives are valid, reproducible, and have everything in them that they are there for.
+//! That plans of lives are valid, reproducible, and have everything in them that they are there
+//! for.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +41,9 @@ fn plans_have_each_kind_of_step() {
                 Step::Life(Act::Settime64 { api, .. }) => format!("settime {api:?}"),
                 Step::Life(Act::Gettime { api, .. }) => format!("gettime {api:?}"),
                 Step::Life(Act::Read { blocking, .. }) => format!("read {blocking}"),
-                Step::Life(Act::Wait { slots, by, .. }) => format!("wait {by:?} {}", slots.count_ones() > 1),
+                Step::Life(Act::Wait { slots, by, .. }) => {
+                    format!("wait {by:?} {}", slots.count_ones() > 1)
+                }
                 Step::Life(Act::Create { .. }) => "create".into(),
                 Step::Life(Act::Close { .. }) => "close".into(),
                 Step::Life(Act::Posix { act: PosixAct::Set { .. }, .. }) => "posix".into(),
@@ -61,18 +64,25 @@ fn most_timers_are_short() {
         for step in &plan(1, index, 500).steps {
             let value = match *step {
                 Step::Call(ref call) if call.flags & 1 == 0 => call.new.it_value.as_nanos(),
-                Step::Life(Act::Settime64 { flags, new, .. }) if flags & 1 == 0 => {
-                    new.it_value.tv_sec.saturating_mul(1_000_000_000).saturating_add(new.it_value.tv_nsec)
-                }
+                Step::Life(Act::Settime64 { flags, new, .. }) if flags & 1 == 0 => new
+                    .it_value
+                    .tv_sec
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(new.it_value.tv_nsec),
                 _ => 0,
             };
             match *step {
-                Step::Open { slot, kind: FdKind::Timer(_) } | Step::Life(Act::Create { slot, .. }) => {
+                Step::Open { slot, kind: FdKind::Timer(_) }
+                | Step::Life(Act::Create { slot, .. }) => {
                     made += 1;
                     behind[usize::from(slot)] = made;
                 }
-                Step::Open { slot, kind: FdKind::Dup(of) | FdKind::Passed(of) } => behind[usize::from(slot)] = behind[usize::from(of)],
-                Step::Call(Call { slot, .. }) | Step::Life(Act::Settime64 { slot, .. }) if (1..=100_000).contains(&value) => {
+                Step::Open { slot, kind: FdKind::Dup(of) | FdKind::Passed(of) } => {
+                    behind[usize::from(slot)] = behind[usize::from(of)]
+                }
+                Step::Call(Call { slot, .. }) | Step::Life(Act::Settime64 { slot, .. })
+                    if (1..=100_000).contains(&value) =>
+                {
                     short.insert(behind[usize::from(slot)]);
                 }
                 _ => {}

@@ -1,8 +1,9 @@
-//! Follows a plan of whole lives through its journal, and says of each moment what the kernel must have done: the result, what
-//! was left, the ticks, who was told, what was cancelled, released, and which answer only an expiry explains.
+//! Follows a plan of whole lives through its journal, and says of each moment what the kernel must
+//! have done: the result, what was left, the ticks, who was told, what was cancelled, released, and
+//! which answer only an expiry explains.
 //!
-//! It takes for granted what the [model](super) of the call under test does. What the handler's lateness decides it does not
-//! predict; it says whether what was seen can be.
+//! It takes for granted what the [model](super) of the call under test does. What the handler's
+//! lateness decides it does not predict; it says whether what was seen can be.
 
 mod posix;
 mod timer;
@@ -55,7 +56,8 @@ pub struct Told {
     pub old: Option<Itimerspec64>,
     /// Timers of which a thread was told here.
     pub woken: Vec<usize>,
-    /// Timers that the setting of the clock cancelled, and whether that was so already and nobody had been told.
+    /// Timers that the setting of the clock cancelled, and whether that was so already and nobody
+    /// had been told.
     pub canceled: Vec<(usize, bool)>,
     /// Timers whose last descriptor was closed here.
     pub released: Vec<usize>,

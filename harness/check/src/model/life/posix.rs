@@ -1,4 +1,5 @@
-//! POSIX timers that give no signal, after `common_timer_set` and `common_timer_get` (`kernel/time/posix-timers.c`).
+//! POSIX timers that give no signal, after `common_timer_set` and `common_timer_get`
+//! (`kernel/time/posix-timers.c`).
 
 use settime32_abi::plan::Clock;
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
@@ -18,8 +19,8 @@ pub(super) struct Posix {
     interval: i64,
     /// `node.expires`; `None` is 0.
     node: Option<Bounds>,
-    /// What is left of its last arming is told of a timer that gives no signal, though it was disarmed since; 6.18 and older
-    /// kernels do so, and 7.3 tells nothing.
+    /// What is left of its last arming is told of a timer that gives no signal, though it was
+    /// disarmed since; 6.18 and older kernels do so, and 7.3 tells nothing.
     disarmed: bool,
     realtime: bool,
 }
@@ -27,23 +28,46 @@ pub(super) struct Posix {
 impl Posix {
     /// `timer_create`.
     pub(super) fn new(id: i32, clock: Clock) -> Self {
-        Self { id, clock, interval: 0, node: None, disarmed: false, realtime: clock == Clock::Realtime }
+        Self {
+            id,
+            clock,
+            interval: 0,
+            node: None,
+            disarmed: false,
+            realtime: clock == Clock::Realtime,
+        }
     }
 
     /// `common_timer_get`; gives what was handed out before it was cut.
-    pub(super) fn get(&mut self, found: OldItimerspec32, now: &Now, out: &mut Vec<Wrong>) -> Option<Itimerspec64> {
+    pub(super) fn get(
+        &mut self,
+        found: OldItimerspec32,
+        now: &Now,
+        out: &mut Vec<Wrong>,
+    ) -> Option<Itimerspec64> {
         let Bounds { low, high } = if self.realtime { now.realtime } else { now.monotonic };
         let now = Bounds::new(low.saturating_sub(SLACK_NS), high.saturating_add(SLACK_NS));
         let whole = to_timespec(self.interval);
         let interval = whole.cut();
         if found.it_interval != interval {
-            out.push(wrong("out_after", format!("an interval of {interval:?}"), format!("{found:?}")));
+            out.push(wrong(
+                "out_after",
+                format!("an interval of {interval:?}"),
+                format!("{found:?}"),
+            ));
         }
         let guess = self.node.map_or(0, |node| node.high.saturating_sub(now.low)).max(0);
-        let fits = Answer::Cut(found).lefts([guess, self.interval]).into_iter().find(|left| self.take_left(*left, now));
+        let fits = Answer::Cut(found)
+            .lefts([guess, self.interval])
+            .into_iter()
+            .find(|left| self.take_left(*left, now));
         if fits.is_none() {
             let (node, interval) = (self.node, self.interval);
-            out.push(wrong("out_after", format!("what is left at {now:?} of one due at {node:?}, each {interval}"), format!("{found:?}")));
+            out.push(wrong(
+                "out_after",
+                format!("what is left at {now:?} of one due at {node:?}, each {interval}"),
+                format!("{found:?}"),
+            ));
         }
         fits.map(|left| Itimerspec64 { it_interval: whole, it_value: to_timespec(left) })
     }
@@ -54,9 +78,11 @@ impl Posix {
         if self.disarmed && left == 0 {
             return true;
         }
-        let range = Bounds::new(node.low.saturating_sub(now.high), node.high.saturating_sub(now.low));
+        let range =
+            Bounds::new(node.low.saturating_sub(now.high), node.high.saturating_sub(now.low));
         if self.interval == 0 {
-            return (left == 0 && range.low <= 0) || (left > 0 && range.low <= left && left <= range.high);
+            return (left == 0 && range.low <= 0)
+                || (left > 0 && range.low <= left && left <= range.high);
         }
         if left > 0 && range.low <= left && left <= range.high {
             return true;
@@ -64,7 +90,10 @@ impl Posix {
         // It is forwarded to behind the one time that is read.
         let due = node.low <= now.high && left > 0 && left <= self.interval;
         if due {
-            let (next, interval) = (Bounds::new(now.low.saturating_add(left), now.high.saturating_add(left)), i128::from(self.interval));
+            let (next, interval) = (
+                Bounds::new(now.low.saturating_add(left), now.high.saturating_add(left)),
+                i128::from(self.interval),
+            );
             // A multiple of the interval away from where it was.
             let away = |from: i64, to: i64| i128::from(to) - i128::from(from);
             let (least, most) = (away(node.high, next.low), away(node.low, next.high));
@@ -91,7 +120,10 @@ impl Posix {
         let from = if self.realtime { now.realtime } else { now.monotonic };
         self.node = Some(match absolute {
             true => Bounds::exactly(value),
-            false => Bounds::new(from.low.saturating_add(value - SLACK_NS), from.high.saturating_add(value).saturating_add(SLACK_NS)),
+            false => Bounds::new(
+                from.low.saturating_add(value - SLACK_NS),
+                from.high.saturating_add(value).saturating_add(SLACK_NS),
+            ),
         });
     }
 }

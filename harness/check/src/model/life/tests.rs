@@ -38,10 +38,19 @@ fn faults(timer: &Timer, blocking: bool, ret: i32, ticks: u64, when: i64) -> usi
 #[test]
 fn nothing_is_read_before_its_time() {
     let timer = armed(Clock::Monotonic, 0, 10 * MS, 0, 100 * MS);
-    assert_eq!([faults(&timer, false, 8, 1, 109 * MS), faults(&timer, false, -EAGAIN, 0, 109 * MS)], [1, 0]);
+    assert_eq!(
+        [faults(&timer, false, 8, 1, 109 * MS), faults(&timer, false, -EAGAIN, 0, 109 * MS)],
+        [1, 0]
+    );
     // Then only chance knows whether the handler ran; who waits gets something.
-    assert_eq!([faults(&timer, false, 8, 1, 111 * MS), faults(&timer, false, -EAGAIN, 0, 111 * MS)], [0, 0]);
-    assert_eq!([faults(&timer, true, 8, 1, 111 * MS), faults(&timer, true, -EAGAIN, 0, 111 * MS)], [0, 1]);
+    assert_eq!(
+        [faults(&timer, false, 8, 1, 111 * MS), faults(&timer, false, -EAGAIN, 0, 111 * MS)],
+        [0, 0]
+    );
+    assert_eq!(
+        [faults(&timer, true, 8, 1, 111 * MS), faults(&timer, true, -EAGAIN, 0, 111 * MS)],
+        [0, 1]
+    );
     assert_eq!(faults(&timer, true, 8, 2, 111 * MS), 1, "it fires once");
 }
 
@@ -53,7 +62,10 @@ fn what_a_wait_has_seen_is_there() {
     assert_eq!(out.len(), 1, "it is not due");
     assert_eq!(timer.waited(true, &at(112 * MS), &mut out), Some(Bounds::exactly(0)));
     assert_eq!((out.len(), timer.readable()), (1, Is::Yes));
-    assert_eq!([faults(&timer, false, 8, 1, 113 * MS), faults(&timer, false, -EAGAIN, 0, 113 * MS)], [0, 1]);
+    assert_eq!(
+        [faults(&timer, false, 8, 1, 113 * MS), faults(&timer, false, -EAGAIN, 0, 113 * MS)],
+        [0, 1]
+    );
 }
 
 #[test]
@@ -63,7 +75,10 @@ fn ticks_are_the_periods_that_have_gone_by() {
     assert_eq!([3, 4, 5].map(|ticks| faults(&timer, true, 8, ticks, 119 * MS + MS / 2)), [1, 0, 1]);
     timer.read(true, 8, 4, &at(119 * MS + MS / 2), &mut Vec::new());
     // The next is at 122, whatever was late before.
-    assert_eq!([faults(&timer, false, 8, 1, 121 * MS), faults(&timer, false, 8, 1, 123 * MS)], [1, 0]);
+    assert_eq!(
+        [faults(&timer, false, 8, 1, 121 * MS), faults(&timer, false, 8, 1, 123 * MS)],
+        [1, 0]
+    );
     assert_eq!(faults(&timer, false, 8, 2, 123 * MS), 1);
 }
 
@@ -98,9 +113,18 @@ fn a_setting_of_the_clock_is_told_once() {
     let mut timer = armed(Clock::Realtime, 3, far, 0, 100 * MS);
     timer.clock_was_set();
     assert_eq!(timer.readable(), Is::Yes);
-    assert_eq!([faults(&timer, true, -ECANCELED, 0, 101 * MS), faults(&timer, true, 8, 1, 101 * MS)], [0, 1]);
+    assert_eq!(
+        [faults(&timer, true, -ECANCELED, 0, 101 * MS), faults(&timer, true, 8, 1, 101 * MS)],
+        [0, 1]
+    );
     timer.read(true, -ECANCELED, 0, &at(101 * MS), &mut Vec::new());
-    assert_eq!([faults(&timer, false, -ECANCELED, 0, 102 * MS), faults(&timer, false, -EAGAIN, 0, 102 * MS)], [1, 0]);
+    assert_eq!(
+        [
+            faults(&timer, false, -ECANCELED, 0, 102 * MS),
+            faults(&timer, false, -EAGAIN, 0, 102 * MS)
+        ],
+        [1, 0]
+    );
     // A setting is told of it as well, and takes hold.
     timer.clock_was_set();
     let set = timer.settime((3, &setting(far, 0)), None, &at(103 * MS), &mut Vec::new());
@@ -114,13 +138,20 @@ fn a_setting_of_the_clock_is_told_once() {
 fn what_was_cut_off_is_known() {
     let wide = Timespec64 { tv_sec: 1 << 33, tv_nsec: 5 };
     let mut timer = Timer::new(Clock::BoottimeAlarm);
-    let new = Itimerspec64 { it_interval: Timespec64 { tv_sec: (1 << 32) + 7, tv_nsec: 0 }, it_value: wide };
+    let new = Itimerspec64 {
+        it_interval: Timespec64 { tv_sec: (1 << 32) + 7, tv_nsec: 0 },
+        it_value: wide,
+    };
     timer.settime((1, &new), None, &at(100 * MS), &mut Vec::new());
     let left = Timespec64 { tv_sec: (1 << 33) - 1, tv_nsec: 800_000_000 };
     let cut = OldItimerspec32 { it_interval: new.it_interval.cut(), it_value: left.cut() };
     let mut out = Vec::new();
     let told = timer.gettime(Answer::Cut(cut), &at(200 * MS), &mut out);
-    assert_eq!(told, Some(Itimerspec64 { it_interval: new.it_interval, it_value: left }), "{out:?}");
+    assert_eq!(
+        told,
+        Some(Itimerspec64 { it_interval: new.it_interval, it_value: left }),
+        "{out:?}"
+    );
     let mut wrong = cut;
     wrong.it_value.tv_sec += 1;
     timer.gettime(Answer::Cut(wrong), &at(200 * MS), &mut out);

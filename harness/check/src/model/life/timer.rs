@@ -1,10 +1,13 @@
-//! One timer of `timerfd_create` through its whole life, after `struct timerfd_ctx` in `fs/timerfd.c`.
+//! One timer of `timerfd_create` through its whole life, after `struct timerfd_ctx` in
+//! `fs/timerfd.c`.
 //!
-//! When the kernel's handler ran (`timerfd_tmrproc`) nobody is told, so that a timer which is due may have fired or not,
-//! until a read or a wait shows which; the model follows what was seen, and says when it cannot be.
+//! When the kernel's handler ran (`timerfd_tmrproc`) nobody is told, so that a timer which is due
+//! may have fired or not, until a read or a wait shows which; the model follows what was seen, and
+//! says when it cannot be.
 //!
-//! A timer's `node.expires` is `first + forwards * interval`: each read or look at a timer that has fired forwards it
-//! (`hrtimer_forward_now`), and what a read gives is by how much it was forwarded since the read before.
+//! A timer's `node.expires` is `first + forwards * interval`: each read or look at a timer that has
+//! fired forwards it (`hrtimer_forward_now`), and what a read gives is by how much it was forwarded
+//! since the read before.
 
 use settime32_abi::errno;
 use settime32_abi::plan::Clock;
@@ -43,7 +46,8 @@ pub struct Arming {
     pub timer: usize,
     /// The moment of the call that armed it.
     pub by: usize,
-    /// The moment of the call that stopped it, or of the closing that ended the timer; none while the process lived.
+    /// The moment of the call that stopped it, or of the closing that ended the timer; none while
+    /// the process lived.
     pub until: Option<usize>,
     /// `it_value`, nanoseconds.
     pub value: i64,
@@ -51,7 +55,8 @@ pub struct Arming {
     pub absolute: bool,
     /// `it_interval`, nanoseconds; 0 of a timer that fires once.
     pub interval: i64,
-    /// It runs on `CLOCK_REALTIME` itself: one that is relative and no alarm runs on `CLOCK_MONOTONIC` (`hrtimer_init`).
+    /// It runs on `CLOCK_REALTIME` itself: one that is relative and no alarm runs on
+    /// `CLOCK_MONOTONIC` (`hrtimer_init`).
     pub realtime: bool,
     /// `CLOCK_REALTIME` was set while it was armed.
     pub clock_was_set: bool,
@@ -115,7 +120,10 @@ pub(super) fn is_valid(time: Timespec64) -> bool {
 
 /// `timespec64_to_ktime` (`include/linux/ktime.h`).
 pub(super) fn to_ktime(time: Timespec64) -> i64 {
-    time.tv_sec.checked_mul(NSEC_PER_SEC).and_then(|nanos| nanos.checked_add(time.tv_nsec)).unwrap_or(KTIME_MAX)
+    time.tv_sec
+        .checked_mul(NSEC_PER_SEC)
+        .and_then(|nanos| nanos.checked_add(time.tv_nsec))
+        .unwrap_or(KTIME_MAX)
 }
 
 /// `ktime_to_timespec64`, of a time that is not negative.
@@ -162,8 +170,15 @@ impl Timer {
 
     /// The handler may have run by now.
     fn pass(&mut self, now: &Now) {
-        let latest = if self.realtime { now.realtime.high.max(now.realtime_peak) } else { now.monotonic.high };
-        if self.armed && self.expired == Is::No && self.node().is_some_and(|node| node.low <= latest.saturating_add(SLACK_NS)) {
+        let latest = if self.realtime {
+            now.realtime.high.max(now.realtime_peak)
+        } else {
+            now.monotonic.high
+        };
+        if self.armed
+            && self.expired == Is::No
+            && self.node().is_some_and(|node| node.low <= latest.saturating_add(SLACK_NS))
+        {
             self.expired = Is::Maybe;
         }
     }
@@ -175,15 +190,23 @@ impl Timer {
 
     /// `node.expires`.
     fn node(&self) -> Option<Bounds> {
-        let at = |first: i64, forwards: i64| first.saturating_add(forwards.saturating_mul(self.interval));
-        self.first.map(|first| Bounds::new(at(first.low, self.forwards.low), at(first.high, self.forwards.high)))
+        let at = |first: i64, forwards: i64| {
+            first.saturating_add(forwards.saturating_mul(self.interval))
+        };
+        self.first.map(|first| {
+            Bounds::new(at(first.low, self.forwards.low), at(first.high, self.forwards.high))
+        })
     }
 
-    /// How often it will have been forwarded when it is now, having fired; `None` when it cannot have.
+    /// How often it will have been forwarded when it is now, having fired; `None` when it cannot
+    /// have.
     fn forwarded(&self, now: Bounds) -> Option<Bounds> {
         let first = self.first.filter(|_| self.interval > 0 && self.expired != Is::No)?;
-        let count = |first: i64, now: i64| (now.saturating_sub(first)).div_euclid(self.interval).saturating_add(1);
-        // `hrtimer_forward` leaves a timer alone that is due no more, because its clock was set back.
+        let count = |first: i64, now: i64| {
+            (now.saturating_sub(first)).div_euclid(self.interval).saturating_add(1)
+        };
+        // `hrtimer_forward` leaves a timer alone that is due no more, because its clock was set
+        // back.
         let least = self.forwards.low + i64::from(!(self.realtime && self.clock_was_set));
         let bounds = Bounds::new(count(first.high, now.low).max(least), count(first.low, now.high));
         (bounds.low <= bounds.high).then_some(bounds)
@@ -192,26 +215,36 @@ impl Timer {
     /// How often it was forwarded if so much is left now; `None` when that cannot be.
     fn forwards_with(&self, left: i64, now: Bounds) -> Option<Bounds> {
         let Some(first) = self.first else { return (left == 0).then_some(self.forwards) };
-        let ways = [(self.expired != Is::Yes || self.interval == 0).then_some(self.forwards), self.forwarded(now)];
+        let ways = [
+            (self.expired != Is::Yes || self.interval == 0).then_some(self.forwards),
+            self.forwarded(now),
+        ];
         let fits = |way: Bounds| {
             if left == 0 {
                 let due = first.low.saturating_add(way.low.saturating_mul(self.interval));
                 return (due <= now.high).then_some(way);
             }
             if self.interval == 0 {
-                let range = Bounds::new(first.low.saturating_sub(now.high), first.high.saturating_sub(now.low));
+                let range = Bounds::new(
+                    first.low.saturating_sub(now.high),
+                    first.high.saturating_sub(now.low),
+                );
                 return (range.low <= left && left <= range.high).then_some(way);
             }
             // first + forwards * interval = left + now
             let of = |now: i64, first: i64| i128::from(left) + i128::from(now) - i128::from(first);
             let interval = i128::from(self.interval);
-            let low = of(now.low, first.high).div_euclid(interval) + i128::from(of(now.low, first.high).rem_euclid(interval) != 0);
+            let low = of(now.low, first.high).div_euclid(interval)
+                + i128::from(of(now.low, first.high).rem_euclid(interval) != 0);
             let high = of(now.high, first.low).div_euclid(interval);
             let (low, high) = (low.max(way.low.into()), high.min(way.high.into()));
             // It fits in 64 bits, since it is within the bounds of the way.
             (low <= high).then(|| Bounds::new(low as i64, high as i64))
         };
-        ways.into_iter().flatten().filter_map(fits).reduce(|one, other| Bounds::new(one.low.min(other.low), one.high.max(other.high)))
+        ways.into_iter()
+            .flatten()
+            .filter_map(fits)
+            .reduce(|one, other| Bounds::new(one.low.min(other.low), one.high.max(other.high)))
     }
 
     /// About how much may be left, to tell what was cut off of it.
@@ -220,9 +253,15 @@ impl Timer {
         [left, self.interval]
     }
 
-    /// Compares a setting that was read back, of which 32 bits or all are there (`put_old_itimerspec32` cuts without an
-    /// error), and gives how often the timer was forwarded then, and the setting before it was cut.
-    fn compare(&self, found: Answer, now: Bounds, out: &mut Vec<Wrong>) -> Option<(Bounds, Itimerspec64)> {
+    /// Compares a setting that was read back, of which 32 bits or all are there
+    /// (`put_old_itimerspec32` cuts without an error), and gives how often the timer was forwarded
+    /// then, and the setting before it was cut.
+    fn compare(
+        &self,
+        found: Answer,
+        now: Bounds,
+        out: &mut Vec<Wrong>,
+    ) -> Option<(Bounds, Itimerspec64)> {
         let field = "out_after";
         let interval = to_timespec(self.interval);
         if found.interval() != found.cut(interval) {
@@ -233,22 +272,31 @@ impl Timer {
         let fits = found.lefts(self.guesses(now)).into_iter().find_map(fits);
         if fits.is_none() {
             let (node, expired) = (self.node(), self.expired);
-            let due = format!("what is left at {now:?} of a timer due at {node:?} (expired: {expired:?}, interval {})", self.interval);
+            let due = format!(
+                "what is left at {now:?} of a timer due at {node:?} (expired: {expired:?}, interval {})",
+                self.interval
+            );
             out.push(wrong(field, due, format!("{found:?}")));
         }
         fits
     }
 
     /// `do_timerfd_gettime`; gives what was handed out before it was cut.
-    pub(super) fn gettime(&mut self, found: Answer, now: &Now, out: &mut Vec<Wrong>) -> Option<Itimerspec64> {
+    pub(super) fn gettime(
+        &mut self,
+        found: Answer,
+        now: &Now,
+        out: &mut Vec<Wrong>,
+    ) -> Option<Itimerspec64> {
         self.pass(now);
         let bounds = self.now(now);
         let (forwards, whole) = self.compare(found, bounds, out).unzip();
         if self.interval > 0 && self.first.is_some() {
-            let all = self.forwarded(bounds).map_or(self.forwards, |forwarded| match self.expired {
-                Is::Yes => forwarded,
-                _ => Bounds::new(self.forwards.low, forwarded.high.max(self.forwards.high)),
-            });
+            let all =
+                self.forwarded(bounds).map_or(self.forwards, |forwarded| match self.expired {
+                    Is::Yes => forwarded,
+                    _ => Bounds::new(self.forwards.low, forwarded.high.max(self.forwards.high)),
+                });
             self.forwards = forwards.unwrap_or(all);
             self.expired = Is::No;
         }
@@ -256,7 +304,13 @@ impl Timer {
     }
 
     /// `do_timerfd_settime` behind its checks; `old` is what was read back, if it was.
-    pub(super) fn settime(&mut self, (flags, new): (i32, &Itimerspec64), old: Option<Answer>, now: &Now, out: &mut Vec<Wrong>) -> Set {
+    pub(super) fn settime(
+        &mut self,
+        (flags, new): (i32, &Itimerspec64),
+        old: Option<Answer>,
+        now: &Now,
+        out: &mut Vec<Wrong>,
+    ) -> Set {
         let both = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
         // `timerfd_setup_cancel`
         self.might_cancel = on_realtime(self.clock) && flags & both == both;
@@ -266,7 +320,9 @@ impl Timer {
         let (stopped, whole) = old.and_then(|old| self.compare(old, bounds, out)).unzip();
         let forwarded = self.forwarded(bounds);
         self.forwards = stopped.unwrap_or_else(|| {
-            forwarded.map_or(self.forwards, |forwarded| Bounds::new(self.forwards.low, forwarded.high.max(self.forwards.high)))
+            forwarded.map_or(self.forwards, |forwarded| {
+                Bounds::new(self.forwards.low, forwarded.high.max(self.forwards.high))
+            })
         });
         let (ret, arming) = self.setup(flags, new, now);
         Set { ret, arming, old: whole }
@@ -275,7 +331,8 @@ impl Timer {
     /// `timerfd_setup`.
     fn setup(&mut self, flags: i32, new: &Itimerspec64, now: &Now) -> (i32, Option<Arming>) {
         let (value, absolute) = (to_ktime(new.it_value), flags & TFD_TIMER_ABSTIME != 0);
-        // `hrtimer_set_expires` puts 0 there, but `alarm_init` leaves the expiry of an alarm as it was.
+        // `hrtimer_set_expires` puts 0 there, but `alarm_init` leaves the expiry of an alarm as it
+        // was.
         let left_over = self.node().filter(|_| self.clock.is_alarm());
         (self.expired, self.canceled_ticks) = (Is::No, false);
         (self.forwards, self.read) = (Bounds::exactly(0), Bounds::exactly(0));
@@ -301,18 +358,38 @@ impl Timer {
         // `timerfd_canceled`, after the timer was started.
         let told = self.might_cancel && std::mem::take(&mut self.canceled);
         let (interval, realtime) = (self.interval, self.realtime);
-        let arming = Arming { timer: 0, by: 0, until: None, value, absolute, interval, realtime, clock_was_set: false };
+        let arming = Arming {
+            timer: 0,
+            by: 0,
+            until: None,
+            value,
+            absolute,
+            interval,
+            realtime,
+            clock_was_set: false,
+        };
         (if told { -errno::ECANCELED } else { 0 }, Some(arming))
     }
 
-    /// `timerfd_read`, which gave this result, and so many ticks where it succeeded. Gives the number of forwards that the
-    /// expiry behind it follows on, where there must be one.
-    pub(super) fn read(&mut self, blocking: bool, ret: i32, ticks: u64, now: &Now, out: &mut Vec<Wrong>) -> Option<Bounds> {
+    /// `timerfd_read`, which gave this result, and so many ticks where it succeeded. Gives the
+    /// number of forwards that the expiry behind it follows on, where there must be one.
+    pub(super) fn read(
+        &mut self,
+        blocking: bool,
+        ret: i32,
+        ticks: u64,
+        now: &Now,
+        out: &mut Vec<Wrong>,
+    ) -> Option<Bounds> {
         self.pass(now);
         let readable = self.readable();
         if self.might_cancel && self.canceled {
             if ret != -errno::ECANCELED {
-                out.push(wrong("ret", "ECANCELED, since the clock was set".to_owned(), ret.to_string()));
+                out.push(wrong(
+                    "ret",
+                    "ECANCELED, since the clock was set".to_owned(),
+                    ret.to_string(),
+                ));
             }
             self.canceled = false;
             self.canceled_ticks = false;
@@ -325,7 +402,11 @@ impl Timer {
         let back = self.realtime && self.clock_was_set && self.interval > 0;
         match ret {
             8 if readable != Is::No => return self.ticks(ticks, now, out),
-            8 => out.push(wrong("ret", format!("nothing to read: due at {:?}, and it is {now:?}", self.node()), "8".to_owned())),
+            8 => out.push(wrong(
+                "ret",
+                format!("nothing to read: due at {:?}, and it is {now:?}", self.node()),
+                "8".to_owned(),
+            )),
             _ if ret == -EAGAIN && !blocking && (readable != Is::Yes || back) => self.quiet(),
             // `hrtimer_forward` gave 0 overruns, so that nothing is left of the one tick.
             0 if blocking && back => self.quiet(),
@@ -355,7 +436,11 @@ impl Timer {
         let least = self.read.low;
         if self.interval == 0 {
             if ticks != 1 {
-                out.push(wrong("ticks", "1, of a timer that fires once".to_owned(), ticks.to_string()));
+                out.push(wrong(
+                    "ticks",
+                    "1, of a timer that fires once".to_owned(),
+                    ticks.to_string(),
+                ));
             }
             (self.expired, self.armed) = (Is::No, false);
             return Some(Bounds::exactly(0));
@@ -363,12 +448,18 @@ impl Timer {
         let forwarded = self.forwarded(self.now(now));
         let ways = [(self.expired != Is::Yes).then_some(self.forwards), forwarded];
         let found = i64::try_from(ticks).unwrap_or(i64::MAX);
-        let total = Bounds::new(self.read.low.saturating_add(found), self.read.high.saturating_add(found));
+        let total =
+            Bounds::new(self.read.low.saturating_add(found), self.read.high.saturating_add(found));
         let fits = |way: &Bounds| way.low <= total.high && total.low <= way.high;
         let more_than_none = found > 0;
         if !more_than_none || !ways.into_iter().flatten().any(|way| fits(&way)) {
-            let [looked, fired] = ways.map(|way| way.map_or_else(|| "not at all".to_owned(), |way| format!("{way:?} times")));
-            let expected = format!("forwarded by looks {looked}, or having fired {fired}, less {:?} that were read", self.read);
+            let [looked, fired] = ways.map(|way| {
+                way.map_or_else(|| "not at all".to_owned(), |way| format!("{way:?} times"))
+            });
+            let expected = format!(
+                "forwarded by looks {looked}, or having fired {fired}, less {:?} that were read",
+                self.read
+            );
             out.push(wrong("ticks", expected, ticks.to_string()));
         }
         (self.forwards, self.read) = (total, total);
@@ -380,7 +471,10 @@ impl Timer {
     /// `timerfd_poll`.
     pub(super) fn readable(&self) -> Is {
         let looked = self.interval > 0;
-        if self.canceled_ticks || self.expired == Is::Yes || (looked && self.forwards.low > self.read.high) {
+        if self.canceled_ticks
+            || self.expired == Is::Yes
+            || (looked && self.forwards.low > self.read.high)
+        {
             Is::Yes
         } else if self.expired == Is::Maybe || (looked && self.forwards.high > self.read.low) {
             Is::Maybe
@@ -397,7 +491,11 @@ impl Timer {
         let after = self.readable();
         match said {
             true if after == Is::No => {
-                out.push(wrong("ready", format!("not readable: due at {:?}, and it is {now:?}", self.node()), "readable".to_owned()));
+                out.push(wrong(
+                    "ready",
+                    format!("not readable: due at {:?}, and it is {now:?}", self.node()),
+                    "readable".to_owned(),
+                ));
                 None
             }
             false if before == Is::Yes => {
@@ -408,7 +506,11 @@ impl Timer {
                 if self.interval == 0 || self.forwards.high <= self.read.low {
                     self.expired = Is::Yes;
                 }
-                Some(if self.interval == 0 { Bounds::exactly(0) } else { Bounds::new(self.read.low, i64::MAX) })
+                Some(if self.interval == 0 {
+                    Bounds::exactly(0)
+                } else {
+                    Bounds::new(self.read.low, i64::MAX)
+                })
             }
             _ => None,
         }
@@ -446,18 +548,29 @@ impl Answer {
         }
     }
 
-    /// What may be left by this answer, nanoseconds, if about so much is; nothing when it is no time.
+    /// What may be left by this answer, nanoseconds, if about so much is; nothing when it is no
+    /// time.
     pub(super) fn lefts(self, guesses: [i64; 2]) -> Vec<i64> {
-        let nanos = |sec: i64, nsec: i64| sec.checked_mul(NSEC_PER_SEC).and_then(|nanos| nanos.checked_add(nsec));
+        let nanos = |sec: i64, nsec: i64| {
+            sec.checked_mul(NSEC_PER_SEC).and_then(|nanos| nanos.checked_add(nsec))
+        };
         match self {
-            Self::Whole(Itimerspec64 { it_value, .. }) if is_valid(it_value) => vec![to_ktime(it_value)],
-            Self::Cut(setting) if (0..NSEC_PER_SEC).contains(&i64::from(setting.it_value.tv_nsec)) => {
+            Self::Whole(Itimerspec64 { it_value, .. }) if is_valid(it_value) => {
+                vec![to_ktime(it_value)]
+            }
+            Self::Cut(setting)
+                if (0..NSEC_PER_SEC).contains(&i64::from(setting.it_value.tv_nsec)) =>
+            {
                 let value = setting.it_value;
                 let near = |guess: i64| {
                     let seconds = guess / NSEC_PER_SEC;
                     seconds + i64::from(value.tv_sec.wrapping_sub(seconds as i32))
                 };
-                guesses.into_iter().filter_map(|guess| nanos(near(guess), value.tv_nsec.into())).filter(|left| *left >= 0).collect()
+                guesses
+                    .into_iter()
+                    .filter_map(|guess| nanos(near(guess), value.tv_nsec.into()))
+                    .filter(|left| *left >= 0)
+                    .collect()
             }
             _ => Vec::new(),
         }

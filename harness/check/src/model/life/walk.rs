@@ -1,4 +1,5 @@
-//! Goes through the steps of a plan and the moments of its journal side by side: tables of descriptors, processes and clocks.
+//! Goes through the steps of a plan and the moments of its journal side by side: tables of
+//! descriptors, processes and clocks.
 
 mod calls;
 
@@ -6,7 +7,9 @@ use std::ops::Range;
 
 use settime32_abi::errno;
 use settime32_abi::journal::{Journal, Moment, what};
-use settime32_abi::plan::{Act, Clock, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK};
+use settime32_abi::plan::{
+    Act, Clock, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK,
+};
 
 use super::posix::Posix;
 use super::timer::{Now, Timer};
@@ -71,7 +74,12 @@ impl<'a> Walk<'a> {
             plan,
             journal,
             next: 0,
-            table: Table { pid: Some(journal.header.pid), slots: [EMPTY; SLOTS], posix: [const { None }; POSIX_TIMERS], wake_alarm: true },
+            table: Table {
+                pid: Some(journal.header.pid),
+                slots: [EMPTY; SLOTS],
+                posix: [const { None }; POSIX_TIMERS],
+                wake_alarm: true,
+            },
             timers: Vec::new(),
             references: Vec::new(),
             offset,
@@ -83,7 +91,11 @@ impl<'a> Walk<'a> {
     pub(super) fn through(mut self) -> Story {
         if self.steps(0..self.plan.steps.len()).is_ok() && self.next < self.journal.moments.len() {
             let (at, left) = (self.next, self.journal.moments.len() - self.next);
-            self.lie(at, self.plan.steps.len(), wrong("moments", "no more".to_owned(), format!("{left} more")));
+            self.lie(
+                at,
+                self.plan.steps.len(),
+                wrong("moments", "no more".to_owned(), format!("{left} more")),
+            );
         }
         self.story
     }
@@ -92,7 +104,14 @@ impl<'a> Walk<'a> {
         self.story.faults.push(Fault { moment, step, lie: true, wrong });
     }
 
-    fn must(&mut self, at: usize, field: &'static str, right: bool, expected: impl ToString, found: impl ToString) {
+    fn must(
+        &mut self,
+        at: usize,
+        field: &'static str,
+        right: bool,
+        expected: impl ToString,
+        found: impl ToString,
+    ) {
         if !right {
             let step = self.journal.moments[at].step as usize;
             self.lie(at, step, wrong(field, expected.to_string(), found.to_string()));
@@ -102,7 +121,12 @@ impl<'a> Walk<'a> {
     /// What the kernel's sources do not allow.
     fn contradicted(&mut self, at: usize, wrongs: Vec<Wrong>) {
         let step = self.journal.moments[at].step as usize;
-        self.story.faults.extend(wrongs.into_iter().map(|wrong| Fault { moment: at, step, lie: false, wrong }));
+        self.story.faults.extend(wrongs.into_iter().map(|wrong| Fault {
+            moment: at,
+            step,
+            lie: false,
+            wrong,
+        }));
     }
 
     fn result(&mut self, at: usize, expected: i32) {
@@ -116,7 +140,11 @@ impl<'a> Walk<'a> {
     fn take(&mut self, step: usize, what: u32) -> Goes<(usize, Moment)> {
         let at = self.next;
         let Some(moment) = self.journal.moments.get(at).copied() else {
-            self.lie(at, step, wrong("moments", format!("one more, of kind {what}"), "none".to_owned()));
+            self.lie(
+                at,
+                step,
+                wrong("moments", format!("one more, of kind {what}"), "none".to_owned()),
+            );
             return Err(Stop);
         };
         if (moment.step as usize, moment.what) != (step, what) {
@@ -129,15 +157,28 @@ impl<'a> Walk<'a> {
         self.must(at, "pid", moment.pid == pid, pid, moment.pid);
         self.must(at, "tid", moment.tid == moment.pid, moment.pid, moment.tid);
         // That of a child began before those of its steps.
-        let since = if what == what::CHILD { 0 } else { at.checked_sub(1).map_or(0, |before| self.journal.moments[before].after_ns) };
+        let since = if what == what::CHILD {
+            0
+        } else {
+            at.checked_sub(1).map_or(0, |before| self.journal.moments[before].after_ns)
+        };
         let ordered = since <= moment.before_ns && moment.before_ns <= moment.after_ns;
-        self.must(at, "before_ns", ordered, format!("from {since} to after_ns, {}", moment.after_ns), moment.before_ns);
+        self.must(
+            at,
+            "before_ns",
+            ordered,
+            format!("from {since} to after_ns, {}", moment.after_ns),
+            moment.before_ns,
+        );
         Ok((at, moment))
     }
 
     fn now(&self, moment: &Moment) -> Now {
         let monotonic = Bounds::new(moment.before_ns, moment.after_ns);
-        let realtime = Bounds::new(monotonic.low.saturating_add(self.offset.low), monotonic.high.saturating_add(self.offset.high));
+        let realtime = Bounds::new(
+            monotonic.low.saturating_add(self.offset.low),
+            monotonic.high.saturating_add(self.offset.high),
+        );
         Now { monotonic, realtime, realtime_peak: self.realtime_peak }
     }
 
@@ -150,7 +191,9 @@ impl<'a> Walk<'a> {
                 Step::Open { slot, kind } => self.open(step, slot, kind)?,
                 Step::SetClock => self.set_clock(step)?,
                 Step::WakeAlarm { allowed } => self.table.wake_alarm = allowed,
-                Step::Wait { slot, timeout_ms } => self.act(step, Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms })?,
+                Step::Wait { slot, timeout_ms } => {
+                    self.act(step, Act::Wait { slots: 1 << slot, by: Means::Poll, timeout_ms })?
+                }
                 Step::Life(act) => self.act(step, act)?,
                 Step::Fork { .. } => self.fork(step, step + 1..step + 1 + inner)?,
                 Step::Silent(_) | Step::Threads { .. } | Step::Pin { .. } => {}
@@ -162,14 +205,21 @@ impl<'a> Walk<'a> {
 
     fn fork(&mut self, step: usize, range: Range<usize>) -> Goes {
         // The child has a table of its own, which refers to the same files (`dup_fd`, fs/file.c).
-        let child = Table { pid: None, posix: [const { None }; POSIX_TIMERS], ..self.table.clone() };
+        let child =
+            Table { pid: None, posix: [const { None }; POSIX_TIMERS], ..self.table.clone() };
         let parent = std::mem::replace(&mut self.table, child);
         self.references_of_table(|count| *count += 1);
         self.steps(range)?;
         let child = std::mem::replace(&mut self.table, parent);
         let (at, moment) = self.take(step, what::CHILD)?;
         if let Some(pid) = child.pid {
-            self.must(at, "extra", moment.extra == pid, format!("{pid}, as the child said"), moment.extra);
+            self.must(
+                at,
+                "extra",
+                moment.extra == pid,
+                format!("{pid}, as the child said"),
+                moment.extra,
+            );
         }
         self.must(at, "extra", moment.extra != moment.pid, "that of a child", moment.extra);
         for slot in child.slots {
@@ -208,9 +258,11 @@ impl<'a> Walk<'a> {
         let set = moment.args[0].cast_signed();
         let now = self.now(&moment);
         self.realtime_peak = self.realtime_peak.max(now.realtime.high);
-        let fits = now.realtime.low.saturating_sub(2_000) <= set && set <= now.realtime.high.saturating_add(2_000);
+        let fits = now.realtime.low.saturating_sub(2_000) <= set
+            && set <= now.realtime.high.saturating_add(2_000);
         self.must(at, "args[0]", fits, format!("{:?}", now.realtime), set);
-        self.offset = Bounds::new(set.saturating_sub(moment.after_ns), set.saturating_sub(moment.before_ns));
+        self.offset =
+            Bounds::new(set.saturating_sub(moment.after_ns), set.saturating_sub(moment.before_ns));
         for timer in 0..self.timers.len() {
             let released = self.references[timer] == 0;
             if self.timers[timer].might_cancel() && !released {
@@ -268,7 +320,11 @@ impl<'a> Walk<'a> {
 
     /// A number that was given must not be that of another slot.
     fn fresh_number(&mut self, at: usize, fd: i32) {
-        let taken = self.table.slots.iter().any(|slot| slot.behind != Behind::Nothing && slot.fd == Some(fd));
+        let taken = self
+            .table
+            .slots
+            .iter()
+            .any(|slot| slot.behind != Behind::Nothing && slot.fd == Some(fd));
         self.must(at, "ret", !taken && fd >= 0, "a descriptor of its own", fd);
     }
 
@@ -277,7 +333,13 @@ impl<'a> Walk<'a> {
         self.close(step, slot)?;
         let (at, moment) = self.take(step, what::CREATE)?;
         let passed = [moment.args[0] as i32, moment.args[1] as i32];
-        self.must(at, "args", passed == [clockid, flags], format!("{:?}", [clockid, flags]), format!("{passed:?}"));
+        self.must(
+            at,
+            "args",
+            passed == [clockid, flags],
+            format!("{:?}", [clockid, flags]),
+            format!("{passed:?}"),
+        );
         self.number(at, self.plan.process.timerfd_create());
         let clock = clock_of(clockid);
         let refused = match clock {
@@ -299,7 +361,10 @@ impl<'a> Walk<'a> {
             (refused, _) => {
                 match refused {
                     Some(errno) => self.result(at, -errno),
-                    None => self.contradicted(at, vec![wrong("ret", "a descriptor".to_owned(), moment.ret.to_string())]),
+                    None => self.contradicted(
+                        at,
+                        vec![wrong("ret", "a descriptor".to_owned(), moment.ret.to_string())],
+                    ),
                 }
                 Slot { fd: Some(-1), behind: Behind::Nothing }
             }
@@ -334,6 +399,12 @@ impl<'a> Walk<'a> {
 
 /// The clocks that `timerfd_create` takes.
 fn clock_of(clockid: i32) -> Option<Clock> {
-    const ALL: [Clock; 5] = [Clock::Realtime, Clock::Monotonic, Clock::Boottime, Clock::RealtimeAlarm, Clock::BoottimeAlarm];
+    const ALL: [Clock; 5] = [
+        Clock::Realtime,
+        Clock::Monotonic,
+        Clock::Boottime,
+        Clock::RealtimeAlarm,
+        Clock::BoottimeAlarm,
+    ];
     ALL.into_iter().find(|clock| clock.id() == clockid)
 }

@@ -28,7 +28,9 @@ pub(super) fn name(moment: &Moment) -> &'static str {
         what::CREATE => Kind::TimerfdCreate.as_str(),
         what::SETTIME32 => settime32_abi::output::CALL_EVENT,
         what::SETTIME64 => Kind::TimerfdSettime.as_str(),
-        what::GETTIME if moment.nr == settime32_abi::number::i386::TIMERFD_GETTIME32 => Kind::TimerfdGettime32.as_str(),
+        what::GETTIME if moment.nr == settime32_abi::number::i386::TIMERFD_GETTIME32 => {
+            Kind::TimerfdGettime32.as_str()
+        }
         what::GETTIME => Kind::TimerfdGettime.as_str(),
         what::POSIX_SET => Kind::TimerSettime32.as_str(),
         what::POSIX_GET => Kind::TimerGettime32.as_str(),
@@ -72,10 +74,18 @@ impl Made<'_> {
             compare.equal("clockid", self.clockid(), found.clockid);
         }
         let when = |is: bool, argument: u64| is.then_some(argument);
-        compare.equal("ufd", when([what::SETTIME64, what::GETTIME].contains(&of), args[0]).map(|fd| fd as i32), found.ufd);
+        compare.equal(
+            "ufd",
+            when([what::SETTIME64, what::GETTIME].contains(&of), args[0]).map(|fd| fd as i32),
+            found.ufd,
+        );
         compare.equal("timer_id", self.told.posix, found.timer_id);
         let sets = [what::SETTIME64, what::POSIX_SET].contains(&of);
-        compare.equal("flags", when(sets || of == what::CREATE, args[1]).map(|flags| flags as i32), found.flags);
+        compare.equal(
+            "flags",
+            when(sets || of == what::CREATE, args[1]).map(|flags| flags as i32),
+            found.flags,
+        );
         compare.equal("utmr", when(sets, args[2]).filter(|address| *address != 0), found.utmr);
         compare.equal("utmr_used", self.told.used, found.utmr_used);
         let gets = [what::GETTIME, what::POSIX_GET].contains(&of);
@@ -122,14 +132,18 @@ impl Made<'_> {
         compare.equal("utmr_used", used, found.utmr_used);
         compare.equal("toctou", false, found.toctou);
         compare.equal("otmr", pointer(record.otmr), found.otmr);
-        let written: Option<OldItimerspec32> =
-            (record.ret == 0 && record.otmr != 0).then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+        let written: Option<OldItimerspec32> = (record.ret == 0 && record.otmr != 0)
+            .then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
         match written {
             Some(_) => self.old(found.old, &mut compare),
             None => compare.equal("old", None, found.old),
         }
         compare.equal("otmr_written", written, found.otmr_written);
-        let cut = self.told.old.zip(written).is_some_and(|(old, written)| Itimerspec64::from(written) != old);
+        let cut = self
+            .told
+            .old
+            .zip(written)
+            .is_some_and(|(old, written)| Itimerspec64::from(written) != old);
         compare.equal("old_truncated", cut, found.old_truncated);
         if !(self.told.refused && found.timer.is_none()) {
             compare.equal("clockid", self.clockid(), found.clockid);

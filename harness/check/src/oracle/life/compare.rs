@@ -12,9 +12,18 @@ pub(super) struct Compare(pub Vec<Difference>);
 
 impl Compare {
     /// A field that must be equal.
-    pub(super) fn equal<T: PartialEq + Debug>(&mut self, field: &'static str, expected: T, found: T) {
+    pub(super) fn equal<T: PartialEq + Debug>(
+        &mut self,
+        field: &'static str,
+        expected: T,
+        found: T,
+    ) {
         if expected != found {
-            self.0.push(Difference { field, expected: format!("{expected:?}"), found: format!("{found:?}") });
+            self.0.push(Difference {
+                field,
+                expected: format!("{expected:?}"),
+                found: format!("{found:?}"),
+            });
         }
     }
 
@@ -28,9 +37,19 @@ impl Compare {
     }
 
     /// A field that must be so, in words.
-    pub(super) fn must(&mut self, field: &'static str, right: bool, expected: impl ToString, found: impl Debug) {
+    pub(super) fn must(
+        &mut self,
+        field: &'static str,
+        right: bool,
+        expected: impl ToString,
+        found: impl Debug,
+    ) {
         if !right {
-            self.0.push(Difference { field, expected: expected.to_string(), found: format!("{found:?}") });
+            self.0.push(Difference {
+                field,
+                expected: expected.to_string(),
+                found: format!("{found:?}"),
+            });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Judges expiries: each is one of an arming, due when that says, and what only an expiry explains has one.
+//! Judges expiries: each is one of an arming, due when that says, and what only an expiry explains
+//! has one.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -27,7 +28,10 @@ struct Fired {
 
 pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
     let armings = judge.done.story.armings.clone();
-    let mut fired = Placed { of: vec![Vec::new(); armings.len()], possibly_of: vec![Vec::new(); armings.len()] };
+    let mut fired = Placed {
+        of: vec![Vec::new(); armings.len()],
+        possibly_of: vec![Vec::new(); armings.len()],
+    };
     let mut in_time: Vec<&&Expiry> = expiries.iter().collect();
     in_time.sort_by_key(|expiry| expiry.ns);
     for expiry in in_time {
@@ -45,7 +49,9 @@ pub(super) fn judge(judge: &mut Judge<'_>, expiries: &[&Expiry]) {
 
 /// The timers that an expiry can be of, whatever its id says.
 pub(super) fn fitting(judge: &Judge<'_>, expiry: &Expiry) -> BTreeSet<usize> {
-    let fits = |arming: &&Arming| is_during(judge, arming, nanos(expiry.ns)) && schedule(judge, arming, expiry, &[]).is_some();
+    let fits = |arming: &&Arming| {
+        is_during(judge, arming, nanos(expiry.ns)) && schedule(judge, arming, expiry, &[]).is_some()
+    };
     judge.done.story.armings.iter().filter(fits).map(|arming| arming.timer).collect()
 }
 
@@ -53,14 +59,28 @@ pub(super) fn fitting(judge: &Judge<'_>, expiry: &Expiry) -> BTreeSet<usize> {
 fn unsure(judge: &mut Judge<'_>, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) {
     let may_be = judge.may_be.get(&expiry.timer).cloned().unwrap_or_default();
     let mut fits = 0;
-    for (index, arming) in armings.iter().enumerate().filter(|(_, arming)| may_be.contains(&arming.timer)) {
-        if let Some(forwards) = schedule(judge, arming, expiry, &[]).filter(|_| is_during(judge, arming, nanos(expiry.ns))) {
-            placed.possibly_of[index].push(Fired { ns: nanos(expiry.ns), expires_ns: expiry.expires_ns, forwards, or_of: None });
+    for (index, arming) in
+        armings.iter().enumerate().filter(|(_, arming)| may_be.contains(&arming.timer))
+    {
+        if let Some(forwards) = schedule(judge, arming, expiry, &[])
+            .filter(|_| is_during(judge, arming, nanos(expiry.ns)))
+        {
+            placed.possibly_of[index].push(Fired {
+                ns: nanos(expiry.ns),
+                expires_ns: expiry.expires_ns,
+                forwards,
+                or_of: None,
+            });
             fits += 1;
         }
     }
     if fits == 0 {
-        judge.add(None, Kind::Identity, Vec::new(), format!("an expiry of no timer that is known: {expiry:?}"));
+        judge.add(
+            None,
+            Kind::Identity,
+            Vec::new(),
+            format!("an expiry of no timer that is known: {expiry:?}"),
+        );
     }
 }
 
@@ -73,8 +93,8 @@ fn is_during(judge: &Judge<'_>, arming: &Arming, ns: i64) -> bool {
 /// Expiries by the armings that they are of.
 struct Placed {
     of: Vec<Vec<Fired>>,
-    /// Beside those the ones that may be of it: a timer that is armed anew as it is due may fire for either, which the two
-    /// times do not tell.
+    /// Beside those the ones that may be of it: a timer that is armed anew as it is due may fire
+    /// for either, which the two times do not tell.
     possibly_of: Vec<Vec<Fired>>,
 }
 
@@ -83,8 +103,14 @@ fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry) {
     let lived = judge.done.story.timers[timer];
     let mut compare = Compare::default();
     compare.equal("clockid", lived.clockid, expiry.clockid);
-    compare.must("cpu", expiry.cpu < judge.config.cpus, format!("below {}", judge.config.cpus), expiry.cpu);
-    let late = i128::from(expiry.ns) + i128::from(expiry.clock_offset_ns) - i128::from(expiry.expires_ns);
+    compare.must(
+        "cpu",
+        expiry.cpu < judge.config.cpus,
+        format!("below {}", judge.config.cpus),
+        expiry.cpu,
+    );
+    let late =
+        i128::from(expiry.ns) + i128::from(expiry.clock_offset_ns) - i128::from(expiry.expires_ns);
     compare.equal("late_ns", late, i128::from(expiry.late_ns));
     if !compare.0.is_empty() {
         judge.add(Some(lived.created), Kind::Field, compare.0, "expiry");
@@ -97,14 +123,25 @@ fn facts(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry) {
 }
 
 /// Finds the arming that it is of.
-fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming], placed: &mut Placed) {
+fn place(
+    judge: &mut Judge<'_>,
+    timer: usize,
+    expiry: &Expiry,
+    armings: &[Arming],
+    placed: &mut Placed,
+) {
     let Placed { of: fired, possibly_of } = placed;
     let ns = nanos(expiry.ns);
     // Two where the one is being replaced by the other.
-    let candidates: Vec<usize> =
-        (0..armings.len()).filter(|index| armings[*index].timer == timer && is_during(judge, &armings[*index], ns)).collect();
+    let candidates: Vec<usize> = (0..armings.len())
+        .filter(|index| armings[*index].timer == timer && is_during(judge, &armings[*index], ns))
+        .collect();
     let Some(last) = candidates.last().copied() else {
-        let at = armings.iter().rev().find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns).map(|arming| arming.by);
+        let at = armings
+            .iter()
+            .rev()
+            .find(|arming| arming.timer == timer && judge.span(arming.by).0 <= ns)
+            .map(|arming| arming.by);
         return judge.add(at, Kind::Stale, Vec::new(), format!("{expiry:?}"));
     };
     let mut fits = fits_of(judge, &candidates, expiry, armings, fired);
@@ -113,10 +150,16 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         fits = fits_of(judge, &candidates, expiry, armings, fired);
     }
     for (index, forwards) in &fits {
-        possibly_of[*index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards: *forwards, or_of: None });
+        possibly_of[*index].push(Fired {
+            ns,
+            expires_ns: expiry.expires_ns,
+            forwards: *forwards,
+            or_of: None,
+        });
     }
     fits.sort_by_key(|(index, _)| vagueness(judge, &armings[*index], &fired[*index]));
-    // By chance it may fit both. Then it is of the one of which it is what must come next, and of which that is known best.
+    // By chance it may fit both. Then it is of the one of which it is what must come next, and of
+    // which that is known best.
     let is_next = |(index, forwards): &&(usize, Bounds)| match fired[*index].last() {
         None => forwards.low == 0,
         Some(before) => before.expires_ns < expiry.expires_ns && armings[*index].interval > 0,
@@ -127,15 +170,20 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
         let (entry, exit) = judge.span(arming.by);
         let expected = match arming.absolute {
             true => format!("{}, and {} more each time", arming.value, arming.interval),
-            false => format!("{} after {entry} to {exit}, and {} more each time", arming.value, arming.interval),
+            false => format!(
+                "{} after {entry} to {exit}, and {} more each time",
+                arming.value, arming.interval
+            ),
         };
-        let difference = Difference { field: "expires_ns", expected, found: expiry.expires_ns.to_string() };
+        let difference =
+            Difference { field: "expires_ns", expected, found: expiry.expires_ns.to_string() };
         return judge.add(Some(arming.by), Kind::Field, vec![difference], format!("{expiry:?}"));
     };
     let arming = &armings[index];
     if let Some(before) = fired[index].last() {
         // A timer whose clock was set back may be started again for the same time.
-        let again = before.expires_ns == expiry.expires_ns && (before.ns == ns || !arming.clock_was_set);
+        let again =
+            before.expires_ns == expiry.expires_ns && (before.ns == ns || !arming.clock_was_set);
         let backwards = before.expires_ns > expiry.expires_ns && !arming.clock_was_set;
         if again || backwards {
             let kind = if again { Kind::Doubled } else { Kind::OutOfOrder };
@@ -145,33 +193,55 @@ fn place(judge: &mut Judge<'_>, timer: usize, expiry: &Expiry, armings: &[Arming
     // A read or a look starts a timer again, for a time that may have passed by then.
     let inside = |at: usize| judge.done.story.told[at].timer == Some(timer);
     if expiry.inline && !judge.moment_at(ns).is_some_and(inside) {
-        let difference =
-            Difference { field: "inline", expected: "false, outside of the calls that start the timer".into(), found: "true".into() };
+        let difference = Difference {
+            field: "inline",
+            expected: "false, outside of the calls that start the timer".into(),
+            found: "true".into(),
+        };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
-    if judge.config.fires_inline && !expiry.inline && fired[index].is_empty() && was_past(judge, arming, expiry) {
-        let difference = Difference { field: "inline", expected: "true, since it was due before the call".into(), found: "false".into() };
+    if judge.config.fires_inline
+        && !expiry.inline
+        && fired[index].is_empty()
+        && was_past(judge, arming, expiry)
+    {
+        let difference = Difference {
+            field: "inline",
+            expected: "true, since it was due before the call".into(),
+            found: "false".into(),
+        };
         judge.add(Some(arming.by), Kind::Field, vec![difference], "expiry");
     }
     let or_of = fits.iter().map(|(other, _)| *other).find(|other| *other != index);
     fired[index].push(Fired { ns, expires_ns: expiry.expires_ns, forwards, or_of });
 }
 
-/// Whether the first expiry of an arming was due before the call that armed it. Alarm timers are started in another way
-/// (`alarm_start`, `kernel/time/alarmtimer.c`).
+/// Whether the first expiry of an arming was due before the call that armed it. Alarm timers are
+/// started in another way (`alarm_start`, `kernel/time/alarmtimer.c`).
 fn was_past(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry) -> bool {
     const ALARMS: [i32; 2] = [8, 9];
     let began_ns = judge.moment(arming.by).before_ns + expiry.clock_offset_ns;
-    arming.absolute && !arming.clock_was_set && !ALARMS.contains(&expiry.clockid) && expiry.expires_ns < began_ns
+    arming.absolute
+        && !arming.clock_was_set
+        && !ALARMS.contains(&expiry.clockid)
+        && expiry.expires_ns < began_ns
 }
 
 /// The armings that it fits, the latest first, and how often the timer had been forwarded then.
-fn fits_of(judge: &Judge<'_>, candidates: &[usize], expiry: &Expiry, armings: &[Arming], fired: &[Vec<Fired>]) -> Vec<(usize, Bounds)> {
-    let fits = |index: &usize| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?));
+fn fits_of(
+    judge: &Judge<'_>,
+    candidates: &[usize],
+    expiry: &Expiry,
+    armings: &[Arming],
+    fired: &[Vec<Fired>],
+) -> Vec<(usize, Bounds)> {
+    let fits =
+        |index: &usize| Some((*index, schedule(judge, &armings[*index], expiry, &fired[*index])?));
     candidates.iter().rev().filter_map(fits).collect()
 }
 
-/// The last expiry of an arming is contradicted by the one that follows: where it may be of another arming as well, it is.
+/// The last expiry of an arming is contradicted by the one that follows: where it may be of another
+/// arming as well, it is.
 fn take_back(index: usize, fired: &mut [Vec<Fired>]) {
     let Some(other) = fired[index].last().and_then(|last| last.or_of) else { return };
     let last = fired[index].pop().map(|last| Fired { or_of: None, ..last });
@@ -188,9 +258,16 @@ fn vagueness(judge: &Judge<'_>, arming: &Arming, before: &[Fired]) -> i64 {
     }
 }
 
-/// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot be.
-fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry, before: &[Fired]) -> Option<Bounds> {
-    // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one that it had then.
+/// How often the timer had been forwarded if the expiry is of this arming; `None` when it cannot
+/// be.
+fn schedule(
+    judge: &Judge<'_>,
+    arming: &Arming,
+    expiry: &Expiry,
+    before: &[Fired],
+) -> Option<Bounds> {
+    // What runs on CLOCK_MONOTONIC has no offset; an alarm of CLOCK_REALTIME was armed with the one
+    // that it had then.
     let drift = if arming.clock_was_set { CLOCK_SET_NS } else { SLACK_NS };
     let offset = if arming.realtime { expiry.clock_offset_ns } else { 0 };
     if !arming.realtime && expiry.clock_offset_ns != 0 {
@@ -206,13 +283,18 @@ fn schedule(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry, before: &[Fired
         }
     };
     if arming.interval == 0 {
-        return (first.low <= expiry.expires_ns && expiry.expires_ns <= first.high).then_some(Bounds::exactly(0));
+        return (first.low <= expiry.expires_ns && expiry.expires_ns <= first.high)
+            .then_some(Bounds::exactly(0));
     }
     if let Some(before) = before.last() {
         let away = expiry.expires_ns.checked_sub(before.expires_ns)?;
         let periods = away / arming.interval;
-        return (away % arming.interval == 0)
-            .then(|| Bounds::new(before.forwards.low.saturating_add(periods), before.forwards.high.saturating_add(periods)));
+        return (away % arming.interval == 0).then(|| {
+            Bounds::new(
+                before.forwards.low.saturating_add(periods),
+                before.forwards.high.saturating_add(periods),
+            )
+        });
     }
     let high = expiry.expires_ns.checked_sub(first.low)?.div_euclid(arming.interval);
     let low = expiry.expires_ns.checked_sub(first.high)?;
@@ -225,12 +307,19 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
     let mut told = HashSet::new();
     for need in judge.done.story.needs.clone() {
         let end = judge.moment(need.moment).after_ns + SLACK_NS;
-        let is_it = |one: &Fired| one.ns <= end && one.forwards.high >= need.forwards.low && one.forwards.low <= need.forwards.high;
+        let is_it = |one: &Fired| {
+            one.ns <= end
+                && one.forwards.high >= need.forwards.low
+                && one.forwards.low <= need.forwards.high
+        };
         if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.forwards.low)) {
             let arming = &armings[need.arming];
             let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
-            let what = format!("the expiry behind this, of the timer that step {step} armed and of which {others} others were told");
-            let when = Bounds::new(judge.moment(arming.by).before_ns, judge.moment(need.moment).after_ns);
+            let what = format!(
+                "the expiry behind this, of the timer that step {step} armed and of which {others} others were told"
+            );
+            let when =
+                Bounds::new(judge.moment(arming.by).before_ns, judge.moment(need.moment).after_ns);
             judge.missing(Some(need.moment), Some(arming.timer), what, when);
         }
     }

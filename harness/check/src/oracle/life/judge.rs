@@ -1,4 +1,5 @@
-//! Judges the events of one plan: which is of which moment its time says, since a plan does one thing after the other.
+//! Judges the events of one plan: which is of which moment its time says, since a plan does one
+//! thing after the other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,8 @@ use super::{Config, Difference, Done, Verdicts, expiry, is_told, names};
 use crate::model::Bounds;
 use crate::oracle::workload::comm_of;
 
-/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree, nanoseconds.
+/// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by the workload may disagree,
+/// nanoseconds.
 pub(super) const SLACK_NS: i64 = 1_000;
 
 /// An event of a call.
@@ -77,14 +79,21 @@ pub(super) fn nanos(ns: u64) -> i64 {
     i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
-pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &HashSet<TimerId>) -> Verdicts {
+pub(super) fn judge(
+    done: &Done,
+    events: Vec<Event>,
+    config: &Config,
+    used: &HashSet<TimerId>,
+) -> Verdicts {
     let comm = comm_of(&done.journal.header);
     let mut judge = Judge {
         done,
         config,
         used,
         comm: &comm,
-        sequence: (0..done.journal.moments.len()).filter(|at| done.journal.moments[*at].what != what::CHILD).collect(),
+        sequence: (0..done.journal.moments.len())
+            .filter(|at| done.journal.moments[*at].what != what::CHILD)
+            .collect(),
         taken: vec![None; done.journal.moments.len()],
         ids: vec![None; done.story.timers.len()],
         may_be: MayBe::new(),
@@ -96,8 +105,10 @@ pub(super) fn judge(done: &Done, events: Vec<Event>, config: &Config, used: &Has
     judge.wakeups(&events);
     judge.releases(&events);
     judge.cancels(&events);
-    let expiries: Vec<&Expiry> =
-        events.iter().filter_map(|event| if let Event::Expiry(expiry) = event { Some(expiry) } else { None }).collect();
+    let expiries: Vec<&Expiry> = events
+        .iter()
+        .filter_map(|event| if let Event::Expiry(expiry) = event { Some(expiry) } else { None })
+        .collect();
     expiry::judge(&mut judge, &expiries);
     judge.out
 }
@@ -129,7 +140,10 @@ impl<'a> Judge<'a> {
     /// Which moment it was at this time.
     pub(super) fn moment_at(&self, ns: i64) -> Option<usize> {
         let behind = self.sequence.partition_point(|at| self.moment(*at).before_ns <= ns);
-        let near = [behind.checked_sub(1), Some(behind)].into_iter().flatten().filter_map(|place| self.sequence.get(place).copied());
+        let near = [behind.checked_sub(1), Some(behind)]
+            .into_iter()
+            .flatten()
+            .filter_map(|place| self.sequence.get(place).copied());
         let within = |slack: i64| {
             move |at: &usize| {
                 let moment = &self.done.journal.moments[*at];
@@ -169,13 +183,25 @@ impl<'a> Judge<'a> {
         self.may_be.get(&id).is_some_and(|may_be| may_be.iter().any(is_one))
     }
 
-    pub(super) fn add(&mut self, at: Option<usize>, kind: Kind, differences: Vec<Difference>, note: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        at: Option<usize>,
+        kind: Kind,
+        differences: Vec<Difference>,
+        note: impl Into<String>,
+    ) {
         let step = at.and_then(|at| self.step(at));
         self.out.add(step, kind, differences, note);
     }
 
     /// No event tells of something that happened at some time in these bounds.
-    pub(super) fn missing(&mut self, at: Option<usize>, timer: Option<usize>, what: String, when: Bounds) {
+    pub(super) fn missing(
+        &mut self,
+        at: Option<usize>,
+        timer: Option<usize>,
+        what: String,
+        when: Bounds,
+    ) {
         if when.low < self.config.since_ns {
             return;
         }
@@ -228,7 +254,8 @@ impl<'a> Judge<'a> {
                 _ => strays.push(call),
             }
         }
-        let called: Vec<usize> = (0..self.taken.len()).filter(|at| self.is_asked_for(*at)).collect();
+        let called: Vec<usize> =
+            (0..self.taken.len()).filter(|at| self.is_asked_for(*at)).collect();
         for at in called {
             let Some(call) = self.taken[at] else {
                 self.take_stray(at, &mut strays);
@@ -247,8 +274,11 @@ impl<'a> Judge<'a> {
         if let Some(place) = strays.iter().position(|call| call.name() == call::name(moment)) {
             let call = strays.remove(place);
             let found = format!("{} to {:?}", call.entry_ns(), call.exit_ns());
-            let difference =
-                Difference { field: "entry_ns", expected: format!("within {} to {}", moment.before_ns, moment.after_ns), found };
+            let difference = Difference {
+                field: "entry_ns",
+                expected: format!("within {} to {}", moment.before_ns, moment.after_ns),
+                found,
+            };
             return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         let timer = self.done.story.told[at].timer;
@@ -258,7 +288,12 @@ impl<'a> Judge<'a> {
 
     fn call(&mut self, at: usize, call: Call<'_>) {
         let (moment, told) = (self.moment(at), &self.done.story.told[at]);
-        let record = self.done.journal.records.get(moment.extra as usize).filter(|_| moment.what == what::SETTIME32);
+        let record = self
+            .done
+            .journal
+            .records
+            .get(moment.extra as usize)
+            .filter(|_| moment.what == what::SETTIME32);
         let made = Made {
             moment,
             told,
@@ -267,7 +302,8 @@ impl<'a> Judge<'a> {
             comm: self.comm,
             cpus: self.config.cpus,
             // Which way is which the tracer learns before it is ready.
-            entry_path_needed: self.config.entry_path_needed && moment.before_ns >= self.config.since_ns,
+            entry_path_needed: self.config.entry_path_needed
+                && moment.before_ns >= self.config.since_ns,
         };
         let mut compare = match (call, record) {
             (Call::Main(found), Some(record)) => made.main(record, found),
@@ -278,21 +314,35 @@ impl<'a> Judge<'a> {
                 compare
             }
         };
-        // What the kernel passed over is told as unknown; then it is a loss that must be in the counts.
-        let is_untold = |difference: &Difference| ["clockid", "old", "utmr_used"].contains(&difference.field) && difference.found == "None";
+        // What the kernel passed over is told as unknown; then it is a loss that must be in the
+        // counts.
+        let is_untold = |difference: &Difference| {
+            ["clockid", "old", "utmr_used"].contains(&difference.field)
+                && difference.found == "None"
+        };
         let lacks_timer = told.timer.is_some() && call.timer().is_none() && !told.refused;
         let lacks = lacks_timer || call.timer().is_none() && compare.0.iter().any(is_untold);
         if lacks {
             compare.0.retain(|difference| !is_untold(difference));
-            self.missing(Some(at), told.timer, format!("what the event of the call {} leaves out", call.name()), self.span_of(at));
+            self.missing(
+                Some(at),
+                told.timer,
+                format!("what the event of the call {} leaves out", call.name()),
+                self.span_of(at),
+            );
         }
         if !compare.0.is_empty() {
             self.add(Some(at), Kind::Field, compare.0, call.name());
         }
         let (entry, exit) = (call.entry_ns(), call.exit_ns().unwrap_or(call.entry_ns()));
-        if entry > exit || entry < moment.before_ns - SLACK_NS || exit > moment.after_ns + SLACK_NS {
+        if entry > exit || entry < moment.before_ns - SLACK_NS || exit > moment.after_ns + SLACK_NS
+        {
             let expected = format!("in order within {} to {}", moment.before_ns, moment.after_ns);
-            let difference = Difference { field: "entry_ns and exit_ns", expected, found: format!("{entry} to {exit}") };
+            let difference = Difference {
+                field: "entry_ns and exit_ns",
+                expected,
+                found: format!("{entry} to {exit}"),
+            };
             self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         if !(told.refused && call.timer().is_none() || lacks_timer) {
@@ -301,12 +351,20 @@ impl<'a> Judge<'a> {
     }
 
     /// One id for one timer; the first call that comes to a timer says which.
-    pub(super) fn identity(&mut self, at: usize, timer: Option<usize>, id: Option<TimerId>, event: &str) {
+    pub(super) fn identity(
+        &mut self,
+        at: usize,
+        timer: Option<usize>,
+        id: Option<TimerId>,
+        event: &str,
+    ) {
         let (expected, right) = match (timer, id) {
             (None, None) => return,
             (Some(timer), Some(id)) if self.ids[timer].is_none() => {
                 // Where the id is another's, or was, the timer has none that could be right.
-                let taken = self.used.contains(&id) || self.out.ids.contains_key(&id) || self.may_be.contains_key(&id);
+                let taken = self.used.contains(&id)
+                    || self.out.ids.contains_key(&id)
+                    || self.may_be.contains_key(&id);
                 if !taken {
                     self.ids[timer] = Some(id);
                     self.out.ids.insert(id, timer);
@@ -320,7 +378,12 @@ impl<'a> Judge<'a> {
         };
         if !right {
             let found = id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-            self.add(Some(at), Kind::Identity, vec![Difference { field: "timer", expected, found }], event);
+            self.add(
+                Some(at),
+                Kind::Identity,
+                vec![Difference { field: "timer", expected, found }],
+                event,
+            );
         }
     }
 
@@ -329,7 +392,9 @@ impl<'a> Judge<'a> {
         for event in events {
             let Event::Wakeup(wakeup) = event else { continue };
             match self.moment_at(nanos(wakeup.ns)) {
-                Some(at) if [what::READ, what::WAIT].contains(&self.moment(at).what) => by_moment.entry(at).or_default().push(wakeup),
+                Some(at) if [what::READ, what::WAIT].contains(&self.moment(at).what) => {
+                    by_moment.entry(at).or_default().push(wakeup)
+                }
                 at => self.add(at, Kind::Extra, Vec::new(), format!("{wakeup:?}")),
             }
         }
@@ -345,7 +410,9 @@ impl<'a> Judge<'a> {
             // Of an id that may be several timers', any of them may be told.
             let unnamed = left.clone();
             left.retain(|timer| {
-                let is_it = |wakeup: &&Wakeup| self.ids[*timer].is_none() && self.may_be_one_of(wakeup.timer, &unnamed);
+                let is_it = |wakeup: &&Wakeup| {
+                    self.ids[*timer].is_none() && self.may_be_one_of(wakeup.timer, &unnamed)
+                };
                 let place = found.iter().position(is_it);
                 place.inspect(|place| self.wakeup(at, found.remove(*place))).is_none()
             });
@@ -356,12 +423,21 @@ impl<'a> Judge<'a> {
                         self.identity(at, Some(timer), Some(wakeup.timer), "wakeup");
                     }
                     None if !self.has(life::Kind::Wakeup) => {}
-                    None => self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at)),
+                    None => {
+                        self.missing(Some(at), Some(timer), "a wakeup".to_owned(), self.span_of(at))
+                    }
                 }
             }
             for wakeup in found {
-                let told = self.timer_of(wakeup.timer).is_some_and(|timer| self.done.story.told[at].woken.contains(&timer));
-                self.add(Some(at), if told { Kind::Doubled } else { Kind::Extra }, Vec::new(), format!("{wakeup:?}"));
+                let told = self
+                    .timer_of(wakeup.timer)
+                    .is_some_and(|timer| self.done.story.told[at].woken.contains(&timer));
+                self.add(
+                    Some(at),
+                    if told { Kind::Doubled } else { Kind::Extra },
+                    Vec::new(),
+                    format!("{wakeup:?}"),
+                );
             }
         }
     }
@@ -378,13 +454,16 @@ impl<'a> Judge<'a> {
         compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
         let name = (read && moment.ret < 0).then(|| errno::name(-moment.ret)).flatten();
         compare.equal("errno", name, found.errno.as_deref());
-        // Of a read that was under way when the tracer came, its begin was not seen, and where it reads to may not be known.
-        let is_across = read && moment.before_ns < self.config.since_ns && found.entry_ns == Some(None);
+        // Of a read that was under way when the tracer came, its begin was not seen, and where it
+        // reads to may not be known.
+        let is_across =
+            read && moment.before_ns < self.config.since_ns && found.entry_ns == Some(None);
         if !(is_across && found.ticks == Some(None)) {
             compare.equal("ticks", self.done.story.told[at].ticks.map(Some), found.ticks);
         }
         let entry = found.entry_ns.flatten().map(nanos);
-        let in_order = entry.is_some_and(|entry| moment.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns));
+        let in_order = entry
+            .is_some_and(|entry| moment.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns));
         compare.must(
             "entry_ns",
             if read { in_order || is_across } else { found.entry_ns.is_none() },
@@ -407,33 +486,50 @@ impl<'a> Judge<'a> {
 
     fn cancels(&mut self, events: &[Event]) {
         let mut told: HashSet<(usize, usize)> = HashSet::new();
-        let cancels = events.iter().filter_map(|event| if let Event::Cancel(cancel) = event { Some(cancel) } else { None });
+        let cancels = events.iter().filter_map(|event| {
+            if let Event::Cancel(cancel) = event { Some(cancel) } else { None }
+        });
         for cancel in cancels {
             self.cancel(cancel, &mut told);
         }
         for at in 0..self.done.journal.moments.len() {
             for (timer, again) in self.done.story.told[at].canceled.clone() {
-                if !again && !told.contains(&(at, timer)) && self.has(life::Kind::Expiry) && self.is_watched(timer, at) {
+                if !again
+                    && !told.contains(&(at, timer))
+                    && self.has(life::Kind::Expiry)
+                    && self.is_watched(timer, at)
+                {
                     self.missing(Some(at), Some(timer), "a cancel".to_owned(), self.span_of(at));
                 }
             }
         }
     }
 
-    /// Whether the tracer knows of a timer at this moment: with a filter only if one of those that it tells of has come to it.
+    /// Whether the tracer knows of a timer at this moment: with a filter only if one of those that
+    /// it tells of has come to it.
     fn is_watched(&self, timer: usize, at: usize) -> bool {
-        let mut armings = self.done.story.armings.iter().filter(|arming| arming.timer == timer && arming.by < at);
-        !self.config.filtered || armings.any(|arming| self.moment(arming.by).before_ns >= self.config.since_ns)
+        let mut armings =
+            self.done.story.armings.iter().filter(|arming| arming.timer == timer && arming.by < at);
+        !self.config.filtered
+            || armings.any(|arming| self.moment(arming.by).before_ns >= self.config.since_ns)
     }
 
     fn cancel(&mut self, cancel: &Cancel, told: &mut HashSet<(usize, usize)>) {
         let at = self.moment_at(nanos(cancel.ns));
-        let timer = self.timer_of(cancel.timer).or_else(|| self.unnamed_canceled(at?, cancel, told));
-        let place = at.zip(timer).filter(|(at, timer)| self.done.story.told[*at].canceled.iter().any(|(other, _)| other == timer));
+        let timer =
+            self.timer_of(cancel.timer).or_else(|| self.unnamed_canceled(at?, cancel, told));
+        let place = at.zip(timer).filter(|(at, timer)| {
+            self.done.story.told[*at].canceled.iter().any(|(other, _)| other == timer)
+        });
         match place {
             Some(place) if told.insert(place) => {
                 let mut compare = Compare::default();
-                compare.must("cpu", cancel.cpu < self.config.cpus, format!("below {}", self.config.cpus), cancel.cpu);
+                compare.must(
+                    "cpu",
+                    cancel.cpu < self.config.cpus,
+                    format!("below {}", self.config.cpus),
+                    cancel.cpu,
+                );
                 if !compare.0.is_empty() {
                     self.add(at, Kind::Field, compare.0, "cancel");
                 }
@@ -444,7 +540,12 @@ impl<'a> Judge<'a> {
     }
 
     /// A timer that was cancelled at this moment, of those that the cancellation's id may be of.
-    fn unnamed_canceled(&self, at: usize, cancel: &Cancel, told: &HashSet<(usize, usize)>) -> Option<usize> {
+    fn unnamed_canceled(
+        &self,
+        at: usize,
+        cancel: &Cancel,
+        told: &HashSet<(usize, usize)>,
+    ) -> Option<usize> {
         let canceled = self.done.story.told[at].canceled.iter().map(|(timer, _)| *timer);
         let unnamed: Vec<usize> = canceled.filter(|timer| self.ids[*timer].is_none()).collect();
         let is_one = self.may_be_one_of(cancel.timer, &unnamed);
@@ -462,14 +563,19 @@ impl<'a> Judge<'a> {
                 None => strangers.push(release),
             }
         }
-        // Of an id that may be several timers', any of them may be told: those come before the ones whose own is missing.
+        // Of an id that may be several timers', any of them may be told: those come before the ones
+        // whose own is missing.
         let mut found: Vec<(usize, Option<&Release>)> = found.into_iter().enumerate().collect();
         found.sort_by_key(|(timer, _)| self.ids[*timer].is_some());
         for (timer, found) in found {
             let window = self.release_window(timer);
             let together = self.released_together(timer);
-            let in_time: Vec<usize> = (0..strangers.len()).filter(|place| window.contains(&nanos(strangers[*place].ns))).collect();
-            let may_be = |place: &&usize| self.ids[timer].is_none() && self.may_be_one_of(strangers[**place].timer, &together);
+            let in_time: Vec<usize> = (0..strangers.len())
+                .filter(|place| window.contains(&nanos(strangers[*place].ns)))
+                .collect();
+            let may_be = |place: &&usize| {
+                self.ids[timer].is_none() && self.may_be_one_of(strangers[**place].timer, &together)
+            };
             let unsure = in_time.iter().find(may_be);
             let at = self.done.story.timers[timer].released;
             match (found, unsure.or(in_time.first()).copied()) {
@@ -478,13 +584,23 @@ impl<'a> Judge<'a> {
                     let is_unsure = unsure.is_some();
                     let release = strangers.remove(place);
                     if !is_unsure {
-                        self.identity(at.unwrap_or_default(), Some(timer), Some(release.timer), "release");
+                        self.identity(
+                            at.unwrap_or_default(),
+                            Some(timer),
+                            Some(release.timer),
+                            "release",
+                        );
                     }
                     self.release(timer, release);
                 }
                 (None, None) if !self.has(life::Kind::Release) => {}
                 (None, None) => {
-                    self.missing(at, Some(timer), "a release".to_owned(), Bounds::new(*window.start(), *window.end()));
+                    self.missing(
+                        at,
+                        Some(timer),
+                        "a release".to_owned(),
+                        Bounds::new(*window.start(), *window.end()),
+                    );
                 }
             }
         }
@@ -496,7 +612,9 @@ impl<'a> Judge<'a> {
     /// The timers that are released at the same moment as this one, which is one of them.
     fn released_together(&self, timer: usize) -> Vec<usize> {
         let timers = &self.done.story.timers;
-        (0..timers.len()).filter(|other| timers[*other].released == timers[timer].released).collect()
+        (0..timers.len())
+            .filter(|other| timers[*other].released == timers[timer].released)
+            .collect()
     }
 
     /// When a timer must have been released.
@@ -506,7 +624,9 @@ impl<'a> Judge<'a> {
                 let moment = self.moment(at);
                 // A child's is at its end, which is behind its last step.
                 let behind = if moment.what == what::CHILD { at.checked_sub(1) } else { None };
-                let since = behind.map_or(moment.before_ns, |before| self.moment(before).after_ns.max(moment.before_ns));
+                let since = behind.map_or(moment.before_ns, |before| {
+                    self.moment(before).after_ns.max(moment.before_ns)
+                });
                 since - SLACK_NS..=moment.after_ns + SLACK_NS
             }
             None => self.done.journal.header.end.monotonic_before_ns - SLACK_NS..=i64::MAX,
@@ -530,14 +650,21 @@ impl<'a> Judge<'a> {
             compare.equal("comm", self.comm, &*release.comm);
         }
         // A child's steps may have put it elsewhere.
-        let known = at.map(|at| self.moment(at)).filter(|moment| moment.what != what::CHILD).map_or(CPU_UNKNOWN, |moment| moment.cpu);
+        let known = at
+            .map(|at| self.moment(at))
+            .filter(|moment| moment.what != what::CHILD)
+            .map_or(CPU_UNKNOWN, |moment| moment.cpu);
         compare.cpu(known, self.config.cpus, release.cpu);
         if !compare.0.is_empty() {
             self.add(at, Kind::Field, compare.0, "release");
         }
         let window = self.release_window(timer);
         if !window.contains(&nanos(release.ns)) {
-            let difference = Difference { field: "ns", expected: format!("within {window:?}"), found: release.ns.to_string() };
+            let difference = Difference {
+                field: "ns",
+                expected: format!("within {window:?}"),
+                found: release.ns.to_string(),
+            };
             self.add(at, Kind::BadTimestamp, vec![difference], "release");
         }
     }

@@ -45,23 +45,38 @@ impl Event {
         }
     }
 
-    /// Reads a line by its `event`, and says in what it is not as documented; none when that is of no event here.
-    pub(in crate::oracle) fn read(line: &[u8], contract: &mut Contract) -> Option<Result<(Self, String), serde_json::Error>> {
+    /// Reads a line by its `event`, and says in what it is not as documented; none when that is of
+    /// no event here.
+    pub(in crate::oracle) fn read(
+        line: &[u8],
+        contract: &mut Contract,
+    ) -> Option<Result<(Self, String), serde_json::Error>> {
         const PREFIX: &[u8] = br#"{"event":""#;
         let name = line.strip_prefix(PREFIX)?;
-        let name = std::str::from_utf8(&name[..name.iter().position(|byte| *byte == b'"')?]).ok()?;
+        let name =
+            std::str::from_utf8(&name[..name.iter().position(|byte| *byte == b'"')?]).ok()?;
         if name == "cancel" {
-            return Some(contract.read(line).map(|(cancel, faults)| (Self::Cancel(cancel), faults)));
+            return Some(
+                contract.read(line).map(|(cancel, faults)| (Self::Cancel(cancel), faults)),
+            );
         }
         if name == CALL_EVENT {
             let read = contract.read::<CallEvent<'_>>(line);
-            return Some(read.map(|(call, faults)| (Self::Main(Box::new(call.into_owned())), faults)));
+            return Some(
+                read.map(|(call, faults)| (Self::Main(Box::new(call.into_owned())), faults)),
+            );
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name)?;
         Some(match kind {
-            Kind::Expiry => contract.read(line).map(|(expiry, faults)| (Self::Expiry(expiry), faults)),
-            Kind::Wakeup => contract.read(line).map(|(wakeup, faults)| (Self::Wakeup(wakeup), faults)),
-            Kind::Release => contract.read(line).map(|(release, faults)| (Self::Release(release), faults)),
+            Kind::Expiry => {
+                contract.read(line).map(|(expiry, faults)| (Self::Expiry(expiry), faults))
+            }
+            Kind::Wakeup => {
+                contract.read(line).map(|(wakeup, faults)| (Self::Wakeup(wakeup), faults))
+            }
+            Kind::Release => {
+                contract.read(line).map(|(release, faults)| (Self::Release(release), faults))
+            }
             _ => contract.read(line).map(|(call, faults)| (Self::Call(Box::new(call)), faults)),
         })
     }

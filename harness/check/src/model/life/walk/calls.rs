@@ -25,7 +25,13 @@ impl Walk<'_> {
         self.must(at, "record", found == expected, format!("{expected:?}"), format!("{found:?}"));
         let null = |pointer| pointer == settime32_abi::plan::Pointer::Null;
         let pointers = (record.utmr == 0, record.otmr == 0);
-        self.must(at, "utmr and otmr", pointers == (null(call.utmr), null(call.otmr)), "as in the plan", format!("{pointers:?}"));
+        self.must(
+            at,
+            "utmr and otmr",
+            pointers == (null(call.utmr), null(call.otmr)),
+            "as in the plan",
+            format!("{pointers:?}"),
+        );
         moment.args[0] = u64::from(record.ufd.cast_unsigned());
         if let Some(fd) = self.table.slots[usize::from(call.slot)].fd {
             self.must(at, "ufd", record.ufd == fd, fd, record.ufd);
@@ -35,7 +41,13 @@ impl Walk<'_> {
             return Ok(());
         }
         let before: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.utmr_before);
-        self.must(at, "utmr_before", before == call.new, format!("{:?}", call.new), format!("{before:?}"));
+        self.must(
+            at,
+            "utmr_before",
+            before == call.new,
+            format!("{:?}", call.new),
+            format!("{before:?}"),
+        );
         let written = record.ret == 0 && record.otmr != 0;
         let old = written.then(|| Answer::Cut(bytemuck::pod_read_unaligned(&record.otmr_after)));
         let untouched = written || record.otmr_after == record.otmr_before;
@@ -47,14 +59,27 @@ impl Walk<'_> {
 
     fn untouched(&mut self, at: usize, untouched: bool) {
         if !untouched {
-            self.contradicted(at, vec![wrong("out_after", "untouched".to_owned(), "written".to_owned())]);
+            self.contradicted(
+                at,
+                vec![wrong("out_after", "untouched".to_owned(), "written".to_owned())],
+            );
         }
     }
 
     /// `do_timerfd_settime`, of any call.
-    fn settime(&mut self, at: usize, moment: &Moment, behind: Behind, (flags, new): (i32, Itimerspec64), old: Option<Answer>) {
+    fn settime(
+        &mut self,
+        at: usize,
+        moment: &Moment,
+        behind: Behind,
+        (flags, new): (i32, Itimerspec64),
+        old: Option<Answer>,
+    ) {
         self.story.told[at].used = Some(new);
-        if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0 || !is_valid(new.it_interval) || !is_valid(new.it_value) {
+        if flags & !(TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET) != 0
+            || !is_valid(new.it_interval)
+            || !is_valid(new.it_value)
+        {
             return self.result(at, -errno::EINVAL);
         }
         let timer = match Self::timer_behind(behind) {
@@ -83,7 +108,9 @@ impl Walk<'_> {
         match act {
             Act::Create { slot, clockid, flags } => self.create(step, slot, clockid, flags),
             Act::Close { slot } => self.close(step, slot),
-            Act::Settime64 { slot, flags, new, old, api } => self.settime64(step, slot, (flags, new), old, api),
+            Act::Settime64 { slot, flags, new, old, api } => {
+                self.settime64(step, slot, (flags, new), old, api)
+            }
             Act::Gettime { slot, api } => self.gettime(step, slot, api),
             Act::Read { slot, blocking } => self.read(step, slot, blocking),
             Act::Wait { slots, .. } => self.wait(step, slots),
@@ -91,7 +118,14 @@ impl Walk<'_> {
         }
     }
 
-    fn settime64(&mut self, step: usize, slot: u8, (flags, new): (i32, Itimerspec64), old: bool, api: Api) -> Goes {
+    fn settime64(
+        &mut self,
+        step: usize,
+        slot: u8,
+        (flags, new): (i32, Itimerspec64),
+        old: bool,
+        api: Api,
+    ) -> Goes {
         let (at, moment) = self.take(step, what::SETTIME64)?;
         self.number(at, api.settime());
         let behind = self.behind(at, slot);
@@ -103,7 +137,10 @@ impl Walk<'_> {
         let padded = |time: Timespec64| Timespec64 { tv_nsec: time.tv_nsec & 0xffff_ffff, ..time };
         let compat = api == Api::Time64 || self.plan.process == Process::I386;
         let used = match compat {
-            true => Itimerspec64 { it_interval: padded(new.it_interval), it_value: padded(new.it_value) },
+            true => Itimerspec64 {
+                it_interval: padded(new.it_interval),
+                it_value: padded(new.it_value),
+            },
             false => new,
         };
         let written = moment.ret == 0 && old;
@@ -129,7 +166,9 @@ impl Walk<'_> {
         self.story.told[at].timer = Some(timer);
         self.result(at, 0);
         let answer = match api {
-            Api::Time32 => Answer::Cut(bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()])),
+            Api::Time32 => Answer::Cut(bytemuck::pod_read_unaligned(
+                &moment.out_after[..size_of::<OldItimerspec32>()],
+            )),
             Api::Time64 | Api::Native => Answer::Whole(bytemuck::cast(moment.out_after)),
         };
         let (now, mut wrongs) = (self.now(&moment), Vec::new());
@@ -172,7 +211,13 @@ impl Walk<'_> {
 
     fn wait(&mut self, step: usize, slots: u32) -> Goes {
         let (at, moment) = self.take(step, what::WAIT)?;
-        self.must(at, "extra", moment.extra & !slots == 0, format!("slots of {slots:#x}"), format!("{:#x}", moment.extra));
+        self.must(
+            at,
+            "extra",
+            moment.extra & !slots == 0,
+            format!("slots of {slots:#x}"),
+            format!("{:#x}", moment.extra),
+        );
         let ready = moment.extra.count_ones() as i32;
         self.must(at, "ret", moment.ret == ready, ready, moment.ret);
         let now = self.now(&moment);
@@ -212,12 +257,22 @@ impl Walk<'_> {
         let Some(mut posix) = self.table.posix[place].take() else { return Err(Stop) };
         self.must(at, "args[0]", moment.args[0] as i32 == posix.id, posix.id, moment.args[0]);
         self.story.told[at].posix = Some(posix.id);
-        let answer: OldItimerspec32 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()]);
+        let answer: OldItimerspec32 =
+            bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()]);
         let mut wrongs = Vec::new();
         match act {
             PosixAct::Set { flags, new, old } => {
-                let given = (moment.args[1] as i32, bytemuck::pod_read_unaligned::<OldItimerspec32>(&moment.new[..16]));
-                self.must(at, "args", given == (flags, new), format!("{:?}", (flags, new)), format!("{given:?}"));
+                let given = (
+                    moment.args[1] as i32,
+                    bytemuck::pod_read_unaligned::<OldItimerspec32>(&moment.new[..16]),
+                );
+                self.must(
+                    at,
+                    "args",
+                    given == (flags, new),
+                    format!("{:?}", (flags, new)),
+                    format!("{given:?}"),
+                );
                 self.story.told[at].used = Some(new.into());
                 if !new.is_valid() {
                     self.result(at, -errno::EINVAL);
