@@ -19,7 +19,7 @@ use crate::timespec::ITIMERSPEC32_SIZE;
 /// First bytes of a journal.
 pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order,
 /// nanoseconds. `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
@@ -66,6 +66,11 @@ pub struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Record {
+    /// `CLOCK_MONOTONIC` before the call, nanoseconds: the reading that ended what the thread did
+    /// before.
+    pub before_ns: i64,
+    /// `CLOCK_MONOTONIC` right after the call; [`NEVER`] when nobody was left to read it.
+    pub after_ns: i64,
     /// Index of the step in the plan.
     pub step: u32,
     /// Process that made the call.
@@ -100,6 +105,8 @@ pub struct Record {
     pub cpu: u16,
 }
 
+/// [`Record::after_ns`] of a call in which its process was killed.
+pub const NEVER: i64 = i64::MAX;
 /// [`Record::cpu`] and [`Moment::cpu`] of a thread that the kernel may put anywhere.
 pub const CPU_UNKNOWN: u16 = u16::MAX;
 /// [`Record::entry`] of `int 0x80`.
@@ -186,7 +193,7 @@ pub struct Moment {
 }
 
 const _: () = assert!(size_of::<Header>() == 96);
-const _: () = assert!(size_of::<Record>() == 88);
+const _: () = assert!(size_of::<Record>() == 104);
 const _: () = assert!(size_of::<Moment>() == 176);
 
 /// A whole journal, read back.

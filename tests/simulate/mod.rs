@@ -55,6 +55,8 @@ struct Process {
     wake_alarm: bool,
     /// As in the journal.
     cpu: u16,
+    /// When its last call had ended.
+    since_ns: i64,
 }
 
 /// The CPU that a thread is kept on, as in the journal.
@@ -84,10 +86,12 @@ impl Machine {
             next_fd: 3,
             wake_alarm: true,
             cpu: CPU_UNKNOWN,
+            since_ns: 0,
         };
         let mut run =
             Run { plan: plan.clone(), journal: empty_journal(process.pid), events: Vec::new() };
         run.journal.header.start = self.read_clocks();
+        process.since_ns = self.kernel.monotonic();
         let mut parent: Option<(usize, Process)> = None;
         let mut threads_until = 0;
         for (index, step) in plan.steps.iter().enumerate() {
@@ -109,7 +113,7 @@ impl Machine {
                 Step::Pin { cpu } => process.cpu = pinned(*cpu),
                 // Those of lives are simulated elsewhere.
                 Step::Silent(_) | Step::Life(_) => {}
-                Step::Threads { .. } => self.threads(&mut run, &process, index),
+                Step::Threads { .. } => self.threads(&mut run, &mut process, index),
                 Step::Wait { timeout_ms, .. } => {
                     self.spend(1_000, i64::from(*timeout_ms) * 1_000_000)
                 }
@@ -122,7 +126,7 @@ impl Machine {
                 // Those of threads were made when the threads were started.
                 Step::Call(_) if index < threads_until => {}
                 Step::Call(call) => {
-                    let (record, event) = self.call(&process, index as u32, call);
+                    let (record, event) = self.call(&mut process, index as u32, call);
                     run.journal.records.push(record);
                     run.events.push(event);
                 }
@@ -173,11 +177,11 @@ impl Machine {
 
     /// Threads whose calls come in an order that chance decides, each after the other: they overlap
     /// in no instant, which no tracer could tell from overlapping.
-    fn threads(&mut self, run: &mut Run, process: &Process, index: usize) {
+    fn threads(&mut self, run: &mut Run, process: &mut Process, index: usize) {
         let calls: Vec<Vec<Call>> = plan::threads_of(&run.plan.steps[index..])
             .map(|calls| calls.copied().collect())
             .collect();
-        let threads: Vec<Process> =
+        let mut threads: Vec<Process> =
             calls.iter().map(|_| Process { tid: self.new_pid(), ..process.clone() }).collect();
         let mut made: Vec<Vec<Record>> = vec![Vec::new(); calls.len()];
         while let Some(most) = (0..calls.len())
@@ -190,14 +194,20 @@ impl Machine {
             let Some(call) = calls[thread].get(next).filter(|_| most > 0) else { continue };
             let step = index + 1 + thread * calls[thread].len() + next;
             self.spend(10, 900);
-            let (record, event) = self.call(&threads[thread], step as u32, call);
+            let (record, event) = self.call(&mut threads[thread], step as u32, call);
             made[thread].push(record);
             run.events.push(event);
         }
+        process.since_ns = self.kernel.monotonic();
         run.journal.records.extend(made.into_iter().flatten());
     }
 
-    fn call(&mut self, process: &Process, step: u32, call: &Call) -> (Record, CallEvent<'static>) {
+    fn call(
+        &mut self,
+        process: &mut Process,
+        step: u32,
+        call: &Call,
+    ) -> (Record, CallEvent<'static>) {
         let (ufd, what) = process.table[usize::from(call.slot)];
         let [before, at_entry, used] = self.settings(call);
         let (mut memory, utmr, otmr) =
@@ -205,6 +215,8 @@ impl Machine {
         let ((utmr_there, utmr_before), (otmr_there, otmr_before)) =
             (memory.look(utmr), memory.look(otmr));
         let halves = memory.halves_without_fault(utmr);
+        let before_ns = process.since_ns;
+        self.spend(50, 300);
         let entry_ns = self.kernel.monotonic() as u64;
         self.spend(100, 1_500);
         self.kernel.wake_alarm = process.wake_alarm;
@@ -219,6 +231,8 @@ impl Machine {
         }
         self.spend(100, 1_500);
         let exit_ns = self.kernel.monotonic() as u64;
+        self.spend(50, 300);
+        process.since_ns = self.kernel.monotonic();
         let (_, otmr_after) = memory.look(otmr);
         let (pid, tid, flags) = (process.pid, process.tid, call.flags);
         let entry = match call.entry {
@@ -227,6 +241,8 @@ impl Machine {
             Entry::Rewritten => ENTRY_REWRITTEN,
         };
         let record = Record {
+            before_ns,
+            after_ns: process.since_ns,
             step,
             pid,
             tid,

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Record};
+use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, NEVER, Record};
 use settime32_abi::plan::{Call, Entry, Page, Pointer};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
@@ -105,20 +105,29 @@ impl Scratch {
     }
 }
 
-/// Makes the call on `ufd` and hands its record to `keep`. Fails only when the memory for it cannot
-/// be had, or a thread or process that it takes.
+/// Where a call stands among what its thread does.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Index of the step in the plan.
+    pub step: u32,
+    /// When what the thread did before had ended, `CLOCK_MONOTONIC`, nanoseconds.
+    pub before_ns: i64,
+}
+
+/// Makes the call on `ufd`, hands its record to `keep`, and says when it had ended. Fails only when
+/// the memory for it cannot be had, or a thread or process that it takes.
 pub fn make<K: Kernel>(
     kernel: &mut K,
     scratch: &mut Scratch,
-    step: u32,
+    turn: Turn,
     ufd: i32,
     call: &Call,
     keep: impl FnOnce(Record),
-) -> Result<(), Errno> {
+) -> Result<i64, Errno> {
     let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
     if !plain(call.utmr) || !plain(call.otmr) {
         scratch.calm();
-        return make_on_stage(kernel, scratch, step, ufd, call, keep);
+        return make_on_stage(kernel, scratch, turn, ufd, call, keep);
     }
     let (utmr, otmr) = (place(call.utmr, scratch.utmr()), place(call.otmr, scratch.otmr()));
     let utmr_before = if call.meanwhile.is_some() || scratch.rival.is_some() {
@@ -126,7 +135,7 @@ pub fn make<K: Kernel>(
     } else {
         put(utmr, bytemuck::cast(call.new))
     };
-    let otmr_before = put(otmr, pattern(step));
+    let otmr_before = put(otmr, pattern(turn.step));
     let there = |place: Option<_>| if place.is_some() { ALL_THERE } else { 0 };
     let places = Places {
         utmr: Place { address: address(utmr), there: there(utmr), bytes: utmr_before },
@@ -142,9 +151,11 @@ pub fn make<K: Kernel>(
             places.otmr.address,
         )
     }?;
+    let after_ns = kernel.monotonic_ns()?;
     let otmr_after = get(otmr);
-    keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
-    Ok(())
+    let made = Made { ufd, ret, otmr_after, after_ns };
+    keep(record(kernel, turn, call, &places, made));
+    Ok(after_ns)
 }
 
 /// As [`make`], with memory that is laid out for this call.
@@ -152,13 +163,13 @@ pub fn make<K: Kernel>(
 fn make_on_stage<K: Kernel>(
     kernel: &mut K,
     scratch: &mut Scratch,
-    step: u32,
+    turn: Turn,
     ufd: i32,
     call: &Call,
     keep: impl FnOnce(Record),
-) -> Result<(), Errno> {
+) -> Result<i64, Errno> {
     let stage = scratch.stage(call)?;
-    let places = stage.lay_out(call, pattern(step))?;
+    let places = stage.lay_out(call, pattern(turn.step))?;
     let make = |kernel: &mut K| {
         // SAFETY: the places are null, of nothing, or on the stage, which only pointers reach.
         unsafe {
@@ -174,32 +185,44 @@ fn make_on_stage<K: Kernel>(
     if call.touches(Page::Withheld) {
         // Nobody is left to write it afterwards: who is killed while it waits for a page gets
         // EFAULT from the copy.
-        keep(record(kernel, step, ufd, call, &places, -(Errno::EFAULT as i32), places.otmr.bytes));
+        let ret = -(Errno::EFAULT as i32);
+        let made = Made { ufd, ret, otmr_after: places.otmr.bytes, after_ns: NEVER };
+        keep(record(kernel, turn, call, &places, made));
         make(kernel)?;
         return Err(Errno::ETIME);
     }
     let ret = make(kernel)?;
+    let after_ns = kernel.monotonic_ns()?;
     // SAFETY: it was laid out above.
     let otmr_after = unsafe { stage.read(&places.otmr) };
     stage.clear()?;
     if call.touches(Page::Held) {
         kernel.return_to_cpu()?;
     }
-    keep(record(kernel, step, ufd, call, &places, ret, otmr_after));
-    Ok(())
+    let made = Made { ufd, ret, otmr_after, after_ns };
+    keep(record(kernel, turn, call, &places, made));
+    Ok(after_ns)
+}
+
+/// What came of a call.
+struct Made {
+    ufd: i32,
+    ret: i32,
+    otmr_after: Bytes,
+    after_ns: i64,
 }
 
 fn record<K: Kernel>(
     kernel: &K,
-    step: u32,
-    ufd: i32,
+    Turn { step, before_ns }: Turn,
     call: &Call,
     places: &Places,
-    ret: i32,
-    otmr_after: Bytes,
+    Made { ufd, ret, otmr_after, after_ns }: Made,
 ) -> Record {
     let who = kernel.identity();
     Record {
+        before_ns,
+        after_ns,
         step,
         pid: who.pid,
         tid: who.tid,

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use settime32_abi::journal::{Clocks, Header, MAGIC, Moment, Record, VERSION};
 use settime32_abi::plan::{Ending, FdKind, Page, Plan, SLOTS, Step};
 
-use crate::call::{self, Scratch};
+use crate::call::{self, Scratch, Turn};
 use crate::journal::Journal;
 use crate::kernel::{ChildError, Kernel, Source};
 use crate::life::Bench;
@@ -93,9 +93,10 @@ fn run_between_clocks<K: Kernel>(
         .then(|| Bench::new(plan.process))
         .transpose()
         .map_err(around("map memory for timers' lives"))?;
-    let mut workbench =
-        Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal };
     header.start = read_clocks(kernel)?;
+    let since_ns = header.start.monotonic_after_ns;
+    let mut workbench =
+        Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal, since_ns };
     workbench.do_steps(kernel, 0..plan.steps.len())?;
     header.end = read_clocks(kernel)?;
     Ok(())
@@ -113,6 +114,8 @@ struct Workbench<'a> {
     /// Of a plan of lives.
     life: Option<Bench>,
     journal: &'a mut Journal,
+    /// When the last call under test had ended, or all threads of the last step had.
+    since_ns: i64,
 }
 
 impl Workbench<'_> {
@@ -129,8 +132,9 @@ impl Workbench<'_> {
                 _ if self.life.is_some() => next = self.live(kernel, step)?,
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
+                    let turn = Turn { step: step as u32, before_ns: self.since_ns };
                     let keep = |record| self.journal.push(record);
-                    call::make(kernel, &mut self.scratch, step as u32, ufd, call, keep)
+                    self.since_ns = call::make(kernel, &mut self.scratch, turn, ufd, call, keep)
                         .map_err(fail(PREPARE))?;
                 }
                 Step::Open { slot, kind } => {
@@ -182,7 +186,7 @@ impl Workbench<'_> {
         if let Some(keeper) = &keeper {
             keeper.give_together(threads.into());
         }
-        let (table, steps) = (self.table, self.steps);
+        let (table, steps, since_ns) = (self.table, self.steps, self.since_ns);
         // Each thread locks its own, once.
         let records: Vec<_> = self
             .journal
@@ -194,27 +198,24 @@ impl Workbench<'_> {
             let mut scratch =
                 Scratch::new().map_err(around("map memory for the calls of a thread"))?;
             scratch.use_keeper(keeper.clone());
+            let mut before_ns = since_ns;
             let mut records = records[usize::from(thread)].lock().expect("no other thread has it");
             for (record, step) in records.iter_mut().zip(first + usize::from(thread) * calls..) {
                 let Step::Call(call) = &steps[step] else {
                     unreachable!("Plan::validate lets threads make calls only")
                 };
                 let keep = |made| *record = made;
-                let made = call::make(
-                    kernel,
-                    &mut scratch,
-                    step as u32,
-                    number(&table, call.slot),
-                    call,
-                    keep,
-                );
-                made.map_err(|errno| Failure::Step { step, action: PREPARE, errno })?;
+                let turn = Turn { step: step as u32, before_ns };
+                let ufd = number(&table, call.slot);
+                before_ns = call::make(kernel, &mut scratch, turn, ufd, call, keep)
+                    .map_err(|errno| Failure::Step { step, action: PREPARE, errno })?;
             }
             Ok(())
         });
         if let Some(keeper) = keeper {
             keeper.give_together(1);
         }
+        self.since_ns = kernel.monotonic_ns().map_err(around("read the clock"))?;
         done
     }
 

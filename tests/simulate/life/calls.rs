@@ -108,6 +108,8 @@ impl Machine<'_> {
             it_value: old.it_value.cut(),
         };
         let record = Record {
+            before_ns,
+            after_ns: self.kernel.now,
             step: step as u32,
             pid: self.process.pid,
             tid: self.process.pid,

@@ -5,7 +5,7 @@ use settime32_abi::journal::{Moment, what};
 use settime32_abi::plan::{Act, FdKind, Means, PosixAct, SLOTS, Step};
 
 use super::{Failure, PIN, PREPARE, Slot, Workbench, action_of};
-use crate::call;
+use crate::call::{self, Turn};
 use crate::kernel::{Kernel, Source};
 use crate::life::{Bench, moment};
 
@@ -23,10 +23,13 @@ impl Workbench<'_> {
                 let ufd = self.number(call.slot);
                 let record = self.journal.len() as u32;
                 let keep = |record| self.journal.push(record);
-                let (_, moment) = timed(kernel, index, what::SETTIME32, |kernel| {
-                    call::make(kernel, &mut self.scratch, index, ufd, call, keep).map(|()| (0, 0))
+                let turn = Turn { step: index, before_ns: self.since_ns };
+                let (since_ns, moment) = timed(kernel, index, what::SETTIME32, |kernel| {
+                    let made = call::make(kernel, &mut self.scratch, turn, ufd, call, keep);
+                    made.map(|since_ns| (since_ns, 0))
                 })
                 .map_err(fail(PREPARE))?;
+                self.since_ns = since_ns;
                 let ret = self.journal.records()[record as usize].ret;
                 self.journal.push_moment(Moment { ret, extra: record, ..moment });
             }

@@ -557,7 +557,7 @@ fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
 fn the_header_tells_of_the_whole_run() {
     let (_, header, _, _) =
         run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
-    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 88));
+    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 104));
     assert_eq!(&header.comm, b"fake\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!(
         (header.start.monotonic_before_ns, header.end.monotonic_before_ns),

@@ -1,31 +1,29 @@
 //! Decides which event is that of which call of one thread, so that one fault stays one finding. It
-//! compares contents and order only; it reports nothing itself.
+//! reports nothing itself.
 //!
-//! As long as events and calls agree one by one there is nothing to decide. Where they do not, the
-//! explanations (the event is altered, two are swapped, calls have no event, an event is one too
-//! many) are weighed by how well what follows fits; the cheapest wins.
+//! The journal says when each call of the thread was made, and a thread makes one after the other:
+//! an event is of the call in whose time it entered, however many others are lost. Contents decide
+//! only where that cannot be: two events in the time of one call, or an event in nobody's time.
 
 use std::collections::VecDeque;
 
 use super::seen::{Seen, differences};
+use super::timing::{entered_within, is_within, nanos};
+use crate::model::Bounds;
 
-/// Events that are looked at to weigh explanations.
-pub(super) const LOOK_AHEAD: usize = 8;
+/// Events that are looked through for one that came out of order, or calls for one that an event
+/// without a credible time is of.
+const LOOK_AHEAD: usize = 8;
 /// Events that are remembered to recognise a second copy.
 const REMEMBERED: usize = 16;
-/// What an event too many or too few costs, where a differing field costs 1: an event with a few
-/// wrong fields in the right place is more likely than one that is missing and one too many.
-const UNPAIRED: u32 = 3;
-/// What a swap costs: less than the two differences at least that it explains.
-const SWAPPED: u32 = 1;
 
 /// What to do about the first event of the queue and the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// It is the call's event, perhaps with differences.
     Take,
-    /// The second event is the call's, the first that of the call after it.
-    Swap,
+    /// The event at this place of the queue is the call's, and came out of order.
+    Late(usize),
     /// This many calls have no event.
     Miss(usize),
     /// It is a second copy of an event that came before.
@@ -54,98 +52,77 @@ impl Recent {
 }
 
 /// One thread's events and the calls that they must be of.
-pub(super) struct Window<'a, F> {
+pub(super) struct Window<'a, F, W> {
     pub queue: &'a VecDeque<Seen>,
     pub recent: &'a Recent,
     /// Calls of the thread that have no event yet.
     pub calls_left: usize,
     /// What the event of the n-th of those must be.
     pub expected: F,
+    /// When the n-th was made.
+    pub made: W,
     /// No more events will come.
     pub closing: bool,
-    /// Look for the end of a gap of any length, which takes time in proportion.
-    pub far: bool,
 }
 
-impl<F: Fn(usize) -> Seen> Window<'_, F> {
+impl<F: Fn(usize) -> Seen, W: Fn(usize) -> Bounds> Window<'_, F, W> {
     /// What to do next; there is at least one call left.
     pub(super) fn next_move(&self) -> Move {
         let Some(head) = self.queue.front() else {
             return if self.closing { Move::Miss(self.calls_left) } else { Move::Starved };
         };
-        if !self.closing && self.queue.len() < LOOK_AHEAD.min(self.calls_left) {
-            return Move::Starved;
-        }
         if self.recent.has(head) {
             return Move::Doubled;
         }
-        if !self.agree(0, 0) {
-            // Near the end of a thread only what follows tells an altered event from one too many.
-            let enough = self.closing || self.queue.len() >= LOOK_AHEAD;
-            return if enough { self.weigh() } else { Move::Starved };
+        if is_within(head, (self.made)(0)) && self.agree(0, 0) {
+            return Move::Take;
         }
-        // Two calls that are alike in everything but time.
-        let swapped = self.calls_left > 1
-            && self.queue.get(1).is_some_and(|second| second.entry_ns < head.entry_ns)
-            && self.agree(1, 0)
-            && self.agree(0, 1);
-        if swapped { Move::Swap } else { Move::Take }
-    }
-
-    fn cost_of(&self, event: usize, call: usize) -> u32 {
-        differences(&(self.expected)(call), &self.queue[event]).count()
+        // Only what follows tells an event out of order from one of a later call, and an altered
+        // one from one too many.
+        if !self.closing && self.queue.len() < LOOK_AHEAD.min(self.calls_left.max(2)) {
+            return Move::Starved;
+        }
+        let near = 1..self.queue.len().min(LOOK_AHEAD);
+        let own = near.into_iter().find(|event| self.is_of_next(*event));
+        match (self.call_at(head), own) {
+            (Some(0), Some(_)) => Move::Extra,
+            (Some(0), None) => Move::Take,
+            (Some(gap), _) if !self.agree(0, gap) && self.agree(0, 0) => Move::Take,
+            (Some(_), Some(event)) => Move::Late(event),
+            (Some(gap), None) => Move::Miss(gap),
+            (None, Some(_)) => Move::Extra,
+            (None, None) => self.without_time(),
+        }
     }
 
     fn agree(&self, event: usize, call: usize) -> bool {
-        self.cost_of(event, call) == 0
+        differences(&(self.expected)(call), &self.queue[event]).is_empty()
     }
 
-    /// How badly the events from `event` on fit the calls from `call` on. At the end of the input
-    /// the events or calls that are left over count, too.
-    fn rest(&self, event: usize, call: usize) -> u32 {
-        let (events, calls) =
-            (self.queue.len().saturating_sub(event), self.calls_left.saturating_sub(call));
-        let pairs = events.min(calls).min(LOOK_AHEAD);
-        let misfit: u32 = (0..pairs).map(|pair| self.cost_of(event + pair, call + pair)).sum();
-        let left_over =
-            if self.closing { UNPAIRED * events.abs_diff(calls).min(LOOK_AHEAD) as u32 } else { 0 };
-        misfit + left_over
+    /// Whether an event is that of the next call by time and contents.
+    fn is_of_next(&self, event: usize) -> bool {
+        is_within(&self.queue[event], (self.made)(0)) && self.agree(event, 0)
     }
 
-    fn weigh(&self) -> Move {
-        let two = self.queue.len() > 1 && self.calls_left > 1;
-        let swap = two.then(|| {
-            (SWAPPED + self.cost_of(1, 0) + self.cost_of(0, 1) + self.rest(2, 2), Move::Swap)
-        });
-        let missing = (1..self.calls_left.min(LOOK_AHEAD + 1))
-            .map(|gap| (UNPAIRED + gap as u32 / 4 + self.rest(0, gap), Move::Miss(gap)));
-        let candidates = [(self.rest(0, 0), Move::Take)].into_iter().chain(swap).chain(missing);
-        let best = candidates
-            .chain([(UNPAIRED + self.rest(1, 0), Move::Extra)])
-            .min_by_key(|(cost, _)| *cost);
-        let (cost, best) = best.expect("there is always the first candidate");
-        // Nothing near fits: look for a place far ahead where everything does, as after a full ring
-        // buffer.
-        let hopeless = self.far && cost as usize > LOOK_AHEAD;
-        if hopeless && let Some(gap) = self.far_gap() { Move::Miss(gap) } else { best }
-    }
-
-    /// The nearest place where all that is in view fits; failing that, where most in a row does,
-    /// since a tracer that loses events may lose some more right after.
-    fn far_gap(&self) -> Option<usize> {
-        let in_view = |gap: usize| self.queue.len().min(self.calls_left - gap).min(LOOK_AHEAD);
-        let run =
-            |gap: usize| (0..in_view(gap)).take_while(|pair| self.agree(*pair, gap + pair)).count();
-        let mut longest = (0, None);
-        for gap in 1..self.calls_left {
-            let found = run(gap);
-            if found == in_view(gap) {
-                return Some(gap);
-            }
-            if found > longest.0 {
-                longest = (found, Some(gap));
-            }
+    /// The call that was being made when this event's entered.
+    fn call_at(&self, seen: &Seen) -> Option<usize> {
+        let entry = nanos(seen.entry_ns);
+        let (mut low, mut high) = (0, self.calls_left);
+        while low < high {
+            let middle = low.midpoint(high);
+            if (self.made)(middle).low <= entry { low = middle + 1 } else { high = middle }
         }
-        longest.1
+        low.checked_sub(1).filter(|call| entered_within(seen, (self.made)(*call)))
+    }
+
+    /// Of an event that entered in the time of no call that is left.
+    fn without_time(&self) -> Move {
+        let calls = self.calls_left.min(LOOK_AHEAD);
+        match (0..calls).find(|call| self.agree(0, *call)) {
+            Some(0) => Move::Take,
+            Some(gap) => Move::Miss(gap),
+            None if self.queue.len() <= self.calls_left => Move::Take,
+            None => Move::Extra,
+        }
     }
 }

@@ -10,7 +10,7 @@ use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
 use super::field::Fields;
 use super::seen::{Name, Names, Seen, TellingId, WHOLE};
 use super::workload;
-use crate::model::memory;
+use crate::model::{Bounds, memory};
 
 /// Who made the call.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,14 @@ pub(super) struct Caller {
     pub may_be_unfinished: bool,
 }
 
-/// What the event of a call must be; timestamps are not compared.
-pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) -> Seen {
+/// What the event of a call must be; its times are those within which the call was made.
+pub(super) fn event(
+    caller: Caller,
+    asked: &Call,
+    record: &Record,
+    made: Bounds,
+    cpus: u32,
+) -> Seen {
     let pointer = |address: u32| (address != 0).then_some(address);
     let utmr = pointer(record.utmr);
     let there = utmr.is_some() && record.utmr_there == ALL_THERE;
@@ -47,8 +53,8 @@ pub(super) fn event(caller: Caller, asked: &Call, record: &Record, cpus: u32) ->
         .flatten();
     Seen {
         event: Names::CALL,
-        entry_ns: 0,
-        exit_ns: Some(0),
+        entry_ns: made.low.unsigned_abs(),
+        exit_ns: Some(made.high.unsigned_abs()),
         pid: caller.pid,
         tid: caller.tid,
         comm: caller.comm,

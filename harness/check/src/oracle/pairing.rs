@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use super::align::Move;
 use super::field::Fields;
 use super::seen::{Seen, differences};
+use super::timing::{is_within, nanos};
+use crate::model::Bounds;
 
 /// What a call without an event costs.
 const MISSING: u32 = 1;
@@ -35,10 +37,18 @@ enum From {
     Event,
 }
 
+/// What a time costs at which the call was not made: less than leaving both alone, since the clock
+/// may be another.
+const OUT_OF_TIME: u32 = 4;
+
 /// How badly an event fits a call.
 pub(super) fn misfit(event: &Seen, call: &Seen) -> u32 {
     let fields = differences(call, event).without(event.no_evidence());
-    fields.count() + TELLING * fields.without(Fields::ALL.without(Fields::TELLING)).count()
+    let made = Bounds::new(nanos(call.entry_ns), call.exit_ns.map_or(i64::MAX, nanos));
+    let is_out_of_time = event.is_timed() && !is_within(event, made);
+    fields.count()
+        + TELLING * fields.without(Fields::ALL.without(Fields::TELLING)).count()
+        + OUT_OF_TIME * u32::from(is_out_of_time)
 }
 
 /// What to do, event by event and call by call; events behind the last call are left.

@@ -10,7 +10,7 @@ use settime32_abi::plan::{Call, Plan, Step};
 use settime32_abi::timespec::Timespec64;
 
 use super::Config;
-use super::align::{LOOK_AHEAD, Move, Recent, Window};
+use super::align::{Move, Recent, Window};
 use super::expected;
 use super::field::Fields;
 use super::finding::{Difference, Finding, Findings, Kind, Place};
@@ -24,8 +24,6 @@ use crate::model::{Bounds, Model, Outcome};
 /// Events that are gathered before they are compared, so that the state of a plan is touched
 /// rarely.
 const BATCH: usize = 64;
-/// Events that differ before long gaps are no longer looked for: then it is not a gap.
-const FAR_SEARCHES: u32 = 4096;
 /// Events of no call that are kept to be told apart from altered ones.
 const STRAYS: usize = 4096;
 
@@ -102,7 +100,8 @@ pub(super) struct Thread {
     pub recent: Recent,
     /// Calls that are known to have no event.
     gap: usize,
-    altered: u32,
+    /// When the last of its calls with an event returned.
+    exit_ns: Option<u64>,
     /// Of another tracer: what was decided of its events and calls, from the next on.
     moves: VecDeque<Move>,
     /// The first and the last call with an event.
@@ -142,8 +141,6 @@ pub(super) struct Replay {
     threads_until: usize,
     step: usize,
     call: usize,
-    /// The next call that another thread makes.
-    boundary: usize,
     /// Calls that were compared since the report was told of it.
     checked: u64,
     /// Those among them whose event says that memory changed.
@@ -191,7 +188,7 @@ impl Replay {
         }
         let comm = report.names.number(comm.unwrap_or(&workload::comm_of(&journal.header)));
         let model = Model::new(workload::timeline(&journal.header));
-        let timing = Timing::new(&journal.header);
+        let timing = Timing::new(&journal.header, &journal.records, &tids);
         let descriptors = Descriptors::new();
         let (missing, strays) = (Vec::new(), Vec::new());
         Some(Self {
@@ -214,7 +211,6 @@ impl Replay {
             threads_until: 0,
             step: 0,
             call: 0,
-            boundary: 0,
             checked: 0,
             toctou: 0,
             results_lost: 0,
@@ -268,9 +264,6 @@ impl Replay {
         while self.step < self.plan.steps.len() {
             self.model.begin_step(self.step);
             self.descriptors.begin_step(self.step);
-            if self.step >= self.threads_until {
-                self.timing.end_threads();
-            }
             match self.plan.steps[self.step] {
                 Step::Call(call) => {
                     if !self.settle(&call, closing, report) {
@@ -282,7 +275,6 @@ impl Replay {
                     self.model.follow(self.step, &self.plan.steps[self.step..]);
                     self.descriptors.follow(self.step, other);
                     if matches!(other, Step::Threads { .. }) {
-                        self.timing.begin_threads();
                         self.threads_until = self.step + 1 + other.inner();
                     }
                 }
@@ -296,7 +288,6 @@ impl Replay {
     fn settle(&mut self, call: &Call, closing: bool, report: &mut Report) -> bool {
         loop {
             let tid = self.tids[self.call];
-            self.find_boundary();
             let next = self.next_move(tid, closing);
             let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
             match next {
@@ -311,16 +302,14 @@ impl Replay {
                     let seen = thread.queue.pop_front().expect("the move is about the first");
                     self.set_aside(seen, next == Move::Doubled, report);
                 }
-                Move::Swap | Move::Take => {
-                    if next == Move::Swap {
-                        thread.queue.swap(0, 1);
-                        let place = self.place();
-                        report.note(
-                            place,
-                            Kind::OutOfOrder,
-                            "the event of the next call came first".to_owned(),
-                        );
+                Move::Late(event) => {
+                    if let Some(late) = thread.queue.remove(event) {
+                        thread.queue.push_front(late);
                     }
+                    let note = "the event of a later call came first".to_owned();
+                    report.note(self.place(), Kind::OutOfOrder, note);
+                }
+                Move::Take => {
                     self.take(call, tid, report);
                     return true;
                 }
@@ -338,19 +327,9 @@ impl Replay {
             return Move::Miss(thread.gap);
         }
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
+        let made = |ahead: usize| self.timing.of_call(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        let window = Window {
-            queue,
-            recent,
-            calls_left,
-            expected,
-            closing,
-            far: thread.altered < FAR_SEARCHES,
-        };
-        match window.next_move() {
-            Move::Take => self.calls_before(thread).map_or(Move::Take, Move::Miss),
-            other => other,
-        }
+        Window { queue, recent, calls_left, expected, made, closing }.next_move()
     }
 
     /// Of another tracer: decides which event is of which call, once all of them have come.
@@ -362,31 +341,6 @@ impl Replay {
             thread.moves = pairing::pair(thread.queue.make_contiguous(), &calls);
         }
         self.threads = threads;
-    }
-
-    /// A process that forks makes calls before and after its child. When calls on both sides are
-    /// alike, and those before have no event, only the child's events tell: how many calls are
-    /// missing then.
-    fn calls_before(&self, thread: &Thread) -> Option<usize> {
-        let head = thread.queue.front()?;
-        let other = &self.threads[self.tids.get(self.boundary)?];
-        let of_other = other.queue.front()?;
-        // An event under a wrong name must not pass for the child's first.
-        let evidence = other.queue.len() <= other.calls_left()
-            && differences(&self.expected(self.boundary), of_other).is_empty();
-        let gap = self.boundary - self.call;
-        let later = *thread.calls.get(thread.done + gap)?;
-        let fits = evidence
-            && of_other.entry_ns < head.entry_ns
-            && differences(&self.expected(later as usize), head).is_empty();
-        fits.then_some(gap)
-    }
-
-    fn find_boundary(&mut self) {
-        self.boundary = self.boundary.max(self.call);
-        while self.tids.get(self.boundary) == Some(&self.tids[self.call]) {
-            self.boundary += 1;
-        }
     }
 
     /// See [`expected::event`].
@@ -403,7 +357,8 @@ impl Replay {
             of_others: self.of_others,
             may_be_unfinished: self.partial,
         };
-        expected::event(caller, asked, &self.journal.records[call], self.cpus)
+        let made = self.timing.of_call(call);
+        expected::event(caller, asked, &self.journal.records[call], made, self.cpus)
     }
 
     fn take(&mut self, call: &Call, tid: u32, report: &mut Report) {
@@ -419,11 +374,16 @@ impl Replay {
     fn compare(&mut self, call: &Call, seen: Option<Seen>, report: &mut Report) {
         let place = self.place();
         let tid = self.tids[self.call];
-        let next = self.threads[&tid].queue.front().map(|next| next.entry_ns);
+        let thread = self.threads.get_mut(&tid).expect("every call's thread is there");
+        let next = thread.queue.front().map(|next| next.entry_ns);
+        let last = thread.exit_ns;
         let (span, fault) = match &seen {
-            None => (self.timing.unseen(), None),
-            Some(seen) => self.timing.judge(seen, next),
+            None => (self.timing.of_call(self.call), None),
+            Some(seen) => self.timing.judge(self.call, seen, last, next),
         };
+        if let Some(seen) = seen.filter(|seen| seen.is_timed() && fault.is_none()) {
+            thread.exit_ns = seen.exit_ns.or(thread.exit_ns);
+        }
         let record = self.journal.records[self.call];
         let not = self.model.begin_step(self.step).then_some(self.parent);
         let caller = Caller {
@@ -432,6 +392,8 @@ impl Replay {
             tid,
             started: self.step < self.threads_until,
             not,
+            begin: self.timing.begin_of(self.call, &self.tids),
+            end: self.timing.end(),
         };
         let lies = workload::lies(caller, call, &record, &mut self.descriptors);
         let outcome = self.model.call(&self.race.as_seen(call, seen.as_ref()), span);
@@ -446,9 +408,6 @@ impl Replay {
                 &seen,
             )
         });
-        if !fields.is_empty() {
-            self.threads.get_mut(&tid).expect("every call's thread is there").altered += 1;
-        }
         if let Some(seen) =
             seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty())
         {
@@ -495,10 +454,7 @@ impl Replay {
                 Some(thread.seen.map_or((self.call, self.call), |(first, _)| (first, self.call)));
         }
         match seen {
-            None => {
-                let until = next.map_or(span.high, |next| i64::try_from(next).unwrap_or(i64::MAX));
-                self.missing.push((self.call, Bounds::new(span.low.min(until), until)));
-            }
+            None => self.missing.push((self.call, span)),
             Some(seen) if seen.result_lost => self.results_lost += 1,
             Some(_) => self.checked += 1,
         }
@@ -554,5 +510,3 @@ fn old_contradicts(outcome: &Outcome, expected: &Seen, seen: &Seen) -> Option<Di
 fn differing(differences: Vec<Difference>) -> Finding {
     Finding { place: Place::default(), kind: Kind::Field, differences, note: String::new() }
 }
-
-const _: () = assert!(BATCH >= LOOK_AHEAD);

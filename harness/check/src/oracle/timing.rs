@@ -1,8 +1,10 @@
-//! Checks the timestamps of a plan's events against each other and against the workload's clock,
-//! and says within which span of time a call ran. A timestamp may be off by less than its
-//! surroundings show; nothing here sees that.
+//! Says when each call of a plan was made, by the journal's readings of the clock, and whether an
+//! event's timestamps lie within that. A timestamp may be off by less than a call takes; nothing
+//! here sees that.
 
-use settime32_abi::journal::Header;
+use std::collections::HashMap;
+
+use settime32_abi::journal::{Header, Record};
 
 use super::seen::Seen;
 use super::workload::clocks_are_sane;
@@ -10,132 +12,118 @@ use crate::model::Bounds;
 
 /// How far readings of `CLOCK_MONOTONIC` by the eBPF program and by others may disagree,
 /// nanoseconds.
-const SLACK_NS: i64 = 1_000;
+pub(super) const SLACK_NS: i64 = 1_000;
 
 /// The clock of one plan.
 #[derive(Clone, Debug)]
 pub(super) struct Timing {
-    /// When the plan was done, by the journal.
-    window: Bounds,
-    last: Option<Last>,
-    /// While threads run side by side.
-    threads: Option<Threads>,
-}
-
-/// The last event's thread, entry and exit.
-type Last = (u32, i64, i64);
-
-/// Threads that run side by side are followed one after the other.
-#[derive(Clone, Copy, Debug)]
-struct Threads {
-    /// The last event before all of them.
-    before: Option<Last>,
-    /// The last event of any of them.
-    latest: Option<Last>,
+    /// When the plan was done.
+    plan: Bounds,
+    /// When each call was made.
+    calls: Vec<Bounds>,
 }
 
 /// What is wrong with an event's timestamps.
 pub(super) type Fault = String;
 
 impl Timing {
-    pub(super) fn new(header: &Header) -> Self {
-        let window = if clocks_are_sane(header) {
-            Bounds::new(
-                header.start.monotonic_after_ns - SLACK_NS,
-                header.end.monotonic_before_ns + SLACK_NS,
-            )
+    /// Takes the thread of each record, too.
+    pub(super) fn new(header: &Header, records: &[Record], tids: &[u32]) -> Self {
+        let plan = if clocks_are_sane(header) {
+            Bounds::new(header.start.monotonic_after_ns, header.end.monotonic_before_ns)
         } else {
             Bounds::new(0, i64::MAX / 2)
         };
-        Self { window, last: None, threads: None }
+        let mut calls = Vec::with_capacity(records.len());
+        let mut ended: HashMap<u32, i64> = HashMap::new();
+        for (record, tid) in records.iter().zip(tids) {
+            let since = ended.get(tid).copied().unwrap_or(plan.low);
+            let end = record.after_ns.min(plan.high);
+            // Of a record that contradicts those around it only its place is believed.
+            let call = if since <= record.before_ns && record.before_ns <= end {
+                Bounds::new(record.before_ns, end)
+            } else {
+                Bounds::new(since, plan.high)
+            };
+            ended.insert(*tid, if record.after_ns == end { end } else { call.low });
+            calls.push(call);
+        }
+        Self { plan, calls }
+    }
+
+    /// When a call was made.
+    pub(super) fn of_call(&self, call: usize) -> Bounds {
+        self.calls[call]
+    }
+
+    /// What [`Record::before_ns`] may be: the end of the call before it where the same thread made
+    /// that.
+    pub(super) fn begin_of(&self, call: usize, tids: &[u32]) -> Bounds {
+        match call.checked_sub(1).filter(|before| tids[*before] == tids[call]) {
+            Some(before) => Bounds::exactly(self.calls[before].high),
+            None => self.plan,
+        }
+    }
+
+    /// When the plan had ended.
+    pub(super) const fn end(&self) -> i64 {
+        self.plan.high
     }
 
     /// Whether an event came while the plan was done.
     pub(super) fn covers(&self, seen: &Seen) -> bool {
-        if !seen.is_timed() {
-            return true;
-        }
-        let entry = nanos(seen.entry_ns);
-        self.window.low <= entry && entry <= self.window.high
+        !seen.is_timed() || entered_within(seen, self.plan)
     }
 
-    /// Threads start, and calls of theirs follow.
-    pub(super) fn begin_threads(&mut self) {
-        self.threads = Some(Threads { before: self.last, latest: self.last });
-    }
-
-    /// All threads have ended, if any ran.
-    pub(super) fn end_threads(&mut self) {
-        if let Some(threads) = self.threads.take() {
-            self.last = threads.latest;
-        }
-    }
-
-    /// The most that is known of a call without an event, or with one that cannot be believed. It
-    /// begins at the last entry, not at the last exit, since of calls that are alike the last event
-    /// may be another's than was thought.
-    pub(super) fn unseen(&self) -> Bounds {
-        let last = self.threads.map_or(self.last, |threads| threads.before);
-        let (_, since, _) = last.unwrap_or((0, self.window.low, self.window.low));
-        Bounds::new(since.min(self.window.high), self.window.high)
-    }
-
-    /// Judges the event that was taken for a call; `next_entry_ns` is of the next event of its
-    /// thread, when it came.
+    /// Judges the event that was taken for a call, and says when that was. `last_exit_ns` is of the
+    /// event before it of its thread, `next_entry_ns` of the one behind it, where they are there.
     pub(super) fn judge(
-        &mut self,
+        &self,
+        call: usize,
         seen: &Seen,
+        last_exit_ns: Option<u64>,
         next_entry_ns: Option<u64>,
     ) -> (Bounds, Option<Fault>) {
+        let window = self.calls[call];
         if !seen.is_timed() {
-            return (self.unseen(), None);
+            return (window, None);
         }
         let entry = nanos(seen.entry_ns);
         // Without an exit all that is known is that it was over before the next call.
-        let exit = seen.exit_ns.or(next_entry_ns).map_or(self.window.high, nanos);
+        let exit = match seen.exit_ns {
+            Some(exit) => nanos(exit),
+            None => next_entry_ns.map_or(window.high, |next| nanos(next).min(window.high)),
+        };
         if entry > exit {
-            return (self.unseen(), Some(format!("entry_ns {entry} is after exit_ns {exit}")));
+            return (window, Some(format!("entry_ns {entry} is after exit_ns {exit}")));
         }
-        if entry < self.window.low || exit > self.window.high {
-            let Bounds { low, high } = self.window;
-            return (
-                self.unseen(),
-                Some(format!(
-                    "{entry} to {exit} is not within {low} to {high}, when the plan was done"
-                )),
-            );
+        if !is_within(seen, window) {
+            let Bounds { low, high } = window;
+            let fault =
+                format!("{entry} to {exit} is not within {low} to {high}, when the call was made");
+            return (window, Some(fault));
         }
-        if let Some(threads) = &self.threads
-            && self.last.is_none_or(|(tid, ..)| tid != seen.tid)
-        {
-            self.last = threads.before;
-        }
-        // An exit that is not known is no later than anything.
-        let last =
-            self.last.replace((seen.tid, entry, if seen.exit_ns.is_some() { exit } else { entry }));
-        if let Some(threads) = &mut self.threads {
-            let by_exit = |last: &Last| last.2;
-            threads.latest = [threads.latest, self.last].into_iter().flatten().max_by_key(by_exit);
-        }
-        if let Some((tid, last_entry, last_exit)) = last {
-            // Between processes the order is that of the workload's waiting, on another CPU
-            // perhaps.
-            let slack = if tid == seen.tid { 0 } else { SLACK_NS };
-            if entry + slack < last_exit {
-                let span = Bounds::new(last_entry.min(entry), self.window.high);
-                return (
-                    span,
-                    Some(format!(
-                        "entry_ns {entry} is before {last_exit}, when the call before it returned"
-                    )),
-                );
-            }
-        }
-        (Bounds::new(entry, exit), None)
+        let last_exit = last_exit_ns.map_or(entry, nanos);
+        let fault = (entry < last_exit).then(|| {
+            format!("entry_ns {entry} is before {last_exit}, when the call before it returned")
+        });
+        (Bounds::new(entry, exit), fault)
     }
 }
 
+/// Whether an event's call entered within these bounds.
+pub(super) fn entered_within(seen: &Seen, window: Bounds) -> bool {
+    let entry = nanos(seen.entry_ns);
+    window.low - SLACK_NS <= entry && entry <= window.high.saturating_add(SLACK_NS)
+}
+
+/// Whether an event's call entered and, as far as that is known, returned within these bounds.
+pub(super) fn is_within(seen: &Seen, window: Bounds) -> bool {
+    let exit = seen.exit_ns.map_or(window.high, nanos);
+    entered_within(seen, window) && exit <= window.high.saturating_add(SLACK_NS)
+}
+
 /// Times past the year 2262 are all the same to a comparison.
-fn nanos(time_ns: u64) -> i64 {
+pub(super) fn nanos(time_ns: u64) -> i64 {
     i64::try_from(time_ns).unwrap_or(i64::MAX)
 }

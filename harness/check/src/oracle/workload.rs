@@ -2,7 +2,7 @@
 //! and that the kernel answered as its sources say. Pure comparisons; no events here.
 
 use settime32_abi::journal::{
-    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, Record,
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, NEVER, Record,
 };
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
@@ -259,6 +259,10 @@ pub(super) struct Caller {
     pub started: bool,
     /// The process that must not make this call, since a forked child does.
     pub not: Option<u32>,
+    /// When it must have begun.
+    pub begin: Bounds,
+    /// When the plan ended.
+    pub end: i64,
 }
 
 /// What a record says that the plan does not ask for.
@@ -268,7 +272,7 @@ pub(super) fn lies(
     record: &Record,
     descriptors: &mut Descriptors,
 ) -> Vec<Difference> {
-    let Caller { step, pid, tid, started, not } = caller;
+    let Caller { step, pid, tid, started, not, begin, end } = caller;
     let mut lies = Vec::new();
     let mut must = |field, right: bool, expected: String, found: String| {
         if !right {
@@ -276,6 +280,18 @@ pub(super) fn lies(
         }
     };
     must("step", record.step as usize == step, step.to_string(), record.step.to_string());
+    must(
+        "before_ns",
+        begin.low <= record.before_ns && record.before_ns <= begin.high,
+        format!("{begin:?}"),
+        record.before_ns.to_string(),
+    );
+    must(
+        "after_ns",
+        (record.before_ns..=end).contains(&record.after_ns) || record.after_ns == NEVER,
+        format!("{} to {end}", record.before_ns),
+        record.after_ns.to_string(),
+    );
     must("pid", record.pid == pid, pid.to_string(), record.pid.to_string());
     must("pid", not != Some(pid) && pid != 0, "that of a forked child".to_owned(), pid.to_string());
     must("tid", record.tid == tid, tid.to_string(), record.tid.to_string());
