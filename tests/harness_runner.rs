@@ -219,7 +219,7 @@ impl Crate {
     }
 }
 
-/// With the one line of configuration that the README shows.
+/// With the one line of configuration that docs/running.md shows.
 #[rstest]
 #[case("6.1")]
 #[case("6.12")]

@@ -8,7 +8,7 @@ use super::guest::{code, tail};
 use super::told::Lines;
 use crate::failure::Failure;
 
-/// What README names.
+/// What docs/tracer.md names.
 const ENOUGH: &str = "bpf,perfmon";
 /// BPF's memory counts as locked memory before this version.
 const NO_MEMLOCK: (u32, u32) = (5, 11);
