@@ -60,7 +60,7 @@ fn calls_can_be_made_one_at_a_time(mut traced: Traced) {
             (event.utmr_used, event.ret, event.otmr_written),
             (Some(new), Some(0), Some(OldItimerspec32::default()))
         );
-        assert_eq!(done.journal.records.len(), 1);
+        assert_eq!(done.journal.operations.len(), 1);
     }
     assert_eq!(traced.end().unwrap().checked, 2);
 }

@@ -1,12 +1,12 @@
-//! The journal: what the workload really passed, and what it got, call by call.
+//! The journal: what the workload really passed, and what it got, operation by operation.
 //!
-//! A header, then one fixed-size record a call in the order in which the calls were made, all
-//! little endian. The workload writes it into memory that it shares with its children and dumps it
-//! when the plan is done; a journal without [`Header::complete`] was cut short.
+//! A header, then one fixed-size record for each operation, all little endian, in the order in
+//! which the operations ended; those of threads stand in the order of the plan. The workload writes
+//! it into memory that it shares with its children and dumps it when the plan is done; a journal
+//! without [`Header::complete`] was cut short.
 //!
-//! Of a plan of whole lives ([`crate::plan::Act`]) a [`Moment`] follows for each call, the one
-//! under test among them, and for each wait, closing, copy, setting of the clock and forked child,
-//! in the order in which they ended.
+//! Of a plan without [`crate::plan::Act`] the calls under test are operations; of one with any,
+//! every call, wait, closing and copy of a descriptor, setting of the clock and forked child is.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ use crate::timespec::ITIMERSPEC32_SIZE;
 /// First bytes of a journal.
 pub const MAGIC: [u8; 4] = *b"S32J";
 /// Version of the layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// `CLOCK_MONOTONIC`, `CLOCK_REALTIME` and `CLOCK_MONOTONIC` again, read in this order,
 /// nanoseconds. `CLOCK_BOOTTIME` equals `CLOCK_MONOTONIC` in a guest that is never suspended.
@@ -46,14 +46,10 @@ pub struct Header {
     pub pid: u32,
     /// 1 when every step was done.
     pub complete: u32,
-    /// Records that follow.
-    pub records: u32,
-    /// Size of a record, so that a reader built from other sources notices.
-    pub record_size: u32,
-    /// Moments that follow the records.
-    pub moments: u32,
-    /// Size of a moment.
-    pub moment_size: u32,
+    /// Operations that follow.
+    pub operations: u32,
+    /// Size of an operation, so that a reader built from other sources notices.
+    pub operation_size: u32,
     /// Name of the process, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Clocks before the first step.
@@ -62,67 +58,24 @@ pub struct Header {
     pub end: Clocks,
 }
 
-/// One call.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Record {
-    /// `CLOCK_MONOTONIC` before the call, nanoseconds: the reading that ended what the thread did
-    /// before.
-    pub before_ns: i64,
-    /// `CLOCK_MONOTONIC` right after the call; [`NEVER`] when nobody was left to read it.
-    pub after_ns: i64,
-    /// Index of the step in the plan.
-    pub step: u32,
-    /// Process that made the call.
-    pub pid: u32,
-    /// Thread that made the call.
-    pub tid: u32,
-    /// The register values that were passed.
-    pub ufd: i32,
-    /// Flags as passed.
-    pub flags: i32,
-    /// Pointer as passed.
-    pub utmr: u32,
-    /// Pointer as passed.
-    pub otmr: u32,
-    /// What the kernel answered: 0 or a negative errno.
-    pub ret: i32,
-    /// The bytes at `utmr` before the call. Of a page that must not be touched before it, what is
-    /// there by how it was made; of one that is held, what it is given with.
-    pub utmr_before: [u8; ITIMERSPEC32_SIZE],
-    /// The same at `otmr`.
-    pub otmr_before: [u8; ITIMERSPEC32_SIZE],
-    /// The bytes at `otmr` after the call.
-    pub otmr_after: [u8; ITIMERSPEC32_SIZE],
-    /// Which bytes of `utmr_before` can be read by the process, a bit each; the others are zeros
-    /// here.
-    pub utmr_there: u16,
-    /// The same of `otmr_before` and `otmr_after`.
-    pub otmr_there: u16,
-    /// How the kernel was entered: [`ENTRY_INT80`], [`ENTRY_VDSO`] or [`ENTRY_REWRITTEN`].
-    pub entry: u16,
-    /// The CPU of the entry, of a thread that is pinned to it; [`CPU_UNKNOWN`] of others.
-    pub cpu: u16,
-}
-
-/// [`Record::after_ns`] of a call in which its process was killed.
+/// [`Operation::after_ns`] of a call in which its process was killed.
 pub const NEVER: i64 = i64::MAX;
-/// [`Record::cpu`] and [`Moment::cpu`] of a thread that the kernel may put anywhere.
+/// [`Operation::cpu`] of a thread that the kernel may put anywhere.
 pub const CPU_UNKNOWN: u16 = u16::MAX;
-/// [`Record::entry`] of `int 0x80`.
+/// [`Operation::entry`] of `int 0x80`.
 pub const ENTRY_INT80: u16 = 0;
-/// [`Record::entry`] of a call through the vDSO.
+/// [`Operation::entry`] of a call through the vDSO.
 pub const ENTRY_VDSO: u16 = 1;
-/// [`Record::entry`] of `int 0x80` with arguments that a ptracer replaced by those of the record.
+/// [`Operation::entry`] of `int 0x80` with arguments that a ptracer replaced by those that are kept.
 pub const ENTRY_REWRITTEN: u16 = 2;
-/// [`Record::utmr_there`] of memory that can be read whole.
+/// [`Operation::new_there`] of memory that can be read whole.
 pub const ALL_THERE: u16 = u16::MAX;
 
-/// What a [`Moment`] is of.
+/// What an [`Operation`] is.
 pub mod what {
     /// `timerfd_create`.
     pub const CREATE: u32 = 1;
-    /// `timerfd_settime32`, of which [`super::Moment::extra`] is the index of the record.
+    /// `timerfd_settime32`, the call under test.
     pub const SETTIME32: u32 = 2;
     /// `timerfd_settime` with 64-bit times.
     pub const SETTIME64: u32 = 3;
@@ -130,7 +83,7 @@ pub mod what {
     pub const GETTIME: u32 = 4;
     /// `read`.
     pub const READ: u32 = 5;
-    /// A wait; `ret` is the number of slots in [`super::Moment::extra`], a bit each, whose timers
+    /// A wait; `ret` is the number of slots in [`super::Operation::extra`], a bit each, whose timers
     /// were readable.
     pub const WAIT: u32 = 6;
     /// A descriptor was closed.
@@ -139,7 +92,7 @@ pub mod what {
     pub const COPY: u32 = 8;
     /// `CLOCK_REALTIME` was set, to `args[0]` nanoseconds.
     pub const SET_CLOCK: u32 = 9;
-    /// A forked child, whose process id is [`super::Moment::extra`], was made, did its steps and
+    /// A forked child, whose process id is [`super::Operation::extra`], was made, did its steps and
     /// ended; by its parent.
     pub const CHILD: u32 = 10;
     /// `timer_create`; `out_after` begins with the timer's id.
@@ -152,17 +105,21 @@ pub mod what {
     pub const POSIX_DELETE: u32 = 14;
 }
 
-/// Bytes of a [`Moment`]'s memory: those of an [`Itimerspec64`](crate::timespec::Itimerspec64); a
-/// smaller structure is at the begin.
+/// Bytes of an [`Operation`]'s memory: those of an
+/// [`Itimerspec64`](crate::timespec::Itimerspec64); a smaller structure is at the begin.
 pub const MEMORY_LEN: usize = 32;
 
-/// A call or a wait in a timer's life, with its time.
+/// Bytes of the call under test's structure.
+type Bytes = [u8; ITIMERSPEC32_SIZE];
+
+/// A call, or whatever else is in a plan, with its time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Moment {
-    /// `CLOCK_MONOTONIC` right before it, nanoseconds.
+pub struct Operation {
+    /// `CLOCK_MONOTONIC` before it, nanoseconds. Of a call under test this is the reading that
+    /// ended what its thread did before.
     pub before_ns: i64,
-    /// `CLOCK_MONOTONIC` right after it.
+    /// `CLOCK_MONOTONIC` right after it; [`NEVER`] when nobody was left to read it.
     pub after_ns: i64,
     /// Index of the step in the plan.
     pub step: u32,
@@ -174,17 +131,25 @@ pub struct Moment {
     pub tid: u32,
     /// Number of the system call; 0 when that is of no account.
     pub nr: u32,
-    /// What the kernel answered.
+    /// What the kernel answered: of a system call its result, or a negative errno.
     pub ret: i32,
     /// The arguments, as they were passed.
     pub args: [u64; 4],
     /// See [`what`]; 0 where it says nothing.
     pub extra: u32,
-    /// As [`Record::cpu`].
+    /// The CPU of the entry, of a thread that is pinned to it; [`CPU_UNKNOWN`] of others.
     pub cpu: u16,
+    /// How a call under test entered the kernel: [`ENTRY_INT80`], [`ENTRY_VDSO`] or
+    /// [`ENTRY_REWRITTEN`].
+    pub entry: u16,
+    /// Which bytes of [`Self::utmr_before`] the process can read, a bit each; the others are zeros.
+    pub new_there: u16,
+    /// Which bytes of [`Self::otmr_before`] and [`Self::otmr_after`] it can read, likewise.
+    pub out_there: u16,
     /// 0.
-    pub padding: u16,
-    /// What was at the address of the new setting.
+    pub padding: u32,
+    /// What was at the address of the new setting. Of a page that must not be touched before the
+    /// call, what is there by how it was made; of one that is held, what it is given with.
     pub new: [u8; MEMORY_LEN],
     /// What was at the address for the kernel's answer before the call.
     pub out_before: [u8; MEMORY_LEN],
@@ -192,19 +157,58 @@ pub struct Moment {
     pub out_after: [u8; MEMORY_LEN],
 }
 
-const _: () = assert!(size_of::<Header>() == 96);
-const _: () = assert!(size_of::<Record>() == 104);
-const _: () = assert!(size_of::<Moment>() == 176);
+/// What the call under test was given, and what it gave.
+impl Operation {
+    /// The descriptor as passed.
+    pub const fn ufd(&self) -> i32 {
+        self.args[0] as i32
+    }
+
+    /// The flags as passed.
+    pub const fn flags(&self) -> i32 {
+        self.args[1] as i32
+    }
+
+    /// The pointer to the new setting as passed.
+    pub const fn utmr(&self) -> u32 {
+        self.args[2] as u32
+    }
+
+    /// The pointer for the old setting as passed.
+    pub const fn otmr(&self) -> u32 {
+        self.args[3] as u32
+    }
+
+    /// The bytes at `utmr` before the call.
+    pub fn utmr_before(&self) -> Bytes {
+        head(&self.new)
+    }
+
+    /// The bytes at `otmr` before the call.
+    pub fn otmr_before(&self) -> Bytes {
+        head(&self.out_before)
+    }
+
+    /// The bytes at `otmr` after the call.
+    pub fn otmr_after(&self) -> Bytes {
+        head(&self.out_after)
+    }
+}
+
+fn head(memory: &[u8; MEMORY_LEN]) -> Bytes {
+    bytemuck::pod_read_unaligned(&memory[..ITIMERSPEC32_SIZE])
+}
+
+const _: () = assert!(size_of::<Header>() == 88);
+const _: () = assert!(size_of::<Operation>() == 184);
 
 /// A whole journal, read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// The header.
     pub header: Header,
-    /// The records, in the order of the calls.
-    pub records: Vec<Record>,
-    /// The moments of a plan of lives.
-    pub moments: Vec<Moment>,
+    /// The operations.
+    pub operations: Vec<Operation>,
 }
 
 /// Why bytes are not a whole journal.
@@ -217,7 +221,7 @@ pub enum JournalError {
     },
     /// The header is not one of this version.
     Foreign(String),
-    /// The header promises more or fewer records than there are.
+    /// The header promises more or fewer operations than there are.
     Length {
         /// Bytes that the header promises, its own among them.
         expected: usize,
@@ -226,8 +230,8 @@ pub enum JournalError {
     },
     /// The workload stopped before the end of its plan.
     Incomplete {
-        /// Records that it wrote.
-        records: u32,
+        /// Operations that it wrote.
+        operations: u32,
     },
 }
 
@@ -241,8 +245,11 @@ impl core::fmt::Display for JournalError {
             Self::Length { expected, found } => {
                 write!(f, "journal is truncated: {found} bytes, its header promises {expected}")
             }
-            Self::Incomplete { records } => {
-                write!(f, "journal is incomplete: the workload stopped after {records} calls")
+            Self::Incomplete { operations } => {
+                write!(
+                    f,
+                    "journal is incomplete: the workload stopped after {operations} operations"
+                )
             }
         }
     }
@@ -257,34 +264,23 @@ impl Journal {
             return Err(JournalError::NoHeader { found: bytes.len() });
         };
         let header: Header = bytemuck::pod_read_unaligned(head);
-        let sizes = [header.record_size, header.moment_size];
-        if header.magic != MAGIC
-            || header.version != VERSION
-            || sizes != [size_of::<Record>(), size_of::<Moment>()].map(|size| size as u32)
-        {
-            let (magic, version) = (header.magic, header.version);
+        let size = size_of::<Operation>();
+        if (header.magic, header.version, header.operation_size) != (MAGIC, VERSION, size as u32) {
+            let Header { magic, version, operation_size, .. } = header;
             return Err(JournalError::Foreign(alloc::format!(
-                "magic {magic:?}, version {version}, records and moments of {sizes:?} bytes"
+                "magic {magic:?}, version {version}, operations of {operation_size} bytes"
             )));
         }
-        let records_len = (header.records as usize).saturating_mul(size_of::<Record>());
-        let expected = records_len
-            .saturating_add((header.moments as usize).saturating_mul(size_of::<Moment>()));
+        let expected = (header.operations as usize).saturating_mul(size);
         if body.len() != expected {
-            return Err(JournalError::Length {
-                expected: size_of::<Header>().saturating_add(expected),
-                found: bytes.len(),
-            });
+            let expected = size_of::<Header>().saturating_add(expected);
+            return Err(JournalError::Length { expected, found: bytes.len() });
         }
         if header.complete != 1 {
-            return Err(JournalError::Incomplete { records: header.records });
+            return Err(JournalError::Incomplete { operations: header.operations });
         }
-        let (records, moments) = body.split_at(records_len);
-        let records =
-            records.chunks_exact(size_of::<Record>()).map(bytemuck::pod_read_unaligned).collect();
-        let moments =
-            moments.chunks_exact(size_of::<Moment>()).map(bytemuck::pod_read_unaligned).collect();
-        Ok(Self { header, records, moments })
+        let operations = body.chunks_exact(size).map(bytemuck::pod_read_unaligned).collect();
+        Ok(Self { header, operations })
     }
 }
 
@@ -292,28 +288,20 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn bytes_of(records: u32, complete: u32) -> Vec<u8> {
+    fn bytes_of(operations: u32, complete: u32) -> Vec<u8> {
         let header = Header {
             magic: MAGIC,
             version: VERSION,
             pid: 7,
             complete,
-            records,
-            record_size: size_of::<Record>() as u32,
-            moments: 2,
-            moment_size: size_of::<Moment>() as u32,
+            operations,
+            operation_size: size_of::<Operation>() as u32,
             ..Zeroable::zeroed()
         };
         let mut bytes = bytemuck::bytes_of(&header).to_vec();
-        for step in 0..records {
-            bytes.extend_from_slice(bytemuck::bytes_of(&Record { step, ..Zeroable::zeroed() }));
-        }
-        for step in 0..2 {
-            bytes.extend_from_slice(bytemuck::bytes_of(&Moment {
-                step,
-                before_ns: 5,
-                ..Zeroable::zeroed()
-            }));
+        for step in 0..operations {
+            let operation = Operation { step, before_ns: 5, ..Zeroable::zeroed() };
+            bytes.extend_from_slice(bytemuck::bytes_of(&operation));
         }
         bytes
     }
@@ -321,15 +309,8 @@ mod tests {
     #[test]
     fn a_whole_journal_is_read() {
         let journal = Journal::parse(&bytes_of(3, 1)).unwrap();
-        assert_eq!(journal.records.iter().map(|record| record.step).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(
-            journal
-                .moments
-                .iter()
-                .map(|moment| (moment.step, moment.before_ns))
-                .collect::<Vec<_>>(),
-            [(0, 5), (1, 5)]
-        );
+        let read = journal.operations.iter().map(|operation| (operation.step, operation.before_ns));
+        assert_eq!(read.collect::<Vec<_>>(), [(0, 5), (1, 5), (2, 5)]);
     }
 
     #[test]
@@ -342,6 +323,9 @@ mod tests {
 
     #[test]
     fn an_unfinished_journal_is_an_error() {
-        assert_eq!(Journal::parse(&bytes_of(3, 0)), Err(JournalError::Incomplete { records: 3 }));
+        assert_eq!(
+            Journal::parse(&bytes_of(3, 0)),
+            Err(JournalError::Incomplete { operations: 3 })
+        );
     }
 }

@@ -407,9 +407,9 @@ pub(crate) fn rounds(journal: &Journal) -> Vec<i64> {
         i64::from(old.it_value.tv_sec) * NS_PER_S + i64::from(old.it_value.tv_nsec)
     };
     journal
-        .records
+        .operations
         .iter()
         .skip(1)
-        .map(|record| i64::from(ARMED_S) * NS_PER_S - left(&record.otmr_after))
+        .map(|record| i64::from(ARMED_S) * NS_PER_S - left(&record.otmr_after()))
         .collect()
 }

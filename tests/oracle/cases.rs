@@ -72,10 +72,10 @@ fn an_old_setting_that_was_not_written_is_compared_all_the_same() {
     }
     // One nanosecond is within what the model allows, but not what was written before the fault.
     let mut told = 0;
-    for (at, record) in good.journal.records.iter().enumerate() {
+    for (at, record) in good.journal.operations.iter().enumerate() {
         if cut_short(&&good.events[at])
-            && record.otmr_there >> 12 & 1 == 1
-            && record.otmr_after[12] != record.otmr_before[12]
+            && record.out_there >> 12 & 1 == 1
+            && record.otmr_after()[12] != record.otmr_before()[12]
         {
             let mut run = good.clone();
             run.events[at].old.as_mut().unwrap().it_value.tv_nsec ^= 1;

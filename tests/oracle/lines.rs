@@ -105,7 +105,7 @@ fn a_summary_that_is_missing_or_not_last_is_seen() {
 #[test]
 fn a_journal_of_another_length_is_one_finding() {
     let mut run = simulated(&generate::plan(1, 0, 20), 1);
-    run.journal.records.pop();
+    run.journal.operations.pop();
     let findings = judge(&run);
     assert_one(&findings, Kind::WorkloadLied).unwrap();
     assert_eq!((findings.checked, findings.calls), (0, 20));

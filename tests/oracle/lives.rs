@@ -234,8 +234,8 @@ proptest! {
     fn a_tracer_that_comes_midway_must_tell_what_begins_then(
         lived in any_lives(), when: prop::sample::Index, told: u64, at: prop::sample::Index
     ) {
-        prop_assume!(!lived.journal.moments.is_empty());
-        let since = lived.journal.moments[when.index(lived.journal.moments.len())].before_ns;
+        prop_assume!(!lived.journal.operations.is_empty());
+        let since = lived.journal.operations[when.index(lived.journal.operations.len())].before_ns;
         let mut seen = lived.clone();
         let mut number = 0;
         seen.events.retain(|event| {
@@ -284,9 +284,9 @@ fn a_filter_keeps_a_cancel_from_being_told_of_a_timer_that_nobody_came_to() {
     let canceled = canceled.unwrap();
     let since = lived
         .journal
-        .moments
+        .operations
         .iter()
-        .map(|moment| moment.before_ns)
+        .map(|operation| operation.before_ns)
         .filter(|ns| *ns < canceled.ns as i64)
         .max()
         .unwrap();
@@ -637,24 +637,24 @@ fn a_single_fault_is_seen(#[case] kind: Kind, #[case] fault: impl Fn(&mut Lived)
 
 /// A kernel, or a workload, that is not as it must be: by the journal alone.
 #[rstest]
-#[case::ticks(Kind::Model, settime32_abi::journal::what::READ, |moment: &mut settime32_abi::journal::Moment| {
-    if moment.ret == 8 { moment.out_after[0] = moment.out_after[0].wrapping_add(7); }
+#[case::ticks(Kind::Model, settime32_abi::journal::what::READ, |operation: &mut settime32_abi::journal::Operation| {
+    if operation.ret == 8 { operation.out_after[0] = operation.out_after[0].wrapping_add(7); }
 })]
-#[case::never_readable(Kind::Model, settime32_abi::journal::what::READ, |moment: &mut settime32_abi::journal::Moment| {
-    if moment.ret == 8 { moment.ret = -5; }
+#[case::never_readable(Kind::Model, settime32_abi::journal::what::READ, |operation: &mut settime32_abi::journal::Operation| {
+    if operation.ret == 8 { operation.ret = -5; }
 })]
-#[case::left(Kind::Model, settime32_abi::journal::what::GETTIME, |moment: &mut settime32_abi::journal::Moment| moment.out_after[4] ^= 0x40)]
-#[case::number(Kind::WorkloadLied, settime32_abi::journal::what::GETTIME, |moment: &mut settime32_abi::journal::Moment| moment.nr += 1)]
-#[case::descriptor(Kind::WorkloadLied, settime32_abi::journal::what::SETTIME64, |moment: &mut settime32_abi::journal::Moment| moment.args[0] += 1)]
-#[case::process(Kind::WorkloadLied, settime32_abi::journal::what::CLOSE, |moment: &mut settime32_abi::journal::Moment| moment.pid += 1)]
-#[case::ready(Kind::WorkloadLied, settime32_abi::journal::what::WAIT, |moment: &mut settime32_abi::journal::Moment| moment.ret += 1)]
+#[case::left(Kind::Model, settime32_abi::journal::what::GETTIME, |operation: &mut settime32_abi::journal::Operation| operation.out_after[4] ^= 0x40)]
+#[case::number(Kind::WorkloadLied, settime32_abi::journal::what::GETTIME, |operation: &mut settime32_abi::journal::Operation| operation.nr += 1)]
+#[case::descriptor(Kind::WorkloadLied, settime32_abi::journal::what::SETTIME64, |operation: &mut settime32_abi::journal::Operation| operation.args[0] += 1)]
+#[case::process(Kind::WorkloadLied, settime32_abi::journal::what::CLOSE, |operation: &mut settime32_abi::journal::Operation| operation.pid += 1)]
+#[case::ready(Kind::WorkloadLied, settime32_abi::journal::what::WAIT, |operation: &mut settime32_abi::journal::Operation| operation.ret += 1)]
 fn a_wrong_journal_is_seen(
     #[case] kind: Kind,
     #[case] of: u32,
-    #[case] fault: impl Fn(&mut settime32_abi::journal::Moment),
+    #[case] fault: impl Fn(&mut settime32_abi::journal::Operation),
 ) {
     let mut lived = good();
-    lived.journal.moments.iter_mut().filter(|moment| moment.what == of).for_each(fault);
+    lived.journal.operations.iter_mut().filter(|operation| operation.what == of).for_each(fault);
     let findings = judge(&lived);
     assert!(findings.count(kind) > 0, "{kind:?} wanted, found {}", words(&findings));
 }

@@ -17,7 +17,7 @@ mod workload;
 
 use proptest::prelude::*;
 use rstest::rstest;
-use settime32_abi::journal::{ENTRY_VDSO, Record};
+use settime32_abi::journal::{ENTRY_VDSO, Operation};
 use settime32_abi::output::{Abi, Blind, CallEvent, EntryPath, Halves, Summary};
 use settime32_abi::plan::{Call, Ending, FdKind, Plan, Pointer, Step};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
@@ -242,11 +242,11 @@ proptest! {
     /// Every bit of every record; the bytes at `otmr` before a call that wrote there are nobody's
     /// business, and a time that is off contradicts others only where it has neighbours.
     #[test]
-    fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..104 * 8) {
-        let at = at.index(run.journal.records.len());
-        let record = &mut run.journal.records[at];
+    fn an_altered_record_is_seen(mut run in any_run(), at: prop::sample::Index, bit in 0usize..184 * 8) {
+        let at = at.index(run.journal.operations.len());
+        let record = &mut run.journal.operations[at];
         let time = (0..16 * 8).contains(&bit);
-        let unseen = time || record.ret == 0 && record.otmr != 0 && (64 * 8..80 * 8).contains(&bit);
+        let unseen = time || record.ret == 0 && record.otmr() != 0 && (120 * 8..136 * 8).contains(&bit);
         bytemuck::bytes_of_mut(record)[bit / 8] ^= 1 << (bit % 8);
         let findings = judge(&run);
         prop_assert!(unseen || findings.mismatches() > 0);
@@ -262,7 +262,7 @@ proptest! {
 fn an_entry_path_that_is_needed_is_missed(#[case] entry_path_needed: bool) {
     let mut run = simulated(&dense_plan(3), 3);
     let path = |entry| if entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
-    for (event, record) in run.events.iter_mut().zip(&run.journal.records) {
+    for (event, record) in run.events.iter_mut().zip(&run.journal.operations) {
         event.entry_path = Some(path(record.entry));
     }
     let judge = |run: &Run| {
@@ -284,10 +284,10 @@ fn an_entry_path_that_is_needed_is_missed(#[case] entry_path_needed: bool) {
 
 /// Whether the event of call `blamed` would be the one that is gone, but for its time.
 fn alike(gone: &Event, run: &Run, blamed: usize) -> bool {
-    let record = &run.journal.records[blamed];
+    let record = &run.journal.operations[blamed];
     gone.tid == record.tid
-        && gone.ufd == record.ufd
-        && gone.flags == record.flags
+        && gone.ufd == record.ufd()
+        && gone.flags == record.flags()
         && gone.ret == Some(i64::from(record.ret))
 }
 

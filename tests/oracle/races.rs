@@ -100,16 +100,16 @@ fn a_raced_call_that_was_lost_is_no_mismatch() {
 #[test]
 fn a_setting_of_threads_that_was_replaced_twice_is_seen() {
     let good = run_of("threads/one-fd", 3);
-    let shared: Vec<usize> = (1..good.journal.records.len())
-        .filter(|at| good.journal.records[*at].tid != good.journal.header.pid)
+    let shared: Vec<usize> = (1..good.journal.operations.len())
+        .filter(|at| good.journal.operations[*at].tid != good.journal.header.pid)
         .collect();
     let mut run = good.clone();
     // Both the kernel and an exact tracer tell the same story, which cannot be.
     let (one, other) = (shared[10], shared[300]);
-    let interval = run.journal.records[other].otmr_after[..8].to_vec();
-    run.journal.records[one].otmr_after[..8].copy_from_slice(&interval);
-    let record = run.journal.records[one];
-    let told: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.otmr_after);
+    let interval = run.journal.operations[other].out_after[..8].to_vec();
+    run.journal.operations[one].out_after[..8].copy_from_slice(&interval);
+    let record = run.journal.operations[one];
+    let told: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.otmr_after());
     let event = run
         .events
         .iter_mut()
@@ -125,8 +125,8 @@ fn a_setting_of_threads_that_was_replaced_twice_is_seen() {
     );
 }
 
-fn new_of(record: &Record) -> OldItimerspec32 {
-    bytemuck::pod_read_unaligned(&record.utmr_before)
+fn new_of(record: &Operation) -> OldItimerspec32 {
+    bytemuck::pod_read_unaligned(&record.utmr_before())
 }
 
 #[rstest]
@@ -144,9 +144,9 @@ fn a_thread_that_the_workload_did_not_start_is_seen() {
     let mut run = run_of("threads/many", 6);
     let pid = run.journal.header.pid;
     // A whole thread's calls, made by the first one instead.
-    let tid = run.journal.records.iter().find(|record| record.tid != pid).unwrap().tid;
+    let tid = run.journal.operations.iter().find(|record| record.tid != pid).unwrap().tid;
     run.journal
-        .records
+        .operations
         .iter_mut()
         .filter(|record| record.tid == tid)
         .for_each(|record| record.tid = pid);

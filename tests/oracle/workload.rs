@@ -4,24 +4,24 @@
 use super::*;
 
 /// What an exact tracer prints about a call on plain memory.
-fn event_of(record: &Record, entry_ns: u64, exit_ns: u64, cpu: u32) -> Event {
-    let old = (record.ret == 0 && record.otmr != 0)
-        .then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+fn event_of(record: &Operation, entry_ns: u64, exit_ns: u64, cpu: u32) -> Event {
+    let old = (record.ret == 0 && record.otmr() != 0)
+        .then(|| bytemuck::pod_read_unaligned(&record.otmr_after()));
     event_with(record, [true; 2], old, entry_ns, exit_ns, cpu)
 }
 
 /// The workload does something else than the plan asks for, and an exact tracer reports that.
 #[rstest]
-#[case::flags(|run: &mut Run| run.journal.records[7].flags ^= 1)]
-#[case::no_utmr(|run: &mut Run| run.journal.records[7].utmr = 0)]
-#[case::no_otmr(|run: &mut Run| run.journal.records[7].otmr = 0x100)]
-#[case::overlap(|run: &mut Run| run.journal.records[8].otmr = run.journal.records[8].utmr - 12)]
-#[case::other_bytes(|run: &mut Run| run.journal.records[7].utmr_before[15] ^= 1)]
-#[case::another_number(|run: &mut Run| run.journal.records[7].ufd = -3)]
-#[case::another_descriptor(|run: &mut Run| run.journal.records[8].ufd += 1)]
-#[case::not_open(|run: &mut Run| run.journal.records[8].ufd = -1)]
-#[case::the_other_timer(|run: &mut Run| run.journal.records[9].ufd = run.journal.records[8].ufd)]
-#[case::no_fork(|run: &mut Run| run.journal.records.iter_mut().for_each(|record| {
+#[case::flags(|run: &mut Run| run.journal.operations[7].args[1] ^= 1)]
+#[case::no_utmr(|run: &mut Run| run.journal.operations[7].args[2] = 0)]
+#[case::no_otmr(|run: &mut Run| run.journal.operations[7].args[3] = 0x100)]
+#[case::overlap(|run: &mut Run| run.journal.operations[8].args[3] = run.journal.operations[8].args[2] - 12)]
+#[case::other_bytes(|run: &mut Run| run.journal.operations[7].new[15] ^= 1)]
+#[case::another_number(|run: &mut Run| run.journal.operations[7].args[0] = 0xffff_fffd)]
+#[case::another_descriptor(|run: &mut Run| run.journal.operations[8].args[0] += 1)]
+#[case::not_open(|run: &mut Run| run.journal.operations[8].args[0] = 0xffff_ffff)]
+#[case::the_other_timer(|run: &mut Run| run.journal.operations[9].args[0] = run.journal.operations[8].args[0])]
+#[case::no_fork(|run: &mut Run| run.journal.operations.iter_mut().for_each(|record| {
     (record.pid, record.tid) = (run.journal.header.pid, run.journal.header.pid);
 }))]
 fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
@@ -42,7 +42,7 @@ fn a_workload_that_lies_is_seen(#[case] lie: fn(&mut Run)) {
     steps.extend([Step::Fork { steps: 1, ending: Ending::Exit }, Step::Call(timer)]);
     let mut run = simulated(&Plan { steps, ..Plan::default() }, 1);
     lie(&mut run);
-    for (record, event) in run.journal.records.iter().zip(&mut run.events) {
+    for (record, event) in run.journal.operations.iter().zip(&mut run.events) {
         *event = event_of(record, event.entry_ns, event.exit_ns.unwrap(), event.cpu);
     }
     let findings = judge(&run);
@@ -113,10 +113,10 @@ fn the_cpu_of_a_thread_that_is_kept_on_one_is_compared() {
 
 /// A workload that does not say where it was, or says it though nobody knows.
 #[rstest]
-#[case::unknown(|record: &mut Record| record.cpu = settime32_abi::journal::CPU_UNKNOWN, 15)]
-#[case::made_up(|record: &mut Record| record.cpu = 0, 13)]
-fn a_record_of_another_cpu_is_seen(#[case] alter: fn(&mut Record), #[case] lies: u64) {
+#[case::unknown(|record: &mut Operation| record.cpu = settime32_abi::journal::CPU_UNKNOWN, 15)]
+#[case::made_up(|record: &mut Operation| record.cpu = 0, 13)]
+fn a_record_of_another_cpu_is_seen(#[case] alter: fn(&mut Operation), #[case] lies: u64) {
     let mut run = simulated(&pinned_plan(), 1);
-    run.journal.records.iter_mut().for_each(alter);
+    run.journal.operations.iter_mut().for_each(alter);
     assert_eq!(judge(&run).count(Kind::WorkloadLied), lies, "{}", words(&judge(&run)));
 }

@@ -10,9 +10,10 @@ use proptest::prelude::{Rng, RngExt};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use settime32_abi::errno;
 use settime32_abi::journal::{
-    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC, Moment,
-    Record, VERSION,
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, MAGIC,
+    Operation, VERSION, what,
 };
+use settime32_abi::number::i386::TIMERFD_SETTIME32;
 use settime32_abi::output::{
     Abi, CALL_EVENT, CallEvent, EntryPath, Halves, Lost, SUMMARY_EVENT, Summary,
 };
@@ -127,14 +128,14 @@ impl Machine {
                 Step::Call(_) if index < threads_until => {}
                 Step::Call(call) => {
                     let (record, event) = self.call(&mut process, index as u32, call);
-                    run.journal.records.push(record);
+                    run.journal.operations.push(record);
                     run.events.push(event);
                 }
             }
         }
         self.spend(300, 9_000);
         run.journal.header.end = self.read_clocks();
-        run.journal.header.records = run.journal.records.len() as u32;
+        run.journal.header.operations = run.journal.operations.len() as u32;
         run
     }
 
@@ -183,7 +184,7 @@ impl Machine {
             .collect();
         let mut threads: Vec<Process> =
             calls.iter().map(|_| Process { tid: self.new_pid(), ..process.clone() }).collect();
-        let mut made: Vec<Vec<Record>> = vec![Vec::new(); calls.len()];
+        let mut made: Vec<Vec<Operation>> = vec![Vec::new(); calls.len()];
         while let Some(most) = (0..calls.len())
             .map(|thread| calls[thread].len() - made[thread].len())
             .max()
@@ -199,7 +200,7 @@ impl Machine {
             run.events.push(event);
         }
         process.since_ns = self.kernel.monotonic();
-        run.journal.records.extend(made.into_iter().flatten());
+        run.journal.operations.extend(made.into_iter().flatten());
     }
 
     fn call(
@@ -207,7 +208,7 @@ impl Machine {
         process: &mut Process,
         step: u32,
         call: &Call,
-    ) -> (Record, CallEvent<'static>) {
+    ) -> (Operation, CallEvent<'static>) {
         let (ufd, what) = process.table[usize::from(call.slot)];
         let [before, at_entry, used] = self.settings(call);
         let (mut memory, utmr, otmr) =
@@ -240,24 +241,31 @@ impl Machine {
             Entry::Vdso => ENTRY_VDSO,
             Entry::Rewritten => ENTRY_REWRITTEN,
         };
-        let record = Record {
+        let memory = |bytes: [u8; ITIMERSPEC32_SIZE]| bytemuck::cast([bytes, Default::default()]);
+        let record = Operation {
             before_ns,
             after_ns: process.since_ns,
             step,
+            what: what::SETTIME32,
             pid,
             tid,
-            ufd,
-            flags,
-            utmr,
-            otmr,
+            nr: TIMERFD_SETTIME32,
             ret,
-            utmr_before,
-            otmr_before,
-            otmr_after,
-            utmr_there,
-            otmr_there,
-            entry,
+            args: [
+                ufd.cast_unsigned().into(),
+                flags.cast_unsigned().into(),
+                utmr.into(),
+                otmr.into(),
+            ],
+            extra: 0,
             cpu: process.cpu,
+            entry,
+            new_there: utmr_there,
+            out_there: otmr_there,
+            padding: 0,
+            new: memory(utmr_before),
+            out_before: memory(otmr_before),
+            out_after: memory(otmr_after),
         };
         let anywhere = self.rng.next_u32() % CPUS;
         let cpu = if process.cpu == CPU_UNKNOWN { anywhere } else { process.cpu.into() };
@@ -316,28 +324,25 @@ fn mixed(
 pub fn empty_journal(pid: u32) -> Journal {
     let mut comm = [0; 16];
     comm[..COMM.len()].copy_from_slice(COMM.as_bytes());
-    let record_size = size_of::<Record>() as u32;
     let clocks = Clocks::default();
     let header = Header {
         magic: MAGIC,
         version: VERSION,
         pid,
         complete: 1,
-        records: 0,
-        record_size,
-        moments: 0,
-        moment_size: size_of::<Moment>() as u32,
+        operations: 0,
+        operation_size: size_of::<Operation>() as u32,
         comm,
         start: clocks,
         end: clocks,
     };
-    Journal { header, records: Vec::new(), moments: Vec::new() }
+    Journal { header, operations: Vec::new() }
 }
 
 /// What an exact tracer prints about a call, of which it can read these halves of the new setting
 /// at entry, and at whose end the kernel had this old setting to give.
 pub fn event_with(
-    record: &Record,
+    record: &Operation,
     halves: [bool; 2],
     old: Option<OldItimerspec32>,
     entry_ns: u64,
@@ -347,8 +352,8 @@ pub fn event_with(
     let pointer = |address: u32| (address != 0).then_some(address);
     let read =
         |bytes: &[u8; ITIMERSPEC32_SIZE]| bytemuck::pod_read_unaligned::<OldItimerspec32>(bytes);
-    let new = read(&record.utmr_before);
-    let utmr = pointer(record.utmr);
+    let new = read(&record.utmr_before());
+    let utmr = pointer(record.utmr());
     let [interval, value] = halves.map(|half| half && utmr.is_some());
     let at_entry = Halves {
         it_interval: interval.then_some(new.it_interval),
@@ -365,19 +370,19 @@ pub fn event_with(
         cpu,
         abi: Abi::I386,
         entry_path: record.step.is_multiple_of(2).then_some(path),
-        ufd: record.ufd,
-        flags: record.flags,
+        ufd: record.ufd(),
+        flags: record.flags(),
         utmr,
         utmr_entry: (interval || value).then_some(at_entry),
         utmr_entry_errno: (utmr.is_some() && !(interval && value)).then(|| "EFAULT".into()),
-        utmr_used: utmr.filter(|_| record.utmr_there == u16::MAX).map(|_| new),
+        utmr_used: utmr.filter(|_| record.new_there == u16::MAX).map(|_| new),
         toctou: false,
-        otmr: pointer(record.otmr),
+        otmr: pointer(record.otmr()),
         old: old.map(Into::into),
         old_truncated: false,
-        otmr_written: pointer(record.otmr)
+        otmr_written: pointer(record.otmr())
             .filter(|_| record.ret == 0)
-            .map(|_| read(&record.otmr_after)),
+            .map(|_| read(&record.otmr_after())),
         timer: None,
         clockid: None,
         ret: Some(i64::from(record.ret)),

@@ -4,8 +4,12 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use bytemuck::Zeroable;
 use nix::errno::Errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, NEVER, Record};
+use settime32_abi::journal::{
+    ALL_THERE, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, MEMORY_LEN, NEVER, Operation, what,
+};
+use settime32_abi::number::i386::TIMERFD_SETTIME32;
 use settime32_abi::plan::{Call, Entry, Page, Pointer};
 use settime32_abi::timespec::ITIMERSPEC32_SIZE;
 
@@ -122,7 +126,7 @@ pub fn make<K: Kernel>(
     turn: Turn,
     ufd: i32,
     call: &Call,
-    keep: impl FnOnce(Record),
+    keep: impl FnOnce(Operation),
 ) -> Result<i64, Errno> {
     let plain = |pointer| matches!(pointer, Pointer::Null | Pointer::Valid);
     if !plain(call.utmr) || !plain(call.otmr) {
@@ -166,7 +170,7 @@ fn make_on_stage<K: Kernel>(
     turn: Turn,
     ufd: i32,
     call: &Call,
-    keep: impl FnOnce(Record),
+    keep: impl FnOnce(Operation),
 ) -> Result<i64, Errno> {
     let stage = scratch.stage(call)?;
     let places = stage.lay_out(call, pattern(turn.step))?;
@@ -218,31 +222,41 @@ fn record<K: Kernel>(
     call: &Call,
     places: &Places,
     Made { ufd, ret, otmr_after, after_ns }: Made,
-) -> Record {
+) -> Operation {
     let who = kernel.identity();
-    Record {
+    Operation {
         before_ns,
         after_ns,
         step,
+        what: what::SETTIME32,
         pid: who.pid,
         tid: who.tid,
-        ufd,
-        flags: call.flags,
-        utmr: places.utmr.address,
-        otmr: places.otmr.address,
+        nr: TIMERFD_SETTIME32,
         ret,
-        utmr_before: places.utmr.bytes,
-        otmr_before: places.otmr.bytes,
-        otmr_after,
-        utmr_there: places.utmr.there,
-        otmr_there: places.otmr.there,
+        args: [
+            ufd.cast_unsigned().into(),
+            call.flags.cast_unsigned().into(),
+            places.utmr.address.into(),
+            places.otmr.address.into(),
+        ],
         entry: match call.entry {
             Entry::Int80 => ENTRY_INT80,
             Entry::Vdso => ENTRY_VDSO,
             Entry::Rewritten => ENTRY_REWRITTEN,
         },
         cpu: kernel.cpu(),
+        new_there: places.utmr.there,
+        out_there: places.otmr.there,
+        new: memory(places.utmr.bytes),
+        out_before: memory(places.otmr.bytes),
+        out_after: memory(otmr_after),
+        ..Operation::zeroed()
     }
+}
+
+/// The structure at the begin of an operation's memory.
+fn memory(bytes: Bytes) -> [u8; MEMORY_LEN] {
+    bytemuck::cast([bytes, Bytes::default()])
 }
 
 fn place(pointer: Pointer, valid: NonNull<Bytes>) -> Option<NonNull<Bytes>> {

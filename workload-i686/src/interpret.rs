@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use bytemuck::Zeroable;
 use nix::errno::Errno;
-use settime32_abi::journal::{Clocks, Header, MAGIC, Moment, Record, VERSION};
+use settime32_abi::journal::{Clocks, Header, MAGIC, Operation, VERSION};
 use settime32_abi::plan::{Ending, FdKind, Page, Plan, SLOTS, Step};
 
 use crate::call::{self, Scratch, Turn};
@@ -68,14 +68,12 @@ pub fn run<K: Kernel>(
         magic: MAGIC,
         version: VERSION,
         pid: kernel.identity().pid,
-        record_size: size_of::<Record>() as u32,
-        moment_size: size_of::<Moment>() as u32,
+        operation_size: size_of::<Operation>() as u32,
         ..Zeroable::zeroed()
     };
     let done = run_between_clocks(plan, kernel, journal, &mut header);
     header.complete = done.is_ok().into();
-    header.records = journal.len() as u32;
-    header.moments = journal.moments_len() as u32;
+    header.operations = journal.len() as u32;
     (header, done)
 }
 

@@ -1,11 +1,11 @@
-//! What happens in a timer's life beside the call under test: makes the calls and keeps a moment of
+//! What happens in a timer's life beside the call under test: makes the calls and keeps an operation of
 //! each.
 
 use std::ptr::NonNull;
 
 use bytemuck::Zeroable;
 use nix::errno::Errno;
-use settime32_abi::journal::{MEMORY_LEN, Moment, what};
+use settime32_abi::journal::{MEMORY_LEN, Operation, what};
 use settime32_abi::number::i386::{TIMER_CREATE, TIMER_DELETE, TIMER_GETTIME32, TIMER_SETTIME32};
 use settime32_abi::plan::{Api, Clock, Means, POSIX_TIMERS, Plan, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
@@ -23,10 +23,10 @@ const LEN: usize = 0x1000;
 /// `SIGEV_NONE` of `include/uapi/asm-generic/siginfo.h`.
 const SIGEV_NONE: u32 = 1;
 
-/// The most moments that a plan can have: a step closes a descriptor and does one thing more at
-/// most.
-pub fn moments(plan: &Plan) -> usize {
-    if plan.is_of_lives() { 2 * plan.steps.len() } else { 0 }
+/// The most operations that a plan's journal can have: of a plan of lives, a step closes a
+/// descriptor and does one thing more at most.
+pub fn most_operations(plan: &Plan) -> usize {
+    if plan.is_of_lives() { 2 * plan.steps.len() } else { plan.calls() }
 }
 
 /// What a life takes: memory for its calls, and the ids of POSIX timers.
@@ -83,7 +83,7 @@ impl Bench {
         step: u32,
         clockid: i32,
         flags: i32,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let args = [word(clockid), word(flags), 0, 0];
         self.make(
             kernel,
@@ -100,7 +100,7 @@ impl Bench {
         (fd, flags): (i32, i32),
         (new, old): (&Itimerspec64, bool),
         api: Api,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let wanted =
             Wanted::new(what::SETTIME64, door(api), api.settime(), [word(fd), word(flags), 0, 0]);
         let wanted = wanted.reading(2, bytemuck::bytes_of(new));
@@ -114,7 +114,7 @@ impl Bench {
         step: u32,
         fd: i32,
         api: Api,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         self.make(
             kernel,
             step,
@@ -129,7 +129,7 @@ impl Bench {
         step: u32,
         fd: i32,
         blocking: bool,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         match kernel.set_blocking(fd, blocking) {
             // The read says so as well.
             Err(Errno::EBADF) => {}
@@ -154,7 +154,7 @@ impl Bench {
         slots: &[(u8, i32)],
         by: Means,
         timeout_ms: u16,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let fds: Vec<i32> = slots.iter().map(|(_, fd)| *fd).collect();
         let before_ns = kernel.monotonic_ns()?;
         let readable = kernel.wait_any(by, &fds, timeout_ms)?;
@@ -165,7 +165,7 @@ impl Bench {
             .filter(|(at, _)| readable >> at & 1 == 1)
             .fold(0, |bits, (_, (slot, _))| bits | 1 << slot);
         let ret = readable.count_ones() as i32;
-        Ok(Moment { ret, extra, ..moment(kernel, step, what::WAIT, (before_ns, after_ns)) })
+        Ok(Operation { ret, extra, ..operation(kernel, step, what::WAIT, (before_ns, after_ns)) })
     }
 
     /// `timer_create`.
@@ -175,7 +175,7 @@ impl Bench {
         step: u32,
         timer: u8,
         clock: Clock,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         // `struct compat_sigevent`: value, signal, how to notify, and what is of no use here. Its
         // head is as large as the memory that is kept; the kernel copies the rest, which lies
         // behind it and is zero.
@@ -198,7 +198,7 @@ impl Bench {
         (timer, flags): (u8, i32),
         new: &OldItimerspec32,
         old: bool,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let wanted = Wanted::new(
             what::POSIX_SET,
             Door::Int80,
@@ -215,7 +215,7 @@ impl Bench {
         kernel: &mut K,
         step: u32,
         timer: u8,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let wanted = Wanted::new(
             what::POSIX_GET,
             Door::Int80,
@@ -231,7 +231,7 @@ impl Bench {
         kernel: &mut K,
         step: u32,
         timer: u8,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let wanted = Wanted::new(
             what::POSIX_DELETE,
             Door::Int80,
@@ -251,7 +251,7 @@ impl Bench {
         kernel: &mut K,
         step: u32,
         wanted: Wanted,
-    ) -> Result<Moment, Errno> {
+    ) -> Result<Operation, Errno> {
         let Wanted { what, door, number, new_at, out_at, new, mut args } = wanted;
         let (new_place, out_place): (NonNull<Bytes>, NonNull<Bytes>) =
             (self.memory.at(NEW_OFFSET), self.memory.at(OUT_OFFSET));
@@ -273,27 +273,27 @@ impl Bench {
         let after_ns = kernel.monotonic_ns()?;
         // SAFETY: as above.
         let out_after = unsafe { out_place.read_volatile() };
-        Ok(Moment {
+        Ok(Operation {
             nr: number,
             ret,
             args,
             new,
             out_before,
             out_after,
-            ..moment(kernel, step, what, (before_ns, after_ns))
+            ..operation(kernel, step, what, (before_ns, after_ns))
         })
     }
 }
 
-/// A moment of which nothing is known but who, when and what.
-pub(crate) fn moment<K: Kernel>(
+/// An operation of which nothing is known but who, when and what.
+pub(crate) fn operation<K: Kernel>(
     kernel: &K,
     step: u32,
     what: u32,
     (before_ns, after_ns): (i64, i64),
-) -> Moment {
+) -> Operation {
     let who = kernel.identity();
-    Moment {
+    Operation {
         before_ns,
         after_ns,
         step,
@@ -301,7 +301,7 @@ pub(crate) fn moment<K: Kernel>(
         pid: who.pid,
         tid: who.tid,
         cpu: kernel.cpu(),
-        ..Moment::zeroed()
+        ..Operation::zeroed()
     }
 }
 

@@ -81,7 +81,7 @@ fn read_plan(path: &OsStr) -> Result<Plan> {
 
 /// Writes the journal also when the plan failed, so that what was done can be seen.
 fn do_and_write(plan: &Plan, path: &OsStr) -> Result<()> {
-    let mut journal = Journal::with_room(plan.calls(), life::moments(plan))
+    let mut journal = Journal::with_capacity(life::most_operations(plan))
         .context("failed to map memory for the journal")?;
     let (header, done) = run(plan, &mut journal)?;
     let written = write_journal(&journal, &header, path)

@@ -1,7 +1,7 @@
 //! The calls and waits of a simulated life.
 
 use settime32_abi::errno;
-use settime32_abi::journal::{ALL_THERE, MEMORY_LEN, Moment, Record, what};
+use settime32_abi::journal::{ALL_THERE, MEMORY_LEN, Operation, what};
 use settime32_abi::life::{By, RelatedCall, Wakeup};
 use settime32_abi::output::{Abi, CallEvent};
 use settime32_abi::plan::{self, Act, Api, Call, Clock, Means, Pointer, PosixAct, SLOTS};
@@ -27,7 +27,7 @@ impl Machine<'_> {
         if self.plan.process == plan::Process::I386 { Abi::I386 } else { Abi::X86_64 }
     }
 
-    /// Keeps a call's moment and tells of it; `event` has what is its own.
+    /// Keeps a call's operation and tells of it; `event` has what is its own.
     fn tell(
         &mut self,
         step: usize,
@@ -44,7 +44,7 @@ impl Machine<'_> {
             step,
             what,
             before_ns,
-            Moment { nr, ret, args, new, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+            Operation { nr, ret, args, new, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
         );
         let (pid, context) = (self.process.pid, timer.map(|timer| &self.kernel.timers[timer]));
         let event = RelatedCall {
@@ -101,35 +101,31 @@ impl Machine<'_> {
         let exit_ns = self.kernel.now as u64;
         self.spend(100, 900);
         let pattern = [0xa5; 16];
-        let otmr = if call.otmr == Pointer::Null { 0 } else { 0x5000_0a00 };
+        let otmr = if call.otmr == Pointer::Null { 0 } else { 0x5000_0a00_u32 };
         let old = old.filter(|_| ret == 0 && otmr != 0);
         let cut = |old: Itimerspec64| OldItimerspec32 {
             it_interval: old.it_interval.cut(),
             it_value: old.it_value.cut(),
         };
-        let record = Record {
-            before_ns,
-            after_ns: self.kernel.now,
-            step: step as u32,
-            pid: self.process.pid,
-            tid: self.process.pid,
-            ufd,
-            flags: call.flags,
-            utmr: if there { 0x5000_0200 } else { 0 },
-            otmr,
-            ret,
-            utmr_before: if there { bytemuck::cast(call.new) } else { [0; 16] },
-            otmr_before: if otmr == 0 { [0; 16] } else { pattern },
-            otmr_after: old
-                .map_or(if otmr == 0 { [0; 16] } else { pattern }, |old| bytemuck::cast(cut(old))),
-            utmr_there: if there { ALL_THERE } else { 0 },
-            otmr_there: if otmr == 0 { 0 } else { ALL_THERE },
-            entry: 0,
-            cpu: self.process.cpu,
+        let given = |there: bool, bytes: [u8; 16]| {
+            bytemuck::cast([if there { bytes } else { [0; 16] }, [0; 16]])
         };
-        self.journal.records.push(record);
-        let extra = self.journal.records.len() as u32 - 1;
-        self.keep(step, what::SETTIME32, before_ns, Moment { ret, extra, ..zeroed() });
+        let record = Operation {
+            ret,
+            args: [
+                ufd.cast_unsigned().into(),
+                call.flags.cast_unsigned().into(),
+                if there { 0x5000_0200 } else { 0 },
+                otmr.into(),
+            ],
+            new: given(there, bytemuck::cast(call.new)),
+            out_before: given(otmr != 0, pattern),
+            out_after: given(otmr != 0, old.map_or(pattern, |old| bytemuck::cast(cut(old)))),
+            new_there: if there { ALL_THERE } else { 0 },
+            out_there: if otmr == 0 { 0 } else { ALL_THERE },
+            ..zeroed()
+        };
+        let record = self.keep(step, what::SETTIME32, before_ns, record);
         // What fails before it comes to a timer names none.
         let reached = timer.ok().filter(|_| there && call.flags & !3 == 0 && call.new.is_valid());
         let context = reached.map(|timer| &self.kernel.timers[timer]);
@@ -294,7 +290,7 @@ impl Machine<'_> {
             step,
             what::READ,
             before_ns,
-            Moment { nr, ret, args, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+            Operation { nr, ret, args, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
         );
     }
 
@@ -337,7 +333,7 @@ impl Machine<'_> {
             step,
             what::WAIT,
             before_ns,
-            Moment { ret: extra.count_ones() as i32, extra, ..zeroed() },
+            Operation { ret: extra.count_ones() as i32, extra, ..zeroed() },
         );
     }
 
@@ -387,8 +383,10 @@ impl Machine<'_> {
             }
             _ => {
                 self.spend(500, 900);
-                let moment = Moment { nr: 263, args: [u64::from(id as u32), 0, 0, 0], ..zeroed() };
-                return self.keep(step, what::POSIX_DELETE, before_ns, moment);
+                let operation =
+                    Operation { nr: 263, args: [u64::from(id as u32), 0, 0, 0], ..zeroed() };
+                self.keep(step, what::POSIX_DELETE, before_ns, operation);
+                return;
             }
         };
         self.process.posix[place] = Some((id, posix));
@@ -429,7 +427,7 @@ impl Machine<'_> {
             step,
             what::POSIX_CREATE,
             before_ns,
-            Moment { nr: 259, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
+            Operation { nr: 259, out_before: [0xa5; MEMORY_LEN], out_after, ..zeroed() },
         );
     }
 }

@@ -7,7 +7,7 @@ pub mod kernel;
 
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use settime32_abi::journal::{CPU_UNKNOWN, Clocks, Journal, MEMORY_LEN, Moment, what};
+use settime32_abi::journal::{CPU_UNKNOWN, Clocks, Journal, MEMORY_LEN, Operation, what};
 use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::output::{Abi, CallEvent};
 use settime32_abi::plan::{Ending, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step};
@@ -112,8 +112,7 @@ pub fn live_from(plan: &Plan, seed: u64, later_ns: i64) -> Lived {
     machine.spend(5_000, 90_000);
     machine.close_all();
     let Machine { mut journal, kernel, .. } = machine;
-    journal.header.records = journal.records.len() as u32;
-    journal.header.moments = journal.moments.len() as u32;
+    journal.header.operations = journal.operations.len() as u32;
     Lived { plan: plan.clone(), journal, events: kernel.events }
 }
 
@@ -170,9 +169,9 @@ impl Machine<'_> {
         }
     }
 
-    fn keep(&mut self, step: usize, what: u32, before_ns: i64, moment: Moment) {
+    fn keep(&mut self, step: usize, what: u32, before_ns: i64, operation: Operation) -> Operation {
         let pid = self.process.pid;
-        self.journal.moments.push(Moment {
+        let kept = Operation {
             step: step as u32,
             what,
             before_ns,
@@ -180,8 +179,10 @@ impl Machine<'_> {
             pid,
             tid: pid,
             cpu: self.process.cpu,
-            ..moment
-        });
+            ..operation
+        };
+        self.journal.operations.push(kept);
+        kept
     }
 
     fn fork(&mut self, step: usize, inner: usize, _ending: Ending) {
@@ -205,7 +206,7 @@ impl Machine<'_> {
         self.close_all();
         self.process = parent;
         self.spend(5_000, 50_000);
-        self.keep(step, what::CHILD, before_ns, Moment { extra: pid, ..zeroed() });
+        self.keep(step, what::CHILD, before_ns, Operation { extra: pid, ..zeroed() });
     }
 
     fn close_all(&mut self) {
@@ -246,7 +247,7 @@ impl Machine<'_> {
             step,
             what::SET_CLOCK,
             before_ns,
-            Moment { args: [read as u64, 0, 0, 0], ..zeroed() },
+            Operation { args: [read as u64, 0, 0, 0], ..zeroed() },
         );
     }
 
@@ -260,7 +261,12 @@ impl Machine<'_> {
         self.spend(200, 2_000);
         self.drop_behind(behind);
         self.spend(100, 900);
-        self.keep(step, what::CLOSE, before_ns, Moment { args: [fd as u64, 0, 0, 0], ..zeroed() });
+        self.keep(
+            step,
+            what::CLOSE,
+            before_ns,
+            Operation { args: [fd as u64, 0, 0, 0], ..zeroed() },
+        );
         self.spend(1_500, 3_000);
     }
 
@@ -289,7 +295,7 @@ impl Machine<'_> {
                     self.kernel.timers[timer].references += 1;
                 }
                 self.spend(400, 9_000);
-                self.keep(step, what::COPY, before_ns, Moment { ret: fd, ..zeroed() });
+                self.keep(step, what::COPY, before_ns, Operation { ret: fd, ..zeroed() });
                 (fd, behind)
             }
             (_, FdKind::Path) => (self.free_fd(), Behind::NoDescriptor),
@@ -300,7 +306,7 @@ impl Machine<'_> {
     }
 }
 
-fn zeroed() -> Moment {
+fn zeroed() -> Operation {
     bytemuck::Zeroable::zeroed()
 }
 

@@ -1,13 +1,13 @@
-//! The steps of a plan of whole lives: as those of other plans, and a moment of each is kept.
+//! The steps of a plan of whole lives: as those of other plans, and an operation of each is kept.
 
 use nix::errno::Errno;
-use settime32_abi::journal::{Moment, what};
+use settime32_abi::journal::{Operation, what};
 use settime32_abi::plan::{Act, FdKind, Means, PosixAct, SLOTS, Step};
 
 use super::{Failure, PIN, PREPARE, Slot, Workbench, action_of};
 use crate::call::{self, Turn};
 use crate::kernel::{Kernel, Source};
-use crate::life::{Bench, moment};
+use crate::life::{Bench, operation};
 
 impl Workbench<'_> {
     /// Does one step, with all that belong to it, and gives the next.
@@ -21,28 +21,22 @@ impl Workbench<'_> {
         match self.steps[step] {
             Step::Call(ref call) => {
                 let ufd = self.number(call.slot);
-                let record = self.journal.len() as u32;
-                let keep = |record| self.journal.push(record);
-                let turn = Turn { step: index, before_ns: self.since_ns };
-                let (since_ns, moment) = timed(kernel, index, what::SETTIME32, |kernel| {
-                    let made = call::make(kernel, &mut self.scratch, turn, ufd, call, keep);
-                    made.map(|since_ns| (since_ns, 0))
-                })
-                .map_err(fail(PREPARE))?;
-                self.since_ns = since_ns;
-                let ret = self.journal.records()[record as usize].ret;
-                self.journal.push_moment(Moment { ret, extra: record, ..moment });
+                let before_ns = kernel.monotonic_ns().map_err(fail("read the clock"))?;
+                let turn = Turn { step: index, before_ns };
+                let keep = |operation| self.journal.push(operation);
+                call::make(kernel, &mut self.scratch, turn, ufd, call, keep)
+                    .map_err(fail(PREPARE))?;
             }
             Step::Open { slot, kind } => {
                 self.open_in_life(kernel, index, slot, kind).map_err(fail(action_of(kind)))?
             }
             Step::SetClock => {
-                let (set_ns, moment) = timed(kernel, index, what::SET_CLOCK, |kernel| {
+                let (set_ns, operation) = timed(kernel, index, what::SET_CLOCK, |kernel| {
                     kernel.set_clock().map(|set_ns| (set_ns, 0))
                 })
                 .map_err(fail("set CLOCK_REALTIME"))?;
                 self.journal
-                    .push_moment(Moment { args: [set_ns.cast_unsigned(), 0, 0, 0], ..moment });
+                    .push(Operation { args: [set_ns.cast_unsigned(), 0, 0, 0], ..operation });
             }
             Step::WakeAlarm { allowed } => {
                 kernel.allow_wake_alarm(allowed).map_err(fail("change CAP_WAKE_ALARM"))?
@@ -70,8 +64,8 @@ impl Workbench<'_> {
                 }
                 let child = done.map_err(|cause| Failure::Child { step, cause })?;
                 let after_ns = kernel.monotonic_ns().map_err(fail("read the clock"))?;
-                let moment = moment(kernel, index, what::CHILD, (before_ns, after_ns));
-                self.journal.push_moment(Moment { extra: child, ..moment });
+                let operation = operation(kernel, index, what::CHILD, (before_ns, after_ns));
+                self.journal.push(Operation { extra: child, ..operation });
                 return Ok(next);
             }
             Step::Silent(_) | Step::Threads { .. } => {
@@ -127,7 +121,7 @@ impl Workbench<'_> {
                 PosixAct::Create { clock } => {
                     if self.bench()?.posix()[usize::from(timer)].is_some() {
                         let deleted = self.bench()?.posix_delete(kernel, step, timer)?;
-                        self.journal.push_moment(deleted);
+                        self.journal.push(deleted);
                     }
                     self.bench()?.posix_create(kernel, step, timer, clock)?
                 }
@@ -138,7 +132,7 @@ impl Workbench<'_> {
                 PosixAct::Delete => self.bench()?.posix_delete(kernel, step, timer)?,
             },
         };
-        self.journal.push_moment(made);
+        self.journal.push(made);
         Ok(())
     }
 
@@ -156,10 +150,10 @@ impl Workbench<'_> {
         self.close_slot(kernel, step, slot)?;
         self.table[usize::from(slot)] = match (source, kind) {
             (Some(source @ (Source::Dup(of) | Source::Passed(of))), _) => {
-                let (fd, moment) = timed(kernel, step, what::COPY, |kernel| {
+                let (fd, operation) = timed(kernel, step, what::COPY, |kernel| {
                     kernel.open(source).map(|fd| (fd, fd))
                 })?;
-                self.journal.push_moment(Moment { args: [of as u64, 0, 0, 0], ..moment });
+                self.journal.push(Operation { args: [of as u64, 0, 0, 0], ..operation });
                 Slot::Open(fd)
             }
             (Some(source), _) => Slot::Open(kernel.open(source)?),
@@ -172,11 +166,11 @@ impl Workbench<'_> {
     /// Closes what is in the slot, if anything is.
     fn close_slot<K: Kernel>(&mut self, kernel: &mut K, step: u32, slot: u8) -> Result<(), Errno> {
         let Slot::Open(fd) = self.table[usize::from(slot)] else { return Ok(()) };
-        let ((), moment) = timed(kernel, step, what::CLOSE, |kernel| {
+        let ((), operation) = timed(kernel, step, what::CLOSE, |kernel| {
             kernel.close(fd);
             Ok(((), 0))
         })?;
-        self.journal.push_moment(Moment { args: [fd as u64, 0, 0, 0], ..moment });
+        self.journal.push(Operation { args: [fd as u64, 0, 0, 0], ..operation });
         Ok(())
     }
 }
@@ -187,11 +181,11 @@ fn timed<K: Kernel, T>(
     step: u32,
     what: u32,
     work: impl FnOnce(&mut K) -> Result<(T, i32), Errno>,
-) -> Result<(T, Moment), Errno> {
+) -> Result<(T, Operation), Errno> {
     let before_ns = kernel.monotonic_ns()?;
     let (value, ret) = work(kernel)?;
     let after_ns = kernel.monotonic_ns()?;
-    Ok((value, Moment { ret, ..moment(kernel, step, what, (before_ns, after_ns)) }))
+    Ok((value, Operation { ret, ..operation(kernel, step, what, (before_ns, after_ns)) }))
 }
 
 fn action_of_act(act: Act) -> &'static str {

@@ -237,7 +237,7 @@ fn settime(ufd: i32) -> Asked {
 }
 
 /// Runs the steps, and reads the journal back as the harness does.
-fn run_on(mut fake: Fake, steps: Vec<Step>) -> (Fake, Header, Vec<Record>, Result<(), Failure>) {
+fn run_on(mut fake: Fake, steps: Vec<Step>) -> (Fake, Header, Vec<Operation>, Result<(), Failure>) {
     let plan = Plan { steps, ..Plan::default() };
     plan.validate().unwrap();
     let mut journal = Journal::with_capacity(plan.calls()).unwrap();
@@ -249,7 +249,7 @@ fn run_on(mut fake: Fake, steps: Vec<Step>) -> (Fake, Header, Vec<Record>, Resul
         done.is_ok(),
         "a journal is whole exactly when its plan was done"
     );
-    (fake, header, journal.records().to_vec(), done)
+    (fake, header, journal.operations().to_vec(), done)
 }
 
 fn asked_by(steps: Vec<Step>) -> Vec<Asked> {
@@ -266,16 +266,17 @@ fn a_call_is_recorded_as_it_was_made() {
     );
     let [first, second] = records[..] else { panic!("two calls, but {} records", records.len()) };
     assert_eq!(
-        (first.step, first.pid, first.tid, first.ufd, first.flags, first.ret),
+        (first.step, first.pid, first.tid, first.ufd(), first.flags(), first.ret),
         (1, PARENT.pid, PARENT.tid, 3, -7, 0)
     );
-    assert_eq!(first.utmr_before, bytemuck::cast::<_, [u8; 16]>(NEW_WORDS));
-    assert_eq!(first.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
-    assert!(first.utmr.abs_diff(first.otmr) >= 16 && first.utmr != 0 && first.otmr != 0);
-    assert_ne!(first.otmr_before, second.otmr_before);
-    assert!(![[0; 16], first.otmr_after].contains(&first.otmr_before));
+    assert_eq!(first.utmr_before(), bytemuck::cast::<_, [u8; 16]>(NEW_WORDS));
+    assert_eq!(first.otmr_after(), bytemuck::cast::<_, [u8; 16]>(OLD));
+    assert!(first.utmr().abs_diff(first.otmr()) >= 16 && first.utmr() != 0 && first.otmr() != 0);
+    assert_ne!(first.otmr_before(), second.otmr_before());
+    assert!(![[0; 16], first.otmr_after()].contains(&first.otmr_before()));
     assert_eq!(
-        second.otmr_after, first.otmr_after,
+        second.otmr_after(),
+        first.otmr_after(),
         "the pattern is put there again before each call"
     );
 }
@@ -300,13 +301,14 @@ fn null_pointers_are_passed_as_null_and_recorded_as_zeros() {
             otmr
         })
     );
-    assert_eq!((records[0].utmr, records[0].utmr_before, records[0].ret), (0, [0; 16], -14));
+    assert_eq!((records[0].utmr(), records[0].utmr_before(), records[0].ret), (0, [0; 16], -14));
     assert_eq!(
-        records[0].otmr_after, records[0].otmr_before,
+        records[0].otmr_after(),
+        records[0].otmr_before(),
         "a call that fails leaves what was there"
     );
     assert_eq!(
-        (records[1].otmr, records[1].otmr_before, records[1].otmr_after),
+        (records[1].otmr(), records[1].otmr_before(), records[1].otmr_after()),
         (0, [0; 16], [0; 16])
     );
 }
@@ -334,14 +336,14 @@ fn a_call_on_other_memory_is_recorded_as_it_was_made() {
         panic!("three calls, but {} records", records.len())
     };
     assert_eq!(
-        (edge.utmr_there, edge.otmr_there, edge.entry, edge.utmr % 4096),
+        (edge.new_there, edge.out_there, edge.entry, edge.utmr() % 4096),
         (u16::MAX, u16::MAX, 0, 4092)
     );
-    assert_eq!(edge.utmr_before, bytemuck::cast::<_, [u8; 16]>([NEW_WORDS[0], 0, 0, 0]));
-    assert_eq!((over.otmr, over.utmr % 16, over.entry), (over.utmr + 8, 3, 1));
-    assert_eq!(over.otmr_before[..8], over.utmr_before[8..]);
-    assert_eq!(over.otmr_after, bytemuck::cast::<_, [u8; 16]>(OLD));
-    assert_eq!((untouched.otmr_before, untouched.otmr_after), ([0; 16], bytemuck::cast(OLD)));
+    assert_eq!(edge.utmr_before(), bytemuck::cast::<_, [u8; 16]>([NEW_WORDS[0], 0, 0, 0]));
+    assert_eq!((over.otmr(), over.utmr() % 16, over.entry), (over.utmr() + 8, 3, 1));
+    assert_eq!(over.otmr_before()[..8], over.utmr_before()[8..]);
+    assert_eq!(over.otmr_after(), bytemuck::cast::<_, [u8; 16]>(OLD));
+    assert_eq!((untouched.otmr_before(), untouched.otmr_after()), ([0; 16], bytemuck::cast(OLD)));
     let whole =
         Asked::Settime { entry: Entry::Vdso, ufd: 8, flags: -7, new: Some(NEW_WORDS), otmr: true };
     assert_eq!(fake.asked[1..], [whole.clone(), whole]);
@@ -354,7 +356,7 @@ fn memory_that_cannot_be_had_ends_the_run() {
     let (_, header, _, done) =
         run_on(Fake::new(), vec![open(0, FdKind::Number(1)), call(0, literal, Pointer::Null)]);
     let message = "step 1 of the plan: failed to prepare a call: EEXIST: File exists";
-    assert_eq!((done.unwrap_err().to_string().as_str(), header.records), (message, 0));
+    assert_eq!((done.unwrap_err().to_string().as_str(), header.operations), (message, 0));
 }
 
 #[test]
@@ -474,12 +476,12 @@ fn a_child_does_its_steps_with_a_table_of_its_own() {
         Asked::SetClock,
     ];
     assert_eq!(fake.asked, expected);
-    let by = |record: &Record| (record.step, record.pid, record.tid);
+    let by = |record: &Operation| (record.step, record.pid, record.tid);
     assert_eq!(
         records.iter().map(by).collect::<Vec<_>>(),
         [(3, 200, 200), (4, PARENT.pid, PARENT.tid)]
     );
-    assert_eq!((header.pid, header.records), (PARENT.pid, 2));
+    assert_eq!((header.pid, header.operations), (PARENT.pid, 2));
 }
 
 #[test]
@@ -492,8 +494,8 @@ fn records_of_threads_stand_in_the_order_of_the_plan() {
         .chain([valid_call(1)])
         .collect();
     let (_, header, records, done) = run_on(Fake::new(), steps);
-    assert_eq!((done, header.records), (Ok(()), 7));
-    let by = |record: &Record| (record.step, record.pid, record.tid, record.ufd);
+    assert_eq!((done, header.operations), (Ok(()), 7));
+    let by = |record: &Operation| (record.step, record.pid, record.tid, record.ufd());
     let expected = [
         (4, 100, 300, 10),
         (5, 100, 300, 10),
@@ -506,7 +508,7 @@ fn records_of_threads_stand_in_the_order_of_the_plan() {
         records.iter().map(by).collect::<Vec<_>>(),
         expected.into_iter().chain([(10, 100, 101, 10)]).collect::<Vec<_>>()
     );
-    let places: BTreeSet<u32> = records.iter().map(|record| record.utmr).collect();
+    let places: BTreeSet<u32> = records.iter().map(|record| record.utmr()).collect();
     assert!(
         places.len() >= 2,
         "threads have memory of their own, though one may get what another gave back"
@@ -539,7 +541,7 @@ fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
     assert_eq!(done, Ok(()));
     let halves = settings.map(bytemuck::cast::<_, [[u8; 8]; 2]>);
     for record in &records[..2] {
-        let found: [[u8; 8]; 2] = bytemuck::cast(record.utmr_before);
+        let found: [[u8; 8]; 2] = bytemuck::cast(record.utmr_before());
         assert!(
             (0..2).all(|half| halves.iter().any(|setting| setting[half] == found[half])),
             "{found:?}"
@@ -548,7 +550,7 @@ fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
     assert!(
         records[2..]
             .iter()
-            .all(|record| record.utmr_before == bytemuck::cast::<_, [u8; 16]>(NEW_WORDS)),
+            .all(|record| record.utmr_before() == bytemuck::cast::<_, [u8; 16]>(NEW_WORDS)),
         "the rival writes on"
     );
 }
@@ -557,7 +559,7 @@ fn a_raced_call_finds_either_setting_and_a_later_one_its_own() {
 fn the_header_tells_of_the_whole_run() {
     let (_, header, _, _) =
         run_on(Fake::new(), vec![open(0, FdKind::Number(1)), valid_call(0), Step::SetClock]);
-    assert_eq!((header.complete, header.records, header.record_size), (1, 1, 104));
+    assert_eq!((header.complete, header.operations, header.operation_size), (1, 1, 184));
     assert_eq!(&header.comm, b"fake\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!(
         (header.start.monotonic_before_ns, header.end.monotonic_before_ns),
@@ -604,7 +606,10 @@ fn a_step_that_fails_ends_the_run_and_is_named() {
             "{} is not {message}",
             done.unwrap_err()
         );
-        assert_eq!((header.complete, header.records, records.len()), (0, before, before as usize));
+        assert_eq!(
+            (header.complete, header.operations, records.len()),
+            (0, before, before as usize)
+        );
     }
 }
 
@@ -637,7 +642,7 @@ fn a_child_that_fails_or_is_killed_fails_the_run() {
 }
 
 #[test]
-fn each_step_of_a_life_has_its_moment() {
+fn each_step_of_a_life_is_an_operation() {
     let mut fake = Fake::new();
     let (slot, api) = (4, Api::Time64);
     let steps = vec![
@@ -654,12 +659,12 @@ fn each_step_of_a_life_has_its_moment() {
     ];
     let plan = Plan { steps, ..Plan::default() };
     plan.validate().unwrap();
-    let mut journal = Journal::with_room(plan.calls(), crate::life::moments(&plan)).unwrap();
+    let mut journal = Journal::with_capacity(crate::life::most_operations(&plan)).unwrap();
     let (header, done) = run(&plan, &mut fake, &mut journal);
     assert_eq!(done, Ok(()));
-    assert_eq!((header.records, header.moments), (1, 10));
-    let moments = journal.moments();
-    let whats: Vec<u32> = moments.iter().map(|moment| moment.what).collect();
+    assert_eq!(header.operations, 10);
+    let operations = journal.operations();
+    let whats: Vec<u32> = operations.iter().map(|operation| operation.what).collect();
     assert_eq!(
         whats,
         [
@@ -675,15 +680,15 @@ fn each_step_of_a_life_has_its_moment() {
             what::POSIX_CREATE
         ]
     );
-    assert_eq!((moments[0].ret, moments[0].args, moments[1].extra), (3, [1, 0, 0, 0], 0));
-    assert_eq!((moments[4].ret, moments[4].extra), (1, 1 << 5));
+    assert_eq!((operations[0].ret, operations[0].args, operations[1].extra), (3, [1, 0, 0, 0], 0));
+    assert_eq!((operations[4].ret, operations[4].extra), (1, 1 << 5));
     assert_eq!(
-        (moments[5].ret, bytemuck::pod_read_unaligned::<u64>(&moments[5].out_after[..8])),
+        (operations[5].ret, bytemuck::pod_read_unaligned::<u64>(&operations[5].out_after[..8])),
         (8, 7)
     );
-    assert_eq!((moments[6].pid, moments[7].pid, moments[7].extra), (200, PARENT.pid, 200));
-    assert_eq!(moments[8].args[0], 1000);
-    assert!(moments.iter().all(|moment| moment.before_ns <= moment.after_ns));
+    assert_eq!((operations[6].pid, operations[7].pid, operations[7].extra), (200, PARENT.pid, 200));
+    assert_eq!(operations[8].args[0], 1000);
+    assert!(operations.iter().all(|operation| operation.before_ns <= operation.after_ns));
     // The dup is closed by nobody, and the original once.
     assert_eq!(fake.asked.iter().filter(|asked| matches!(asked, Asked::Close(3))).count(), 1);
 }

@@ -168,7 +168,7 @@ impl Timer {
     }
 
     /// `timerfd_clock_was_set`. It passes over a timer whose `moffs` is the new offset; setting the
-    /// clock to what it showed a moment ago always makes an offset that no timer has yet.
+    /// clock to what it showed an operation ago always makes an offset that no timer has yet.
     pub(super) fn clock_was_set(&mut self) {
         self.canceled |= self.might_cancel;
     }

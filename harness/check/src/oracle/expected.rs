@@ -2,7 +2,7 @@
 //! elsewhere, and what the kernel had to answer is the model's.
 
 use settime32_abi::errno;
-use settime32_abi::journal::{ALL_THERE, CPU_UNKNOWN, ENTRY_VDSO, Record};
+use settime32_abi::journal::{ALL_THERE, CPU_UNKNOWN, ENTRY_VDSO, Operation};
 use settime32_abi::output::{Abi, EntryPath, Halves};
 use settime32_abi::plan::{Call, Process};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32};
@@ -32,19 +32,19 @@ pub(super) struct Caller {
 pub(super) fn event(
     caller: Caller,
     asked: &Call,
-    record: &Record,
+    record: &Operation,
     made: Bounds,
     cpus: u32,
 ) -> Seen {
     let pointer = |address: u32| (address != 0).then_some(address);
-    let utmr = pointer(record.utmr);
-    let there = utmr.is_some() && record.utmr_there == ALL_THERE;
-    let written = record.ret == 0 && record.otmr != 0;
+    let utmr = pointer(record.utmr());
+    let there = utmr.is_some() && record.new_there == ALL_THERE;
+    let written = record.ret == 0 && record.otmr() != 0;
     // The old setting was handed over before the write failed; as much of it is known as was
     // written.
-    let cut_short = record.ret == -errno::EFAULT && there && record.otmr != 0;
-    let old: OldItimerspec32 = workload::from_bytes(&record.otmr_after);
-    let before: OldItimerspec32 = workload::from_bytes(&record.utmr_before);
+    let cut_short = record.ret == -errno::EFAULT && there && record.otmr() != 0;
+    let old: OldItimerspec32 = workload::from_bytes(&record.otmr_after());
+    let before: OldItimerspec32 = workload::from_bytes(&record.utmr_before());
     let halves = utmr.map_or([true; 2], |_| memory::halves_resident(asked));
     let utmr_entry = utmr.and_then(|_| resident(&before, halves));
     // The kernel copies it before it looks at anything else, so it is there whatever the result is.
@@ -64,8 +64,8 @@ pub(super) fn event(
             Process::I386 => Abi::I386,
             Process::Amd64 => Abi::X86_64,
         },
-        ufd: record.ufd,
-        flags: record.flags,
+        ufd: record.ufd(),
+        flags: record.flags(),
         entry_path: Some(if record.entry == ENTRY_VDSO {
             EntryPath::Fast
         } else {
@@ -78,7 +78,7 @@ pub(super) fn event(
         utmr_used,
         toctou: utmr_entry.zip(utmr_used).is_some_and(|(entry, used)| entry.differs_from(&used)),
         raced: asked.meanwhile.filter(|_| asked.is_raced()).map(|other| [asked.new, other]),
-        otmr: pointer(record.otmr),
+        otmr: pointer(record.otmr()),
         // What does not fit the journal's 32 bits no plan can make.
         old: (written || cut_short).then(|| Itimerspec64::from(old)),
         old_known: if cut_short { memory::bytes_written(asked) as u8 } else { WHOLE },

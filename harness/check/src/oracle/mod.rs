@@ -202,8 +202,12 @@ impl Oracle {
         if let Some(lives) = &mut self.lives {
             return lives.plan_done(index, plan, journal, &self.config, &mut self.report);
         }
-        let pids: Vec<u32> =
-            journal.records.iter().map(|record| record.pid).chain([journal.header.pid]).collect();
+        let pids: Vec<u32> = journal
+            .operations
+            .iter()
+            .map(|record| record.pid)
+            .chain([journal.header.pid])
+            .collect();
         let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report)
         else {
             self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));

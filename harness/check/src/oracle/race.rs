@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use settime32_abi::journal::Record;
+use settime32_abi::journal::Operation;
 use settime32_abi::plan::Call;
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32, OldTimespec32};
 
@@ -55,10 +55,10 @@ impl Race {
         &mut self,
         call: &Call,
         outcome: &Outcome,
-        record: &Record,
+        record: &Operation,
     ) -> Option<(Place, Difference)> {
         let (_, place, used) = self.last.take_if(|(slot, ..)| *slot == call.slot)?;
-        let read: OldItimerspec32 = from_bytes(&record.otmr_after);
+        let read: OldItimerspec32 = from_bytes(&record.otmr_after());
         let old =
             outcome.old.filter(|_| outcome.written == ITIMERSPEC32_SIZE && record.ret == 0)?;
         let right = read.it_interval == used.it_interval && old.remaining.allows(read.it_value);
@@ -80,12 +80,12 @@ impl Race {
         &mut self,
         call: &Call,
         outcome: &Outcome,
-        record: &Record,
+        record: &Operation,
     ) -> Option<Difference> {
         let shared = outcome.shared?;
         let intervals = self.shared.entry(shared.timer).or_default();
         intervals.unseen |= outcome.written != ITIMERSPEC32_SIZE;
-        intervals.replaced.push(from_bytes(&record.otmr_after).it_interval);
+        intervals.replaced.push(from_bytes(&record.otmr_after()).it_interval);
         if shared.in_threads {
             intervals.set.push(call.new.it_interval);
             return None;

@@ -167,8 +167,8 @@ impl Replay {
         let place = Place { plan: Some(index), ..Place::default() };
         report.findings.calls += plan.calls() as u64;
         report.findings.tally(index).calls += plan.calls() as u64;
-        if plan.calls() != journal.records.len() {
-            let note = format!("{} records for {} calls", journal.records.len(), plan.calls());
+        if plan.calls() != journal.operations.len() {
+            let note = format!("{} records for {} calls", journal.operations.len(), plan.calls());
             report.note(place, Kind::WorkloadLied, note);
             return None;
         }
@@ -188,7 +188,7 @@ impl Replay {
         }
         let comm = report.names.number(comm.unwrap_or(&workload::comm_of(&journal.header)));
         let model = Model::new(workload::timeline(&journal.header));
-        let timing = Timing::new(&journal.header, &journal.records, &tids);
+        let timing = Timing::new(&journal.header, &journal.operations, &tids);
         let descriptors = Descriptors::new();
         let (missing, strays) = (Vec::new(), Vec::new());
         Some(Self {
@@ -358,7 +358,7 @@ impl Replay {
             may_be_unfinished: self.partial,
         };
         let made = self.timing.of_call(call);
-        expected::event(caller, asked, &self.journal.records[call], made, self.cpus)
+        expected::event(caller, asked, &self.journal.operations[call], made, self.cpus)
     }
 
     fn take(&mut self, call: &Call, tid: u32, report: &mut Report) {
@@ -384,7 +384,7 @@ impl Replay {
         if let Some(seen) = seen.filter(|seen| seen.is_timed() && fault.is_none()) {
             thread.exit_ns = seen.exit_ns.or(thread.exit_ns);
         }
-        let record = self.journal.records[self.call];
+        let record = self.journal.operations[self.call];
         let not = self.model.begin_step(self.step).then_some(self.parent);
         let caller = Caller {
             step: self.step,
@@ -478,7 +478,7 @@ impl Replay {
     fn place_of(&self, call: usize) -> Place {
         Place {
             plan: Some(self.index),
-            step: Some(self.journal.records[call].step as usize),
+            step: Some(self.journal.operations[call].step as usize),
             call: Some(call),
         }
     }

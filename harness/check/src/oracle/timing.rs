@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use settime32_abi::journal::{Header, Record};
+use settime32_abi::journal::{Header, Operation};
 
 use super::seen::Seen;
 use super::workload::clocks_are_sane;
@@ -28,7 +28,7 @@ pub(super) type Fault = String;
 
 impl Timing {
     /// Takes the thread of each record, too.
-    pub(super) fn new(header: &Header, records: &[Record], tids: &[u32]) -> Self {
+    pub(super) fn new(header: &Header, records: &[Operation], tids: &[u32]) -> Self {
         let plan = if clocks_are_sane(header) {
             Bounds::new(header.start.monotonic_after_ns, header.end.monotonic_before_ns)
         } else {
@@ -56,7 +56,7 @@ impl Timing {
         self.calls[call]
     }
 
-    /// What [`Record::before_ns`] may be: the end of the call before it where the same thread made
+    /// What [`Operation::before_ns`] may be: the end of the call before it where the same thread made
     /// that.
     pub(super) fn begin_of(&self, call: usize, tids: &[u32]) -> Bounds {
         match call.checked_sub(1).filter(|before| tids[*before] == tids[call]) {

@@ -2,8 +2,10 @@
 //! and that the kernel answered as its sources say. Pure comparisons; no events here.
 
 use settime32_abi::journal::{
-    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, NEVER, Record,
+    CPU_UNKNOWN, Clocks, ENTRY_INT80, ENTRY_REWRITTEN, ENTRY_VDSO, Header, Journal, NEVER,
+    Operation, what,
 };
+use settime32_abi::number::i386::TIMERFD_SETTIME32;
 use settime32_abi::plan::{Call, Entry, FdKind, Plan, Pointer, SLOTS, Step};
 use settime32_abi::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
 
@@ -24,7 +26,7 @@ fn difference(field: &'static str, expected: impl ToString, found: impl ToString
 /// The process that makes each call: the one in the header, or one child a fork. A record that says
 /// otherwise is outvoted by the others of its process.
 pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
-    let mut pids: Vec<u32> = journal.records.iter().map(|record| record.pid).collect();
+    let mut pids: Vec<u32> = journal.operations.iter().map(|record| record.pid).collect();
     let mut outside = Vec::new();
     let mut call = 0;
     let mut fork: Option<(usize, usize)> = None;
@@ -69,7 +71,7 @@ pub(super) fn threads(plan: &Plan, journal: &Journal, pids: &[u32]) -> Vec<u32> 
                 let first = call + thread * usize::from(calls);
                 let range = first..first + usize::from(calls);
                 for (tid, record) in
-                    tids[range.clone()].iter_mut().zip(&journal.records[range.clone()])
+                    tids[range.clone()].iter_mut().zip(&journal.operations[range.clone()])
                 {
                     *tid = record.tid;
                 }
@@ -269,11 +271,18 @@ pub(super) struct Caller {
 pub(super) fn lies(
     caller: Caller,
     call: &Call,
-    record: &Record,
+    record: &Operation,
     descriptors: &mut Descriptors,
 ) -> Vec<Difference> {
     let Caller { step, pid, tid, started, not, begin, end } = caller;
     let mut lies = Vec::new();
+    if !is_of_the_call(record) {
+        lies.push(difference(
+            "operation",
+            "a timerfd_settime32 and no more",
+            format!("{record:?}"),
+        ));
+    }
     let mut must = |field, right: bool, expected: String, found: String| {
         if !right {
             lies.push(difference(field, expected, found));
@@ -303,9 +312,9 @@ pub(super) fn lies(
     );
     must(
         "flags",
-        record.flags == call.flags,
+        record.flags() == call.flags,
         format!("{:#x}", call.flags),
-        format!("{:#x}", record.flags),
+        format!("{:#x}", record.flags()),
     );
     let entry = match call.entry {
         Entry::Int80 => ENTRY_INT80,
@@ -321,31 +330,40 @@ pub(super) fn lies(
     );
     must("entry", record.entry == entry, format!("{:?}", call.entry), record.entry.to_string());
     memory_lies(call, record, &mut must);
-    lies.extend(descriptors.lie(call.slot, record.ufd));
+    lies.extend(descriptors.lie(call.slot, record.ufd()));
     lies
+}
+
+/// Whether an operation says that it is the call under test, and nothing that such a call has not.
+fn is_of_the_call(record: &Operation) -> bool {
+    let Operation { what, nr, extra, padding, args, new, out_before, out_after, .. } = record;
+    let unused = [new, out_before, out_after].map(|memory| &memory[ITIMERSPEC32_SIZE..]);
+    (*what, *nr, *extra, *padding) == (what::SETTIME32, TIMERFD_SETTIME32, 0, 0)
+        && args.iter().all(|argument| u32::try_from(*argument).is_ok())
+        && unused.into_iter().flatten().all(|byte| *byte == 0)
 }
 
 /// The part of [`lies`] that is about pointers and what they point to.
 fn memory_lies(
     call: &Call,
-    record: &Record,
+    record: &Operation,
     must: &mut impl FnMut(&'static str, bool, String, String),
 ) {
     must(
         "utmr",
-        fits(call.utmr, record.utmr, record.utmr),
+        fits(call.utmr, record.utmr(), record.utmr()),
         format!("{:?}", call.utmr),
-        format!("{:#x}", record.utmr),
+        format!("{:#x}", record.utmr()),
     );
     must(
         "otmr",
-        fits(call.otmr, record.otmr, record.utmr),
+        fits(call.otmr, record.otmr(), record.utmr()),
         format!("{:?}", call.otmr),
-        format!("{:#x}", record.otmr),
+        format!("{:#x}", record.otmr()),
     );
-    let near = record.utmr != 0
-        && record.otmr != 0
-        && (record.utmr.abs_diff(record.otmr) as usize) < ITIMERSPEC32_SIZE;
+    let near = record.utmr() != 0
+        && record.otmr() != 0
+        && (record.utmr().abs_diff(record.otmr()) as usize) < ITIMERSPEC32_SIZE;
     let apart = !near
         || [call.utmr, call.otmr].iter().any(|pointer| {
             matches!(pointer, Pointer::OverUtmr(_) | Pointer::Literal(_) | Pointer::StackLowHalf)
@@ -354,15 +372,15 @@ fn memory_lies(
         "otmr",
         apart,
         "memory of its own".to_owned(),
-        format!("{:#x} with utmr {:#x}", record.otmr, record.utmr),
+        format!("{:#x} with utmr {:#x}", record.otmr(), record.utmr()),
     );
     for (field, there, found) in [
-        ("utmr_there", memory::utmr_there(call), record.utmr_there),
-        ("otmr_there", memory::otmr_there(call), record.otmr_there),
+        ("utmr_there", memory::utmr_there(call), record.new_there),
+        ("otmr_there", memory::otmr_there(call), record.out_there),
     ] {
         must(field, there == found, format!("{there:#06x}"), format!("{found:#06x}"));
     }
-    let (new, found) = (memory::at_utmr(call), from_bytes(&record.utmr_before));
+    let (new, found) = (memory::at_utmr(call), from_bytes(&record.utmr_before()));
     match call.meanwhile.filter(|_| call.is_raced()) {
         None => must("utmr_before", found == new, text(&new), text(&found)),
         Some(other) => must(
@@ -374,22 +392,24 @@ fn memory_lies(
     }
     // What lies over the new setting is known too; of the rest only that there is nothing where
     // nothing can be read.
-    for (field, bytes) in [("otmr_before", &record.otmr_before), ("otmr_after", &record.otmr_after)]
+    for (field, bytes) in
+        [("otmr_before", &record.otmr_before()), ("otmr_after", &record.otmr_after())]
     {
         let zero = (0..ITIMERSPEC32_SIZE)
-            .all(|byte| record.otmr_there >> byte & 1 == 1 || bytes[byte] == 0);
+            .all(|byte| record.out_there >> byte & 1 == 1 || bytes[byte] == 0);
         must(field, zero, "zeros".to_owned(), text(&from_bytes(bytes)));
     }
     if let Pointer::OverUtmr(by) = call.otmr {
         let common =
             |byte: &usize| (0..ITIMERSPEC32_SIZE as i32).contains(&(*byte as i32 + i32::from(by)));
         let same = |byte: usize| {
-            record.otmr_before[byte] == record.utmr_before[(byte as i32 + i32::from(by)) as usize]
+            record.otmr_before()[byte]
+                == record.utmr_before()[(byte as i32 + i32::from(by)) as usize]
         };
         let found = format!(
             "{} with {}",
-            text(&from_bytes(&record.otmr_before)),
-            text(&from_bytes(&record.utmr_before))
+            text(&from_bytes(&record.otmr_before())),
+            text(&from_bytes(&record.utmr_before()))
         );
         must(
             "otmr_before",
@@ -421,7 +441,11 @@ fn fits(pointer: Pointer, address: u32, utmr: u32) -> bool {
 }
 
 /// What the kernel answered that the model does not allow.
-pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) -> Vec<Difference> {
+pub(super) fn contradictions(
+    call: &Call,
+    outcome: &Outcome,
+    record: &Operation,
+) -> Vec<Difference> {
     if record.ret != outcome.rule.ret() {
         return vec![difference(
             "ret",
@@ -434,9 +458,9 @@ pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) ->
     }
     let mut wrong = Vec::new();
     let behind = outcome.written..ITIMERSPEC32_SIZE;
-    if record.otmr_after[behind.clone()] != record.otmr_before[behind] {
+    if record.otmr_after()[behind.clone()] != record.otmr_before()[behind] {
         let (before, after) =
-            (text(&from_bytes(&record.otmr_before)), text(&from_bytes(&record.otmr_after)));
+            (text(&from_bytes(&record.otmr_before())), text(&from_bytes(&record.otmr_after())));
         wrong.push(difference(
             "otmr_after",
             format!("untouched from byte {} on, {before}", outcome.written),
@@ -444,7 +468,7 @@ pub(super) fn contradictions(call: &Call, outcome: &Outcome, record: &Record) ->
         ));
     }
     if let Some(old) = &outcome.old {
-        compare_written(old, outcome.written, &record.otmr_after, &mut wrong);
+        compare_written(old, outcome.written, &record.otmr_after(), &mut wrong);
     }
     wrong
 }

@@ -68,7 +68,7 @@ fn judge(stand: &Stand<'_>, outcome: &mut Outcome, which: &str, done: &[Done], r
 /// The journal of a process that has another id where the tracer is.
 fn known_as(mut done: Done, pid: u32) -> Done {
     done.journal.header.pid = pid;
-    done.journal.records.iter_mut().for_each(|record| (record.pid, record.tid) = (pid, pid));
+    done.journal.operations.iter_mut().for_each(|record| (record.pid, record.tid) = (pid, pid));
     done
 }
 

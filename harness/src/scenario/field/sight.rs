@@ -131,9 +131,9 @@ fn explained(mut findings: Findings, done: &Done, ran: &Ran, blind: &[(u64, u64)
         Lines::of(ran).named("timerfd_settime32").filter_map(time_of).collect();
     let seen: Vec<Option<(u64, u64)>> = done
         .journal
-        .records
+        .operations
         .iter()
-        .map(|record| times.get(&key(&record.utmr_before)).copied())
+        .map(|record| times.get(&key(&record.utmr_before())).copied())
         .collect();
     let is_blind = |call: usize| {
         let from = seen[..call].iter().rev().find_map(|time| *time).map_or(0, |(_, exit)| exit);

@@ -1,4 +1,4 @@
-//! Follows a plan of whole lives through its journal, and says of each moment what the kernel must
+//! Follows a plan of whole lives through its journal, and says of each operation what the kernel must
 //! have done: the result, what was left, the ticks, who was told, what was cancelled, released, and
 //! which answer only an expiry explains.
 //!
@@ -30,11 +30,11 @@ fn wrong(field: &'static str, expected: String, found: String) -> Wrong {
     Wrong { field, expected, found }
 }
 
-/// What is wrong with a moment.
+/// What is wrong with an operation.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// Index of the moment.
-    pub moment: usize,
+    /// Index of the operation.
+    pub operation: usize,
     /// Index of the step.
     pub step: usize,
     /// The workload did not do what the plan asks for; else it is the kernel's answer.
@@ -43,7 +43,7 @@ pub struct Fault {
     pub wrong: Wrong,
 }
 
-/// What is known of a moment.
+/// What is known of an operation.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     /// The timer that the call came to.
@@ -72,16 +72,16 @@ pub struct Told {
 pub struct Lived {
     /// Number of its clock.
     pub clockid: i32,
-    /// The moment of its creation.
+    /// The operation of its creation.
     pub created: usize,
-    /// The moment that released it; none when the process's end did.
+    /// The operation that released it; none when the process's end did.
     pub released: Option<usize>,
 }
 
 /// What became of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// Of each moment.
+    /// Of each operation.
     pub told: Vec<Told>,
     /// All timers, in the order in which they were created.
     pub timers: Vec<Lived>,

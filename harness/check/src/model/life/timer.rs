@@ -44,9 +44,9 @@ pub(super) enum Is {
 pub struct Arming {
     /// The timer.
     pub timer: usize,
-    /// The moment of the call that armed it.
+    /// The operation of the call that armed it.
     pub by: usize,
-    /// The moment of the call that stopped it, or of the closing that ended the timer; none while
+    /// The operation of the call that stopped it, or of the closing that ended the timer; none while
     /// the process lived.
     pub until: Option<usize>,
     /// `it_value`, nanoseconds.
@@ -67,8 +67,8 @@ pub struct Arming {
 pub struct Need {
     /// Index of the [`Arming`].
     pub arming: usize,
-    /// The moment that shows it.
-    pub moment: usize,
+    /// The operation that shows it.
+    pub operation: usize,
     /// How often the timer had been forwarded before the expiry.
     pub forwards: Bounds,
 }

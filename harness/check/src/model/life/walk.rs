@@ -1,4 +1,4 @@
-//! Goes through the steps of a plan and the moments of its journal side by side: tables of
+//! Goes through the steps of a plan and the operations of its journal side by side: tables of
 //! descriptors, processes and clocks.
 
 mod calls;
@@ -6,7 +6,7 @@ mod calls;
 use std::ops::Range;
 
 use settime32_abi::errno;
-use settime32_abi::journal::{Journal, Moment, what};
+use settime32_abi::journal::{Journal, Operation, what};
 use settime32_abi::plan::{
     Act, Clock, FdKind, Means, POSIX_TIMERS, Plan, SLOTS, Step, TFD_CLOEXEC, TFD_NONBLOCK,
 };
@@ -84,24 +84,28 @@ impl<'a> Walk<'a> {
             references: Vec::new(),
             offset,
             realtime_peak: 0,
-            story: Story { told: vec![Told::default(); journal.moments.len()], ..Story::default() },
+            story: Story {
+                told: vec![Told::default(); journal.operations.len()],
+                ..Story::default()
+            },
         }
     }
 
     pub(super) fn through(mut self) -> Story {
-        if self.steps(0..self.plan.steps.len()).is_ok() && self.next < self.journal.moments.len() {
-            let (at, left) = (self.next, self.journal.moments.len() - self.next);
+        if self.steps(0..self.plan.steps.len()).is_ok() && self.next < self.journal.operations.len()
+        {
+            let (at, left) = (self.next, self.journal.operations.len() - self.next);
             self.lie(
                 at,
                 self.plan.steps.len(),
-                wrong("moments", "no more".to_owned(), format!("{left} more")),
+                wrong("operations", "no more".to_owned(), format!("{left} more")),
             );
         }
         self.story
     }
 
-    fn lie(&mut self, moment: usize, step: usize, wrong: Wrong) {
-        self.story.faults.push(Fault { moment, step, lie: true, wrong });
+    fn lie(&mut self, operation: usize, step: usize, wrong: Wrong) {
+        self.story.faults.push(Fault { operation, step, lie: true, wrong });
     }
 
     fn must(
@@ -113,16 +117,16 @@ impl<'a> Walk<'a> {
         found: impl ToString,
     ) {
         if !right {
-            let step = self.journal.moments[at].step as usize;
+            let step = self.journal.operations[at].step as usize;
             self.lie(at, step, wrong(field, expected.to_string(), found.to_string()));
         }
     }
 
     /// What the kernel's sources do not allow.
     fn contradicted(&mut self, at: usize, wrongs: Vec<Wrong>) {
-        let step = self.journal.moments[at].step as usize;
+        let step = self.journal.operations[at].step as usize;
         self.story.faults.extend(wrongs.into_iter().map(|wrong| Fault {
-            moment: at,
+            operation: at,
             step,
             lie: false,
             wrong,
@@ -130,51 +134,51 @@ impl<'a> Walk<'a> {
     }
 
     fn result(&mut self, at: usize, expected: i32) {
-        let found = self.journal.moments[at].ret;
+        let found = self.journal.operations[at].ret;
         if found != expected {
             self.contradicted(at, vec![wrong("ret", expected.to_string(), found.to_string())]);
         }
     }
 
-    /// The next moment, which is to be of this step and kind.
-    fn take(&mut self, step: usize, what: u32) -> Goes<(usize, Moment)> {
+    /// The next operation, which is to be of this step and kind.
+    fn take(&mut self, step: usize, what: u32) -> Goes<(usize, Operation)> {
         let at = self.next;
-        let Some(moment) = self.journal.moments.get(at).copied() else {
+        let Some(operation) = self.journal.operations.get(at).copied() else {
             self.lie(
                 at,
                 step,
-                wrong("moments", format!("one more, of kind {what}"), "none".to_owned()),
+                wrong("operations", format!("one more, of kind {what}"), "none".to_owned()),
             );
             return Err(Stop);
         };
-        if (moment.step as usize, moment.what) != (step, what) {
-            let found = format!("kind {} of step {}", moment.what, moment.step);
-            self.lie(at, step, wrong("moments", format!("kind {what} of step {step}"), found));
+        if (operation.step as usize, operation.what) != (step, what) {
+            let found = format!("kind {} of step {}", operation.what, operation.step);
+            self.lie(at, step, wrong("operations", format!("kind {what} of step {step}"), found));
             return Err(Stop);
         }
         self.next += 1;
-        let pid = *self.table.pid.get_or_insert(moment.pid);
-        self.must(at, "pid", moment.pid == pid, pid, moment.pid);
-        self.must(at, "tid", moment.tid == moment.pid, moment.pid, moment.tid);
+        let pid = *self.table.pid.get_or_insert(operation.pid);
+        self.must(at, "pid", operation.pid == pid, pid, operation.pid);
+        self.must(at, "tid", operation.tid == operation.pid, operation.pid, operation.tid);
         // That of a child began before those of its steps.
         let since = if what == what::CHILD {
             0
         } else {
-            at.checked_sub(1).map_or(0, |before| self.journal.moments[before].after_ns)
+            at.checked_sub(1).map_or(0, |before| self.journal.operations[before].after_ns)
         };
-        let ordered = since <= moment.before_ns && moment.before_ns <= moment.after_ns;
+        let ordered = since <= operation.before_ns && operation.before_ns <= operation.after_ns;
         self.must(
             at,
             "before_ns",
             ordered,
-            format!("from {since} to after_ns, {}", moment.after_ns),
-            moment.before_ns,
+            format!("from {since} to after_ns, {}", operation.after_ns),
+            operation.before_ns,
         );
-        Ok((at, moment))
+        Ok((at, operation))
     }
 
-    fn now(&self, moment: &Moment) -> Now {
-        let monotonic = Bounds::new(moment.before_ns, moment.after_ns);
+    fn now(&self, operation: &Operation) -> Now {
+        let monotonic = Bounds::new(operation.before_ns, operation.after_ns);
         let realtime = Bounds::new(
             monotonic.low.saturating_add(self.offset.low),
             monotonic.high.saturating_add(self.offset.high),
@@ -211,17 +215,23 @@ impl<'a> Walk<'a> {
         self.references_of_table(|count| *count += 1);
         self.steps(range)?;
         let child = std::mem::replace(&mut self.table, parent);
-        let (at, moment) = self.take(step, what::CHILD)?;
+        let (at, operation) = self.take(step, what::CHILD)?;
         if let Some(pid) = child.pid {
             self.must(
                 at,
                 "extra",
-                moment.extra == pid,
+                operation.extra == pid,
                 format!("{pid}, as the child said"),
-                moment.extra,
+                operation.extra,
             );
         }
-        self.must(at, "extra", moment.extra != moment.pid, "that of a child", moment.extra);
+        self.must(
+            at,
+            "extra",
+            operation.extra != operation.pid,
+            "that of a child",
+            operation.extra,
+        );
         for slot in child.slots {
             self.drop_reference(slot, at);
         }
@@ -254,15 +264,17 @@ impl<'a> Walk<'a> {
     }
 
     fn set_clock(&mut self, step: usize) -> Goes {
-        let (at, moment) = self.take(step, what::SET_CLOCK)?;
-        let set = moment.args[0].cast_signed();
-        let now = self.now(&moment);
+        let (at, operation) = self.take(step, what::SET_CLOCK)?;
+        let set = operation.args[0].cast_signed();
+        let now = self.now(&operation);
         self.realtime_peak = self.realtime_peak.max(now.realtime.high);
         let fits = now.realtime.low.saturating_sub(2_000) <= set
             && set <= now.realtime.high.saturating_add(2_000);
         self.must(at, "args[0]", fits, format!("{:?}", now.realtime), set);
-        self.offset =
-            Bounds::new(set.saturating_sub(moment.after_ns), set.saturating_sub(moment.before_ns));
+        self.offset = Bounds::new(
+            set.saturating_sub(operation.after_ns),
+            set.saturating_sub(operation.before_ns),
+        );
         for timer in 0..self.timers.len() {
             let released = self.references[timer] == 0;
             if self.timers[timer].might_cancel() && !released {
@@ -277,15 +289,15 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Empties a slot, of which a moment tells when anything was open.
+    /// Empties a slot, of which an operation tells when anything was open.
     fn close(&mut self, step: usize, slot: u8) -> Goes {
         let was = std::mem::replace(&mut self.table.slots[usize::from(slot)], EMPTY);
         if was.behind == Behind::Nothing {
             return Ok(());
         }
-        let (at, moment) = self.take(step, what::CLOSE)?;
+        let (at, operation) = self.take(step, what::CLOSE)?;
         if let Some(fd) = was.fd {
-            self.must(at, "args[0]", moment.args[0] as i32 == fd, fd, moment.args[0]);
+            self.must(at, "args[0]", operation.args[0] as i32 == fd, fd, operation.args[0]);
         }
         self.drop_reference(was, at);
         Ok(())
@@ -302,12 +314,12 @@ impl<'a> Walk<'a> {
         self.close(step, slot)?;
         let opened = match (kind, of) {
             (_, Some(of)) if of.behind != Behind::Nothing => {
-                let (at, moment) = self.take(step, what::COPY)?;
+                let (at, operation) = self.take(step, what::COPY)?;
                 if let Behind::Timer(timer) = of.behind {
                     self.references[timer] += 1;
                 }
-                self.fresh_number(at, moment.ret);
-                Slot { fd: Some(moment.ret), ..of }
+                self.fresh_number(at, operation.ret);
+                Slot { fd: Some(operation.ret), ..of }
             }
             (FdKind::Number(number), _) => Slot { fd: Some(number), behind: Behind::Nothing },
             (FdKind::Path, _) => Slot { fd: None, behind: Behind::Path },
@@ -331,8 +343,8 @@ impl<'a> Walk<'a> {
     /// `timerfd_create`.
     fn create(&mut self, step: usize, slot: u8, clockid: i32, flags: i32) -> Goes {
         self.close(step, slot)?;
-        let (at, moment) = self.take(step, what::CREATE)?;
-        let passed = [moment.args[0] as i32, moment.args[1] as i32];
+        let (at, operation) = self.take(step, what::CREATE)?;
+        let passed = [operation.args[0] as i32, operation.args[1] as i32];
         self.must(
             at,
             "args",
@@ -349,21 +361,21 @@ impl<'a> Walk<'a> {
             Some(_) => None,
         };
         self.table.slots[usize::from(slot)] = match (refused, clock) {
-            (None, Some(clock)) if moment.ret >= 0 => {
-                self.fresh_number(at, moment.ret);
+            (None, Some(clock)) if operation.ret >= 0 => {
+                self.fresh_number(at, operation.ret);
                 let timer = self.timers.len();
                 self.timers.push(Timer::new(clock));
                 self.references.push(1);
                 self.story.timers.push(Lived { clockid, created: at, released: None });
                 self.story.told[at].timer = Some(timer);
-                Slot { fd: Some(moment.ret), behind: Behind::Timer(timer) }
+                Slot { fd: Some(operation.ret), behind: Behind::Timer(timer) }
             }
             (refused, _) => {
                 match refused {
                     Some(errno) => self.result(at, -errno),
                     None => self.contradicted(
                         at,
-                        vec![wrong("ret", "a descriptor".to_owned(), moment.ret.to_string())],
+                        vec![wrong("ret", "a descriptor".to_owned(), operation.ret.to_string())],
                     ),
                 }
                 Slot { fd: Some(-1), behind: Behind::Nothing }
@@ -373,7 +385,7 @@ impl<'a> Walk<'a> {
     }
 
     fn number(&mut self, at: usize, expected: u32) {
-        let found = self.journal.moments[at].nr;
+        let found = self.journal.operations[at].nr;
         self.must(at, "nr", found == expected, expected, found);
     }
 
@@ -381,7 +393,7 @@ impl<'a> Walk<'a> {
     fn behind(&mut self, at: usize, slot: u8) -> Behind {
         let Slot { fd, behind } = self.table.slots[usize::from(slot)];
         if let Some(fd) = fd {
-            let found = self.journal.moments[at].args[0] as i32;
+            let found = self.journal.operations[at].args[0] as i32;
             self.must(at, "args[0]", found == fd, fd, found);
         }
         behind

@@ -1,7 +1,7 @@
-//! What the event of a call must be, by the journal's moment of it and by what the model says.
+//! What the event of a call must be, by the journal's operation of it and by what the model says.
 
 use settime32_abi::errno;
-use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Moment, Record, what};
+use settime32_abi::journal::{ALL_THERE, ENTRY_VDSO, Operation, what};
 use settime32_abi::life::{Kind, RelatedCall};
 use settime32_abi::output::{Abi, CallEvent, EntryPath, Halves};
 use settime32_abi::plan::Process;
@@ -12,7 +12,7 @@ use crate::model::life::{Lived, Told};
 
 /// A call that was made, and who made it.
 pub(super) struct Made<'a> {
-    pub moment: &'a Moment,
+    pub operation: &'a Operation,
     pub told: &'a Told,
     /// The timer that it came to.
     pub timer: Option<Lived>,
@@ -23,12 +23,12 @@ pub(super) struct Made<'a> {
 }
 
 /// The event's name.
-pub(super) fn name(moment: &Moment) -> &'static str {
-    match moment.what {
+pub(super) fn name(operation: &Operation) -> &'static str {
+    match operation.what {
         what::CREATE => Kind::TimerfdCreate.as_str(),
         what::SETTIME32 => settime32_abi::output::CALL_EVENT,
         what::SETTIME64 => Kind::TimerfdSettime.as_str(),
-        what::GETTIME if moment.nr == settime32_abi::number::i386::TIMERFD_GETTIME32 => {
+        what::GETTIME if operation.nr == settime32_abi::number::i386::TIMERFD_GETTIME32 => {
             Kind::TimerfdGettime32.as_str()
         }
         what::GETTIME => Kind::TimerfdGettime.as_str(),
@@ -47,27 +47,27 @@ impl Made<'_> {
     }
 
     fn clockid(&self) -> Option<i32> {
-        match self.moment.what {
-            what::CREATE => Some(self.moment.args[0] as i32),
+        match self.operation.what {
+            what::CREATE => Some(self.operation.args[0] as i32),
             _ => self.timer.map(|timer| timer.clockid),
         }
     }
 
     fn errno(&self) -> Option<&'static str> {
-        (self.moment.ret < 0).then(|| errno::name(-self.moment.ret)).flatten()
+        (self.operation.ret < 0).then(|| errno::name(-self.operation.ret)).flatten()
     }
 
     /// Compares all but the timer's id and the times.
     pub(super) fn related(&self, found: &RelatedCall) -> Compare {
-        let Moment { what: of, args, ret, .. } = *self.moment;
+        let Operation { what: of, args, ret, .. } = *self.operation;
         let mut compare = Compare::default();
-        compare.equal("event", name(self.moment), &*found.event);
-        compare.equal("pid", self.moment.pid, found.pid);
-        compare.equal("tid", self.moment.tid, found.tid);
+        compare.equal("event", name(self.operation), &*found.event);
+        compare.equal("pid", self.operation.pid, found.pid);
+        compare.equal("tid", self.operation.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.cpu(self.moment.cpu, self.cpus, found.cpu);
+        compare.cpu(self.operation.cpu, self.cpus, found.cpu);
         compare.equal("abi", self.abi(), found.abi);
-        compare.equal("nr", self.moment.nr, found.nr);
+        compare.equal("nr", self.operation.nr, found.nr);
         let posix = [what::POSIX_SET, what::POSIX_GET].contains(&of);
         let untold = self.told.refused && found.timer.is_none();
         if !(posix || untold) {
@@ -104,36 +104,37 @@ impl Made<'_> {
 
     /// What was handed out. Where the kernel's answer is wrong already, nothing is known.
     fn old(&self, found: Option<Itimerspec64>, compare: &mut Compare) {
-        if self.moment.ret < 0 || self.told.old.is_some() {
-            compare.equal("old", self.told.old.filter(|_| self.moment.ret >= 0), found);
+        if self.operation.ret < 0 || self.told.old.is_some() {
+            compare.equal("old", self.told.old.filter(|_| self.operation.ret >= 0), found);
         }
     }
 
     /// The same of the call under test.
-    pub(super) fn main(&self, record: &Record, found: &CallEvent<'_>) -> Compare {
+    pub(super) fn main(&self, found: &CallEvent<'_>) -> Compare {
+        let record = self.operation;
         let mut compare = Compare::default();
         compare.equal("pid", record.pid, found.pid);
         compare.equal("tid", record.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.cpu(self.moment.cpu, self.cpus, found.cpu);
+        compare.cpu(self.operation.cpu, self.cpus, found.cpu);
         compare.equal("abi", self.abi(), found.abi);
         let path = if record.entry == ENTRY_VDSO { EntryPath::Fast } else { EntryPath::Int80 };
         if self.entry_path_needed || found.entry_path.is_some() {
             compare.equal("entry_path", Some(path), found.entry_path);
         }
-        compare.equal("ufd", record.ufd, found.ufd);
-        compare.equal("flags", record.flags, found.flags);
+        compare.equal("ufd", record.ufd(), found.ufd);
+        compare.equal("flags", record.flags(), found.flags);
         let pointer = |address: u32| (address != 0).then_some(address);
-        let new: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.utmr_before);
-        let used = (record.utmr != 0 && record.utmr_there == ALL_THERE).then_some(new);
-        compare.equal("utmr", pointer(record.utmr), found.utmr);
+        let new: OldItimerspec32 = bytemuck::cast(record.utmr_before());
+        let used = (record.utmr() != 0 && record.new_there == ALL_THERE).then_some(new);
+        compare.equal("utmr", pointer(record.utmr()), found.utmr);
         compare.equal("utmr_entry", used.map(Halves::from), found.utmr_entry);
         compare.equal("utmr_entry_errno", None, found.utmr_entry_errno.as_deref());
         compare.equal("utmr_used", used, found.utmr_used);
         compare.equal("toctou", false, found.toctou);
-        compare.equal("otmr", pointer(record.otmr), found.otmr);
-        let written: Option<OldItimerspec32> = (record.ret == 0 && record.otmr != 0)
-            .then(|| bytemuck::pod_read_unaligned(&record.otmr_after));
+        compare.equal("otmr", pointer(record.otmr()), found.otmr);
+        let written: Option<OldItimerspec32> =
+            (record.ret == 0 && record.otmr() != 0).then(|| bytemuck::cast(record.otmr_after()));
         match written {
             Some(_) => self.old(found.old, &mut compare),
             None => compare.equal("old", None, found.old),

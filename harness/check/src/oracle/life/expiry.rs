@@ -192,7 +192,7 @@ fn place(
     }
     // A read or a look starts a timer again, for a time that may have passed by then.
     let inside = |at: usize| judge.done.story.told[at].timer == Some(timer);
-    if expiry.inline && !judge.moment_at(ns).is_some_and(inside) {
+    if expiry.inline && !judge.operation_at(ns).is_some_and(inside) {
         let difference = Difference {
             field: "inline",
             expected: "false, outside of the calls that start the timer".into(),
@@ -220,7 +220,7 @@ fn place(
 /// started in another way (`alarm_start`, `kernel/time/alarmtimer.c`).
 fn was_past(judge: &Judge<'_>, arming: &Arming, expiry: &Expiry) -> bool {
     const ALARMS: [i32; 2] = [8, 9];
-    let began_ns = judge.moment(arming.by).before_ns + expiry.clock_offset_ns;
+    let began_ns = judge.operation(arming.by).before_ns + expiry.clock_offset_ns;
     arming.absolute
         && !arming.clock_was_set
         && !ALARMS.contains(&expiry.clockid)
@@ -306,7 +306,7 @@ fn schedule(
 fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
     let mut told = HashSet::new();
     for need in judge.done.story.needs.clone() {
-        let end = judge.moment(need.moment).after_ns + SLACK_NS;
+        let end = judge.operation(need.operation).after_ns + SLACK_NS;
         let is_it = |one: &Fired| {
             one.ns <= end
                 && one.forwards.high >= need.forwards.low
@@ -314,13 +314,15 @@ fn needs(judge: &mut Judge<'_>, armings: &[Arming], fired: &[Vec<Fired>]) {
         };
         if !fired[need.arming].iter().any(is_it) && told.insert((need.arming, need.forwards.low)) {
             let arming = &armings[need.arming];
-            let (step, others) = (judge.moment(arming.by).step, fired[need.arming].len());
+            let (step, others) = (judge.operation(arming.by).step, fired[need.arming].len());
             let what = format!(
                 "the expiry behind this, of the timer that step {step} armed and of which {others} others were told"
             );
-            let when =
-                Bounds::new(judge.moment(arming.by).before_ns, judge.moment(need.moment).after_ns);
-            judge.missing(Some(need.moment), Some(arming.timer), what, when);
+            let when = Bounds::new(
+                judge.operation(arming.by).before_ns,
+                judge.operation(need.operation).after_ns,
+            );
+            judge.missing(Some(need.operation), Some(arming.timer), what, when);
         }
     }
 }

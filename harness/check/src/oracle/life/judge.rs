@@ -1,10 +1,10 @@
-//! Judges the events of one plan: which is of which moment its time says, since a plan does one
+//! Judges the events of one plan: which is of which operation its time says, since a plan does one
 //! thing after the other.
 
 use std::collections::{HashMap, HashSet};
 
 use settime32_abi::errno;
-use settime32_abi::journal::{CPU_UNKNOWN, Moment, what};
+use settime32_abi::journal::{CPU_UNKNOWN, Operation, what};
 use settime32_abi::life::{self, By, Cancel, Expiry, RelatedCall, Release, TimerId, Wakeup};
 use settime32_abi::output::CallEvent;
 use settime32_abi::plan::{Act, Ending, Means, Step};
@@ -91,10 +91,10 @@ pub(super) fn judge(
         config,
         used,
         comm: &comm,
-        sequence: (0..done.journal.moments.len())
-            .filter(|at| done.journal.moments[*at].what != what::CHILD)
+        sequence: (0..done.journal.operations.len())
+            .filter(|at| done.journal.operations[*at].what != what::CHILD)
             .collect(),
-        taken: vec![None; done.journal.moments.len()],
+        taken: vec![None; done.journal.operations.len()],
         ids: vec![None; done.story.timers.len()],
         may_be: MayBe::new(),
         out: Verdicts::default(),
@@ -118,9 +118,9 @@ pub(super) struct Judge<'a> {
     pub config: &'a Config,
     used: &'a HashSet<TimerId>,
     comm: &'a str,
-    /// The moments that follow each other.
+    /// The operations that follow each other.
     sequence: Vec<usize>,
-    /// The event of each call's moment.
+    /// The event of each call's operation.
     taken: Vec<Option<Call<'a>>>,
     /// The id of each timer.
     pub ids: Vec<Option<TimerId>>,
@@ -129,25 +129,25 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn moment(&self, at: usize) -> &'a Moment {
-        &self.done.journal.moments[at]
+    pub(super) fn operation(&self, at: usize) -> &'a Operation {
+        &self.done.journal.operations[at]
     }
 
     fn step(&self, at: usize) -> Option<usize> {
-        self.done.journal.moments.get(at).map(|moment| moment.step as usize)
+        self.done.journal.operations.get(at).map(|operation| operation.step as usize)
     }
 
-    /// Which moment it was at this time.
-    pub(super) fn moment_at(&self, ns: i64) -> Option<usize> {
-        let behind = self.sequence.partition_point(|at| self.moment(*at).before_ns <= ns);
+    /// Which operation it was at this time.
+    pub(super) fn operation_at(&self, ns: i64) -> Option<usize> {
+        let behind = self.sequence.partition_point(|at| self.operation(*at).before_ns <= ns);
         let near = [behind.checked_sub(1), Some(behind)]
             .into_iter()
             .flatten()
             .filter_map(|place| self.sequence.get(place).copied());
         let within = |slack: i64| {
             move |at: &usize| {
-                let moment = &self.done.journal.moments[*at];
-                moment.before_ns - slack <= ns && ns <= moment.after_ns + slack
+                let operation = &self.done.journal.operations[*at];
+                operation.before_ns - slack <= ns && ns <= operation.after_ns + slack
             }
         };
         near.clone().find(within(0)).or_else(|| near.clone().find(within(SLACK_NS)))
@@ -157,18 +157,18 @@ impl<'a> Judge<'a> {
         self.config.events.has(kind.as_str())
     }
 
-    /// Whether the call of a moment has an event.
+    /// Whether the call of an operation has an event.
     fn is_asked_for(&self, at: usize) -> bool {
-        let moment = self.moment(at);
-        is_told(moment.what) && self.config.events.has(call::name(moment))
+        let operation = self.operation(at);
+        is_told(operation.what) && self.config.events.has(call::name(operation))
     }
 
-    /// When the call of a moment began and ended, by its event where there is one.
+    /// When the call of an operation began and ended, by its event where there is one.
     pub(super) fn span(&self, at: usize) -> (i64, i64) {
-        let moment = self.moment(at);
+        let operation = self.operation(at);
         match &self.taken[at] {
-            Some(call) => (call.entry_ns(), call.exit_ns().unwrap_or(moment.after_ns)),
-            None => (moment.before_ns - SLACK_NS, moment.after_ns + SLACK_NS),
+            Some(call) => (call.entry_ns(), call.exit_ns().unwrap_or(operation.after_ns)),
+            None => (operation.before_ns - SLACK_NS, operation.after_ns + SLACK_NS),
         }
     }
 
@@ -210,10 +210,10 @@ impl<'a> Judge<'a> {
         self.out.incomplete.extend(timer);
     }
 
-    /// When a moment was.
+    /// When an operation was.
     fn span_of(&self, at: usize) -> Bounds {
-        let moment = self.moment(at);
-        Bounds::new(moment.before_ns, moment.after_ns)
+        let operation = self.operation(at);
+        Bounds::new(operation.before_ns, operation.after_ns)
     }
 
     /// Each thread's events come in the order in which they were.
@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
             let before = last.entry(tid).or_insert(i64::MIN);
             if nanos(ns) < *before {
                 let note = format!("one of {ns} ns came after one of {before} ns");
-                let at = self.moment_at(nanos(ns));
+                let at = self.operation_at(nanos(ns));
                 self.add(at, Kind::OutOfOrder, Vec::new(), note);
             } else {
                 *before = nanos(ns);
@@ -246,7 +246,7 @@ impl<'a> Judge<'a> {
         });
         let mut strays = Vec::new();
         for call in calls {
-            match self.moment_at(call.entry_ns()).filter(|at| self.is_asked_for(*at)) {
+            match self.operation_at(call.entry_ns()).filter(|at| self.is_asked_for(*at)) {
                 Some(at) if self.taken[at].is_none() => self.taken[at] = Some(call),
                 Some(at) if self.taken[at].is_some_and(|first| call.is_copy_of(&first)) => {
                     self.add(Some(at), Kind::Doubled, Vec::new(), call.name());
@@ -270,32 +270,26 @@ impl<'a> Judge<'a> {
 
     /// A call without an event at its time has one that tells another time, or none.
     fn take_stray(&mut self, at: usize, strays: &mut Vec<Call<'a>>) {
-        let moment = self.moment(at);
-        if let Some(place) = strays.iter().position(|call| call.name() == call::name(moment)) {
+        let operation = self.operation(at);
+        if let Some(place) = strays.iter().position(|call| call.name() == call::name(operation)) {
             let call = strays.remove(place);
             let found = format!("{} to {:?}", call.entry_ns(), call.exit_ns());
             let difference = Difference {
                 field: "entry_ns",
-                expected: format!("within {} to {}", moment.before_ns, moment.after_ns),
+                expected: format!("within {} to {}", operation.before_ns, operation.after_ns),
                 found,
             };
             return self.add(Some(at), Kind::BadTimestamp, vec![difference], call.name());
         }
         let timer = self.done.story.told[at].timer;
-        let when = Bounds::new(moment.before_ns, moment.after_ns);
-        self.missing(Some(at), timer, format!("the call {}", call::name(moment)), when);
+        let when = Bounds::new(operation.before_ns, operation.after_ns);
+        self.missing(Some(at), timer, format!("the call {}", call::name(operation)), when);
     }
 
     fn call(&mut self, at: usize, call: Call<'_>) {
-        let (moment, told) = (self.moment(at), &self.done.story.told[at]);
-        let record = self
-            .done
-            .journal
-            .records
-            .get(moment.extra as usize)
-            .filter(|_| moment.what == what::SETTIME32);
+        let (operation, told) = (self.operation(at), &self.done.story.told[at]);
         let made = Made {
-            moment,
+            operation,
             told,
             timer: told.timer.map(|timer| self.done.story.timers[timer]),
             process: self.done.plan.process,
@@ -303,14 +297,14 @@ impl<'a> Judge<'a> {
             cpus: self.config.cpus,
             // Which way is which the tracer learns before it is ready.
             entry_path_needed: self.config.entry_path_needed
-                && moment.before_ns >= self.config.since_ns,
+                && operation.before_ns >= self.config.since_ns,
         };
-        let mut compare = match (call, record) {
-            (Call::Main(found), Some(record)) => made.main(record, found),
-            (Call::Related(found), None) => made.related(found),
+        let mut compare = match (call, operation.what == what::SETTIME32) {
+            (Call::Main(found), true) => made.main(found),
+            (Call::Related(found), false) => made.related(found),
             _ => {
                 let mut compare = Compare::default();
-                compare.equal("event", call::name(moment), call.name());
+                compare.equal("event", call::name(operation), call.name());
                 compare
             }
         };
@@ -335,9 +329,12 @@ impl<'a> Judge<'a> {
             self.add(Some(at), Kind::Field, compare.0, call.name());
         }
         let (entry, exit) = (call.entry_ns(), call.exit_ns().unwrap_or(call.entry_ns()));
-        if entry > exit || entry < moment.before_ns - SLACK_NS || exit > moment.after_ns + SLACK_NS
+        if entry > exit
+            || entry < operation.before_ns - SLACK_NS
+            || exit > operation.after_ns + SLACK_NS
         {
-            let expected = format!("in order within {} to {}", moment.before_ns, moment.after_ns);
+            let expected =
+                format!("in order within {} to {}", operation.before_ns, operation.after_ns);
             let difference = Difference {
                 field: "entry_ns and exit_ns",
                 expected,
@@ -391,14 +388,14 @@ impl<'a> Judge<'a> {
         let mut by_moment: HashMap<usize, Vec<&Wakeup>> = HashMap::new();
         for event in events {
             let Event::Wakeup(wakeup) = event else { continue };
-            match self.moment_at(nanos(wakeup.ns)) {
-                Some(at) if [what::READ, what::WAIT].contains(&self.moment(at).what) => {
+            match self.operation_at(nanos(wakeup.ns)) {
+                Some(at) if [what::READ, what::WAIT].contains(&self.operation(at).what) => {
                     by_moment.entry(at).or_default().push(wakeup)
                 }
                 at => self.add(at, Kind::Extra, Vec::new(), format!("{wakeup:?}")),
             }
         }
-        for at in 0..self.done.journal.moments.len() {
+        for at in 0..self.done.journal.operations.len() {
             let mut found = by_moment.remove(&at).unwrap_or_default();
             let mut left = Vec::new();
             for timer in self.done.story.told[at].woken.clone() {
@@ -443,27 +440,28 @@ impl<'a> Judge<'a> {
     }
 
     fn wakeup(&mut self, at: usize, found: &Wakeup) {
-        let moment = self.moment(at);
+        let operation = self.operation(at);
         let mut compare = Compare::default();
-        compare.equal("pid", moment.pid, found.pid);
-        compare.equal("tid", moment.tid, found.tid);
+        compare.equal("pid", operation.pid, found.pid);
+        compare.equal("tid", operation.tid, found.tid);
         compare.equal("comm", self.comm, &*found.comm);
-        compare.cpu(moment.cpu, self.config.cpus, found.cpu);
-        let read = moment.what == what::READ;
-        compare.equal("by", self.means(moment), found.by);
-        compare.equal("ret", read.then_some(i64::from(moment.ret)), found.ret);
-        let name = (read && moment.ret < 0).then(|| errno::name(-moment.ret)).flatten();
+        compare.cpu(operation.cpu, self.config.cpus, found.cpu);
+        let read = operation.what == what::READ;
+        compare.equal("by", self.means(operation), found.by);
+        compare.equal("ret", read.then_some(i64::from(operation.ret)), found.ret);
+        let name = (read && operation.ret < 0).then(|| errno::name(-operation.ret)).flatten();
         compare.equal("errno", name, found.errno.as_deref());
         // Of a read that was under way when the tracer came, its begin was not seen, and where it
         // reads to may not be known.
         let is_across =
-            read && moment.before_ns < self.config.since_ns && found.entry_ns == Some(None);
+            read && operation.before_ns < self.config.since_ns && found.entry_ns == Some(None);
         if !(is_across && found.ticks == Some(None)) {
             compare.equal("ticks", self.done.story.told[at].ticks.map(Some), found.ticks);
         }
         let entry = found.entry_ns.flatten().map(nanos);
-        let in_order = entry
-            .is_some_and(|entry| moment.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns));
+        let in_order = entry.is_some_and(|entry| {
+            operation.before_ns - SLACK_NS <= entry && entry <= nanos(found.ns)
+        });
         compare.must(
             "entry_ns",
             if read { in_order || is_across } else { found.entry_ns.is_none() },
@@ -475,8 +473,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn means(&self, moment: &Moment) -> By {
-        match self.done.plan.steps.get(moment.step as usize) {
+    fn means(&self, operation: &Operation) -> By {
+        match self.done.plan.steps.get(operation.step as usize) {
             Some(Step::Life(Act::Wait { by: Means::Epoll, .. })) => By::EpollWait,
             Some(Step::Life(Act::Wait { by: Means::Select, .. })) => By::Select,
             Some(Step::Life(Act::Read { .. })) => By::Read,
@@ -492,7 +490,7 @@ impl<'a> Judge<'a> {
         for cancel in cancels {
             self.cancel(cancel, &mut told);
         }
-        for at in 0..self.done.journal.moments.len() {
+        for at in 0..self.done.journal.operations.len() {
             for (timer, again) in self.done.story.told[at].canceled.clone() {
                 if !again
                     && !told.contains(&(at, timer))
@@ -505,17 +503,17 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether the tracer knows of a timer at this moment: with a filter only if one of those that
+    /// Whether the tracer knows of a timer at this operation: with a filter only if one of those that
     /// it tells of has come to it.
     fn is_watched(&self, timer: usize, at: usize) -> bool {
         let mut armings =
             self.done.story.armings.iter().filter(|arming| arming.timer == timer && arming.by < at);
         !self.config.filtered
-            || armings.any(|arming| self.moment(arming.by).before_ns >= self.config.since_ns)
+            || armings.any(|arming| self.operation(arming.by).before_ns >= self.config.since_ns)
     }
 
     fn cancel(&mut self, cancel: &Cancel, told: &mut HashSet<(usize, usize)>) {
-        let at = self.moment_at(nanos(cancel.ns));
+        let at = self.operation_at(nanos(cancel.ns));
         let timer =
             self.timer_of(cancel.timer).or_else(|| self.unnamed_canceled(at?, cancel, told));
         let place = at.zip(timer).filter(|(at, timer)| {
@@ -539,7 +537,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// A timer that was cancelled at this moment, of those that the cancellation's id may be of.
+    /// A timer that was cancelled at this operation, of those that the cancellation's id may be of.
     fn unnamed_canceled(
         &self,
         at: usize,
@@ -609,7 +607,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The timers that are released at the same moment as this one, which is one of them.
+    /// The timers that are released at the same operation as this one, which is one of them.
     fn released_together(&self, timer: usize) -> Vec<usize> {
         let timers = &self.done.story.timers;
         (0..timers.len())
@@ -621,13 +619,13 @@ impl<'a> Judge<'a> {
     pub(super) fn release_window(&self, timer: usize) -> std::ops::RangeInclusive<i64> {
         match self.done.story.timers[timer].released {
             Some(at) => {
-                let moment = self.moment(at);
+                let operation = self.operation(at);
                 // A child's is at its end, which is behind its last step.
-                let behind = if moment.what == what::CHILD { at.checked_sub(1) } else { None };
-                let since = behind.map_or(moment.before_ns, |before| {
-                    self.moment(before).after_ns.max(moment.before_ns)
+                let behind = if operation.what == what::CHILD { at.checked_sub(1) } else { None };
+                let since = behind.map_or(operation.before_ns, |before| {
+                    self.operation(before).after_ns.max(operation.before_ns)
                 });
-                since - SLACK_NS..=moment.after_ns + SLACK_NS
+                since - SLACK_NS..=operation.after_ns + SLACK_NS
             }
             None => self.done.journal.header.end.monotonic_before_ns - SLACK_NS..=i64::MAX,
         }
@@ -635,12 +633,12 @@ impl<'a> Judge<'a> {
 
     fn release(&mut self, timer: usize, release: &Release) {
         let at = self.done.story.timers[timer].released;
-        let (pid, executed) = match at.map(|at| self.moment(at)) {
-            Some(moment) if moment.what == what::CHILD => {
-                let step = &self.done.plan.steps[moment.step as usize];
-                (moment.extra, matches!(step, Step::Fork { ending: Ending::Exec, .. }))
+        let (pid, executed) = match at.map(|at| self.operation(at)) {
+            Some(operation) if operation.what == what::CHILD => {
+                let step = &self.done.plan.steps[operation.step as usize];
+                (operation.extra, matches!(step, Step::Fork { ending: Ending::Exec, .. }))
             }
-            Some(moment) => (moment.pid, false),
+            Some(operation) => (operation.pid, false),
             None => (self.done.journal.header.pid, false),
         };
         let mut compare = Compare::default();
@@ -651,9 +649,9 @@ impl<'a> Judge<'a> {
         }
         // A child's steps may have put it elsewhere.
         let known = at
-            .map(|at| self.moment(at))
-            .filter(|moment| moment.what != what::CHILD)
-            .map_or(CPU_UNKNOWN, |moment| moment.cpu);
+            .map(|at| self.operation(at))
+            .filter(|operation| operation.what != what::CHILD)
+            .map_or(CPU_UNKNOWN, |operation| operation.cpu);
         compare.cpu(known, self.config.cpus, release.cpu);
         if !compare.0.is_empty() {
             self.add(at, Kind::Field, compare.0, "release");

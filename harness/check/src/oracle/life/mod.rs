@@ -50,7 +50,7 @@ mod names;
 
 use std::collections::{HashMap, HashSet};
 
-use settime32_abi::journal::{Journal, Moment, what};
+use settime32_abi::journal::{Journal, Operation, what};
 use settime32_abi::life::{Kind, TimerId};
 use settime32_abi::plan::Plan;
 
@@ -165,12 +165,12 @@ impl Lives {
             };
             report.add(place(0), kind, finding);
         }
-        let is_asked_for = |moment: &&Moment| {
-            is_told(moment.what)
-                && config.events.has(call::name(moment))
-                && moment.before_ns >= config.since_ns
+        let is_asked_for = |operation: &&Operation| {
+            is_told(operation.what)
+                && config.events.has(call::name(operation))
+                && operation.before_ns >= config.since_ns
         };
-        let calls = journal.moments.iter().filter(is_asked_for).count() as u64;
+        let calls = journal.operations.iter().filter(is_asked_for).count() as u64;
         let since = start.max(config.since_ns);
         let came =
             self.events.iter().filter(|event| event.time() >= since && event.is_sure()).count()
@@ -182,9 +182,9 @@ impl Lives {
             self.judge_before(start, config, report);
         }
         let ends = |lived: &&Lived| {
-            lived
-                .released
-                .map_or(journal.header.end.monotonic_before_ns, |at| journal.moments[at].before_ns)
+            lived.released.map_or(journal.header.end.monotonic_before_ns, |at| {
+                journal.operations[at].before_ns
+            })
         };
         let releases = story
             .timers
@@ -250,9 +250,9 @@ fn tell(done: &Done, verdicts: Verdicts, since_ns: i64, report: &mut Report) {
     }
     let when = |lived: &Lived| {
         let end = lived.released.map_or(done.journal.header.end.monotonic_after_ns, |at| {
-            done.journal.moments[at].after_ns
+            done.journal.operations[at].after_ns
         });
-        (done.journal.moments[lived.created].before_ns, end)
+        (done.journal.operations[lived.created].before_ns, end)
     };
     let outside = done.story.timers.iter().filter(|lived| when(lived).1 < since_ns).count();
     if since_ns > i64::MIN {
@@ -270,7 +270,7 @@ fn tell(done: &Done, verdicts: Verdicts, since_ns: i64, report: &mut Report) {
     report.findings.tally(done.index).checked += whole;
 }
 
-/// Whether the tracer tells of such a moment as a call.
+/// Whether the tracer tells of such an operation as a call.
 fn is_told(of: u32) -> bool {
     [
         what::CREATE,

@@ -49,7 +49,7 @@ pub(super) fn learn(judge: &mut Judge<'_>, events: &[Event]) {
 /// The id that an event of no call has, if no call has named it, and the timers that the event can
 /// be of.
 fn fitting(judge: &Judge<'_>, event: &Event) -> Option<(TimerId, BTreeSet<usize>)> {
-    let at = judge.moment_at(event.time());
+    let at = judge.operation_at(event.time());
     let told = at.map(|at| &judge.done.story.told[at]);
     let (id, fits) = match event {
         Event::Main(_) | Event::Call(_) => return None,

@@ -1,7 +1,7 @@
-//! The calls and waits of a plan, each with its moment.
+//! The calls and waits of a plan, each with its operation.
 
 use settime32_abi::errno;
-use settime32_abi::journal::{Moment, what};
+use settime32_abi::journal::{Operation, what};
 use settime32_abi::plan::{Act, Api, Call, PosixAct, Process, SLOTS};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, Timespec64};
 
@@ -15,16 +15,9 @@ use crate::model::{TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET};
 impl Walk<'_> {
     /// The call under test.
     pub(super) fn call(&mut self, step: usize, call: &Call) -> Goes {
-        let (at, mut moment) = self.take(step, what::SETTIME32)?;
-        let Some(record) = self.journal.records.get(moment.extra as usize).copied() else {
-            self.must(at, "extra", false, "the index of a record", moment.extra);
-            return Err(Stop);
-        };
-        let found = (record.step as usize, record.pid, record.tid, record.flags, record.ret);
-        let expected = (step, moment.pid, moment.tid, call.flags, moment.ret);
-        self.must(at, "record", found == expected, format!("{expected:?}"), format!("{found:?}"));
+        let (at, operation) = self.take(step, what::SETTIME32)?;
         let null = |pointer| pointer == settime32_abi::plan::Pointer::Null;
-        let pointers = (record.utmr == 0, record.otmr == 0);
+        let pointers = (operation.utmr() == 0, operation.otmr() == 0);
         self.must(
             at,
             "utmr and otmr",
@@ -32,15 +25,15 @@ impl Walk<'_> {
             "as in the plan",
             format!("{pointers:?}"),
         );
-        moment.args[0] = u64::from(record.ufd.cast_unsigned());
-        if let Some(fd) = self.table.slots[usize::from(call.slot)].fd {
-            self.must(at, "ufd", record.ufd == fd, fd, record.ufd);
-        }
+        let flags = operation.flags();
+        self.must(at, "flags", flags == call.flags, call.flags, flags);
+        let (fd, ufd) = (self.table.slots[usize::from(call.slot)].fd, operation.ufd());
+        self.must(at, "ufd", fd.is_none_or(|fd| fd == ufd), format!("{fd:?}"), ufd);
         if null(call.utmr) {
             self.result(at, -errno::EFAULT);
             return Ok(());
         }
-        let before: OldItimerspec32 = bytemuck::pod_read_unaligned(&record.utmr_before);
+        let before: OldItimerspec32 = bytemuck::cast(operation.utmr_before());
         self.must(
             at,
             "utmr_before",
@@ -48,11 +41,11 @@ impl Walk<'_> {
             format!("{:?}", call.new),
             format!("{before:?}"),
         );
-        let written = record.ret == 0 && record.otmr != 0;
-        let old = written.then(|| Answer::Cut(bytemuck::pod_read_unaligned(&record.otmr_after)));
-        let untouched = written || record.otmr_after == record.otmr_before;
+        let written = operation.ret == 0 && operation.otmr() != 0;
+        let old = written.then(|| Answer::Cut(bytemuck::cast(operation.otmr_after())));
+        let untouched = written || operation.otmr_after() == operation.otmr_before();
         let behind = self.table.slots[usize::from(call.slot)].behind;
-        self.settime(at, &moment, behind, (call.flags, call.new.into()), old);
+        self.settime(at, &operation, behind, (call.flags, call.new.into()), old);
         self.untouched(at, untouched);
         Ok(())
     }
@@ -70,7 +63,7 @@ impl Walk<'_> {
     fn settime(
         &mut self,
         at: usize,
-        moment: &Moment,
+        operation: &Operation,
         behind: Behind,
         (flags, new): (i32, Itimerspec64),
         old: Option<Answer>,
@@ -91,7 +84,7 @@ impl Walk<'_> {
             self.story.told[at].refused = true;
             return self.result(at, -errno::EPERM);
         }
-        let now = self.now(moment);
+        let now = self.now(operation);
         let mut wrongs = Vec::new();
         self.end_arming(timer, at);
         let set = self.timers[timer].settime((flags, &new), old, &now, &mut wrongs);
@@ -126,13 +119,13 @@ impl Walk<'_> {
         old: bool,
         api: Api,
     ) -> Goes {
-        let (at, moment) = self.take(step, what::SETTIME64)?;
+        let (at, operation) = self.take(step, what::SETTIME64)?;
         self.number(at, api.settime());
         let behind = self.behind(at, slot);
-        self.must(at, "flags", moment.args[1] as i32 == flags, flags, moment.args[1]);
-        let passed: Itimerspec64 = bytemuck::cast(moment.new);
+        self.must(at, "flags", operation.args[1] as i32 == flags, flags, operation.args[1]);
+        let passed: Itimerspec64 = bytemuck::cast(operation.new);
         self.must(at, "new", passed == new, format!("{new:?}"), format!("{passed:?}"));
-        self.must(at, "otmr", (moment.args[3] != 0) == old, old, moment.args[3]);
+        self.must(at, "otmr", (operation.args[3] != 0) == old, old, operation.args[3]);
         // `get_timespec64` leaves out what is padding in the structures of the i386 table.
         let padded = |time: Timespec64| Timespec64 { tv_nsec: time.tv_nsec & 0xffff_ffff, ..time };
         let compat = api == Api::Time64 || self.plan.process == Process::I386;
@@ -143,22 +136,22 @@ impl Walk<'_> {
             },
             false => new,
         };
-        let written = moment.ret == 0 && old;
-        let answer = written.then(|| Answer::Whole(bytemuck::cast(moment.out_after)));
-        self.settime(at, &moment, behind, (flags, used), answer);
-        self.untouched(at, written || moment.out_after == moment.out_before);
+        let written = operation.ret == 0 && old;
+        let answer = written.then(|| Answer::Whole(bytemuck::cast(operation.out_after)));
+        self.settime(at, &operation, behind, (flags, used), answer);
+        self.untouched(at, written || operation.out_after == operation.out_before);
         Ok(())
     }
 
     /// `do_timerfd_gettime`.
     fn gettime(&mut self, step: usize, slot: u8, api: Api) -> Goes {
-        let (at, moment) = self.take(step, what::GETTIME)?;
+        let (at, operation) = self.take(step, what::GETTIME)?;
         self.number(at, api.gettime());
         let behind = self.behind(at, slot);
         let timer = match Self::timer_behind(behind) {
             Ok(timer) => timer,
             Err(errno) => {
-                self.untouched(at, moment.out_after == moment.out_before);
+                self.untouched(at, operation.out_after == operation.out_before);
                 self.result(at, -errno);
                 return Ok(());
             }
@@ -167,18 +160,18 @@ impl Walk<'_> {
         self.result(at, 0);
         let answer = match api {
             Api::Time32 => Answer::Cut(bytemuck::pod_read_unaligned(
-                &moment.out_after[..size_of::<OldItimerspec32>()],
+                &operation.out_after[..size_of::<OldItimerspec32>()],
             )),
-            Api::Time64 | Api::Native => Answer::Whole(bytemuck::cast(moment.out_after)),
+            Api::Time64 | Api::Native => Answer::Whole(bytemuck::cast(operation.out_after)),
         };
-        let (now, mut wrongs) = (self.now(&moment), Vec::new());
+        let (now, mut wrongs) = (self.now(&operation), Vec::new());
         self.story.told[at].old = self.timers[timer].gettime(answer, &now, &mut wrongs);
         self.contradicted(at, wrongs);
         Ok(())
     }
 
     fn read(&mut self, step: usize, slot: u8, blocking: bool) -> Goes {
-        let (at, moment) = self.take(step, what::READ)?;
+        let (at, operation) = self.take(step, what::READ)?;
         let timer = match self.behind(at, slot) {
             Behind::Timer(timer) => timer,
             // What a read of something else gives is nobody's concern.
@@ -188,42 +181,42 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let (now, mut wrongs) = (self.now(&moment), Vec::new());
-        let ticks: u64 = bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<u64>()]);
-        let forwards = self.timers[timer].read(blocking, moment.ret, ticks, &now, &mut wrongs);
+        let (now, mut wrongs) = (self.now(&operation), Vec::new());
+        let ticks: u64 = bytemuck::pod_read_unaligned(&operation.out_after[..size_of::<u64>()]);
+        let forwards = self.timers[timer].read(blocking, operation.ret, ticks, &now, &mut wrongs);
         self.contradicted(at, wrongs);
-        self.untouched(at, moment.ret == 8 || moment.out_after == moment.out_before);
+        self.untouched(at, operation.ret == 8 || operation.out_after == operation.out_before);
         let told = &mut self.story.told[at];
         told.timer = Some(timer);
-        told.ticks = (moment.ret == 8).then_some(ticks);
-        if moment.ret == 8 || moment.ret == -errno::ECANCELED {
+        told.ticks = (operation.ret == 8).then_some(ticks);
+        if operation.ret == 8 || operation.ret == -errno::ECANCELED {
             told.woken.push(timer);
         }
         self.need(timer, at, forwards);
         Ok(())
     }
 
-    fn need(&mut self, timer: usize, moment: usize, forwards: Option<Bounds>) {
+    fn need(&mut self, timer: usize, operation: usize, forwards: Option<Bounds>) {
         if let (Some(arming), Some(forwards)) = (self.timers[timer].arming, forwards) {
-            self.story.needs.push(Need { arming, moment, forwards });
+            self.story.needs.push(Need { arming, operation, forwards });
         }
     }
 
     fn wait(&mut self, step: usize, slots: u32) -> Goes {
-        let (at, moment) = self.take(step, what::WAIT)?;
+        let (at, operation) = self.take(step, what::WAIT)?;
         self.must(
             at,
             "extra",
-            moment.extra & !slots == 0,
+            operation.extra & !slots == 0,
             format!("slots of {slots:#x}"),
-            format!("{:#x}", moment.extra),
+            format!("{:#x}", operation.extra),
         );
-        let ready = moment.extra.count_ones() as i32;
-        self.must(at, "ret", moment.ret == ready, ready, moment.ret);
-        let now = self.now(&moment);
+        let ready = operation.extra.count_ones() as i32;
+        self.must(at, "ret", operation.ret == ready, ready, operation.ret);
+        let now = self.now(&operation);
         for slot in (0..SLOTS).filter(|slot| slots >> slot & 1 == 1) {
             let Behind::Timer(timer) = self.table.slots[slot].behind else { continue };
-            let said = moment.extra >> slot & 1 == 1;
+            let said = operation.extra >> slot & 1 == 1;
             let mut wrongs = Vec::new();
             let forwards = self.timers[timer].waited(said, &now, &mut wrongs);
             self.contradicted(at, wrongs);
@@ -241,10 +234,10 @@ impl Walk<'_> {
             if self.table.posix[place].is_some() {
                 self.posix(step, timer, PosixAct::Delete)?;
             }
-            let (at, moment) = self.take(step, what::POSIX_CREATE)?;
+            let (at, operation) = self.take(step, what::POSIX_CREATE)?;
             self.result(at, 0);
-            let id = bytemuck::pod_read_unaligned(&moment.out_after[..4]);
-            self.table.posix[place] = (moment.ret == 0).then(|| Posix::new(id, clock));
+            let id = bytemuck::pod_read_unaligned(&operation.out_after[..4]);
+            self.table.posix[place] = (operation.ret == 0).then(|| Posix::new(id, clock));
             return Ok(());
         }
         let kind = match act {
@@ -252,19 +245,19 @@ impl Walk<'_> {
             PosixAct::Get => what::POSIX_GET,
             _ => what::POSIX_DELETE,
         };
-        let (at, moment) = self.take(step, kind)?;
-        let now = self.now(&moment);
+        let (at, operation) = self.take(step, kind)?;
+        let now = self.now(&operation);
         let Some(mut posix) = self.table.posix[place].take() else { return Err(Stop) };
-        self.must(at, "args[0]", moment.args[0] as i32 == posix.id, posix.id, moment.args[0]);
+        self.must(at, "args[0]", operation.args[0] as i32 == posix.id, posix.id, operation.args[0]);
         self.story.told[at].posix = Some(posix.id);
         let answer: OldItimerspec32 =
-            bytemuck::pod_read_unaligned(&moment.out_after[..size_of::<OldItimerspec32>()]);
+            bytemuck::pod_read_unaligned(&operation.out_after[..size_of::<OldItimerspec32>()]);
         let mut wrongs = Vec::new();
         match act {
             PosixAct::Set { flags, new, old } => {
                 let given = (
-                    moment.args[1] as i32,
-                    bytemuck::pod_read_unaligned::<OldItimerspec32>(&moment.new[..16]),
+                    operation.args[1] as i32,
+                    bytemuck::pod_read_unaligned::<OldItimerspec32>(&operation.new[..16]),
                 );
                 self.must(
                     at,
