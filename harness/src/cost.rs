@@ -28,9 +28,9 @@ use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
 use crate::bench::median;
 use crate::boot::{
-    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH,
-    Vm, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes,
+    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, Vm,
 };
+use crate::embedded::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes, guest_programs};
 use crate::failure::{Failure, GuestError};
 use crate::kernels::{self, Say};
 use crate::oracle::{self, Oracle};
@@ -164,6 +164,7 @@ pub fn measure(
     let (qemu, memory_mib) = (qemu.into(), MEMORY_MIB);
     let options = BootOptions {
         kernel,
+        programs: guest_programs()?,
         qemu,
         choice,
         start,

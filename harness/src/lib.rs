@@ -8,6 +8,7 @@ mod cache;
 pub mod cli;
 pub mod compare;
 pub mod cost;
+pub mod embedded;
 pub mod failure;
 pub mod fuzz;
 mod guest;

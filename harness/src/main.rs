@@ -16,6 +16,7 @@ use settime32_harness::cli::{
 use settime32_harness::compare::definition::{self, Definition};
 use settime32_harness::compare::{self, score::Scoreboard};
 use settime32_harness::cost::{self, Cost};
+use settime32_harness::embedded;
 use settime32_harness::failure::{Failure, InfraError};
 use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
 use settime32_harness::generate::catalogue::{CASES, Case};
@@ -223,6 +224,7 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
         let (start, time, memory_mib) = (Start::Cold, GuestTime::Host, MEMORY_MIB);
         let options = BootOptions {
             kernel,
+            programs: embedded::guest_programs()?,
             qemu,
             choice,
             start,

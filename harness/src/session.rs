@@ -12,7 +12,8 @@ use settime32_abi::frame::{Exit, Fault, Reply, Request, Spawn, Stdin, Stream};
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{Deadline, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::boot::{Deadline, Vm};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError, InfraError};
 use crate::oracle::Oracle;
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::boot::{
     self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start,
-    TRACER_PATH, Vm, WORKLOAD_COMM,
+    Vm,
 };
+use crate::embedded::{self, TRACER_PATH, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel, Say};
@@ -184,7 +185,7 @@ fn run(
         }
         None => {
             watch.say("using the running kernel: attaching probes to it, making calls on it as root, setting its clock to the time it has");
-            Vm::here(&scratch)
+            Vm::here(&scratch, &embedded::guest_programs()?)
         }
     });
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
@@ -242,7 +243,7 @@ fn play(
     report: &mut Report,
 ) -> Result<(), Failure> {
     if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
-        programs.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec())?;
+        programs.put(WRONG_PATH, 0o755, embedded::wrong_tracer()?.to_vec())?;
     }
     if options.work.calls_of_plans() == 0 {
         scenario::can_attach(programs, &options.setup)?;
@@ -299,7 +300,7 @@ impl Setup {
         say: Say,
     ) -> Result<Vm, Failure> {
         warm::start(&warm::Order {
-            options: &self.boot_options(kernel),
+            options: &self.boot_options(kernel)?,
             tracer: None,
             scratch,
             deadline,
@@ -315,7 +316,7 @@ impl Setup {
         deadline: Deadline,
         say: Say,
     ) -> Result<Vm, Failure> {
-        let (options, tracer) = (self.boot_options(kernel), self.tracer_command(&[TRACER_PATH]));
+        let (options, tracer) = (self.boot_options(kernel)?, self.tracer_command(&[TRACER_PATH]));
         // A template for each set of events would take more time and room than it saves.
         let is_usual =
             self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
@@ -323,14 +324,15 @@ impl Setup {
         warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
     }
 
-    fn boot_options(&self, kernel: Kernel) -> BootOptions {
+    fn boot_options(&self, kernel: Kernel) -> Result<BootOptions, Failure> {
         let (qemu, append) = (self.qemu.clone(), self.append.clone());
         // Instructions are counted from the boot on.
         let start = if self.time == GuestTime::Instructions { Start::Cold } else { self.start };
         let (choice, cpu, time, memory_mib) =
             (self.accelerator, self.cpu, self.time, self.memory_mib);
-        BootOptions {
+        Ok(BootOptions {
             kernel,
+            programs: embedded::guest_programs()?,
             qemu,
             choice,
             start,
@@ -339,13 +341,13 @@ impl Setup {
             memory_mib,
             append,
             boot_timeout: BOOT_TIMEOUT,
-        }
+        })
     }
 
     /// Puts the tracer into a guest, if it is not one that every guest has.
     pub(crate) fn bring_tracer(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
         match self.wrong {
-            Some(_) => vm.put(WRONG_PATH, 0o755, boot::wrong_tracer()?.to_vec(), deadline),
+            Some(_) => vm.put(WRONG_PATH, 0o755, embedded::wrong_tracer()?.to_vec(), deadline),
             None => Ok(()),
         }
     }

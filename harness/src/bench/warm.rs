@@ -9,7 +9,8 @@ use settime32_abi::plan::{Call, Clock, FdKind, Plan, Step};
 use settime32_abi::timespec::OldItimerspec32;
 
 use super::median;
-use crate::boot::{Accelerator, Deadline, Scratch, Start, TRACER_PATH};
+use crate::boot::{Accelerator, Deadline, Scratch, Start};
+use crate::embedded::TRACER_PATH;
 use crate::failure::Failure;
 use crate::kernels::{self, Kernel, Say};
 use crate::verify::Setup;

@@ -110,11 +110,9 @@ pub(super) fn decide(
             Ok(vm)
         }
         // A missing emulator is missing under TCG too, and says nothing of KVM.
-        Err(Failure::Infra(
-            error @ (InfraError::QemuMissing { .. }
-            | InfraError::Stub { .. }
-            | InfraError::File { .. }),
-        )) => Err(error.into()),
+        Err(Failure::Infra(error @ (InfraError::QemuMissing { .. } | InfraError::File { .. }))) => {
+            Err(error.into())
+        }
         Err(failure) => {
             // Only a boot that works under TCG shows that KVM was to blame.
             let vm = Vm::boot_with(

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::initramfs::{AGENT_PATH, programs};
+use super::initramfs::{AGENT_PATH, GuestPrograms};
 use super::scratch::{QEMU_STDERR, Scratch};
 use crate::failure::InfraError;
 
@@ -23,13 +23,16 @@ pub(super) struct LocalAgent {
 impl LocalAgent {
     /// Starts it, and gives our end of its socket. What it says is kept in `scratch` as QEMU's
     /// words are.
-    pub(super) fn start(scratch: &Scratch) -> Result<(Self, UnixStream), InfraError> {
+    pub(super) fn start(
+        scratch: &Scratch,
+        programs: &GuestPrograms,
+    ) -> Result<(Self, UnixStream), InfraError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(InfraError::NotRoot);
         }
         let folder = scratch.path().join("programs");
         fs::create_dir(&folder).map_err(InfraError::file("create", &folder))?;
-        for (path, content) in programs()? {
+        for (path, content) in programs.all() {
             let path = local(&folder, path);
             fs::write(&path, content).map_err(InfraError::file("write", &path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))

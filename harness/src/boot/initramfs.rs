@@ -1,5 +1,5 @@
-//! What the guest runs from: a cpio archive of the agent, the tracer, the workload and the kernel's
-//! modules.
+//! What the guest runs from: a cpio archive of the agent, the other programs that a guest is given, and
+//! the kernel's modules.
 
 use std::fs;
 
@@ -8,57 +8,33 @@ use cpio::newc::{Builder, ModeFileType};
 use crate::failure::InfraError;
 use crate::kernels::Kernel;
 
-/// A guest program of this build, or why the build left it out.
-struct Program {
-    name: &'static str,
-    content: &'static [u8],
-    stub_reason: Option<&'static str>,
+/// Where the agent is in the guest.
+pub const AGENT_PATH: &str = "/init";
+
+/// What a guest runs beside its kernel: content of programs, and where each is in the guest.
+///
+/// They are whole, static programs for x86-64 Linux; nothing else is in the guest for them to use.
+#[derive(Clone)]
+pub struct GuestPrograms {
+    /// PID 1, which answers the requests of [`settime32_abi::frame`]; it is at [`AGENT_PATH`].
+    pub agent: &'static [u8],
+    /// Absolute path and content of the others, in the order in which they are packed.
+    pub others: Vec<(&'static str, &'static [u8])>,
 }
 
-macro_rules! program {
-    ($name:literal, $reason:literal) => {
-        Program {
-            name: $name,
-            content: include_bytes!(concat!(env!("OUT_DIR"), "/", $name)),
-            stub_reason: option_env!($reason),
-        }
-    };
-}
-
-static AGENT: Program = program!("settime32-agent", "SETTIME32_STUB_REASON_SETTIME32_AGENT");
-static BARE_INIT: Program =
-    program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
-static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
-static WRONG_TRACER: Program =
-    program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
-static WORKLOAD: Program =
-    program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
-static WORKLOAD64: Program =
-    program!("settime32-workload64", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD64");
-static EMPTY_PROBES: Program =
-    program!("settime32-empty-probes", "SETTIME32_STUB_REASON_SETTIME32_EMPTY_PROBES");
-
-/// Where the tracer is in the guest.
-pub const TRACER_PATH: &str = "/bin/settime32-tracer";
-/// Where the workload is in the guest.
-pub const WORKLOAD_PATH: &str = "/bin/settime32-workload";
-/// Where its 64-bit twin is in the guest.
-pub const WORKLOAD64_PATH: &str = "/bin/settime32-workload64";
-/// The name that the kernel gives the process of either: the file's, cut to `TASK_COMM_LEN - 1`
-/// bytes.
-pub(crate) const WORKLOAD_COMM: &str = "settime32-workl";
-
-impl Program {
-    fn content(&self) -> Result<&'static [u8], InfraError> {
-        match self.stub_reason {
-            Some(reason) => Err(InfraError::Stub { program: self.name, reason }),
-            None => Ok(self.content),
-        }
+impl GuestPrograms {
+    /// All, the agent first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+        [(AGENT_PATH, self.agent)].into_iter().chain(self.others.iter().copied())
     }
 }
 
-/// Where the agent is in the guest.
-pub(super) const AGENT_PATH: &str = "/init";
+/// Without the content, which is of no use to anybody who reads it.
+impl std::fmt::Debug for GuestPrograms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.all().map(|(path, content)| (path, content.len()))).finish()
+    }
+}
 
 /// The guest's own folders with their permission bits.
 const FOLDERS: [(&str, u32); 8] = [
@@ -72,30 +48,15 @@ const FOLDERS: [(&str, u32); 8] = [
     ("modules", 0o755),
 ];
 
-/// The wrong tracers' program, which is no part of the archive: only few runs want it in the guest.
-pub(crate) fn wrong_tracer() -> Result<&'static [u8], InfraError> {
-    WRONG_TRACER.content()
-}
-
 /// A cpio archive.
 pub type Contents = Vec<u8>;
 
-/// The programs of a guest, and where they are there.
-pub(super) fn programs() -> Result<[(&'static str, &'static [u8]); 4], InfraError> {
-    Ok([
-        (AGENT_PATH, AGENT.content()?),
-        (TRACER_PATH, TRACER.content()?),
-        (WORKLOAD_PATH, WORKLOAD.content()?),
-        (WORKLOAD64_PATH, WORKLOAD64.content()?),
-    ])
-}
-
 /// The initramfs of a guest that the harness talks to.
-pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
+pub fn with_agent(kernel: &Kernel, programs: &GuestPrograms) -> Result<Contents, InfraError> {
     let mut archive = Archive::new();
     archive.folders(&FOLDERS);
     archive.console();
-    for (path, content) in programs()? {
+    for (path, content) in programs.all() {
         archive.file(path, 0o755, content);
     }
     let mut order = String::new();
@@ -109,18 +70,14 @@ pub fn with_agent(kernel: &Kernel) -> Result<Contents, InfraError> {
     Ok(archive.finish())
 }
 
-/// The program that attaches empty probes, which goes only into the guests that measure.
-pub(crate) fn empty_probes() -> Result<&'static [u8], InfraError> {
-    EMPTY_PROBES.content()
-}
-
-/// The initramfs that boot times are compared with: an init that prints one line.
-pub fn bare() -> Result<Contents, InfraError> {
+/// The initramfs that boot times are compared with: the program `init`
+/// alone.
+pub fn bare(init: &[u8]) -> Contents {
     let mut archive = Archive::new();
     archive.folders(&FOLDERS[..1]);
     archive.console();
-    archive.file("init", 0o755, BARE_INIT.content()?);
-    Ok(archive.finish())
+    archive.file("init", 0o755, init);
+    archive.finish()
 }
 
 /// The archive while it is written. Writing into memory cannot fail.

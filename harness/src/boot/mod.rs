@@ -29,9 +29,9 @@ use crate::kernels::{Kernel, Say};
 pub(crate) use accelerator::settled as settled_accelerator;
 pub use accelerator::{Accelerator, Choice};
 pub use console::{Symptom, triage};
-pub use initramfs::{Contents, bare as bare_initramfs, with_agent as agent_initramfs};
-pub use initramfs::{TRACER_PATH, WORKLOAD_PATH, WORKLOAD64_PATH};
-pub(crate) use initramfs::{WORKLOAD_COMM, empty_probes, wrong_tracer};
+pub use initramfs::{
+    AGENT_PATH, Contents, GuestPrograms, bare as bare_initramfs, with_agent as agent_initramfs,
+};
 pub use machine::{Cpu, GuestTime, MEMORY_MIB, Machine, MemoryFile};
 pub(crate) use monitor::MonitorError;
 pub use scratch::Scratch;
@@ -91,6 +91,8 @@ impl std::fmt::Display for Start {
 pub struct BootOptions {
     /// The kernel.
     pub kernel: Kernel,
+    /// What is in the guest.
+    pub programs: GuestPrograms,
     /// QEMU's program.
     pub qemu: PathBuf,
     /// KVM, TCG, or whichever works.
@@ -227,7 +229,7 @@ impl Vm {
         say: Say,
     ) -> Result<Self, Failure> {
         let initramfs = scratch.initramfs_path();
-        let contents = agent_initramfs(&options.kernel)?;
+        let contents = agent_initramfs(&options.kernel, &options.programs)?;
         fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
         let vm = accelerator::decide(options, scratch, deadline, say)?;
         // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
@@ -311,8 +313,8 @@ impl Vm {
 
     /// No guest: the agent starts as a process of this machine, and probes are attached to its
     /// kernel.
-    pub fn here(scratch: &Scratch) -> Result<Self, Failure> {
-        let (agent, stream) = LocalAgent::start(scratch)?;
+    pub fn here(scratch: &Scratch, programs: &GuestPrograms) -> Result<Self, Failure> {
+        let (agent, stream) = LocalAgent::start(scratch, programs)?;
         let mut vm = Self::new(stream, Place::Here(agent), scratch, None);
         vm.wait_ready(START_TIMEOUT)?;
         Ok(vm)

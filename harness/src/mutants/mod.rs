@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use settime32_abi::plan::Plan;
 use settime32_wrong::{About, RIGHT};
 
-use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
+use crate::boot::{self, Deadline, Scratch, Vm};
+use crate::embedded::{self, TRACER_PATH};
 use crate::failure::Failure;
 use crate::generate::catalogue::{self, Does, Field, Scenario};
 use crate::generate::lives::LIVES_PER_PLAN;
@@ -224,7 +225,7 @@ impl Lane<'_> {
 
     fn boot(&self) -> Result<Vm, Failure> {
         self.watch.say(&format!("booting {}", self.kernel.name));
-        let program = boot::wrong_tracer()?;
+        let program = embedded::wrong_tracer()?;
         let mut guest = self.options.setup.boot(
             self.kernel.clone(),
             &Scratch::new()?,

@@ -24,7 +24,8 @@ use anstream::AutoStream;
 use clap::ColorChoice;
 use settime32_abi::frame::{Spawn, Stdin};
 
-use crate::boot::{self, Deadline, Scratch, TRACER_PATH};
+use crate::boot::{self, Deadline, Scratch};
+use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
 use crate::kernels::{self, Say};
 use crate::verify::Setup;

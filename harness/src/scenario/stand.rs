@@ -9,8 +9,8 @@ use settime32_abi::journal::Journal;
 use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::compare::{self, definition::Definition};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};

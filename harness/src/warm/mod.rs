@@ -80,7 +80,7 @@ pub(crate) fn start(order: &Order) -> Result<Vm, Failure> {
 }
 
 fn from_template(order: &Order, accelerator: Accelerator) -> Result<Vm, Setback> {
-    let initramfs = boot::agent_initramfs(&order.options.kernel)?;
+    let initramfs = boot::agent_initramfs(&order.options.kernel, &order.options.programs)?;
     let machine = boot::machine(order.options, order.scratch, accelerator);
     let guest = Guest { order, machine, initramfs };
     if let Some(tracer) = order.tracer

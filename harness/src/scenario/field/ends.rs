@@ -95,7 +95,7 @@ pub(super) fn attach_midst(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         };
         let owner = (row["pid"].as_i64(), row["comm"].as_str().unwrap_or("?"));
         outcome.must(
-            owner == (Some(pid), crate::boot::WORKLOAD_COMM),
+            owner == (Some(pid), crate::embedded::WORKLOAD_COMM),
             &format!("{which}: a row of {owner:?}, and not of {pid}"),
         );
         let firings = row["firings"].as_i64().unwrap_or(0);

@@ -10,7 +10,7 @@ use settime32_abi::plan::{Plan, Process};
 
 use super::super::stand::{Done, Stand, died};
 use super::told::Said;
-use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError};
 use crate::kernels;
 use crate::programs::Ran;
