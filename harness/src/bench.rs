@@ -12,7 +12,7 @@ use crate::boot::{
 };
 use crate::embedded;
 use crate::failure::{BootError, Failure, InfraError};
-use crate::kernels::Say;
+use crate::say::Say;
 
 pub use warm::{WarmBench, warm};
 

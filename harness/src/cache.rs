@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::failure::InfraError;
-use crate::kernels::Say;
+use crate::say::Say;
 
 /// Overrides the folder.
 pub const CACHE_ENV: &str = "SETTIME32_CACHE";

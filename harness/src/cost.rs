@@ -32,10 +32,11 @@ use crate::boot::{
 };
 use crate::embedded::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes, guest_programs};
 use crate::failure::{Failure, GuestError};
-use crate::kernels::{self, Say};
+use crate::kernels;
 use crate::oracle::{self, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::report::grouped;
+use crate::say::Say;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::{Attach, BOOT_TIMEOUT};
 

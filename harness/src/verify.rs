@@ -12,12 +12,13 @@ use crate::boot::{
 use crate::embedded::{self, TRACER_PATH, WORKLOAD_COMM};
 use crate::failure::Failure;
 use crate::generate::lives::LIVES_PER_PLAN;
-use crate::kernels::{self, Kernel, Say};
+use crate::kernels::{self, Kernel};
 use crate::oracle::{self, EventSet, Oracle};
 use crate::output;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
 use crate::run::Format;
+use crate::say::Say;
 use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions};
 use crate::warm;

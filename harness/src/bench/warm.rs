@@ -12,7 +12,8 @@ use super::median;
 use crate::boot::{Accelerator, Deadline, Scratch, Start};
 use crate::embedded::TRACER_PATH;
 use crate::failure::Failure;
-use crate::kernels::{self, Kernel, Say};
+use crate::kernels::{self, Kernel};
+use crate::say::Say;
 use crate::verify::Setup;
 
 /// A start that takes longer has failed.

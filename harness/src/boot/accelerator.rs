@@ -9,40 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootOptions, Deadline, Scratch, Vm};
+use super::machine::Accelerator;
+use super::options::{BootOptions, Choice};
+use super::scratch::Scratch;
+use super::vm::Vm;
 use crate::cache;
+use crate::deadline::Deadline;
 use crate::failure::{BootError, Failure, InfraError};
-use crate::kernels::Say;
-
-/// What runs the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// Hardware virtualisation.
-    Kvm,
-    /// QEMU's emulation.
-    Tcg,
-}
-
-impl std::fmt::Display for Accelerator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
-}
-
-/// What the user wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Choice {
-    /// KVM where it really works, else TCG.
-    Auto,
-    /// KVM or nothing.
-    Kvm,
-    /// TCG.
-    Tcg,
-}
+use crate::say::Say;
 
 /// A guest under a working KVM is up within a second; a broken one may hang for ever.
 const KVM_BOOT_LIMIT: Duration = Duration::from_secs(15);
@@ -87,8 +61,8 @@ pub(super) fn decide(
 ) -> Result<Vm, Failure> {
     let limit = options.boot_timeout.min(deadline.left());
     match options.choice {
-        Choice::Tcg => return Vm::boot_with(options, scratch, Accelerator::Tcg, limit),
-        Choice::Kvm => return Vm::boot_with(options, scratch, Accelerator::Kvm, limit),
+        Choice::Tcg => return boot_with(options, scratch, Accelerator::Tcg, limit),
+        Choice::Kvm => return boot_with(options, scratch, Accelerator::Kvm, limit),
         Choice::Auto => {}
     }
     if let Err(error) = fs::File::options().read(true).write(true).open(KVM_DEVICE) {
@@ -97,14 +71,14 @@ pub(super) fn decide(
                 "/dev/kvm is there and may not be opened; using emulation (TCG); ask to be in its group",
             );
         }
-        return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
+        return boot_with(options, scratch, Accelerator::Tcg, limit);
     }
     let path = memory_path();
     let machine = machine_identity(&options.qemu);
     if remembered(&path, &machine).is_some_and(|memory| !memory.kvm_works) {
-        return Vm::boot_with(options, scratch, Accelerator::Tcg, limit);
+        return boot_with(options, scratch, Accelerator::Tcg, limit);
     }
-    match Vm::boot_with(options, scratch, Accelerator::Kvm, limit.min(KVM_BOOT_LIMIT)) {
+    match boot_with(options, scratch, Accelerator::Kvm, limit.min(KVM_BOOT_LIMIT)) {
         Ok(vm) => {
             remember(&path, &Memory { machine, kvm_works: true, reason: String::new() })?;
             Ok(vm)
@@ -115,7 +89,7 @@ pub(super) fn decide(
         }
         Err(failure) => {
             // Only a boot that works under TCG shows that KVM was to blame.
-            let vm = Vm::boot_with(
+            let vm = boot_with(
                 options,
                 scratch,
                 Accelerator::Tcg,
@@ -136,6 +110,16 @@ pub(super) fn decide(
             Ok(vm)
         }
     }
+}
+
+/// Boots once, from the initramfs that is in `scratch`.
+fn boot_with(
+    options: &BootOptions,
+    scratch: &Scratch,
+    accelerator: Accelerator,
+    limit: Duration,
+) -> Result<Vm, Failure> {
+    Vm::boot_machine(&options.machine(scratch, accelerator), scratch, limit)
 }
 
 fn first_line(text: &str) -> String {

@@ -13,7 +13,7 @@ use qapi::qmp::{self, MigrationCapability, MigrationStatus, QmpCommand, RunState
 use qapi::{Command, ExecuteError, Qmp, Stream};
 use thiserror::Error;
 
-use super::Deadline;
+use crate::deadline::Deadline;
 
 type Connection = Qmp<Stream<io::BufReader<UnixStream>, UnixStream>>;
 

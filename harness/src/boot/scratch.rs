@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::cache;
 use crate::failure::{Failure, InfraError};
-use crate::kernels::Say;
+use crate::say::Say;
 
 /// File that keeps what QEMU writes to stderr.
 pub(super) const QEMU_STDERR: &str = "qemu-stderr.log";

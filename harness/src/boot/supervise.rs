@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,18 @@ use super::machine::Machine;
 use super::monitor::Monitor;
 use super::scratch::QEMU_STDERR;
 use crate::failure::InfraError;
+
+/// Fails when there is no emulator, before anything is fetched or written for it.
+pub fn check_qemu(program: &Path) -> Result<(), InfraError> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    match output {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(InfraError::QemuMissing { program: program.into() })
+        }
+        Err(source) => Err(InfraError::QemuStart { program: program.into(), source }),
+        Ok(_) => Ok(()),
+    }
+}
 
 /// A running QEMU. The kernel kills it when the thread that started it ends (`PR_SET_PDEATHSIG`),
 /// however that happens; dropping this kills it too.

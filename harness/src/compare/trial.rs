@@ -19,11 +19,12 @@ use crate::boot::{Deadline, GuestTime, Scratch, Vm};
 use crate::cost;
 use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, GuestError, InfraError};
-use crate::kernels::{Kernel, Say};
+use crate::kernels::Kernel;
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::run::furnish::{self, Furniture};
 use crate::run::{SHELL, needed};
+use crate::say::Say;
 use crate::verify::Setup;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.

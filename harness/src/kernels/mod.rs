@@ -3,16 +3,17 @@
 mod apt;
 mod catalog;
 mod package;
+mod record;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::cache;
 use crate::failure::InfraError;
+use crate::say::Say;
 
 pub use catalog::{Entry, catalog};
+use record::{IMAGE, RECORD, Record};
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug)]
@@ -26,31 +27,6 @@ pub struct Kernel {
     /// Modules that the guest's agent must load, in order.
     pub modules: Vec<PathBuf>,
 }
-
-/// What is recorded beside a cached kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// Debian package.
-    package: String,
-    /// Its version.
-    version: String,
-    /// Files in the same folder, image first, then modules in the order in which they are loaded.
-    files: Vec<FileRecord>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FileRecord {
-    name: String,
-    sha256: String,
-}
-
-/// File name of a [`Record`].
-const RECORD: &str = "kernel.json";
-/// File name of the image in the cache.
-const IMAGE: &str = "vmlinuz";
-
-/// Says what is being done when it may take long.
-pub type Say<'a> = &'a dyn Fn(&str);
 
 /// The first two numbers of what `uname -r` prints; 0 for one that is not there.
 pub fn version(release: &str) -> (u32, u32) {
@@ -163,6 +139,7 @@ fn by_path(path: &Path) -> Result<Kernel, InfraError> {
 
 #[cfg(test)]
 mod tests {
+    use super::record::FileRecord;
     use super::*;
 
     #[test]

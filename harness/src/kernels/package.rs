@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::catalog::Entry;
-use super::{FileRecord, IMAGE};
+use super::record::{FileRecord, IMAGE};
 use crate::cache;
 use crate::failure::InfraError;
 

@@ -27,7 +27,8 @@ use settime32_abi::frame::{Spawn, Stdin};
 use crate::boot::{self, Deadline, Scratch};
 use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
-use crate::kernels::{self, Say};
+use crate::kernels;
+use crate::say::Say;
 use crate::verify::Setup;
 
 use furnish::{Furniture, own_program};

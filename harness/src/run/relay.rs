@@ -13,8 +13,8 @@ use signal_hook::consts::SIGPIPE;
 use super::tty::{self, Raw};
 use super::{Ended, signals};
 use crate::boot::{Deadline, Vm};
+use crate::connection::Requests;
 use crate::failure::{Failure, GuestError, InfraError};
-use crate::guest::Requests;
 use crate::output;
 use crate::session::kernel_cannot;
 

@@ -25,7 +25,7 @@ use crate::boot::{
     MonitorError, RestoreError, Scratch, Start, Vm,
 };
 use crate::failure::{Failure, InfraError};
-use crate::kernels::Say;
+use crate::say::Say;
 use store::{Record, Template};
 
 /// A copy that is not ready by then never will be: a hundred times the usual.
@@ -81,7 +81,7 @@ pub(crate) fn start(order: &Order) -> Result<Vm, Failure> {
 
 fn from_template(order: &Order, accelerator: Accelerator) -> Result<Vm, Setback> {
     let initramfs = boot::agent_initramfs(&order.options.kernel, &order.options.programs)?;
-    let machine = boot::machine(order.options, order.scratch, accelerator);
+    let machine = order.options.machine(order.scratch, accelerator);
     let guest = Guest { order, machine, initramfs };
     if let Some(tracer) = order.tracer
         && let Some(vm) = guest.obtain(Some(tracer))?

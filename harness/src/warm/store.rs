@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Setback;
 use crate::cache::{self, Lock};
 use crate::failure::InfraError;
-use crate::kernels::Say;
+use crate::say::Say;
 
 /// Disk space that all templates may use together; beyond it, those that were not used for longest
 /// go.
