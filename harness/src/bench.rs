@@ -12,7 +12,7 @@ use crate::boot::{
 };
 use crate::embedded;
 use crate::failure::{BootError, Failure, InfraError};
-use crate::say::Say;
+use settime32_vm::Say;
 
 pub use warm::{WarmBench, warm};
 

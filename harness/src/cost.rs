@@ -31,14 +31,14 @@ use crate::boot::{
     self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, Vm,
 };
 use crate::embedded::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes, guest_programs};
-use crate::failure::{Failure, GuestError};
+use crate::failure::{Failure, ProgramError};
 use crate::kernels;
 use crate::oracle::{self, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::report::grouped;
-use crate::say::Say;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::{Attach, BOOT_TIMEOUT};
+use settime32_vm::Say;
 
 /// Where files are put in the guest.
 const EMPTY_PROBES_PATH: &str = "/bin/settime32-empty-probes";
@@ -304,7 +304,7 @@ impl Bench {
             .and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
         match (ran.exit, process) {
             (Some(Exit::Code(0)), Some(process)) => Ok(process),
-            (status, _) => Err(GuestError::Workload {
+            (status, _) => Err(ProgramError::Workload {
                 plan: 0,
                 status: status.expect("`run` waits for the end"),
                 said: ran.said(),
@@ -317,8 +317,10 @@ impl Bench {
         let ran = self.guest.run(&[WORKLOAD_PATH, PLAN_PATH, "-"])?;
         match ran.exit {
             Some(Exit::Code(0)) => Ok(Journal::parse(&ran.stdout)
-                .map_err(|source| GuestError::Journal { plan: 0, source })?),
-            Some(status) => Err(GuestError::Workload { plan: 0, status, said: ran.said() }.into()),
+                .map_err(|source| ProgramError::Journal { plan: 0, source })?),
+            Some(status) => {
+                Err(ProgramError::Workload { plan: 0, status, said: ran.said() }.into())
+            }
             None => unreachable!("`run` waits for the end"),
         }
     }

@@ -56,11 +56,11 @@ impl Program {
 /// What every guest of this harness has.
 pub fn guest_programs() -> Result<GuestPrograms, InfraError> {
     let others = vec![
-        (TRACER_PATH, TRACER.content()?),
-        (WORKLOAD_PATH, WORKLOAD.content()?),
-        (WORKLOAD64_PATH, WORKLOAD64.content()?),
+        (TRACER_PATH, TRACER.content()?.into()),
+        (WORKLOAD_PATH, WORKLOAD.content()?.into()),
+        (WORKLOAD64_PATH, WORKLOAD64.content()?.into()),
     ];
-    Ok(GuestPrograms { agent: AGENT.content()?, others })
+    Ok(GuestPrograms { agent: AGENT.content()?.into(), others })
 }
 
 /// An init that prints one line, for the boot that others are compared with.

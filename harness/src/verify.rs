@@ -10,7 +10,7 @@ use crate::boot::{
     Vm,
 };
 use crate::embedded::{self, TRACER_PATH, WORKLOAD_COMM};
-use crate::failure::Failure;
+use crate::failure::{Failure, InfraError};
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::kernels::{self, Kernel};
 use crate::oracle::{self, EventSet, Oracle};
@@ -18,11 +18,12 @@ use crate::output;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
 use crate::run::Format;
-use crate::say::Say;
 use crate::scenario;
-use crate::session::{Injection, Session, SessionOptions};
-use crate::warm;
+use crate::session::{Injection, Session, SessionOptions, attach_beforehand};
 use crate::work::{Tells, Work};
+use nix::unistd::geteuid;
+use settime32_vm::Say;
+use settime32_vm::warm::{self, Order, Preparation};
 
 /// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -186,7 +187,7 @@ fn run(
         }
         None => {
             watch.say("using the running kernel: attaching probes to it, making calls on it as root, setting its clock to the time it has");
-            Vm::here(&scratch, &embedded::guest_programs()?)
+            here(&scratch)
         }
     });
     let vm = vm.inspect_err(|_| report.not_booted(&scratch))?;
@@ -203,6 +204,14 @@ fn run(
     let vm = programs.into_vm();
     report.console(vm.console());
     outcome.and_then(|()| vm.kernel_failure().map_or(Ok(()), |failure| Err(failure.into())))
+}
+
+/// The running kernel, which root may probe.
+fn here(scratch: &Scratch) -> Result<Vm, Failure> {
+    if !geteuid().is_root() {
+        return Err(InfraError::NotRoot.into());
+    }
+    Ok(Vm::here(scratch, &embedded::guest_programs()?)?)
 }
 
 /// All plans, by one tracer.
@@ -300,13 +309,8 @@ impl Setup {
         deadline: Deadline,
         say: Say,
     ) -> Result<Vm, Failure> {
-        warm::start(&warm::Order {
-            options: &self.boot_options(kernel)?,
-            tracer: None,
-            scratch,
-            deadline,
-            say,
-        })
+        let options = self.boot_options(kernel)?;
+        Ok(warm::start(&Order { options: &options, scratch, deadline, say })?)
     }
 
     /// A guest for a session, in which the tracer may be attached already.
@@ -321,8 +325,12 @@ impl Setup {
         // A template for each set of events would take more time and room than it saves.
         let is_usual =
             self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
-        let tracer = (is_usual && !self.midway).then_some(tracer.as_slice());
-        warm::start(&warm::Order { options: &options, tracer, scratch, deadline, say })
+        let order = Order { options: &options, scratch, deadline, say };
+        if !is_usual || self.midway {
+            return Ok(warm::start(&order)?);
+        }
+        let prepare = |vm| attach_beforehand(vm, &tracer, deadline);
+        warm::start_prepared(&order, &Preparation { words: &tracer, prepare: &prepare })
     }
 
     fn boot_options(&self, kernel: Kernel) -> Result<BootOptions, Failure> {
@@ -348,7 +356,10 @@ impl Setup {
     /// Puts the tracer into a guest, if it is not one that every guest has.
     pub(crate) fn bring_tracer(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
         match self.wrong {
-            Some(_) => vm.put(WRONG_PATH, 0o755, embedded::wrong_tracer()?.to_vec(), deadline),
+            Some(_) => {
+                let program = embedded::wrong_tracer()?.to_vec();
+                Ok(vm.put(WRONG_PATH, 0o755, program, deadline)?)
+            }
             None => Ok(()),
         }
     }

@@ -13,8 +13,8 @@ use crate::boot::{Accelerator, Deadline, Scratch, Start};
 use crate::embedded::TRACER_PATH;
 use crate::failure::Failure;
 use crate::kernels::{self, Kernel};
-use crate::say::Say;
 use crate::verify::Setup;
+use settime32_vm::Say;
 
 /// A start that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(180);

@@ -29,10 +29,10 @@ use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Place;
 use crate::report::words;
-use crate::say::Say;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::Setup;
 use crate::work::CALLS_PER_PLAN;
+use settime32_vm::Say;
 
 use definition::Definition;
 pub use page::page;

@@ -18,14 +18,14 @@ use crate::bench::median;
 use crate::boot::{Deadline, GuestTime, Scratch, Vm};
 use crate::cost;
 use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
-use crate::failure::{Failure, GuestError, InfraError};
+use crate::failure::{Failure, InfraError, ProgramError};
 use crate::kernels::Kernel;
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
 use crate::run::furnish::{self, Furniture};
 use crate::run::{SHELL, needed};
-use crate::say::Say;
 use crate::verify::Setup;
+use settime32_vm::Say;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.
 const PLAN_PATH: &str = "/tmp/plan";
@@ -223,7 +223,7 @@ impl<'a> Trial<'a> {
                 .wait_quiet(Duration::from_millis(stop.quiet_ms), "a tracer writes what it has")?;
         }
         self.programs.signal(id, stop.signal.number());
-        self.programs.wait(id)
+        Ok(self.programs.wait(id)?)
     }
 
     /// The same calls without and with it.
@@ -244,9 +244,10 @@ impl<'a> Trial<'a> {
 
     fn put_scripts(&mut self) -> Result<(), Failure> {
         let scripts = &self.definition.needs.scripts;
-        scripts.iter().try_for_each(|script| {
-            self.programs.put(&script.path, 0o755, script.content.clone().into_bytes())
-        })
+        for script in scripts {
+            self.programs.put(&script.path, 0o755, script.content.clone().into_bytes())?;
+        }
+        Ok(())
     }
 
     /// Starts it and waits until it says that it traces; else gives its last words.
@@ -288,7 +289,7 @@ impl<'a> Trial<'a> {
         match self.definition.output.from.as_str() {
             "stdout" => Ok(ran.stdout.clone()),
             "stderr" => Ok(ran.stderr.clone()),
-            path => self.programs.get(path),
+            path => Ok(self.programs.get(path)?),
         }
     }
 
@@ -360,14 +361,14 @@ fn workload(plan: &Plan) -> String {
 fn journal(ran: &Ran) -> Result<Journal, Failure> {
     let status = ran.exit.unwrap_or(Exit::Code(0));
     if status != Exit::Code(0) {
-        return Err(GuestError::Workload {
+        return Err(ProgramError::Workload {
             plan: 0,
             status,
             said: format!(": {}", ran.said().trim()),
         }
         .into());
     }
-    Ok(Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?)
+    Ok(Journal::parse(&ran.stdout).map_err(|source| ProgramError::Journal { plan: 0, source })?)
 }
 
 /// The command with the workload in its place. Its program is where this machine has it.

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::boot;
-use crate::failure::{Failure, InfraError};
+use crate::failure::{Failure, HostError, InfraError};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::progress::FuzzProgress;
@@ -85,6 +85,12 @@ pub enum FuzzError {
     Failure(#[from] Failure),
 }
 
+impl From<HostError> for FuzzError {
+    fn from(error: HostError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
 impl From<InfraError> for FuzzError {
     fn from(error: InfraError) -> Self {
         Self::Failure(error.into())
@@ -128,7 +134,7 @@ pub fn run(
     let _lock = options.out.as_deref().map(lock).transpose()?;
     let state = begin(options)?;
     let regressions = regression::all(&options.regressions)?;
-    boot::check_qemu(&options.cells[0].qemu).map_err(Failure::from)?;
+    boot::check_qemu(&options.cells[0].qemu)?;
     let resolve = |setup: &Setup| kernels::resolve(&setup.kernel, &|text| progress.say(text));
     let kernels = options.cells.iter().map(resolve).collect::<Result<Vec<Kernel>, _>>()?;
     let started = Instant::now();

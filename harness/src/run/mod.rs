@@ -28,8 +28,8 @@ use crate::boot::{self, Deadline, Scratch};
 use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
 use crate::kernels;
-use crate::say::Say;
 use crate::verify::Setup;
+use settime32_vm::Say;
 
 use furnish::{Furniture, own_program};
 pub use needed::CarryError;
@@ -164,7 +164,7 @@ pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
         Relay::new(vm, deadline, traced)
             .run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
     });
-    outcome.inspect_err(|failure| scratch.keep_consoles(failure, say))
+    outcome.inspect_err(|failure| failure.keep_consoles(&scratch, say))
 }
 
 /// Variables of text alone are passed on.

@@ -13,10 +13,10 @@ use signal_hook::consts::SIGPIPE;
 use super::tty::{self, Raw};
 use super::{Ended, signals};
 use crate::boot::{Deadline, Vm};
-use crate::connection::Requests;
-use crate::failure::{Failure, GuestError, InfraError};
+use crate::failure::{Failure, InfraError, ProgramError};
 use crate::output;
 use crate::session::kernel_cannot;
+use settime32_vm::connection::Requests;
 
 /// The agent's name for the program.
 pub(super) const PROGRAM: u32 = 1;
@@ -88,7 +88,7 @@ impl Traced {
             None => {
                 kernel_cannot(status, &said)?;
                 let said = format!(": {}", said.trim());
-                return Err(GuestError::Tracer {
+                return Err(ProgramError::Tracer {
                     status,
                     doing: "the program was to be traced",
                     said,

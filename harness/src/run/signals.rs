@@ -11,7 +11,7 @@ use signal_hook::low_level;
 
 use super::relay::PROGRAM;
 use super::tty;
-use crate::connection::Requests;
+use settime32_vm::connection::Requests;
 
 const PASSED_ON: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT];
 /// One that comes as often in this time is for this process: the guest may be stuck.

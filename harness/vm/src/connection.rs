@@ -11,7 +11,7 @@ use settime32_abi::frame::{self, Decoder, FrameError, Reply, Request};
 
 /// What came from the guest.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub enum Incoming {
     /// A message.
     Reply(Reply),
     /// Bytes that are no message; nothing more can be read.
@@ -31,10 +31,11 @@ const READ_SIZE: usize = 256 << 10;
 
 /// Where requests are handed in.
 #[derive(Clone, Debug)]
-pub(crate) struct Requests(Sender<Vec<u8>>);
+pub struct Requests(Sender<Vec<u8>>);
 
 impl Requests {
-    pub(crate) fn send(&self, request: &Request) {
+    /// Hands it to the thread that writes.
+    pub fn send(&self, request: &Request) {
         // Fails only when the writer ended because the guest is gone; the reader tells of it.
         let _ = self.0.send(frame::encode(request));
     }

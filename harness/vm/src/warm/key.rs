@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::boot::{Accelerator, Machine};
 use crate::cache::{self, Identity};
-use crate::failure::InfraError;
+use crate::failure::HostError;
 
 /// Changes when what a template consists of does.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Stands for descriptors and paths that differ from start to start, and decide nothing.
 const ANY: &str = "any";
@@ -21,20 +21,20 @@ const ANY: &str = "any";
 pub(super) fn key(
     machine: &Machine,
     initramfs: &[u8],
-    tracer: Option<&[String]>,
-) -> Result<String, InfraError> {
+    preparation: Option<&[String]>,
+) -> Result<String, HostError> {
     let mut digest = Parts(Sha256::new());
     digest.add(&FORMAT.to_le_bytes());
     digest.add(cache::file_sha256(&machine.kernel)?.as_bytes());
     digest.add(cache::sha256(initramfs).as_bytes());
     let qemu = found(&machine.qemu);
-    let identity = Identity::of(&qemu).map_err(InfraError::file("read", &qemu))?;
+    let identity = Identity::of(&qemu).map_err(HostError::file("read", &qemu))?;
     digest.add(format!("{identity:?}").as_bytes());
     for argument in arguments(machine) {
         digest.add(argument.as_encoded_bytes());
     }
     digest.add(processor(machine.accelerator).as_bytes());
-    for word in tracer.unwrap_or_default() {
+    for word in preparation.unwrap_or_default() {
         digest.add(word.as_bytes());
     }
     Ok(digest.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
@@ -122,9 +122,9 @@ mod tests {
         let mut keys = vec![
             key(&machine, b"a", None).unwrap(),
             key(&machine, b"b", None).unwrap(),
-            key(&machine, b"a", Some(&words(&["tracer"]))).unwrap(),
-            key(&machine, b"a", Some(&words(&["tracer", "-a"]))).unwrap(),
-            key(&machine, b"a", Some(&words(&["tracer-a"]))).unwrap(),
+            key(&machine, b"a", Some(&words(&["prepare"]))).unwrap(),
+            key(&machine, b"a", Some(&words(&["prepare", "-a"]))).unwrap(),
+            key(&machine, b"a", Some(&words(&["prepare-a"]))).unwrap(),
             key(&Machine { cpu: Cpu::Intel, ..machine.clone() }, b"a", None).unwrap(),
             key(&Machine { append: "nosmp".into(), ..machine.clone() }, b"a", None).unwrap(),
             key(&Machine { accelerator: Accelerator::Kvm, ..machine.clone() }, b"a", None).unwrap(),

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::initramfs::{AGENT_PATH, GuestPrograms};
 use super::scratch::{QEMU_STDERR, Scratch};
-use crate::failure::InfraError;
+use crate::failure::HostError;
 
 /// The agent's process. It ends what it started when it ends, and it ends when its socket closes,
 /// which happens however this process ends.
@@ -26,28 +26,25 @@ impl LocalAgent {
     pub(super) fn start(
         scratch: &Scratch,
         programs: &GuestPrograms,
-    ) -> Result<(Self, UnixStream), InfraError> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(InfraError::NotRoot);
-        }
+    ) -> Result<(Self, UnixStream), HostError> {
         let folder = scratch.path().join("programs");
-        fs::create_dir(&folder).map_err(InfraError::file("create", &folder))?;
+        fs::create_dir(&folder).map_err(HostError::file("create", &folder))?;
         for (path, content) in programs.all() {
             let path = local(&folder, path);
-            fs::write(&path, content).map_err(InfraError::file("write", &path))?;
+            fs::write(&path, content).map_err(HostError::file("write", &path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-                .map_err(InfraError::file("set the mode of", &path))?;
+                .map_err(HostError::file("set the mode of", &path))?;
         }
         let program = local(&folder, AGENT_PATH);
         let stderr = scratch.path().join(QEMU_STDERR);
-        let stderr = File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
+        let stderr = File::create(&stderr).map_err(HostError::file("create", &stderr))?;
         let (ours, theirs) =
-            UnixStream::pair().map_err(InfraError::file("create a socket for", &program))?;
+            UnixStream::pair().map_err(HostError::file("create a socket for", &program))?;
         let mut command = Command::new(&program);
         command.arg("serve").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(stderr);
         let child = command
             .spawn()
-            .map_err(InfraError::file("start (TMPDIR must allow programs)", &program))?;
+            .map_err(HostError::file("start (TMPDIR must allow programs)", &program))?;
         Ok((Self { child, folder }, ours))
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::failure::InfraError;
+use crate::failure::HostError;
 use crate::say::Say;
 
 /// Overrides the folder.
@@ -28,12 +28,12 @@ pub fn folder() -> PathBuf {
 }
 
 /// Makes a folder and those above it.
-pub fn make_folder(path: &Path) -> Result<(), InfraError> {
-    fs::create_dir_all(path).map_err(InfraError::file("create", path))
+pub fn make_folder(path: &Path) -> Result<(), HostError> {
+    fs::create_dir_all(path).map_err(HostError::file("create", path))
 }
 
 /// Writes a file whole or not at all: under another name first, then renamed.
-pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), InfraError> {
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), HostError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder)?;
     let write = || -> std::io::Result<()> {
@@ -43,7 +43,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), InfraError> {
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(InfraError::file("write", path))
+    write().map_err(HostError::file("write", path))
 }
 
 /// An exclusive lock between processes; given back when dropped or when the process ends
@@ -57,12 +57,12 @@ pub struct Lock {
 const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 /// Waits for the lock `name` of the cache, and says so when that takes long.
-pub fn lock(name: &str, say: Say) -> Result<Lock, InfraError> {
+pub fn lock(name: &str, say: Say) -> Result<Lock, HostError> {
     lock_at(&folder().join("locks").join(name), say)
 }
 
 /// The same with a file for the lock's own.
-pub fn lock_at(path: &Path, say: Say) -> Result<Lock, InfraError> {
+pub fn lock_at(path: &Path, say: Say) -> Result<Lock, HostError> {
     let file = lock_file(path)?;
     let started = Instant::now();
     while file.try_lock().is_err() {
@@ -71,21 +71,21 @@ pub fn lock_at(path: &Path, say: Say) -> Result<Lock, InfraError> {
             continue;
         }
         say(&format!("waiting for another run that holds {}", path.display()));
-        file.lock().map_err(InfraError::file("lock", path))?;
+        file.lock().map_err(HostError::file("lock", path))?;
         break;
     }
     Ok(Lock { file })
 }
 
 /// A lock that others may hold side by side, but not together with [`lock_at`]; waits for it.
-pub fn share_at(path: &Path) -> Result<Lock, InfraError> {
+pub fn share_at(path: &Path) -> Result<Lock, HostError> {
     let file = lock_file(path)?;
-    file.lock_shared().map_err(InfraError::file("lock", path))?;
+    file.lock_shared().map_err(HostError::file("lock", path))?;
     Ok(Lock { file })
 }
 
 /// The exclusive lock, unless somebody holds it.
-pub fn try_lock_at(path: &Path) -> Result<Option<Lock>, InfraError> {
+pub fn try_lock_at(path: &Path) -> Result<Option<Lock>, HostError> {
     let file = lock_file(path)?;
     Ok(file.try_lock().is_ok().then_some(Lock { file }))
 }
@@ -97,9 +97,9 @@ impl Lock {
     }
 }
 
-fn lock_file(path: &Path) -> Result<File, InfraError> {
+fn lock_file(path: &Path) -> Result<File, HostError> {
     make_folder(path.parent().unwrap_or(Path::new(".")))?;
-    File::create(path).map_err(InfraError::file("create", path))
+    File::create(path).map_err(HostError::file("create", path))
 }
 
 /// Records of failed runs that are kept; older ones make room.
@@ -114,16 +114,16 @@ pub fn record_folder() -> PathBuf {
 
 /// Removes the oldest of the folders beside `folder`, whose names begin with the time of their
 /// making, so that `count` are left.
-pub fn keep_newest(folder: &Path, count: usize) -> Result<(), InfraError> {
+pub fn keep_newest(folder: &Path, count: usize) -> Result<(), HostError> {
     let parent = folder.parent().unwrap_or(Path::new("."));
-    let listed = fs::read_dir(parent).map_err(InfraError::file("list", parent))?;
+    let listed = fs::read_dir(parent).map_err(HostError::file("list", parent))?;
     let mut folders: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
     folders.sort();
     for old in folders.iter().rev().skip(count) {
         match fs::remove_dir_all(old) {
             // Another run was quicker.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(InfraError::file("remove", old))?,
+            outcome => outcome.map_err(HostError::file("remove", old))?,
         }
     }
     Ok(())
@@ -162,23 +162,23 @@ impl Identity {
 
 /// SHA-256 of a file. A file that has not changed since it was last asked for is not read again by
 /// this process.
-pub fn file_sha256(path: &Path) -> Result<String, InfraError> {
+pub fn file_sha256(path: &Path) -> Result<String, HostError> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, String)>> = Mutex::new(BTreeMap::new());
-    let identity = Identity::of(path).map_err(InfraError::file("read", path))?;
+    let identity = Identity::of(path).map_err(HostError::file("read", path))?;
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, digest)) = known().get(path).filter(|(of, _)| *of == identity) {
         return Ok(digest.clone());
     }
-    let digest = sha256(&fs::read(path).map_err(InfraError::file("read", path))?);
+    let digest = sha256(&fs::read(path).map_err(HostError::file("read", path))?);
     known().insert(path.into(), (identity, digest.clone()));
     Ok(digest)
 }
 
 /// Fails when a file is not what its recorded SHA-256 says.
-pub fn check(path: &Path, expected: &str) -> Result<(), InfraError> {
+pub fn check(path: &Path, expected: &str) -> Result<(), HostError> {
     let found = file_sha256(path)?;
     if found != expected {
-        return Err(InfraError::Checksum { path: path.into(), expected: expected.into(), found });
+        return Err(HostError::Checksum { path: path.into(), expected: expected.into(), found });
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ mod tests {
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         check(&path, digest).unwrap();
         write_whole(&path, b"abd").unwrap();
-        assert!(matches!(check(&path, digest), Err(InfraError::Checksum { .. })));
+        assert!(matches!(check(&path, digest), Err(HostError::Checksum { .. })));
         // In place, too.
         fs::write(&path, b"abc").unwrap();
         check(&path, digest).unwrap();

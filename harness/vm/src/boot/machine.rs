@@ -32,7 +32,8 @@ impl std::fmt::Display for Accelerator {
 }
 
 /// Who made the guest's CPU: it decides how the vDSO enters the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Cpu {
     /// As QEMU has it.
     #[default]

@@ -18,7 +18,7 @@ mod vm;
 
 use std::fs;
 
-use crate::failure::{Failure, InfraError};
+use crate::failure::{HostError, VmError};
 use crate::say::Say;
 
 pub use crate::deadline::Deadline;
@@ -33,7 +33,7 @@ pub use options::{BootOptions, Choice, Start};
 pub use scratch::Scratch;
 pub use supervise::{Emulator, check_qemu};
 pub use vm::Vm;
-pub(crate) use vm::{Attached, RestoreError};
+pub(crate) use vm::{Prepared, RestoreError};
 
 impl Vm {
     /// Boots and waits until the agent is ready. What the guest's console shows is in `scratch`,
@@ -43,13 +43,13 @@ impl Vm {
         scratch: &Scratch,
         deadline: Deadline,
         say: Say,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, VmError> {
         let initramfs = scratch.initramfs_path();
         let contents = agent_initramfs(&options.kernel, &options.programs)?;
-        fs::write(&initramfs, contents).map_err(InfraError::file("write", &initramfs))?;
+        fs::write(&initramfs, contents).map_err(HostError::file("write", &initramfs))?;
         let vm = accelerator::decide(options, scratch, deadline, say)?;
         // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
-        fs::remove_file(&initramfs).map_err(InfraError::file("remove", &initramfs))?;
+        fs::remove_file(&initramfs).map_err(HostError::file("remove", &initramfs))?;
         Ok(vm)
     }
 }

@@ -1,11 +1,12 @@
 //! What the guest runs from: a cpio archive of the agent, the other programs that a guest is given, and
 //! the kernel's modules.
 
+use std::borrow::Cow;
 use std::fs;
 
 use cpio::newc::{Builder, ModeFileType};
 
-use crate::failure::InfraError;
+use crate::failure::HostError;
 use crate::kernels::Kernel;
 
 /// Where the agent is in the guest.
@@ -17,15 +18,16 @@ pub const AGENT_PATH: &str = "/init";
 #[derive(Clone)]
 pub struct GuestPrograms {
     /// PID 1, which answers the requests of [`settime32_abi::frame`]; it is at [`AGENT_PATH`].
-    pub agent: &'static [u8],
+    pub agent: Cow<'static, [u8]>,
     /// Absolute path and content of the others, in the order in which they are packed.
-    pub others: Vec<(&'static str, &'static [u8])>,
+    pub others: Vec<(&'static str, Cow<'static, [u8]>)>,
 }
 
 impl GuestPrograms {
     /// All, the agent first.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &'static [u8])> {
-        [(AGENT_PATH, self.agent)].into_iter().chain(self.others.iter().copied())
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let others = self.others.iter().map(|(path, content)| (*path, &**content));
+        [(AGENT_PATH, &*self.agent)].into_iter().chain(others)
     }
 }
 
@@ -52,7 +54,7 @@ const FOLDERS: [(&str, u32); 8] = [
 pub type Contents = Vec<u8>;
 
 /// The initramfs of a guest that the harness talks to.
-pub fn with_agent(kernel: &Kernel, programs: &GuestPrograms) -> Result<Contents, InfraError> {
+pub fn with_agent(kernel: &Kernel, programs: &GuestPrograms) -> Result<Contents, HostError> {
     let mut archive = Archive::new();
     archive.folders(&FOLDERS);
     archive.console();
@@ -62,7 +64,7 @@ pub fn with_agent(kernel: &Kernel, programs: &GuestPrograms) -> Result<Contents,
     let mut order = String::new();
     for path in &kernel.modules {
         let name = path.file_name().expect("a module is a file").to_string_lossy();
-        let content = fs::read(path).map_err(InfraError::file("read", path))?;
+        let content = fs::read(path).map_err(HostError::file("read", path))?;
         archive.file(&format!("modules/{name}"), 0o644, &content);
         order += &format!("{name}\n");
     }

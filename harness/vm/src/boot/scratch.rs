@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::cache;
-use crate::failure::{Failure, InfraError};
+use crate::failure::HostError;
 use crate::say::Say;
 
 /// File that keeps what QEMU writes to stderr.
@@ -20,10 +20,10 @@ pub struct Scratch(Arc<TempDir>);
 
 impl Scratch {
     /// A new folder among the system's temporary files.
-    pub fn new() -> Result<Self, InfraError> {
+    pub fn new() -> Result<Self, HostError> {
         let folder = tempfile::Builder::new().prefix("settime32-vm-").tempdir();
         Ok(Self(Arc::new(
-            folder.map_err(InfraError::file("create a folder in", std::env::temp_dir()))?,
+            folder.map_err(HostError::file("create a folder in", std::env::temp_dir()))?,
         )))
     }
 
@@ -52,11 +52,8 @@ impl Scratch {
         self.text(&self.path().join(QEMU_STDERR))
     }
 
-    /// Keeps what the guest's console showed, where there was a guest.
-    pub(crate) fn keep_consoles(&self, failure: &Failure, say: Say) {
-        if matches!(failure, Failure::Infra(_)) {
-            return;
-        }
+    /// Keeps what the guest's console showed in the cache, and says where.
+    pub fn keep_consoles(&self, say: Say) {
         let folder = cache::record_folder();
         let files = [("console.log", self.console()), ("qemu-stderr.log", self.qemu_stderr())];
         let kept = files

@@ -11,7 +11,8 @@ use super::scratch::Scratch;
 use crate::kernels::Kernel;
 
 /// What the user wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Choice {
     /// KVM where it really works, else TCG.
     Auto,

@@ -17,7 +17,7 @@ use super::scratch::Scratch;
 use super::supervise::{Emulator, wait_status};
 use crate::connection::{Connection, Incoming, Requests};
 use crate::deadline::Deadline;
-use crate::failure::{BootError, Failure, GuestError, InfraError};
+use crate::failure::{BootError, GuestError, HostError, VmError};
 
 /// A guest whose agent answers, or the running kernel in its place. Dropping it ends QEMU, or the
 /// agent.
@@ -34,17 +34,17 @@ pub struct Vm {
     pub cpus: u32,
     /// How it started; `None` when there is no guest.
     pub start: Option<Start>,
-    /// The tracer that was attached when the guest's state was saved.
-    attached: Option<Attached>,
+    /// What was done in it before its state was saved.
+    prepared: Option<Prepared>,
 }
 
-/// A tracer that is attached before anybody asks for it.
+/// What is done in a guest before anybody asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attached {
-    /// Its command line.
-    pub argv: Vec<String>,
-    /// What it has written to stderr.
-    pub stderr: Vec<u8>,
+pub(crate) struct Prepared {
+    /// The preparation's name.
+    pub words: Vec<String>,
+    /// What it gave.
+    pub said: Vec<u8>,
 }
 
 /// Where the agent is.
@@ -82,7 +82,7 @@ pub(crate) enum RestoreError {
     #[error(transparent)]
     Monitor(#[from] MonitorError),
     #[error(transparent)]
-    Guest(#[from] Failure),
+    Guest(#[from] VmError),
 }
 
 /// The agent only has to start.
@@ -97,7 +97,7 @@ impl Vm {
         machine: &Machine,
         scratch: &Scratch,
         limit: Duration,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, VmError> {
         let mut emulator = Emulator::start(machine)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
         let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
@@ -113,7 +113,7 @@ impl Vm {
         scratch: &Scratch,
         deadline: Deadline,
     ) -> Result<Self, RestoreError> {
-        let mut emulator = Emulator::start(machine).map_err(Failure::from)?;
+        let mut emulator = Emulator::start(machine).map_err(VmError::from)?;
         let stream = emulator.take_agent().expect("the machine has an agent port");
         emulator.monitor().load(state, deadline)?;
         let mut vm = Self::new(stream, Place::Guest(emulator), scratch, Some(machine.accelerator));
@@ -121,7 +121,7 @@ impl Vm {
         let mut entropy = vec![0; ENTROPY_LEN];
         File::open(ENTROPY_SOURCE).and_then(|mut file| file.read_exact(&mut entropy)).map_err(
             |error| {
-                let error: Failure = InfraError::file("read", ENTROPY_SOURCE)(error).into();
+                let error: VmError = HostError::file("read", ENTROPY_SOURCE)(error).into();
                 error
             },
         )?;
@@ -146,19 +146,20 @@ impl Vm {
         }
     }
 
-    /// Takes down that this tracer is attached already.
-    pub(crate) fn set_attached(&mut self, attached: Option<Attached>) {
-        self.attached = attached;
+    /// Takes down what is done already.
+    pub(crate) fn set_prepared(&mut self, prepared: Option<Prepared>) {
+        self.prepared = prepared;
     }
 
-    /// What the tracer with this command line has said, when it is attached already; once.
-    pub(crate) fn take_attached(&mut self, argv: &[String]) -> Option<Vec<u8>> {
-        self.attached.take_if(|attached| attached.argv == argv).map(|attached| attached.stderr)
+    /// What the preparation of this name gave, when it was done before the guest's state was saved
+    /// (`warm::Preparation`); once.
+    pub fn take_prepared(&mut self, words: &[String]) -> Option<Vec<u8>> {
+        self.prepared.take_if(|prepared| prepared.words == words).map(|prepared| prepared.said)
     }
 
-    /// No guest: the agent starts as a process of this machine, and probes are attached to its
-    /// kernel.
-    pub fn here(scratch: &Scratch, programs: &GuestPrograms) -> Result<Self, Failure> {
+    /// No guest: the agent starts as a process of this machine, which is for root to
+    /// want.
+    pub fn here(scratch: &Scratch, programs: &GuestPrograms) -> Result<Self, VmError> {
         let (agent, stream) = LocalAgent::start(scratch, programs)?;
         let mut vm = Self::new(stream, Place::Here(agent), scratch, None);
         vm.wait_ready(START_TIMEOUT)?;
@@ -180,12 +181,12 @@ impl Vm {
             kernel_release: String::new(),
             cpus: 0,
             start: None,
-            attached: None,
+            prepared: None,
         }
     }
 
     /// Waits for [`Reply::Ready`], looking after the emulator meanwhile.
-    fn wait_ready(&mut self, limit: Duration) -> Result<(), Failure> {
+    fn wait_ready(&mut self, limit: Duration) -> Result<(), VmError> {
         let started = Instant::now();
         loop {
             match self.connection.receive(LOOK_INTERVAL) {
@@ -225,12 +226,12 @@ impl Vm {
 
     /// QEMU ended before the agent was ready: its own fault when the guest said nothing, else the
     /// guest's.
-    fn boot_ended(&mut self) -> Failure {
+    fn boot_ended(&mut self) -> VmError {
         let status = self.place.wait_status();
         let console = self.console();
         match &self.place {
             Place::Guest(emulator) if console.is_empty() => {
-                return InfraError::QemuRefused {
+                return HostError::QemuRefused {
                     program: emulator.program.clone(),
                     status,
                     stderr: emulator.stderr(),
@@ -239,7 +240,7 @@ impl Vm {
             }
             Place::Guest(_) => {}
             Place::Here(_) => {
-                return InfraError::AgentEnded {
+                return HostError::AgentEnded {
                     status,
                     stderr: self.scratch.qemu_stderr().trim().into(),
                 }
@@ -267,13 +268,13 @@ impl Vm {
     }
 
     /// For another thread to send by.
-    pub(crate) fn requests(&self) -> Requests {
+    pub fn requests(&self) -> Requests {
         self.connection.requests()
     }
 
     /// The next reply. Fails when the guest is gone, when the agent says that a request failed, and
     /// when the deadline passes (`doing` then says what the run was at).
-    pub fn receive(&mut self, deadline: Deadline, doing: &'static str) -> Result<Reply, Failure> {
+    pub fn receive(&mut self, deadline: Deadline, doing: &'static str) -> Result<Reply, VmError> {
         loop {
             if let Some(reply) = self.receive_within(deadline, LOOK_INTERVAL, doing)? {
                 return Ok(reply);
@@ -287,7 +288,7 @@ impl Vm {
         deadline: Deadline,
         wait: Duration,
         doing: &'static str,
-    ) -> Result<Option<Reply>, Failure> {
+    ) -> Result<Option<Reply>, VmError> {
         let incoming = self.connection.receive(wait.min(deadline.left()));
         // A guest that keeps talking must not keep the run from ending.
         let over = deadline.left().is_zero() && !matches!(incoming, Incoming::Closed);
@@ -314,7 +315,7 @@ impl Vm {
         mode: u32,
         content: Vec<u8>,
         deadline: Deadline,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), VmError> {
         self.send(&Request::Put { path: path.into(), mode, content });
         while self.receive(deadline, "a file is written")? != Reply::Done {}
         Ok(())

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::catalog::Entry;
 use super::record::{FileRecord, IMAGE};
 use crate::cache;
-use crate::failure::InfraError;
+use crate::failure::HostError;
 
 /// Modules that bring the port up, and with them what they depend on.
 const WANTED: [&str; 2] = ["virtio_pci", "virtio_console"];
@@ -19,8 +19,8 @@ pub(super) fn unpack(
     entry: &Entry,
     deb: &Path,
     scratch: &Path,
-) -> Result<Vec<FileRecord>, InfraError> {
-    let fail = |reason: String| InfraError::KernelFetch { name: entry.name.clone(), reason };
+) -> Result<Vec<FileRecord>, HostError> {
+    let fail = |reason: String| HostError::KernelFetch { name: entry.name.clone(), reason };
     let wanted = contents(deb)
         .map_err(|error| fail(format!("failed to unpack {}: {error}", deb.display())))?;
     let image = wanted.image.ok_or_else(|| fail(format!("{} holds no vmlinuz", deb.display())))?;

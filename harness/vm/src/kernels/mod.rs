@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cache;
-use crate::failure::InfraError;
+use crate::failure::HostError;
 use crate::say::Say;
 
 pub use catalog::{Entry, catalog};
@@ -38,17 +38,17 @@ pub fn version(release: &str) -> (u32, u32) {
 
 /// The kernel that `spec` names: a name of `ci/kernels.toml`, fetched when it is not in the cache,
 /// or the path of a bzImage. Cached files are checked against their recorded SHA-256 each time.
-pub fn resolve(spec: &str, say: Say) -> Result<Kernel, InfraError> {
+pub fn resolve(spec: &str, say: Say) -> Result<Kernel, HostError> {
     match catalog().iter().find(|entry| entry.name == spec) {
         Some(entry) => named(entry, say),
         None => by_path(Path::new(spec)),
     }
 }
 
-fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
+fn named(entry: &Entry, say: Say) -> Result<Kernel, HostError> {
     let folder = cache::folder().join("kernels").join(&entry.name);
     let _lock = cache::lock(&format!("kernel-{}", entry.name), say)?;
-    let fetched = || -> Result<Record, InfraError> {
+    let fetched = || -> Result<Record, HostError> {
         fetch(entry, &folder, say)?;
         check(&folder)
     };
@@ -75,11 +75,11 @@ fn named(entry: &Entry, say: Say) -> Result<Kernel, InfraError> {
 }
 
 /// The record of a cached kernel whose files are all there and as they were.
-fn check(folder: &Path) -> Result<Record, InfraError> {
+fn check(folder: &Path) -> Result<Record, HostError> {
     let path = folder.join(RECORD);
-    let text = fs::read(&path).map_err(InfraError::file("read", &path))?;
+    let text = fs::read(&path).map_err(HostError::file("read", &path))?;
     let record: Record = serde_json::from_slice(&text)
-        .map_err(|error| InfraError::file("decode", &path)(error.into()))?;
+        .map_err(|error| HostError::file("decode", &path)(error.into()))?;
     for file in &record.files {
         cache::check(&folder.join(&file.name), &file.sha256)?;
     }
@@ -94,20 +94,20 @@ pub fn cached(entry: &Entry) -> Option<(String, String)> {
 }
 
 /// Fetches the newest patch release of a kernel of the catalogue, whatever the cache holds.
-pub fn update(entry: &Entry, say: Say) -> Result<(), InfraError> {
+pub fn update(entry: &Entry, say: Say) -> Result<(), HostError> {
     let _lock = cache::lock(&format!("kernel-{}", entry.name), say)?;
     fetch(entry, &cache::folder().join("kernels").join(&entry.name), say)
 }
 
 /// Fetches, unpacks beside the final place and renames, so that a half-made kernel is never found.
-fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), InfraError> {
+fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), HostError> {
     let parent = folder.parent().expect("the folder is inside the cache");
     cache::make_folder(parent)?;
     say(&format!("fetching kernel {} from the package mirror", entry.name));
     let scratch = tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(parent)
-        .map_err(InfraError::file("create a folder in", parent))?;
+        .map_err(HostError::file("create a folder in", parent))?;
     let found = apt::download(entry, scratch.path())?;
     let files = package::unpack(entry, &found.deb, scratch.path())?;
     let record = Record { package: found.package, version: found.version, files };
@@ -115,14 +115,14 @@ fn fetch(entry: &Entry, folder: &Path, say: Say) -> Result<(), InfraError> {
     let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
     cache::write_whole(&staged.join(RECORD), &text)?;
     if folder.exists() {
-        fs::remove_dir_all(folder).map_err(InfraError::file("remove", folder))?;
+        fs::remove_dir_all(folder).map_err(HostError::file("remove", folder))?;
     }
-    fs::rename(&staged, folder).map_err(InfraError::file("rename a folder to", folder))
+    fs::rename(&staged, folder).map_err(HostError::file("rename a folder to", folder))
 }
 
 /// The image of a user's own; it must have all drivers built in.
-fn by_path(path: &Path) -> Result<Kernel, InfraError> {
-    let refuse = |reason: String| InfraError::KernelImage { path: path.into(), reason };
+fn by_path(path: &Path) -> Result<Kernel, HostError> {
+    let refuse = |reason: String| HostError::KernelImage { path: path.into(), reason };
     let content = fs::read(path).map_err(|error| refuse(error.to_string()))?;
     // Documentation/arch/x86/boot.rst: the setup header's magic number.
     if content.get(0x202..0x206) != Some(b"HdrS") {

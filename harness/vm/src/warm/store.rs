@@ -12,9 +12,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::Setback;
+use super::setback::Setback;
 use crate::cache::{self, Lock};
-use crate::failure::InfraError;
+use crate::failure::HostError;
 use crate::say::Say;
 
 /// Disk space that all templates may use together; beyond it, those that were not used for longest
@@ -35,10 +35,10 @@ const LOCK: &str = ".lock";
 pub(super) struct Record {
     /// Tells it from others of the same key, made earlier or later.
     pub made: u128,
-    /// The tracer cannot trace this kernel, and there is nothing to start from.
+    /// The kernel refuses the preparation, and there is nothing to start from.
     pub refused: bool,
-    /// What the tracer wrote to stderr until it was attached.
-    pub tracer_stderr: String,
+    /// What the preparation gave for each copy.
+    pub said: String,
 }
 
 /// A template, there or not.
@@ -83,7 +83,7 @@ impl Template {
 
     /// Takes down that it is used, and keeps it from being removed as long as the lock is held.
     /// `None` when it is not there.
-    pub(super) fn share(&self) -> Result<Option<(Record, Lock)>, InfraError> {
+    pub(super) fn share(&self) -> Result<Option<(Record, Lock)>, HostError> {
         if self.record().is_none() {
             return Ok(None);
         }
@@ -96,16 +96,16 @@ impl Template {
     }
 
     /// Waits until nobody else has to do with it.
-    pub(super) fn lock(&self, say: Say) -> Result<Lock, InfraError> {
+    pub(super) fn lock(&self, say: Say) -> Result<Lock, HostError> {
         cache::lock_at(&self.lock_path(), say)
     }
 
     /// Has it made by `make`, in a folder that gets its name when all is on the disk. The lock must
     /// be held alone.
-    pub(super) fn put(
+    pub(super) fn put<E>(
         &self,
-        make: impl FnOnce(&Path) -> Result<Record, Setback>,
-    ) -> Result<Record, Setback> {
+        make: impl FnOnce(&Path) -> Result<Record, Setback<E>>,
+    ) -> Result<Record, Setback<E>> {
         let making = self.root.join(format!("{}{MAKING}", self.key));
         // A run that was killed left the first; nothing leaves the second, which has no record.
         remove(&making)?;
@@ -119,11 +119,11 @@ impl Template {
         made
     }
 
-    fn finish(&self, making: &Path, record: Record) -> Result<Record, InfraError> {
+    fn finish(&self, making: &Path, record: Record) -> Result<Record, HostError> {
         let sync = |path: &Path| {
             File::open(path)
                 .and_then(|file| file.sync_all())
-                .map_err(InfraError::file("write", path))
+                .map_err(HostError::file("write", path))
         };
         for path in [making.join(MEMORY), making.join(STATE)].iter().filter(|path| path.exists()) {
             sync(path)?;
@@ -132,12 +132,12 @@ impl Template {
         cache::write_whole(&making.join(RECORD), &text)?;
         sync(making)?;
         fs::rename(making, self.folder())
-            .map_err(InfraError::file("rename a folder to", self.folder()))?;
+            .map_err(HostError::file("rename a folder to", self.folder()))?;
         Ok(record)
     }
 
     /// Removes it, unless it has been made anew since `record` was read.
-    pub(super) fn discard(&self, record: &Record) -> Result<(), InfraError> {
+    pub(super) fn discard(&self, record: &Record) -> Result<(), HostError> {
         let _lock = cache::lock_at(&self.lock_path(), &|_| {})?;
         if self.record().is_some_and(|now| now.made == record.made) {
             remove(&self.folder())
@@ -157,10 +157,10 @@ pub(super) fn state_in(folder: &Path) -> PathBuf {
     folder.join(STATE)
 }
 
-fn remove(folder: &Path) -> Result<(), InfraError> {
+fn remove(folder: &Path) -> Result<(), HostError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(InfraError::file("remove", folder)(error))
+            Err(HostError::file("remove", folder)(error))
         }
         _ => Ok(()),
     }
@@ -174,8 +174,8 @@ pub(super) fn prune(say: Say) {
     }
 }
 
-fn prune_to(root: &Path, limit: u64) -> Result<(), InfraError> {
-    let listed = fs::read_dir(root).map_err(InfraError::file("list", root))?;
+fn prune_to(root: &Path, limit: u64) -> Result<(), HostError> {
+    let listed = fs::read_dir(root).map_err(HostError::file("list", root))?;
     let names = listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names: Vec<String> = names.filter(|name| !name.ends_with(LOCK)).collect();
     for name in names.iter().filter(|name| name.ends_with(MAKING)) {
@@ -198,7 +198,7 @@ fn prune_to(root: &Path, limit: u64) -> Result<(), InfraError> {
     Ok(())
 }
 
-fn remove_unused(root: &Path, name: &str) -> Result<(), InfraError> {
+fn remove_unused(root: &Path, name: &str) -> Result<(), HostError> {
     let key = name.strip_suffix(MAKING).unwrap_or(name);
     match cache::try_lock_at(&Template { root: root.into(), key: key.into() }.lock_path())? {
         Some(_lock) => remove(&root.join(name)),

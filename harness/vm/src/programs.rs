@@ -1,5 +1,5 @@
-//! Programs in a guest, any number at once: start, signal, wait, and what they wrote. For tests and
-//! tools that want a guest without the pipeline of [`crate::verify`].
+//! Programs in a guest, any number at once: start, signal, wait, and what they wrote. For whoever
+//! wants no more of a guest than that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stdin, Stream};
 
 use crate::boot::{Deadline, Vm};
-use crate::failure::Failure;
+use crate::failure::VmError;
 
 /// A guest and what runs in it.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Programs {
     }
 
     /// Writes a file in the guest, missing folders too.
-    pub fn put(&mut self, path: &str, mode: u32, content: Vec<u8>) -> Result<(), Failure> {
+    pub fn put(&mut self, path: &str, mode: u32, content: Vec<u8>) -> Result<(), VmError> {
         self.vm.send(&Request::Put { path: path.into(), mode, content });
         loop {
             match self.vm.receive(self.deadline, "a file is written")? {
@@ -60,7 +60,7 @@ impl Programs {
     }
 
     /// Content of a file in the guest.
-    pub fn get(&mut self, path: &str) -> Result<Vec<u8>, Failure> {
+    pub fn get(&mut self, path: &str) -> Result<Vec<u8>, VmError> {
         self.vm.send(&Request::Get { path: path.into() });
         loop {
             match self.vm.receive(self.deadline, "a file is read")? {
@@ -110,7 +110,7 @@ impl Programs {
     }
 
     /// Waits until the program has ended and all that it wrote has come.
-    pub fn wait(&mut self, id: u32) -> Result<Ran, Failure> {
+    pub fn wait(&mut self, id: u32) -> Result<Ran, VmError> {
         self.wait_until(id, "a program ends", |ran| ran.exit.is_some())
     }
 
@@ -120,7 +120,7 @@ impl Programs {
         id: u32,
         doing: &'static str,
         condition: impl Fn(&Ran) -> bool,
-    ) -> Result<Ran, Failure> {
+    ) -> Result<Ran, VmError> {
         loop {
             let ran = &self.ran[&id];
             if condition(ran) || ran.exit.is_some() {
@@ -136,7 +136,7 @@ impl Programs {
         &mut self,
         doing: &'static str,
         waits: impl Fn(&Self) -> bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), VmError> {
         while waits(self) {
             let reply = self.vm.receive(self.deadline, doing)?;
             self.sort(reply);
@@ -145,7 +145,7 @@ impl Programs {
     }
 
     /// Waits until nothing was written in the guest for so long.
-    pub fn wait_quiet(&mut self, quiet: Duration, doing: &'static str) -> Result<(), Failure> {
+    pub fn wait_quiet(&mut self, quiet: Duration, doing: &'static str) -> Result<(), VmError> {
         while let Some(reply) = self.vm.receive_within(self.deadline, quiet, doing)? {
             self.sort(reply);
         }
@@ -162,7 +162,7 @@ impl Programs {
     }
 
     /// Starts a program and waits for its end.
-    pub fn run(&mut self, argv: &[&str]) -> Result<Ran, Failure> {
+    pub fn run(&mut self, argv: &[&str]) -> Result<Ran, VmError> {
         let id = self.start(argv);
         self.wait(id)
     }

@@ -11,7 +11,7 @@ use glob::Pattern;
 
 use super::catalog::Entry;
 use crate::cache;
-use crate::failure::InfraError;
+use crate::failure::HostError;
 
 /// A downloaded package.
 pub(super) struct Found {
@@ -21,7 +21,7 @@ pub(super) struct Found {
 }
 
 /// Downloads the newest package that matches the entry into `scratch`.
-pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, InfraError> {
+pub(super) fn download(entry: &Entry, scratch: &Path) -> Result<Found, HostError> {
     let apt = PrivateApt::new(entry, scratch)?;
     apt.run("apt-get", &["update", "-q"])?;
     let names = apt.run("apt-cache", &["pkgnames", "linux-"])?;
@@ -61,7 +61,7 @@ struct PrivateApt<'a> {
 }
 
 impl<'a> PrivateApt<'a> {
-    fn new(entry: &'a Entry, scratch: &Path) -> Result<Self, InfraError> {
+    fn new(entry: &'a Entry, scratch: &Path) -> Result<Self, HostError> {
         let root = scratch.join("apt");
         for folder in ["state/lists/partial", "cache/archives/partial", "download"] {
             cache::make_folder(&root.join(folder))?;
@@ -76,15 +76,15 @@ impl<'a> PrivateApt<'a> {
             );
         }
         let list = apt.root.join("sources.list");
-        fs::write(&list, sources).map_err(InfraError::file("write", &list))?;
+        fs::write(&list, sources).map_err(HostError::file("write", &list))?;
         fs::write(apt.root.join("state/status"), "")
-            .map_err(InfraError::file("write", apt.root.join("state/status")))?;
+            .map_err(HostError::file("write", apt.root.join("state/status")))?;
         Ok(apt)
     }
 
     /// The address from which this machine takes Debian's packages of such a suite, asked of its
     /// own apt. Suites of the security archive are named for it, and it has a site of its own.
-    fn site(&self, suite: &str) -> Result<String, InfraError> {
+    fn site(&self, suite: &str) -> Result<String, HostError> {
         let mut command = Command::new("apt-get");
         command.args([
             "indextargets",
@@ -107,7 +107,7 @@ impl<'a> PrivateApt<'a> {
         })
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<String, InfraError> {
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String, HostError> {
         let option = |name: &str, path: &str| format!("{name}={}", self.root.join(path).display());
         let mut command = Command::new(program);
         for setting in [
@@ -132,7 +132,7 @@ impl<'a> PrivateApt<'a> {
     }
 
     /// Debian's order of versions, by Debian's own program.
-    fn is_newer(&self, version: &str, than: &str) -> Result<bool, InfraError> {
+    fn is_newer(&self, version: &str, than: &str) -> Result<bool, HostError> {
         let status = Command::new("dpkg")
             .args(["--compare-versions", version, "gt", than])
             .stdin(Stdio::null())
@@ -140,7 +140,7 @@ impl<'a> PrivateApt<'a> {
         Ok(status.map_err(|error| self.fail(format!("failed to run dpkg ({error})")))?.success())
     }
 
-    fn output(&self, mut command: Command) -> Result<String, InfraError> {
+    fn output(&self, mut command: Command) -> Result<String, HostError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(|error| {
             self.fail(format!(
@@ -158,9 +158,9 @@ impl<'a> PrivateApt<'a> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn downloaded(&self) -> Result<PathBuf, InfraError> {
+    fn downloaded(&self) -> Result<PathBuf, HostError> {
         let folder = self.root.join("download");
-        let files = fs::read_dir(&folder).map_err(InfraError::file("list", &folder))?;
+        let files = fs::read_dir(&folder).map_err(HostError::file("list", &folder))?;
         let deb = files
             .flatten()
             .map(|file| file.path())
@@ -170,7 +170,7 @@ impl<'a> PrivateApt<'a> {
         })
     }
 
-    fn fail(&self, reason: String) -> InfraError {
-        InfraError::KernelFetch { name: self.entry.name.clone(), reason }
+    fn fail(&self, reason: String) -> HostError {
+        HostError::KernelFetch { name: self.entry.name.clone(), reason }
     }
 }

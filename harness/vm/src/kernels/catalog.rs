@@ -25,7 +25,7 @@ struct File {
 /// All entries, in the file's order.
 pub fn catalog() -> &'static [Entry] {
     static CATALOG: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        let file: File = toml::from_str(include_str!("../../../ci/kernels.toml"))
+        let file: File = toml::from_str(include_str!("../../../../ci/kernels.toml"))
             .expect("ci/kernels.toml is checked by a unit test");
         file.kernel
     });

@@ -15,16 +15,16 @@ use nix::sys::signal::Signal;
 use super::machine::Machine;
 use super::monitor::Monitor;
 use super::scratch::QEMU_STDERR;
-use crate::failure::InfraError;
+use crate::failure::HostError;
 
 /// Fails when there is no emulator, before anything is fetched or written for it.
-pub fn check_qemu(program: &Path) -> Result<(), InfraError> {
+pub fn check_qemu(program: &Path) -> Result<(), HostError> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     match output {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(InfraError::QemuMissing { program: program.into() })
+            Err(HostError::QemuMissing { program: program.into() })
         }
-        Err(source) => Err(InfraError::QemuStart { program: program.into(), source }),
+        Err(source) => Err(HostError::QemuStart { program: program.into(), source }),
         Ok(_) => Ok(()),
     }
 }
@@ -43,9 +43,9 @@ pub struct Emulator {
 
 impl Emulator {
     /// Starts QEMU. What it writes to stderr is kept beside the console's log.
-    pub fn start(machine: &Machine) -> Result<Self, InfraError> {
+    pub fn start(machine: &Machine) -> Result<Self, HostError> {
         let socket =
-            || UnixStream::pair().map_err(InfraError::file("create a socket for", &machine.qemu));
+            || UnixStream::pair().map_err(HostError::file("create a socket for", &machine.qemu));
         let (monitor, monitor_end) = socket()?;
         let (agent, agent_end) = if machine.agent_port {
             socket().map(|(ours, theirs)| (Some(ours), Some(theirs)))?
@@ -53,7 +53,7 @@ impl Emulator {
             (None, None)
         };
         let stderr = machine.console.with_file_name(QEMU_STDERR);
-        let stderr_file = fs::File::create(&stderr).map_err(InfraError::file("create", &stderr))?;
+        let stderr_file = fs::File::create(&stderr).map_err(HostError::file("create", &stderr))?;
         let inherited: Vec<RawFd> = [Some(&monitor_end), agent_end.as_ref()]
             .into_iter()
             .flatten()
@@ -86,9 +86,9 @@ impl Emulator {
         }
         let child = command.spawn().map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => {
-                InfraError::QemuMissing { program: machine.qemu.clone() }
+                HostError::QemuMissing { program: machine.qemu.clone() }
             }
-            _ => InfraError::QemuStart { program: machine.qemu.clone(), source },
+            _ => HostError::QemuStart { program: machine.qemu.clone(), source },
         })?;
         Ok(Self {
             child,

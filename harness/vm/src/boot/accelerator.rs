@@ -15,7 +15,7 @@ use super::scratch::Scratch;
 use super::vm::Vm;
 use crate::cache;
 use crate::deadline::Deadline;
-use crate::failure::{BootError, Failure, InfraError};
+use crate::failure::{BootError, HostError, VmError};
 use crate::say::Say;
 
 /// A guest under a working KVM is up within a second; a broken one may hang for ever.
@@ -58,7 +58,7 @@ pub(super) fn decide(
     scratch: &Scratch,
     deadline: Deadline,
     say: Say,
-) -> Result<Vm, Failure> {
+) -> Result<Vm, VmError> {
     let limit = options.boot_timeout.min(deadline.left());
     match options.choice {
         Choice::Tcg => return boot_with(options, scratch, Accelerator::Tcg, limit),
@@ -84,7 +84,7 @@ pub(super) fn decide(
             Ok(vm)
         }
         // A missing emulator is missing under TCG too, and says nothing of KVM.
-        Err(Failure::Infra(error @ (InfraError::QemuMissing { .. } | InfraError::File { .. }))) => {
+        Err(VmError::Host(error @ (HostError::QemuMissing { .. } | HostError::File { .. }))) => {
             Err(error.into())
         }
         Err(failure) => {
@@ -98,7 +98,7 @@ pub(super) fn decide(
             let reason = first_line(&failure.to_string());
             // A boot that was merely slow may have met a busy machine, and is tried again next
             // time.
-            if !matches!(failure, Failure::Boot(BootError::NotReady { .. })) {
+            if !matches!(failure, VmError::Boot(BootError::NotReady { .. })) {
                 let here = path.display();
                 say(&format!(
                     "/dev/kvm is there and does not work ({reason}); using emulation (TCG) from now on; remove {here} to try again"
@@ -118,7 +118,7 @@ fn boot_with(
     scratch: &Scratch,
     accelerator: Accelerator,
     limit: Duration,
-) -> Result<Vm, Failure> {
+) -> Result<Vm, VmError> {
     Vm::boot_machine(&options.machine(scratch, accelerator), scratch, limit)
 }
 
@@ -131,7 +131,7 @@ fn remembered(path: &Path, machine: &str) -> Option<Memory> {
     (memory.machine == machine).then_some(memory)
 }
 
-fn remember(path: &Path, memory: &Memory) -> Result<(), Failure> {
+fn remember(path: &Path, memory: &Memory) -> Result<(), VmError> {
     let text = serde_json::to_vec_pretty(memory).expect("a memory is plain data");
     Ok(cache::write_whole(path, &text)?)
 }
