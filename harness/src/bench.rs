@@ -6,13 +6,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use settime32_vm::Say;
 
 use crate::boot::{
     Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs,
 };
 use crate::embedded;
 use crate::failure::{BootError, Failure, InfraError};
-use settime32_vm::Say;
 
 pub use warm::{WarmBench, warm};
 

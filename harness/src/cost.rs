@@ -25,6 +25,7 @@ use settime32_abi::journal::Journal;
 use settime32_abi::output::{CALL_EVENT, Summary};
 use settime32_abi::plan::{Call, Clock, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+use settime32_vm::Say;
 
 use crate::bench::median;
 use crate::boot::{
@@ -38,7 +39,6 @@ use crate::programs::{Programs, Ran};
 use crate::report::grouped;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::{Attach, BOOT_TIMEOUT};
-use settime32_vm::Say;
 
 /// Where files are put in the guest.
 const EMPTY_PROBES_PATH: &str = "/bin/settime32-empty-probes";

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use settime32_abi::frame::Exit;
 use settime32_abi::journal::JournalError;
+use settime32_rootfs::failure::{CarryError, RootfsError};
 use settime32_vm::Say;
 use settime32_vm::boot::Scratch;
 use settime32_vm::failure::VmError;
 use thiserror::Error;
 
-use crate::run::CarryError;
 use crate::verdict::Verdict;
 
 pub use settime32_vm::failure::{BootError, GuestError, HostError};
@@ -63,6 +63,15 @@ pub enum InfraError {
         /// In the tracer's words.
         reason: String,
     },
+}
+
+impl From<RootfsError> for InfraError {
+    fn from(error: RootfsError) -> Self {
+        match error {
+            RootfsError::Carry(error) => error.into(),
+            RootfsError::Host(error) => error.into(),
+        }
+    }
 }
 
 impl InfraError {

@@ -5,6 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use settime32_vm::Say;
+use settime32_vm::warm::{self, Order, Preparation};
+
 use crate::boot::{
     self, Accelerator, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start,
     Vm,
@@ -22,8 +25,6 @@ use crate::scenario;
 use crate::session::{Injection, Session, SessionOptions, attach_beforehand};
 use crate::work::{Tells, Work};
 use nix::unistd::geteuid;
-use settime32_vm::Say;
-use settime32_vm::warm::{self, Order, Preparation};
 
 /// How the tracer attaches (`settime32-tracer --attach`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

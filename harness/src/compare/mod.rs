@@ -6,7 +6,6 @@
 
 mod conversion;
 pub mod definition;
-mod packages;
 mod page;
 mod plot;
 mod reader;
@@ -22,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use settime32_abi::plan::Plan;
+use settime32_vm::Say;
 
 use crate::boot;
 use crate::failure::Failure;
@@ -32,7 +32,6 @@ use crate::report::words;
 use crate::verdict::{Provoked, Verdict};
 use crate::verify::Setup;
 use crate::work::CALLS_PER_PLAN;
-use settime32_vm::Say;
 
 use definition::Definition;
 pub use page::page;

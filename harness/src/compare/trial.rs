@@ -9,11 +9,15 @@ use settime32_abi::frame::{Exit, OWN_FOLDER};
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
+use settime32_rootfs::furnish::{self, Furniture};
+use settime32_rootfs::tools::SHELL;
+use settime32_rootfs::{dpkg, needed};
+use settime32_vm::Say;
 
+use super::Task;
 use super::definition::{Definition, Part, WORKLOAD};
 use super::reader::{self, Line, Lines};
 use super::score::Cost;
-use super::{Task, packages};
 use crate::bench::median;
 use crate::boot::{Deadline, GuestTime, Scratch, Vm};
 use crate::cost;
@@ -22,10 +26,7 @@ use crate::failure::{Failure, InfraError, ProgramError};
 use crate::kernels::Kernel;
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::run::furnish::{self, Furniture};
-use crate::run::{SHELL, needed};
 use crate::verify::Setup;
-use settime32_vm::Say;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.
 const PLAN_PATH: &str = "/tmp/plan";
@@ -66,7 +67,7 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
         needed::add_program(carried, &path).map_err(|error| error.to_string())?;
     }
     for package in &needs.packages {
-        packages::add(carried, package).map_err(|error| error.to_string())?;
+        dpkg::add(carried, package).map_err(|error| error.to_string())?;
     }
     for file in &needs.files {
         let (host, guest) = file.split_once(':').unwrap_or((file, file));

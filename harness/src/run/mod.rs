@@ -4,14 +4,8 @@
 //! The guest has the program, its libraries, its crate, and what is named; nothing else of the
 //! host, and no way back to it.
 
-pub(crate) mod carried;
-mod environment;
-pub(crate) mod furnish;
-pub(crate) mod needed;
-mod package;
 mod relay;
 mod signals;
-mod tools;
 mod tty;
 
 use std::ffi::OsString;
@@ -23,24 +17,23 @@ use std::time::Duration;
 use anstream::AutoStream;
 use clap::ColorChoice;
 use settime32_abi::frame::{Spawn, Stdin};
+use settime32_rootfs::furnish::{Furniture, own_program};
+use settime32_rootfs::tools::{self, SHELL};
+use settime32_rootfs::{environment, needed, package};
+use settime32_vm::Say;
 
 use crate::boot::{self, Deadline, Scratch};
 use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
 use crate::kernels;
 use crate::verify::Setup;
-use settime32_vm::Say;
 
-use furnish::{Furniture, own_program};
-pub use needed::CarryError;
 use relay::{PROGRAM, Relay, TRACER, Traced};
 pub use signals::end_by;
 
 /// For people, the best first.
-pub(crate) const SHELLS: [&str; 2] = ["bash", "sh"];
+const SHELLS: [&str; 2] = ["bash", "sh"];
 const PROMPT: &str = "PS1=\\h:\\w# ";
-/// What programs start others by (`system(3)`), and that is there on any machine.
-pub(crate) const SHELL: &str = "/bin/sh";
 
 /// What to run, and where.
 #[derive(Clone, Debug, Default)]

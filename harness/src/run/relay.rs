@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stream};
+use settime32_vm::connection::Requests;
 use signal_hook::consts::SIGPIPE;
 
 use super::tty::{self, Raw};
@@ -16,7 +17,6 @@ use crate::boot::{Deadline, Vm};
 use crate::failure::{Failure, InfraError, ProgramError};
 use crate::output;
 use crate::session::kernel_cannot;
-use settime32_vm::connection::Requests;
 
 /// The agent's name for the program.
 pub(super) const PROGRAM: u32 = 1;

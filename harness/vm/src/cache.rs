@@ -1,4 +1,4 @@
-//! The harness's folder of the user's cache: fetched kernels, what was learnt about the machine,
+//! A folder in the user's cache: fetched kernels, what was learnt about the machine,
 //! records of failed runs. Everything in it can be removed at any time.
 
 use std::collections::BTreeMap;

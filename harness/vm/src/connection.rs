@@ -1,4 +1,4 @@
-//! The harness's end of the agent's port: frames in and out, each direction by a thread of its own,
+//! Our end of the agent's port: frames in and out, each direction by a thread of its own,
 //! so that neither side ever waits for the other to read.
 
 use std::io::{Read, Write};

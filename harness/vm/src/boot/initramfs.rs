@@ -53,7 +53,7 @@ const FOLDERS: [(&str, u32); 8] = [
 /// A cpio archive.
 pub type Contents = Vec<u8>;
 
-/// The initramfs of a guest that the harness talks to.
+/// The initramfs of a guest that can be talked to.
 pub fn with_agent(kernel: &Kernel, programs: &GuestPrograms) -> Result<Contents, HostError> {
     let mut archive = Archive::new();
     archive.folders(&FOLDERS);

@@ -48,7 +48,7 @@ impl Vm {
         let contents = agent_initramfs(&options.kernel, &options.programs)?;
         fs::write(&initramfs, contents).map_err(HostError::file("write", &initramfs))?;
         let vm = accelerator::decide(options, scratch, deadline, say)?;
-        // The guest has it in memory now; a harness that is killed leaves next to nothing behind.
+        // The guest has it in memory now; a process that is killed leaves next to nothing behind.
         fs::remove_file(&initramfs).map_err(HostError::file("remove", &initramfs))?;
         Ok(vm)
     }

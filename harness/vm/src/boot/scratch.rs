@@ -13,7 +13,7 @@ use crate::say::Say;
 /// File that keeps what QEMU writes to stderr.
 pub(super) const QEMU_STDERR: &str = "qemu-stderr.log";
 
-/// A folder that guest and harness share the ownership of, so that its logs can be read after a
+/// A folder that the guest and whoever started it own together, so that its logs can be read after a
 /// boot that failed.
 #[derive(Clone, Debug)]
 pub struct Scratch(Arc<TempDir>);

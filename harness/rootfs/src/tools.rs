@@ -4,9 +4,12 @@
 use std::env;
 use std::path::Path;
 
-use super::carried::Carried;
-use super::needed;
-use crate::failure::InfraError;
+use crate::carried::Carried;
+use crate::failure::RootfsError;
+use crate::needed;
+
+/// What programs start others by (`system(3)`), and that is there on any machine.
+pub const SHELL: &str = "/bin/sh";
 
 /// Of the packages that are on every machine, and what looks into kernels.
 const TOOLS: &str = "[ awk base64 basename bash blkid cat chgrp chmod chown chroot clear cmp cp cut date dd df diff dirname \
@@ -21,10 +24,10 @@ const TERMINFO: [&str; 3] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/termi
 
 /// Takes those that are here; one that cannot be taken, because a library is missing, is as one
 /// that is not.
-pub(super) fn add(carried: &mut Carried) -> Result<(), InfraError> {
+pub fn add(carried: &mut Carried) -> Result<(), RootfsError> {
     for tool in TOOLS.split(' ').filter_map(|name| needed::find(name).ok()) {
         match needed::add_program(carried, &tool) {
-            Ok(()) | Err(InfraError::Carry(_)) => {}
+            Ok(()) | Err(RootfsError::Carry(_)) => {}
             Err(error) => return Err(error),
         }
     }

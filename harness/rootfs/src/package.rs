@@ -10,10 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
+use settime32_vm::failure::HostError;
 
-use super::furnish::Furniture;
-use super::needed;
-use crate::failure::InfraError;
+use crate::failure::RootfsError;
+use crate::furnish::Furniture;
+use crate::needed;
 
 /// Marks folders that can be made again (bford.info/cachedir), as cargo's target folder can.
 const CACHE_MARK: &str = "CACHEDIR.TAG";
@@ -23,11 +24,11 @@ const GIT: &str = ".git";
 const PROGRAM_VARIABLES: [&str; 2] = ["CARGO_BIN_EXE_", "NEXTEST_BIN_EXE_"];
 
 /// Adds what is there of all this. `variable` is the environment that cargo gave to its runner.
-pub(super) fn add(
+pub fn add(
     furniture: &mut Furniture,
     program: &Path,
     variables: &[(String, String)],
-) -> Result<(), InfraError> {
+) -> Result<(), RootfsError> {
     let folder = |name: &str| {
         let value = variables
             .iter()
@@ -84,8 +85,8 @@ impl Layout {
 
     /// `env!("CARGO_BIN_EXE_name")` leaves the path in the test's program. Cargo sets the variable
     /// at run time, too, but not in each version.
-    fn programs_named_in(&self, program: &Path) -> Result<Vec<PathBuf>, InfraError> {
-        let content = fs::read(program).map_err(InfraError::file("read", program))?;
+    fn programs_named_in(&self, program: &Path) -> Result<Vec<PathBuf>, RootfsError> {
+        let content = fs::read(program).map_err(HostError::file("read", program))?;
         let Ok(entries) = fs::read_dir(&self.profile) else { return Ok(Vec::new()) };
         let programs =
             entries.flatten().map(|entry| entry.path()).filter(|path| is_executable(path));

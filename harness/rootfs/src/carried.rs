@@ -9,8 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use settime32_vm::failure::HostError;
 
-use crate::failure::InfraError;
+use crate::failure::RootfsError;
 
 /// As the kernel has it (`MAXSYMLINKS`, `include/linux/namei.h`).
 const LINKS_MAX: usize = 40;
@@ -22,18 +23,18 @@ const OWN: [&str; 5] = ["/dev", "/proc", "/sys", "/tmp", "/run"];
 
 /// What is at a path of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub enum Entry {
     /// A folder with these permission bits.
     Folder(u32),
     /// A symbolic link.
     Link(PathBuf),
     /// A copy of the host's file at this path.
     File(PathBuf),
-    /// A file of the harness's own.
+    /// A file that this machine has not, with this content.
     Text(&'static str),
 }
 
-/// What a guest is given beside the harness's own programs.
+/// Files for a guest, beside the programs that it booted with.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
     entries: BTreeMap<PathBuf, Entry>,
@@ -41,12 +42,12 @@ pub struct Carried {
 
 impl Carried {
     /// Takes a file or a folder (without what is in it) at its own absolute path.
-    pub fn add(&mut self, path: &Path) -> Result<(), InfraError> {
-        self.follow(path).map_err(InfraError::file("read", path))
+    pub fn add(&mut self, path: &Path) -> Result<(), RootfsError> {
+        Ok(self.follow(path).map_err(HostError::file("read", path))?)
     }
 
     /// Takes a file, or a folder with all that is in it, to `guest`, an absolute path there.
-    pub fn add_as(&mut self, host: &Path, guest: &Path) -> Result<(), InfraError> {
+    pub fn add_as(&mut self, host: &Path, guest: &Path) -> Result<(), RootfsError> {
         self.add_without(host, guest, &|_| false)
     }
 
@@ -56,9 +57,9 @@ impl Carried {
         host: &Path,
         guest: &Path,
         leave_out: &dyn Fn(&Path) -> bool,
-    ) -> Result<(), InfraError> {
+    ) -> Result<(), RootfsError> {
         self.add_folder(guest.parent().unwrap_or(Path::new("/")));
-        self.copy(host, guest, leave_out).map_err(InfraError::file("read", host))
+        Ok(self.copy(host, guest, leave_out).map_err(HostError::file("read", host))?)
     }
 
     /// Makes a folder in the guest, and those above it.
@@ -88,7 +89,7 @@ impl Carried {
 
     /// All of it, each where it really is, folders before what is in them: what was to go through a
     /// link goes to where the link leads.
-    pub(super) fn settled(&self) -> BTreeMap<PathBuf, Entry> {
+    pub fn settled(&self) -> BTreeMap<PathBuf, Entry> {
         let mut settled = BTreeMap::new();
         for (path, entry) in &self.entries {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };

@@ -17,10 +17,7 @@ const PRIVATE: &str =
 
 /// `NAME=value` of each variable, of `here` those that are usual or asked for. What is asked for is
 /// a name, a pattern of names, or `NAME=value`; the last that names a variable counts.
-pub(super) fn environment(
-    here: impl Iterator<Item = (String, String)>,
-    asked: &[String],
-) -> Vec<String> {
+pub fn environment(here: impl Iterator<Item = (String, String)>, asked: &[String]) -> Vec<String> {
     let (given, named): (Vec<&String>, Vec<&String>) =
         asked.iter().partition(|word| word.contains('='));
     let (usual, private) = (patterns(USUAL.split(' ')), patterns(PRIVATE.split(' ')));

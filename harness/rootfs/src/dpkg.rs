@@ -7,9 +7,9 @@ use std::process::Command;
 
 use thiserror::Error;
 
-use crate::failure::InfraError;
-use crate::run::carried::Carried;
-use crate::run::needed;
+use crate::carried::Carried;
+use crate::failure::RootfsError;
+use crate::needed;
 
 /// What no program reads as it runs.
 const LEFT_OUT: [&str; 4] =
@@ -36,7 +36,7 @@ pub enum PackageError {
     },
     /// A file of it.
     #[error(transparent)]
-    File(#[from] InfraError),
+    File(#[from] RootfsError),
 }
 
 /// Takes a package's files.

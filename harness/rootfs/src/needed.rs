@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use goblin::elf::Elf;
 use goblin::elf::header::{EM_386, EM_X86_64, machine_to_str};
 use lddtree::{DependencyAnalyzer, Library};
-use thiserror::Error;
+use settime32_vm::failure::HostError;
 
-use super::carried::Carried;
-use crate::failure::InfraError;
+use crate::carried::Carried;
+use crate::failure::{CarryError, RootfsError};
 
 /// As the kernel has it (`BINPRM_BUF_SIZE`, `include/uapi/linux/binfmts.h`).
 const INTERPRETER_LINE_MAX: u64 = 256;
@@ -33,70 +33,6 @@ const C_LIBRARY: &str = "libc.so.6";
 /// Name services of before glibc 2.34, which has them inside (nss(5)); and what unwinds threads
 /// that are cancelled (pthread_cancel(3)).
 const OPENED_BY_C_LIBRARY: [&str; 2] = ["libnss_files.so.2", "libgcc_s.so.1"];
-
-/// Why a program cannot be run in a guest.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CarryError {
-    /// No such program.
-    #[error("failed to find the program {program}; give its path, or a name that is on the PATH")]
-    NotFound {
-        /// As it was given.
-        program: String,
-    },
-    /// A file that may not be executed.
-    #[error("failed to use {path} as a program: it is not executable; `chmod +x` makes it so")]
-    NotExecutable {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Neither ELF nor a script.
-    #[error(
-        "failed to use {path} as a program: it is neither an ELF program nor a script that begins with `#!`"
-    )]
-    NoProgram {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A program for another processor.
-    #[error(
-        "failed to use {path} as a program: it is for {machine}, and the guest runs i386 and x86-64"
-    )]
-    Machine {
-        /// The file.
-        path: PathBuf,
-        /// The processor.
-        machine: String,
-    },
-    /// An ELF file that cannot be read to its end.
-    #[error("failed to read what {path} needs: {reason}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// No loader, or no interpreter.
-    #[error(
-        "failed to find {interpreter}, by which {path} is run; install it (Debian's i386 loader is in libc6-i386), or link {path} statically"
-    )]
-    Interpreter {
-        /// The loader or interpreter.
-        interpreter: PathBuf,
-        /// The program.
-        path: PathBuf,
-    },
-    /// A library is not there.
-    #[error(
-        "failed to find the library {name} that {needed_by} needs; install it, or name its folder in LD_LIBRARY_PATH"
-    )]
-    Library {
-        /// Its name.
-        name: String,
-        /// The program, or another library.
-        needed_by: PathBuf,
-    },
-}
 
 /// Finds a program as a shell does: by path when there is a slash in it, else on the PATH. Gives an
 /// absolute path.
@@ -121,7 +57,7 @@ fn is_executable(path: &Path) -> bool {
 }
 
 /// Takes a program, at an absolute path, with all that it needs.
-pub fn add_program(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
+pub fn add_program(carried: &mut Carried, path: &Path) -> Result<(), RootfsError> {
     let mut path = path.to_path_buf();
     for _ in 0..INTERPRETERS_MAX {
         carried.add(&path)?;
@@ -138,7 +74,7 @@ pub fn add_program(carried: &mut Carried, path: &Path) -> Result<(), InfraError>
 }
 
 /// Takes what a file that is perhaps a program needs, beside the file itself.
-pub fn add_needed(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
+pub fn add_needed(carried: &mut Carried, path: &Path) -> Result<(), RootfsError> {
     match Kind::of(path)? {
         Kind::Elf => add_elf(carried, path),
         Kind::Script { .. } | Kind::Other => Ok(()),
@@ -154,12 +90,12 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(path: &Path) -> Result<Self, InfraError> {
+    fn of(path: &Path) -> Result<Self, RootfsError> {
         let mut head = Vec::new();
-        let file = fs::File::open(path).map_err(InfraError::file("open", path))?;
+        let file = fs::File::open(path).map_err(HostError::file("open", path))?;
         file.take(INTERPRETER_LINE_MAX)
             .read_to_end(&mut head)
-            .map_err(InfraError::file("read", path))?;
+            .map_err(HostError::file("read", path))?;
         Ok(Self::of_head(&head))
     }
 
@@ -179,7 +115,7 @@ impl Kind {
     }
 }
 
-fn add_elf(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
+fn add_elf(carried: &mut Carried, path: &Path) -> Result<(), RootfsError> {
     let paths = SearchPaths::of(path)?;
     let damaged = |reason: String| CarryError::Damaged { path: path.into(), reason };
     let tree = DependencyAnalyzer::default()
@@ -209,7 +145,7 @@ fn add_elf(carried: &mut Carried, path: &Path) -> Result<(), InfraError> {
 }
 
 /// Takes what a library is known to open by itself, as far as it is there.
-fn add_opened(carried: &mut Carried, library: &Library) -> Result<(), InfraError> {
+fn add_opened(carried: &mut Carried, library: &Library) -> Result<(), RootfsError> {
     if library.name != C_LIBRARY {
         return Ok(());
     }
@@ -225,8 +161,8 @@ struct SearchPaths {
 }
 
 impl SearchPaths {
-    fn of(path: &Path) -> Result<Self, InfraError> {
-        let content = fs::read(path).map_err(InfraError::file("read", path))?;
+    fn of(path: &Path) -> Result<Self, RootfsError> {
+        let content = fs::read(path).map_err(HostError::file("read", path))?;
         let elf = Elf::parse(&content).map_err(|error| CarryError::Damaged {
             path: path.into(),
             reason: error.to_string(),
@@ -244,7 +180,7 @@ impl SearchPaths {
                 .into());
             }
         }
-        let origin = fs::canonicalize(path).map_err(InfraError::file("find", path))?;
+        let origin = fs::canonicalize(path).map_err(HostError::file("find", path))?;
         let origin = origin.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
         let folders = |lists: &[&str]| {
             let expanded = lists
@@ -261,7 +197,7 @@ impl SearchPaths {
     }
 
     /// Takes the folders themselves, for the links on the way to them.
-    fn add_folders(&self, carried: &mut Carried) -> Result<(), InfraError> {
+    fn add_folders(&self, carried: &mut Carried) -> Result<(), RootfsError> {
         let there = self.own.iter().filter(|folder| folder.is_absolute() && folder.is_dir());
         there.into_iter().try_for_each(|folder| carried.add(folder))
     }

@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use settime32_abi::frame::{Node, OWN_FOLDER, Reply, Request};
+use settime32_vm::boot::{Deadline, MEMORY_MIB, Vm};
+use settime32_vm::failure::{HostError, VmError};
 
-use super::carried::{Carried, Entry};
-use crate::boot::{Deadline, MEMORY_MIB, Vm};
-use crate::failure::{Failure, InfraError};
+use crate::carried::{Carried, Entry};
+use crate::failure::RootfsError;
 
 /// Bytes of files in a frame.
 const FRAME_SIZE: usize = 1 << 20;
@@ -53,18 +54,18 @@ const LINKED_FOLDERS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", 
 
 /// What a guest is given.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Furniture {
+pub struct Furniture {
     /// Its files.
-    pub(crate) carried: Carried,
+    pub carried: Carried,
     /// Folders that cannot be written to.
-    pub(crate) read_only: Vec<PathBuf>,
+    pub read_only: Vec<PathBuf>,
     /// Empty folders that can, below those.
-    pub(crate) writable: Vec<PathBuf>,
+    pub writable: Vec<PathBuf>,
 }
 
 impl Furniture {
     /// What every guest has.
-    pub(crate) fn new() -> Result<Self, InfraError> {
+    pub fn new() -> Result<Self, RootfsError> {
         let mut furniture = Self::default();
         let carried = &mut furniture.carried;
         FOLDERS.iter().for_each(|(path, mode)| carried.add_folder_with(Path::new(path), *mode));
@@ -77,7 +78,7 @@ impl Furniture {
     }
 
     /// Guest memory, MiB: files are in it, too.
-    pub(crate) fn memory_mib(&self) -> u64 {
+    pub fn memory_mib(&self) -> u64 {
         let file = |entry: &Entry| {
             if let Entry::File(host) = entry {
                 fs::metadata(host).map_or(0, |metadata| metadata.len())
@@ -90,7 +91,7 @@ impl Furniture {
     }
 
     /// Puts it all into the guest.
-    pub(crate) fn bring(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
+    pub fn bring(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), VmError> {
         let mut load = Load { vm, deadline, nodes: Vec::new(), size: 0, unanswered: 0 };
         load.send(Request::Furnish)?;
         for (path, entry) in self.carried.settled() {
@@ -116,7 +117,7 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn entry(&mut self, path: &Path, entry: &Entry) -> Result<(), Failure> {
+    fn entry(&mut self, path: &Path, entry: &Entry) -> Result<(), VmError> {
         let path = text(path);
         match entry {
             Entry::Folder(mode) => self.add(Node::Folder { path, mode: *mode }, 0),
@@ -129,10 +130,10 @@ impl Load<'_> {
         }
     }
 
-    fn file(&mut self, host: &Path, path: String) -> Result<(), Failure> {
-        let mut file = File::open(host).map_err(InfraError::file("open", host))?;
+    fn file(&mut self, host: &Path, path: String) -> Result<(), VmError> {
+        let mut file = File::open(host).map_err(HostError::file("open", host))?;
         let mode =
-            file.metadata().map_err(InfraError::file("read", host))?.permissions().mode() & 0o7777;
+            file.metadata().map_err(HostError::file("read", host))?.permissions().mode() & 0o7777;
         let mut offset = 0;
         loop {
             let mut content = Vec::new();
@@ -141,7 +142,7 @@ impl Load<'_> {
                 .by_ref()
                 .take(room)
                 .read_to_end(&mut content)
-                .map_err(InfraError::file("read", host))?;
+                .map_err(HostError::file("read", host))?;
             if len > 0 || offset == 0 {
                 self.add(Node::Piece { path: path.clone(), mode, offset, content }, len)?;
             }
@@ -152,19 +153,19 @@ impl Load<'_> {
         }
     }
 
-    fn add(&mut self, node: Node, size: usize) -> Result<(), Failure> {
+    fn add(&mut self, node: Node, size: usize) -> Result<(), VmError> {
         self.nodes.push(node);
         self.size += size;
         if self.size < FRAME_SIZE { Ok(()) } else { self.flush() }
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), VmError> {
         self.size = 0;
         let nodes = std::mem::take(&mut self.nodes);
         self.send(Request::Lay(nodes))
     }
 
-    fn send(&mut self, request: Request) -> Result<(), Failure> {
+    fn send(&mut self, request: Request) -> Result<(), VmError> {
         if self.unanswered == FRAMES_AHEAD {
             self.answer()?;
         }
@@ -173,13 +174,13 @@ impl Load<'_> {
         Ok(())
     }
 
-    fn answer(&mut self) -> Result<(), Failure> {
+    fn answer(&mut self) -> Result<(), VmError> {
         while self.vm.receive(self.deadline, "files are carried into the guest")? != Reply::Done {}
         self.unanswered -= 1;
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), Failure> {
+    fn finish(mut self) -> Result<(), VmError> {
         while self.unanswered > 0 {
             self.answer()?;
         }
@@ -188,7 +189,7 @@ impl Load<'_> {
 }
 
 /// Where one of the guest's own programs is, once the guest was furnished.
-pub(crate) fn own_program(path: &str) -> String {
+pub fn own_program(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     format!("{OWN_FOLDER}/{name}")
 }
