@@ -18,7 +18,7 @@ use crate::boot::{Choice, Cpu, Start};
 use crate::fuzz::{FuzzArgs, MergeArgs};
 use crate::mutants::MutantsOptions;
 use crate::session::Injection;
-use crate::verify::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
+use crate::setup::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
 use crate::work::{CALLS_PER_PLAN, Work};
 
 pub use compare::CompareArgs;

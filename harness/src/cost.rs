@@ -36,9 +36,9 @@ use crate::failure::{Failure, ProgramError};
 use crate::kernels;
 use crate::oracle::{self, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::report::grouped;
+use crate::setup::{Attach, BOOT_TIMEOUT};
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{Attach, BOOT_TIMEOUT};
+use crate::words::grouped;
 
 /// Where files are put in the guest.
 const EMPTY_PROBES_PATH: &str = "/bin/settime32-empty-probes";

@@ -20,8 +20,10 @@ pub mod reproducer;
 pub mod run;
 pub mod scenario;
 pub mod session;
+pub mod setup;
 pub mod shrink;
 pub mod verify;
+pub(crate) mod words;
 
 pub use settime32_check::{generate, model, oracle, verdict, work};
 use settime32_vm::cache;

@@ -14,7 +14,7 @@ use crate::boot::{Accelerator, Deadline, Scratch, Start};
 use crate::embedded::TRACER_PATH;
 use crate::failure::Failure;
 use crate::kernels::{self, Kernel};
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// A start that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(180);

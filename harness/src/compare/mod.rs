@@ -28,9 +28,9 @@ use crate::failure::Failure;
 use crate::generate::{self, catalogue};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Place;
-use crate::report::words;
+use crate::setup::Setup;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::Setup;
+use crate::words;
 use crate::work::CALLS_PER_PLAN;
 
 use definition::Definition;

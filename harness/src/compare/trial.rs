@@ -26,7 +26,7 @@ use crate::failure::{Failure, InfraError, ProgramError};
 use crate::kernels::Kernel;
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.
 const PLAN_PATH: &str = "/tmp/plan";

@@ -11,7 +11,7 @@ use super::{FuzzOptions, merge};
 use crate::boot::{Choice, Cpu};
 use crate::cache;
 use crate::cli::{fresh_seed, kernels_named, wrong_name};
-use crate::verify::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup};
+use crate::setup::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup};
 
 const FUZZ_HELP: &str = "\
 A seed is a plan of 10,000 calls: that of `replay --seed S --plan 0 --calls 10000`. Guests run side by side, as many as

@@ -16,8 +16,8 @@ use crate::generate;
 use crate::oracle::{Config as OracleConfig, Findings, Oracle};
 use crate::regression::Regression;
 use crate::session::Session;
+use crate::setup::BOOT_TIMEOUT;
 use crate::shrink::{Signature, Trial};
-use crate::verify::BOOT_TIMEOUT;
 
 /// How long a tracer runs before it is asked to stop; what a run that is killed may have to do
 /// again.

@@ -29,9 +29,9 @@ use crate::oracle::Findings;
 use crate::progress::FuzzProgress;
 use crate::regression::{self, Regression};
 use crate::report::{quoted, setup_words};
+use crate::setup::Setup;
 use crate::shrink::Signature;
 use crate::verdict::Verdict;
-use crate::verify::Setup;
 use crate::work::CALLS_PER_PLAN;
 
 pub use arguments::{FuzzArgs, MergeArgs};

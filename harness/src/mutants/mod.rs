@@ -20,7 +20,8 @@ use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::programs::Programs;
 use crate::scenario;
-use crate::verify::{Setup, WRONG_PATH, Watch};
+use crate::setup::{Setup, WRONG_PATH};
+use crate::verify::Watch;
 use crate::work::{Tells, Work};
 
 pub use judge::Outcome;

@@ -26,7 +26,7 @@ use crate::boot::{self, Deadline, Scratch};
 use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
 use crate::kernels;
-use crate::verify::Setup;
+use crate::setup::{Format, Setup};
 
 use relay::{PROGRAM, Relay, TRACER, Traced};
 pub use signals::end_by;
@@ -90,28 +90,6 @@ impl Trace {
                 self.to.is_none()
                     && AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
             }
-        }
-    }
-}
-
-/// The forms that the tracer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// A line a call: who, what it does to the timer in words, and the call as strace prints it.
-    Pretty,
-    /// A JSON object a line, with every fact.
-    Json,
-    /// A JSON object a line, as Tracee prints it.
-    Tracee,
-}
-
-impl Format {
-    /// Its name on the tracer's command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-            Self::Tracee => "tracee",
         }
     }
 }

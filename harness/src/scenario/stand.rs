@@ -14,9 +14,9 @@ use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::failure::{Failure, ProgramError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::run::Format;
 use crate::session::{kernel_cannot, says_ready};
-use crate::verify::{Attach, Setup};
+use crate::setup::Format;
+use crate::setup::{Attach, Setup};
 
 /// A guest, and how tracers are started there.
 pub(super) struct Stand<'a> {

@@ -8,7 +8,7 @@ use super::super::stand::{SIGINT, SIGKILL, Stand};
 use super::guest::{code, tail};
 use super::told::{Lines, Said};
 use crate::failure::Failure;
-use crate::run::Format;
+use crate::setup::Format;
 
 /// Who waits this long, milliseconds, waits longer than a tracer takes to end.
 const LONG_MS: &str = "120000";

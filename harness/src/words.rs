@@ -1,5 +1,7 @@
-//! A plan in words, a line a step, for people who have to understand a failure.
+//! What people read: a plan in words, a line a step, for who has to understand a failure; and
+//! numbers.
 
+use indicatif::HumanCount;
 use settime32_abi::plan::{Call, Clock, Ending, Entry, FdKind, Page, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 
@@ -146,4 +148,9 @@ fn of_page(page: Page) -> &'static str {
         Page::Held => "held back by userfaultfd",
         Page::Withheld => "never given by userfaultfd",
     }
+}
+
+/// 1234567 → `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    HumanCount(number).to_string()
 }
