@@ -6,7 +6,6 @@
 //! done when the tracer that saw it has stopped, since its last words are a part of what is
 //! compared.
 
-mod arguments;
 mod found;
 mod lane;
 pub mod merge;
@@ -34,7 +33,6 @@ use crate::shrink::Signature;
 use crate::verdict::Verdict;
 use crate::work::CALLS_PER_PLAN;
 
-pub use arguments::{FuzzArgs, MergeArgs};
 use lane::Lane;
 use queue::Queue;
 pub use report::FuzzReport;

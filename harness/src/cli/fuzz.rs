@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::shard::Shard;
-use super::state::REGRESSIONS;
-use super::{FuzzOptions, merge};
+use super::{fresh_seed, kernels_named, wrong_name};
 use crate::boot::{Choice, Cpu};
 use crate::cache;
-use crate::cli::{fresh_seed, kernels_named, wrong_name};
+use crate::fuzz::shard::Shard;
+use crate::fuzz::state::REGRESSIONS;
+use crate::fuzz::{FuzzOptions, FuzzReport, merge};
 use crate::setup::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup};
 
 const FUZZ_HELP: &str = "\
@@ -140,11 +140,11 @@ impl MergeArgs {
     /// # Errors
     ///
     /// Those of [`merge::merge`] and of the file system.
-    pub fn merge(&self) -> Result<super::FuzzReport, merge::MergeError> {
+    pub fn merge(&self) -> Result<FuzzReport, merge::MergeError> {
         let mut merged = merge::merge(&self.folders)?;
         if let Some(out) = &self.out {
             merge::keep(&mut merged, &self.folders, out)?;
         }
-        Ok(super::FuzzReport::merged(&merged, self.out.clone()))
+        Ok(FuzzReport::merged(&merged, self.out.clone()))
     }
 }
