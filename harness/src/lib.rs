@@ -1,6 +1,9 @@
 //! The harness, a module a stage: [`generate`] → [`boot`] → [`session`] (workload and tracer) →
 //! [`oracle`] (with the [`model`] of the kernel) → [`verdict`] → [`report`]. [`verify`] is the
 //! pipeline.
+//!
+//! What decides is the crate `settime32-check`, guests are `settime32-vm`, and what a program of this
+//! machine needs in one is `settime32-rootfs`; none of them knows this one.
 
 pub mod bench;
 pub mod cli;

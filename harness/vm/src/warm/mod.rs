@@ -34,11 +34,20 @@ use store::{Record, Template};
 const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Starts a guest, warm where the options allow it and it can be done, else by a boot.
+///
+/// # Errors
+///
+/// Those of the boot. A start from a template that fails is told to `say`, and is no error where a
+/// boot works.
 pub fn start(order: &Order) -> Result<Vm, VmError> {
     start_with(order, None)
 }
 
 /// The same, where the guest may be prepared already; whether it is, [`Vm::take_prepared`] says.
+///
+/// # Errors
+///
+/// Those of [`start`], and under emulation those of the preparation.
 pub fn start_prepared<E>(order: &Order, preparation: &Preparation<E>) -> Result<Vm, E>
 where
     E: Error + From<VmError> + 'static,
