@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use settime32_abi::output::{CallEvent, Summary};
-use settime32_harness::boot::{Deadline, TRACER_PATH};
+use settime32_harness::boot::Deadline;
+use settime32_harness::embedded::TRACER_PATH;
 use settime32_harness::programs::Programs;
 use settime32_harness::verify::Setup;
 use settime32_tests::compiled;

@@ -9,7 +9,8 @@ use settime32_abi::frame::Exit;
 use settime32_abi::output::{CallEvent, Summary};
 use settime32_abi::plan::{Call, Clock, Ending, Entry, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
-use settime32_harness::boot::{Deadline, TRACER_PATH, WORKLOAD_PATH};
+use settime32_harness::boot::Deadline;
+use settime32_harness::embedded::{TRACER_PATH, WORKLOAD_PATH};
 use settime32_harness::programs::{Programs, Ran};
 use settime32_harness::verify::Setup;
 

@@ -6,12 +6,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use settime32_vm::Say;
 
 use crate::boot::{
     Accelerator, BootOptions, Choice, Deadline, Emulator, Machine, Scratch, Vm, bare_initramfs,
 };
+use crate::embedded;
 use crate::failure::{BootError, Failure, InfraError};
-use crate::kernels::Say;
 
 pub use warm::{WarmBench, warm};
 
@@ -80,7 +81,8 @@ fn boot_bare(options: &BootOptions, accelerator: Accelerator) -> Result<f64, Fai
     let started = Instant::now();
     let scratch = Scratch::new()?;
     let initramfs = scratch.path().join("initramfs.cpio");
-    fs::write(&initramfs, bare_initramfs()?).map_err(InfraError::file("write", &initramfs))?;
+    fs::write(&initramfs, bare_initramfs(embedded::bare_init()?))
+        .map_err(InfraError::file("write", &initramfs))?;
     let machine = Machine {
         qemu: options.qemu.clone(),
         accelerator,

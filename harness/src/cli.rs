@@ -3,6 +3,7 @@
 mod compare;
 mod describe;
 mod filters;
+mod fuzz;
 mod plans;
 mod program;
 
@@ -15,14 +16,14 @@ use settime32_abi::plan::PlanError;
 use settime32_wrong::{About, WRONG_TRACERS};
 
 use crate::boot::{Choice, Cpu, Start};
-use crate::fuzz::{FuzzArgs, MergeArgs};
 use crate::mutants::MutantsOptions;
 use crate::session::Injection;
-use crate::verify::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
+use crate::setup::{Attach, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
 use crate::work::{CALLS_PER_PLAN, Work};
 
 pub use compare::CompareArgs;
 pub use describe::{CompletionsArgs, ManArgs, Manual};
+pub use fuzz::{FuzzArgs, MergeArgs};
 pub use plans::{LivesArgs, ReplayArgs, VerifyArgs};
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
@@ -399,7 +400,7 @@ fn attach_modes(text: &str) -> Result<Attaches, String> {
 }
 
 /// The name of a wrong tracer.
-pub(crate) fn wrong_name(text: &str) -> Result<&'static str, String> {
+fn wrong_name(text: &str) -> Result<&'static str, String> {
     let known = WRONG_TRACERS.iter().map(|about| about.name).find(|name| *name == text);
     known.ok_or_else(|| "no such wrong tracer; `cargo harness mutants --list` names them".into())
 }
@@ -408,7 +409,7 @@ pub(crate) fn wrong_name(text: &str) -> Result<&'static str, String> {
 const ALL_KERNELS: &str = "all";
 
 /// The kernels that these words stand for, each once.
-pub(crate) fn kernels_named(words: impl IntoIterator<Item = String>) -> Vec<String> {
+fn kernels_named(words: impl IntoIterator<Item = String>) -> Vec<String> {
     let named = |word: String| match word.as_str() {
         ALL_KERNELS => crate::kernels::catalog().iter().map(|entry| entry.name.clone()).collect(),
         _ => vec![word],
@@ -423,7 +424,7 @@ pub(crate) fn kernels_named(words: impl IntoIterator<Item = String>) -> Vec<Stri
 }
 
 /// A seed that differs from run to run; short, since people copy it.
-pub(crate) fn fresh_seed() -> u64 {
+fn fresh_seed() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_nanos() as u64 % 1_000_000_007

@@ -25,19 +25,20 @@ use settime32_abi::journal::Journal;
 use settime32_abi::output::{CALL_EVENT, Summary};
 use settime32_abi::plan::{Call, Clock, FdKind, Plan, Pointer, Process, Step};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
+use settime32_vm::Say;
 
 use crate::bench::median;
 use crate::boot::{
-    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, TRACER_PATH,
-    Vm, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes,
+    self, BootOptions, Choice, Cpu, Deadline, GuestTime, MEMORY_MIB, Scratch, Start, Vm,
 };
-use crate::failure::{Failure, GuestError};
-use crate::kernels::{self, Say};
+use crate::embedded::{TRACER_PATH, WORKLOAD_COMM, WORKLOAD_PATH, empty_probes, guest_programs};
+use crate::failure::{Failure, ProgramError};
+use crate::kernels;
 use crate::oracle::{self, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::report::grouped;
+use crate::setup::{Attach, BOOT_TIMEOUT};
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{Attach, BOOT_TIMEOUT};
+use crate::words::grouped;
 
 /// Where files are put in the guest.
 const EMPTY_PROBES_PATH: &str = "/bin/settime32-empty-probes";
@@ -164,6 +165,7 @@ pub fn measure(
     let (qemu, memory_mib) = (qemu.into(), MEMORY_MIB);
     let options = BootOptions {
         kernel,
+        programs: guest_programs()?,
         qemu,
         choice,
         start,
@@ -302,7 +304,7 @@ impl Bench {
             .and_then(|(_, text)| text.split_whitespace().next()?.parse().ok());
         match (ran.exit, process) {
             (Some(Exit::Code(0)), Some(process)) => Ok(process),
-            (status, _) => Err(GuestError::Workload {
+            (status, _) => Err(ProgramError::Workload {
                 plan: 0,
                 status: status.expect("`run` waits for the end"),
                 said: ran.said(),
@@ -315,8 +317,10 @@ impl Bench {
         let ran = self.guest.run(&[WORKLOAD_PATH, PLAN_PATH, "-"])?;
         match ran.exit {
             Some(Exit::Code(0)) => Ok(Journal::parse(&ran.stdout)
-                .map_err(|source| GuestError::Journal { plan: 0, source })?),
-            Some(status) => Err(GuestError::Workload { plan: 0, status, said: ran.said() }.into()),
+                .map_err(|source| ProgramError::Journal { plan: 0, source })?),
+            Some(status) => {
+                Err(ProgramError::Workload { plan: 0, status, said: ran.said() }.into())
+            }
             None => unreachable!("`run` waits for the end"),
         }
     }

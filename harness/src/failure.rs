@@ -1,87 +1,35 @@
 //! What can end a run before it has compared anything, each kind its own type: the machine is not
-//! fit ([`InfraError`]), the guest did not come up ([`BootError`]), the guest or a program in it
-//! died ([`GuestError`]). A tracer that is wrong is none of these; that is a finding of the oracle.
+//! fit ([`InfraError`]), the guest did not come up ([`BootError`]), the guest died ([`GuestError`]),
+//! or a program in it did ([`ProgramError`]). A tracer that is wrong is none of these; that is a
+//! finding of the oracle.
 
 use std::path::PathBuf;
 
-use settime32_abi::frame::{Exit, FrameError};
+use settime32_abi::frame::Exit;
 use settime32_abi::journal::JournalError;
+use settime32_rootfs::failure::{CarryError, RootfsError};
+use settime32_vm::Say;
+use settime32_vm::boot::Scratch;
+use settime32_vm::failure::VmError;
 use thiserror::Error;
 
-use crate::run::CarryError;
 use crate::verdict::Verdict;
 
-/// QEMU, a kernel image or a toolchain is missing, or the host's own files cannot be used.
+pub use settime32_vm::failure::{BootError, GuestError, HostError};
+
+/// QEMU, a kernel image, a program or a toolchain is missing, or the host's own files cannot be
+/// used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InfraError {
-    /// No emulator.
-    #[error(
-        "failed to find {program} on the PATH; run ci/setup, or `apt-get install qemu-system-x86`, or name it with --qemu"
-    )]
-    QemuMissing {
-        /// What was looked for.
-        program: PathBuf,
-    },
-    /// The emulator is there and does not start.
-    #[error("failed to start {program}: {source}")]
-    QemuStart {
-        /// The emulator.
-        program: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The emulator refused its command line or its machine.
-    #[error("{program} ended before the guest ran ({status}): {stderr}")]
-    QemuRefused {
-        /// The emulator.
-        program: PathBuf,
-        /// How it ended.
-        status: String,
-        /// What it said.
-        stderr: String,
-    },
+    /// No guest can be made here, or a file of the host cannot be used.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The running kernel is for root to probe.
     #[error(
         "failed to use the running kernel: --here attaches probes to it and makes calls on it, which root may do; run it as root"
     )]
     NotRoot,
-    /// The agent of `--here` ended at once.
-    #[error("the agent ended before it was ready ({status}): {stderr}")]
-    AgentEnded {
-        /// How.
-        status: String,
-        /// What it said.
-        stderr: String,
-    },
-    /// A kernel given by path is not there or is no kernel image.
-    #[error(
-        "failed to use the kernel image {path}: {reason}; give the path of a bzImage, or a name that `cargo harness kernels` lists"
-    )]
-    KernelImage {
-        /// The path.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// A kernel could not be fetched from the package mirror.
-    #[error("failed to fetch kernel {name}: {reason}")]
-    KernelFetch {
-        /// The kernel's name in `ci/kernels.toml`.
-        name: String,
-        /// What went wrong and what to do.
-        reason: String,
-    },
-    /// A fetched file is not what its checksum says.
-    #[error("{path} is damaged: its SHA-256 is {found}, expected {expected}")]
-    Checksum {
-        /// The file.
-        path: PathBuf,
-        /// Recorded digest, hexadecimal.
-        expected: String,
-        /// Digest of what is there.
-        found: String,
-    },
     /// A guest program was not built.
     #[error("this build holds no {program}: {reason}; run ci/setup and build again")]
     Stub {
@@ -115,24 +63,14 @@ pub enum InfraError {
         /// In the tracer's words.
         reason: String,
     },
-    /// A file of the host could not be read or written.
-    #[error("failed to {action} {path}: {source}{hint}", hint = disk_full_hint(source))]
-    File {
-        /// What was tried, such as `write`.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
 }
 
-fn disk_full_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => {
-            "; the disk is full: free some space, or set SETTIME32_CACHE and TMPDIR to another disk"
+impl From<RootfsError> for InfraError {
+    fn from(error: RootfsError) -> Self {
+        match error {
+            RootfsError::Carry(error) => error.into(),
+            RootfsError::Host(error) => error.into(),
         }
-        _ => "",
     }
 }
 
@@ -142,81 +80,15 @@ impl InfraError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::File { action, path, source }
+        let describe = HostError::file(action, path);
+        move |source| describe(source).into()
     }
 }
 
-/// The guest did not come up, or stopped answering.
+/// A program in the guest failed: the workload or the tracer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum BootError {
-    /// The agent did not report within the time.
-    #[error(
-        "the guest's agent was not ready after {seconds:.1} s; see the console that was kept, or give a longer --timeout"
-    )]
-    NotReady {
-        /// The limit.
-        seconds: f64,
-    },
-    /// The console shows why.
-    #[error("the guest failed to boot{symptom}")]
-    Failed {
-        /// What the console showed, beginning with `: `.
-        symptom: String,
-    },
-    /// The emulator ended during boot, and the console shows no reason.
-    #[error(
-        "QEMU ended during boot ({status}), and the console shows no reason; the kernel may lack virtio_pci or virtio_console"
-    )]
-    Ended {
-        /// How it ended.
-        status: String,
-    },
-    /// The virtual machine monitor stopped the guest (KVM's internal error).
-    #[error("the guest was stopped by QEMU: {state}")]
-    Stopped {
-        /// QMP's run state.
-        state: String,
-    },
-    /// The agent in the guest speaks another protocol, so it is from another build.
-    #[error("the guest's agent speaks protocol {found}, this harness {expected}")]
-    Protocol {
-        /// Ours.
-        expected: u32,
-        /// The agent's.
-        found: u32,
-    },
-    /// The run's deadline passed while the guest was silent.
-    #[error(
-        "the guest hangs: no answer within the time limit of {seconds} s, while {doing}; see the console that was kept, or give a longer --timeout"
-    )]
-    Hang {
-        /// The limit (`--timeout`).
-        seconds: u64,
-        /// The stage.
-        doing: &'static str,
-    },
-}
-
-/// The guest came up and then it, or a program in it, failed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum GuestError {
-    /// Panic, oops, lockup: read off the console.
-    #[error("guest kernel failed, {symptom}: {line}")]
-    Kernel {
-        /// Name of the symptom.
-        symptom: &'static str,
-        /// The console's line.
-        line: String,
-    },
-    /// The connection ended and the console shows no reason.
-    #[error("lost the connection to the guest's agent ({status}), and the console shows no reason")]
-    Lost {
-        /// How QEMU ended, when it did.
-        status: String,
-    },
+pub enum ProgramError {
     /// The workload was killed or failed.
     #[error("the workload ended with {status} in plan {plan}{said}")]
     Workload {
@@ -245,21 +117,9 @@ pub enum GuestError {
         /// What it wrote to stderr, empty or beginning with `: `.
         said: String,
     },
-    /// The agent refused a request.
-    #[error("the guest's agent failed: {reason}")]
-    Agent {
-        /// In its words.
-        reason: String,
-    },
-    /// The agent's bytes are no frames.
-    #[error("the guest's agent sent what is no frame: {source}")]
-    Frame {
-        /// Why.
-        source: FrameError,
-    },
 }
 
-/// Any of the three.
+/// Any of the four.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// See [`InfraError`].
@@ -271,6 +131,25 @@ pub enum Failure {
     /// See [`GuestError`].
     #[error(transparent)]
     Guest(#[from] GuestError),
+    /// See [`ProgramError`].
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::Infra(error.into())
+    }
+}
+
+impl From<VmError> for Failure {
+    fn from(error: VmError) -> Self {
+        match error {
+            VmError::Host(error) => error.into(),
+            VmError::Boot(error) => error.into(),
+            VmError::Guest(error) => error.into(),
+        }
+    }
 }
 
 impl Failure {
@@ -279,25 +158,14 @@ impl Failure {
         match self {
             Self::Infra(_) => Verdict::Infrastructure,
             Self::Boot(_) => Verdict::BootFailure,
-            Self::Guest(_) => Verdict::GuestFailure,
+            Self::Guest(_) | Self::Program(_) => Verdict::GuestFailure,
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_says_what_to_do() {
-        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let text = InfraError::file("write", "/some/file")(full()).to_string();
-        assert!(
-            text.starts_with("failed to write /some/file: ") && text.contains("SETTIME32_CACHE"),
-            "{text}"
-        );
-        let other =
-            InfraError::file("read", "/some/file")(std::io::ErrorKind::NotFound.into()).to_string();
-        assert!(!other.contains("SETTIME32_CACHE"), "{other}");
+    /// Keeps what the guest's console showed, where there was a guest.
+    pub(crate) fn keep_consoles(&self, scratch: &Scratch, say: Say) {
+        if !matches!(self, Self::Infra(_)) {
+            scratch.keep_consoles(say);
+        }
     }
 }

@@ -10,14 +10,15 @@ use clap::Parser;
 use serde::Serialize;
 use settime32_harness::boot::{BootOptions, GuestTime, MEMORY_MIB, Start};
 use settime32_harness::cli::{
-    BenchCommand, Cli, Command, CompareArgs, CostArgs, GuestArgs, Job, KernelsArgs, ManArgs,
-    Manual, MutantsArgs,
+    BenchCommand, Cli, Command, CompareArgs, CostArgs, FuzzArgs, GuestArgs, Job, KernelsArgs,
+    ManArgs, Manual, MergeArgs, MutantsArgs,
 };
 use settime32_harness::compare::definition::{self, Definition};
 use settime32_harness::compare::{self, score::Scoreboard};
 use settime32_harness::cost::{self, Cost};
+use settime32_harness::embedded;
 use settime32_harness::failure::{Failure, InfraError};
-use settime32_harness::fuzz::{self, FuzzArgs, FuzzReport, MergeArgs};
+use settime32_harness::fuzz::{self, FuzzReport};
 use settime32_harness::generate::catalogue::{CASES, Case};
 use settime32_harness::output::{self, say};
 use settime32_harness::progress::{FuzzProgress, Progress};
@@ -223,6 +224,7 @@ fn bench_boot(rounds: u32, guest: GuestArgs, json: bool) -> Verdict {
         let (start, time, memory_mib) = (Start::Cold, GuestTime::Host, MEMORY_MIB);
         let options = BootOptions {
             kernel,
+            programs: embedded::guest_programs()?,
             qemu,
             choice,
             start,

@@ -8,9 +8,11 @@ use std::thread;
 
 use comfy_table::{Cell, Table, presets};
 
-use crate::report::{Report, grouped};
+use crate::report::Report;
+use crate::setup::VerifyOptions;
 use crate::verdict::Verdict;
-use crate::verify::{VerifyOptions, Watch, verify};
+use crate::verify::{Watch, verify};
+use crate::words::grouped;
 
 /// Runs all cells; the reports come in the order of the cells.
 pub fn run(cells: &[VerifyOptions], watch: &(dyn Watch + Sync)) -> Vec<Report> {
@@ -130,7 +132,7 @@ impl Watch for Quiet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::Setup;
+    use crate::setup::Setup;
     use crate::work::Work;
 
     fn cell(verdict: Verdict, not_run: Option<&str>) -> Report {

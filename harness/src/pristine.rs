@@ -33,7 +33,7 @@ use crate::failure::Failure;
 use crate::oracle::{Finding, Findings};
 use crate::programs::Programs;
 use crate::session::Session;
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// A test that is not over by then hangs.
 const LIMIT: Duration = Duration::from_secs(300);

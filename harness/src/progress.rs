@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
-use crate::report::grouped;
 use crate::verify::Watch;
+use crate::words::grouped;
 
 /// Shows a run's progress.
 #[derive(Debug)]

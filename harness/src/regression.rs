@@ -13,9 +13,9 @@ use settime32_abi::plan::{Plan, Process, Step};
 use crate::cache;
 use crate::failure::InfraError;
 use crate::oracle::Finding;
-use crate::report::words;
 use crate::reproducer;
 use crate::shrink::{Outcome, Signature};
+use crate::words;
 
 /// Of this file's layout.
 const FORMAT: u32 = 1;

@@ -11,10 +11,12 @@ use nix::libc::{SIGINT, SIGKILL};
 use settime32_abi::frame::{Exit, Fault, Reply, Request, Spawn, Stdin, Stream};
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
+use settime32_vm::warm::Unprepared;
 
-use crate::boot::{Deadline, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
-use crate::failure::{Failure, GuestError, InfraError};
-use crate::oracle::Oracle;
+use crate::boot::{Deadline, Vm};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::failure::{Failure, InfraError, ProgramError};
+use crate::oracle::{Config, Oracle};
 
 /// What to run in the guest, and how.
 #[derive(Clone, Debug)]
@@ -146,7 +148,7 @@ impl Session {
         if argv.is_empty() {
             return Ok(());
         }
-        match self.vm.take_attached(&argv) {
+        match self.vm.take_prepared(&argv) {
             Some(said) => self.tracer_stderr = said,
             None => self.vm.send(&Request::Spawn(Spawn::new(TRACER, argv))),
         }
@@ -204,13 +206,13 @@ impl Session {
         }
         let Workload { mut stdout, stderr, .. } = workload.expect("it was put there above");
         if status != Exit::Code(0) {
-            return Err(GuestError::Workload { plan: index, status, said: told(&stderr) }.into());
+            return Err(ProgramError::Workload { plan: index, status, said: told(&stderr) }.into());
         }
         if inject == Some(Injection::TruncateJournal) {
             stdout.truncate(stdout.len().saturating_sub(1));
         }
         let journal = Journal::parse(&stdout)
-            .map_err(|source| GuestError::Journal { plan: index, source })?;
+            .map_err(|source| ProgramError::Journal { plan: index, source })?;
         if let Some((kept, _)) = &mut self.kept {
             *kept = Some(journal.clone());
         }
@@ -338,7 +340,7 @@ impl Session {
         }
         match self.tracer_exit {
             Some(status) => {
-                Err(GuestError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into())
+                Err(ProgramError::Tracer { status, doing, said: told(&self.tracer_stderr) }.into())
             }
             None => Ok(()),
         }
@@ -432,6 +434,23 @@ impl Session {
         }
         self.partial_line.extend_from_slice(rest);
     }
+}
+
+/// Attaches a tracer in a guest whose state is then saved, and gives what it said.
+pub(crate) fn attach_beforehand(
+    vm: Vm,
+    tracer: &[String],
+    deadline: Deadline,
+) -> Result<(Vm, String), Unprepared<Failure>> {
+    let options = SessionOptions { tracer: tracer.to_vec(), inject: None, deadline };
+    let mut session = Session::new(vm, Oracle::new(Config::default()), options);
+    session.attach().map_err(|failure| match failure {
+        Failure::Infra(InfraError::KernelCannot { .. }) => Unprepared::Refused,
+        Failure::Guest(_) | Failure::Program(_) => Unprepared::Died(failure),
+        failure => Unprepared::Failed(failure),
+    })?;
+    let said = session.tracer_stderr();
+    Ok((session.end().0, said))
 }
 
 /// Fails when a tracer that ended says that the kernel cannot be traced in the way that was asked

@@ -7,12 +7,14 @@ use serde::Serialize;
 use settime32_abi::frame::{Reply, Request};
 use settime32_abi::plan::{Call, Clock, FdKind, Plan, Step};
 use settime32_abi::timespec::OldItimerspec32;
+use settime32_vm::Say;
 
 use super::median;
-use crate::boot::{Accelerator, Deadline, Scratch, Start, TRACER_PATH};
+use crate::boot::{Accelerator, Deadline, Scratch, Start};
+use crate::embedded::TRACER_PATH;
 use crate::failure::Failure;
-use crate::kernels::{self, Kernel, Say};
-use crate::verify::Setup;
+use crate::kernels::{self, Kernel};
+use crate::setup::Setup;
 
 /// A start that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(180);

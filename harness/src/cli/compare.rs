@@ -9,7 +9,7 @@ use super::{GuestArgs, UsageError};
 use crate::compare::definition::{self, Definition};
 use crate::compare::{self, CompareOptions};
 use crate::generate::catalogue::CASES;
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// Arguments of `compare`.
 #[derive(Args, Debug)]

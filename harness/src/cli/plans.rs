@@ -12,7 +12,7 @@ use crate::generate::catalogue::CASES;
 use crate::generate::lives::LIVES_PER_PLAN;
 use crate::oracle::{EventSet, EventSets};
 use crate::regression::Regression;
-use crate::verify::{Setup, VerifyOptions};
+use crate::setup::{Setup, VerifyOptions};
 use crate::work::{CALLS_PER_PLAN, Tells, Work};
 
 /// Timers in a plan where the tracer comes midway: between plans, none is alive.

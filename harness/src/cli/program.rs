@@ -7,8 +7,9 @@ use clap::{Args, ColorChoice};
 
 use super::GuestArgs;
 use super::filters::TracedArgs;
-use crate::run::{self, Format, RunOptions, Trace};
-use crate::verify::{Attach, Setup};
+use crate::run::{self, RunOptions, Trace};
+use crate::setup::Format;
+use crate::setup::{Attach, Setup};
 
 const PROGRAM_HELP: &str = "\
 The guest has the program, the libraries that it names, the interpreter of a script, /bin/sh, and what --carry names. What

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::oracle::Fields;
-use crate::run::Format as Form;
+use crate::setup::Format as Form;
 
 /// Stands in a command for the workload with its arguments.
 pub const WORKLOAD: &str = "{workload}";

@@ -6,7 +6,6 @@
 
 mod conversion;
 pub mod definition;
-mod packages;
 mod page;
 mod plot;
 mod reader;
@@ -22,15 +21,16 @@ use std::thread;
 use std::time::Duration;
 
 use settime32_abi::plan::Plan;
+use settime32_vm::Say;
 
 use crate::boot;
 use crate::failure::Failure;
 use crate::generate::{self, catalogue};
-use crate::kernels::{self, Kernel, Say};
+use crate::kernels::{self, Kernel};
 use crate::oracle::Place;
-use crate::report::words;
+use crate::setup::Setup;
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::Setup;
+use crate::words;
 use crate::work::CALLS_PER_PLAN;
 
 use definition::Definition;

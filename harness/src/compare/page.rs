@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::plot;
 use super::score::{FACTS, Fact, Row, Scoreboard, Shown};
-use crate::report::grouped;
+use crate::words::grouped;
 
 const STYLE: &str = "
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1c2430; background: #fff; }

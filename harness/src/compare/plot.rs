@@ -78,7 +78,7 @@ fn draw(
         .configure_mesh()
         .x_desc("guest instructions added to a call (logarithmic)")
         .y_desc("told and right, % of all facts of all calls")
-        .x_label_formatter(&|instructions| crate::report::grouped(*instructions as u64))
+        .x_label_formatter(&|instructions| crate::words::grouped(*instructions as u64))
         .label_style(("sans-serif", 15))
         .light_line_style(TRANSPARENT)
         .bold_line_style(RGBColor(228, 232, 238))

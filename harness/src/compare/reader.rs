@@ -331,7 +331,7 @@ reader = { format = "tracee", claims = ["pid", "tid", "comm", "cpu", "ufd", "fla
     /// As a guest printed it, of a program with two threads.
     #[test]
     fn what_this_tracer_prints_for_people_is_read() {
-        let definition = Definition::of_form(crate::run::Format::Pretty);
+        let definition = Definition::of_form(crate::setup::Format::Pretty);
         let sample = include_str!("../../tracers/samples/settime32-pretty.txt");
         let (calls, _, errors) = read(&definition.reader, sample);
         assert!(errors.is_empty() && calls.iter().all(|call| call.unfit.is_empty()), "{errors:?}");

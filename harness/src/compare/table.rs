@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 
 use super::score::{FACTS, Fact, Row, Scoreboard, Shown};
-use crate::report::grouped;
+use crate::words::grouped;
 
 impl Scoreboard {
     /// For people.

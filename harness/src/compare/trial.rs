@@ -9,21 +9,24 @@ use settime32_abi::frame::{Exit, OWN_FOLDER};
 use settime32_abi::journal::Journal;
 use settime32_abi::output::{Lost, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
+use settime32_rootfs::furnish::{self, Furniture};
+use settime32_rootfs::tools::SHELL;
+use settime32_rootfs::{dpkg, needed};
+use settime32_vm::Say;
 
+use super::Task;
 use super::definition::{Definition, Part, WORKLOAD};
 use super::reader::{self, Line, Lines};
 use super::score::Cost;
-use super::{Task, packages};
 use crate::bench::median;
-use crate::boot::{Deadline, GuestTime, Scratch, Vm, WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::boot::{Deadline, GuestTime, Scratch, Vm};
 use crate::cost;
-use crate::failure::{Failure, GuestError, InfraError};
-use crate::kernels::{Kernel, Say};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::failure::{Failure, InfraError, ProgramError};
+use crate::kernels::Kernel;
 use crate::oracle::{self, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::run::furnish::{self, Furniture};
-use crate::run::{SHELL, needed};
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// Where a plan is put in the guest for a tracer that starts the workload.
 const PLAN_PATH: &str = "/tmp/plan";
@@ -64,7 +67,7 @@ fn furniture(definition: &Definition) -> Result<Furniture, String> {
         needed::add_program(carried, &path).map_err(|error| error.to_string())?;
     }
     for package in &needs.packages {
-        packages::add(carried, package).map_err(|error| error.to_string())?;
+        dpkg::add(carried, package).map_err(|error| error.to_string())?;
     }
     for file in &needs.files {
         let (host, guest) = file.split_once(':').unwrap_or((file, file));
@@ -221,7 +224,7 @@ impl<'a> Trial<'a> {
                 .wait_quiet(Duration::from_millis(stop.quiet_ms), "a tracer writes what it has")?;
         }
         self.programs.signal(id, stop.signal.number());
-        self.programs.wait(id)
+        Ok(self.programs.wait(id)?)
     }
 
     /// The same calls without and with it.
@@ -242,9 +245,10 @@ impl<'a> Trial<'a> {
 
     fn put_scripts(&mut self) -> Result<(), Failure> {
         let scripts = &self.definition.needs.scripts;
-        scripts.iter().try_for_each(|script| {
-            self.programs.put(&script.path, 0o755, script.content.clone().into_bytes())
-        })
+        for script in scripts {
+            self.programs.put(&script.path, 0o755, script.content.clone().into_bytes())?;
+        }
+        Ok(())
     }
 
     /// Starts it and waits until it says that it traces; else gives its last words.
@@ -286,7 +290,7 @@ impl<'a> Trial<'a> {
         match self.definition.output.from.as_str() {
             "stdout" => Ok(ran.stdout.clone()),
             "stderr" => Ok(ran.stderr.clone()),
-            path => self.programs.get(path),
+            path => Ok(self.programs.get(path)?),
         }
     }
 
@@ -358,14 +362,14 @@ fn workload(plan: &Plan) -> String {
 fn journal(ran: &Ran) -> Result<Journal, Failure> {
     let status = ran.exit.unwrap_or(Exit::Code(0));
     if status != Exit::Code(0) {
-        return Err(GuestError::Workload {
+        return Err(ProgramError::Workload {
             plan: 0,
             status,
             said: format!(": {}", ran.said().trim()),
         }
         .into());
     }
-    Ok(Journal::parse(&ran.stdout).map_err(|source| GuestError::Journal { plan: 0, source })?)
+    Ok(Journal::parse(&ran.stdout).map_err(|source| ProgramError::Journal { plan: 0, source })?)
 }
 
 /// The command with the workload in its place. Its program is where this machine has it.

@@ -16,8 +16,8 @@ use crate::generate;
 use crate::oracle::{Config as OracleConfig, Findings, Oracle};
 use crate::regression::Regression;
 use crate::session::Session;
+use crate::setup::BOOT_TIMEOUT;
 use crate::shrink::{Signature, Trial};
-use crate::verify::BOOT_TIMEOUT;
 
 /// How long a tracer runs before it is asked to stop; what a run that is killed may have to do
 /// again.
@@ -91,7 +91,7 @@ impl<'a> Lane<'a> {
         let scratch = self.scratch.insert(Scratch::new()?);
         let mut vm = setup
             .boot(self.run.kernels[cell].clone(), scratch, deadline, &say)
-            .inspect_err(|failure| scratch.keep_consoles(failure, &say))?;
+            .inspect_err(|failure| failure.keep_consoles(scratch, &say))?;
         setup.bring_tracer(&mut vm, deadline)?;
         Ok(vm)
     }
@@ -99,7 +99,7 @@ impl<'a> Lane<'a> {
     /// Keeps what the console of the guest shows that failed.
     pub(super) fn keep_consoles(&self, failure: &Failure) {
         if let Some(scratch) = &self.scratch {
-            scratch.keep_consoles(failure, &|text| self.run.progress.say(text));
+            failure.keep_consoles(scratch, &|text| self.run.progress.say(text));
         }
     }
 

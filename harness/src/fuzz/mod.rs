@@ -6,7 +6,6 @@
 //! done when the tracer that saw it has stopped, since its last words are a part of what is
 //! compared.
 
-mod arguments;
 mod found;
 mod lane;
 pub mod merge;
@@ -23,18 +22,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::boot;
-use crate::failure::{Failure, InfraError};
+use crate::failure::{Failure, HostError, InfraError};
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::progress::FuzzProgress;
 use crate::regression::{self, Regression};
 use crate::report::{quoted, setup_words};
+use crate::setup::Setup;
 use crate::shrink::Signature;
 use crate::verdict::Verdict;
-use crate::verify::Setup;
 use crate::work::CALLS_PER_PLAN;
 
-pub use arguments::{FuzzArgs, MergeArgs};
 use lane::Lane;
 use queue::Queue;
 pub use report::FuzzReport;
@@ -85,6 +83,12 @@ pub enum FuzzError {
     Failure(#[from] Failure),
 }
 
+impl From<HostError> for FuzzError {
+    fn from(error: HostError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
 impl From<InfraError> for FuzzError {
     fn from(error: InfraError) -> Self {
         Self::Failure(error.into())
@@ -128,7 +132,7 @@ pub fn run(
     let _lock = options.out.as_deref().map(lock).transpose()?;
     let state = begin(options)?;
     let regressions = regression::all(&options.regressions)?;
-    boot::check_qemu(&options.cells[0].qemu).map_err(Failure::from)?;
+    boot::check_qemu(&options.cells[0].qemu)?;
     let resolve = |setup: &Setup| kernels::resolve(&setup.kernel, &|text| progress.say(text));
     let kernels = options.cells.iter().map(resolve).collect::<Result<Vec<Kernel>, _>>()?;
     let started = Instant::now();

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::FuzzOptions;
 use super::state::{Config, Fault, State};
 use crate::failure::Failure;
-use crate::report::grouped;
 use crate::verdict::Verdict;
+use crate::words::grouped;
 
 /// The report; `--json` prints it with these names.
 #[derive(Debug, Serialize)]

@@ -182,7 +182,7 @@ impl State {
     /// Those of the file system.
     pub fn save(&self, folder: &Path) -> Result<(), InfraError> {
         let text = serde_json::to_vec_pretty(self).expect("a state is plain data");
-        cache::write_whole(&folder.join(FILE), &text)
+        Ok(cache::write_whole(&folder.join(FILE), &text)?)
     }
 
     /// Takes a fault in; one that is known is only seen once more.

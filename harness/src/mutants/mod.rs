@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use settime32_abi::plan::Plan;
 use settime32_wrong::{About, RIGHT};
 
-use crate::boot::{self, Deadline, Scratch, TRACER_PATH, Vm};
+use crate::boot::{self, Deadline, Scratch, Vm};
+use crate::embedded::{self, TRACER_PATH};
 use crate::failure::Failure;
 use crate::generate::catalogue::{self, Does, Field, Scenario};
 use crate::generate::lives::LIVES_PER_PLAN;
@@ -19,7 +20,8 @@ use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::programs::Programs;
 use crate::scenario;
-use crate::verify::{Setup, WRONG_PATH, Watch};
+use crate::setup::{Setup, WRONG_PATH};
+use crate::verify::Watch;
 use crate::work::{Tells, Work};
 
 pub use judge::Outcome;
@@ -224,7 +226,7 @@ impl Lane<'_> {
 
     fn boot(&self) -> Result<Vm, Failure> {
         self.watch.say(&format!("booting {}", self.kernel.name));
-        let program = boot::wrong_tracer()?;
+        let program = embedded::wrong_tracer()?;
         let mut guest = self.options.setup.boot(
             self.kernel.clone(),
             &Scratch::new()?,

@@ -11,9 +11,9 @@ use super::{Asked, CaughtBy, MutantsOptions, described};
 use crate::failure::Failure;
 use crate::generate::catalogue;
 use crate::oracle::{Findings, Tally};
-use crate::report::grouped;
 use crate::scenario;
 use crate::verdict::{Provoked, Verdict};
+use crate::words::grouped;
 
 /// Widest column of findings, in characters.
 const FINDING_WIDTH: usize = 110;

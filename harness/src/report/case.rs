@@ -3,11 +3,11 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::grouped;
 use crate::generate::catalogue::{Case, Memory};
 use crate::oracle::{Findings, Tally};
 use crate::scenario::Outcome;
 use crate::verdict::{Provoked, Verdict};
+use crate::words::grouped;
 use crate::work::{self, PLANS_PER_CASE, Work};
 
 /// One case of the catalogue in a run.

@@ -2,14 +2,12 @@
 //! see it again; for machines the same as one JSON object.
 
 mod case;
-pub mod words;
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use comfy_table::{Cell, ContentArrangement, Table, presets};
-use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::boot::{Accelerator, Scratch, Start, Vm};
@@ -19,8 +17,9 @@ use crate::generate::catalogue::CASES;
 use crate::oracle::{EventSet, Finding, Place};
 use crate::scenario::Outcome;
 use crate::session::Session;
+use crate::setup::{Setup, VerifyOptions};
 use crate::verdict::{Provoked, Verdict};
-use crate::verify::{Setup, VerifyOptions};
+use crate::words::grouped;
 use crate::work::{self, PLANS_PER_CASE, Tells, Work};
 pub use case::CaseReport;
 
@@ -485,11 +484,6 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
         command += &format!(" --inject {}", value_name(inject));
     }
     command
-}
-
-/// 1234567 → `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    HumanCount(number).to_string()
 }
 
 /// A word as a shell takes it.

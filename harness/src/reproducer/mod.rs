@@ -11,7 +11,7 @@ use settime32_abi::plan::{Call, Ending, Entry, FdKind, Other, Page, Plan, Pointe
 use settime32_abi::timespec::OldItimerspec32;
 
 use crate::oracle::Finding;
-use crate::report::words;
+use crate::words;
 
 const CALL: &str = include_str!("call.c");
 const VDSO: &str = include_str!("vdso.c");

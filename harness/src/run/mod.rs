@@ -4,14 +4,8 @@
 //! The guest has the program, its libraries, its crate, and what is named; nothing else of the
 //! host, and no way back to it.
 
-pub(crate) mod carried;
-mod environment;
-pub(crate) mod furnish;
-pub(crate) mod needed;
-mod package;
 mod relay;
 mod signals;
-mod tools;
 mod tty;
 
 use std::ffi::OsString;
@@ -23,22 +17,23 @@ use std::time::Duration;
 use anstream::AutoStream;
 use clap::ColorChoice;
 use settime32_abi::frame::{Spawn, Stdin};
+use settime32_rootfs::furnish::{Furniture, own_program};
+use settime32_rootfs::tools::{self, SHELL};
+use settime32_rootfs::{environment, needed, package};
+use settime32_vm::Say;
 
-use crate::boot::{self, Deadline, Scratch, TRACER_PATH};
+use crate::boot::{self, Deadline, Scratch};
+use crate::embedded::TRACER_PATH;
 use crate::failure::{Failure, InfraError};
-use crate::kernels::{self, Say};
-use crate::verify::Setup;
+use crate::kernels;
+use crate::setup::{Format, Setup};
 
-use furnish::{Furniture, own_program};
-pub use needed::CarryError;
 use relay::{PROGRAM, Relay, TRACER, Traced};
 pub use signals::end_by;
 
 /// For people, the best first.
-pub(crate) const SHELLS: [&str; 2] = ["bash", "sh"];
+const SHELLS: [&str; 2] = ["bash", "sh"];
 const PROMPT: &str = "PS1=\\h:\\w# ";
-/// What programs start others by (`system(3)`), and that is there on any machine.
-pub(crate) const SHELL: &str = "/bin/sh";
 
 /// What to run, and where.
 #[derive(Clone, Debug, Default)]
@@ -99,28 +94,6 @@ impl Trace {
     }
 }
 
-/// The forms that the tracer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// A line a call: who, what it does to the timer in words, and the call as strace prints it.
-    Pretty,
-    /// A JSON object a line, with every fact.
-    Json,
-    /// A JSON object a line, as Tracee prints it.
-    Tracee,
-}
-
-impl Format {
-    /// Its name on the tracer's command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-            Self::Tracee => "tracee",
-        }
-    }
-}
-
 /// A shell with tools in place of a program.
 pub fn shell(options: RunOptions) -> RunOptions {
     let program =
@@ -162,7 +135,7 @@ pub fn run(options: &RunOptions, say: Say) -> Result<Ended, Failure> {
         Relay::new(vm, deadline, traced)
             .run(Spawn { terminal, ..order(options, &program, variables.into_iter()) })
     });
-    outcome.inspect_err(|failure| scratch.keep_consoles(failure, say))
+    outcome.inspect_err(|failure| failure.keep_consoles(&scratch, say))
 }
 
 /// Variables of text alone are passed on.

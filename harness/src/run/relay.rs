@@ -8,13 +8,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use settime32_abi::frame::{Exit, Reply, Request, Spawn, Stream};
+use settime32_vm::connection::Requests;
 use signal_hook::consts::SIGPIPE;
 
 use super::tty::{self, Raw};
 use super::{Ended, signals};
 use crate::boot::{Deadline, Vm};
-use crate::failure::{Failure, GuestError, InfraError};
-use crate::guest::Requests;
+use crate::failure::{Failure, InfraError, ProgramError};
 use crate::output;
 use crate::session::kernel_cannot;
 
@@ -88,7 +88,7 @@ impl Traced {
             None => {
                 kernel_cannot(status, &said)?;
                 let said = format!(": {}", said.trim());
-                return Err(GuestError::Tracer {
+                return Err(ProgramError::Tracer {
                     status,
                     doing: "the program was to be traced",
                     said,

@@ -5,13 +5,13 @@ use std::{io, thread};
 
 use nix::sys::resource::{Resource, setrlimit};
 use settime32_abi::frame::Request;
+use settime32_vm::connection::Requests;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use super::relay::PROGRAM;
 use super::tty;
-use crate::guest::Requests;
 
 const PASSED_ON: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT];
 /// One that comes as often in this time is for this process: the guest may be stuck.

@@ -4,7 +4,7 @@ use settime32_abi::plan::Plan;
 
 use super::Outcome;
 use super::stand::{Done, SIGINT, SIGKILL, SIGTERM, Stand};
-use crate::boot::WORKLOAD_COMM;
+use crate::embedded::WORKLOAD_COMM;
 use crate::failure::Failure;
 
 /// Events that it sees at least before it stops.

@@ -10,7 +10,7 @@ use super::stand::{Done, SIGINT, Stand};
 use crate::compare::definition::Definition;
 use crate::failure::Failure;
 use crate::oracle::Kind;
-use crate::run::Format;
+use crate::setup::Format;
 
 /// Nanoseconds that a clock may be set by while it is set to the time that it shows, and more.
 const CLOCK_SLACK_NS: i64 = 1_000_000_000;

@@ -12,9 +12,9 @@ use crate::failure::Failure;
 use crate::generate::catalogue::{Scenario, scenario_plans};
 use crate::oracle::{Finding, Findings};
 use crate::programs::Programs;
-use crate::run::Format;
+use crate::setup::Format;
+use crate::setup::Setup;
 use crate::verdict::Verdict;
-use crate::verify::Setup;
 use stand::{SIGINT, Stand};
 
 /// What came of a scenario.

@@ -9,14 +9,14 @@ use settime32_abi::journal::Journal;
 use settime32_abi::output::{CALL_EVENT, CallEvent, SUMMARY_EVENT, Summary};
 use settime32_abi::plan::{Plan, Process};
 
-use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
 use crate::compare::{self, definition::Definition};
-use crate::failure::{Failure, GuestError};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::failure::{Failure, ProgramError};
 use crate::oracle::{Config, Findings, Oracle};
 use crate::programs::{Programs, Ran};
-use crate::run::Format;
 use crate::session::{kernel_cannot, says_ready};
-use crate::verify::{Attach, Setup};
+use crate::setup::Format;
+use crate::setup::{Attach, Setup};
 
 /// A guest, and how tracers are started there.
 pub(super) struct Stand<'a> {
@@ -119,15 +119,14 @@ impl<'a> Stand<'a> {
         let over = |programs: &Programs| {
             workloads.iter().all(|workload| programs.ran(workload.id).exit.is_some())
         };
-        self.programs.wait_while("a tracer sees calls", |programs| {
-            !enough(programs.ran(id)) && !over(programs)
-        })
+        let waits = |programs: &Programs| !enough(programs.ran(id)) && !over(programs);
+        Ok(self.programs.wait_while("a tracer sees calls", waits)?)
     }
 
     /// Sends a signal to a tracer and waits for its end.
     pub(super) fn end(&mut self, Tracer(id): Tracer, signal: i32) -> Result<Ran, Failure> {
         self.programs.signal(id, signal);
-        self.programs.wait(id)
+        Ok(self.programs.wait(id)?)
     }
 
     pub(super) fn workload(&mut self, plan: Plan) -> Workload {
@@ -159,7 +158,7 @@ impl<'a> Stand<'a> {
         let ran = self.programs.wait(workload.id)?;
         let status = ran.exit.unwrap_or(Exit::Code(0));
         if status != Exit::Code(0) {
-            return Err(GuestError::Workload {
+            return Err(ProgramError::Workload {
                 plan: 0,
                 status,
                 said: format!(": {}", ran.said().trim()),
@@ -167,7 +166,7 @@ impl<'a> Stand<'a> {
             .into());
         }
         let journal = Journal::parse(&ran.stdout)
-            .map_err(|source| GuestError::Journal { plan: 0, source })?;
+            .map_err(|source| ProgramError::Journal { plan: 0, source })?;
         Ok(Done { plan: workload.plan, journal })
     }
 
@@ -272,7 +271,7 @@ impl<'a> Stand<'a> {
         ] {
             let content = match self.programs.get(list) {
                 Ok(content) => content,
-                Err(error) if needed => return Err(error),
+                Err(error) if needed => return Err(error.into()),
                 Err(_) => continue,
             };
             if String::from_utf8_lossy(&content)
@@ -302,5 +301,5 @@ fn lines(ran: &Ran) -> impl Iterator<Item = &[u8]> {
 }
 
 pub(super) fn died(status: Exit, doing: &'static str, ran: &Ran) -> Failure {
-    GuestError::Tracer { status, doing, said: format!(": {}", ran.said().trim()) }.into()
+    ProgramError::Tracer { status, doing, said: format!(": {}", ran.said().trim()) }.into()
 }

@@ -14,7 +14,7 @@ use crate::boot::{Deadline, Vm};
 use crate::failure::Failure;
 use crate::oracle::{Finding, Findings, Kind, Oracle};
 use crate::session::Session;
-use crate::verify::Setup;
+use crate::setup::Setup;
 
 /// The plan under trial, and the one behind it.
 const TRIED: u64 = 0;

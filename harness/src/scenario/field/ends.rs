@@ -8,7 +8,7 @@ use super::super::stand::{SIGINT, SIGKILL, Stand};
 use super::guest::{code, tail};
 use super::told::{Lines, Said};
 use crate::failure::Failure;
-use crate::run::Format;
+use crate::setup::Format;
 
 /// Who waits this long, milliseconds, waits longer than a tracer takes to end.
 const LONG_MS: &str = "120000";
@@ -95,7 +95,7 @@ pub(super) fn attach_midst(mut stand: Stand<'_>) -> Result<Outcome, Failure> {
         };
         let owner = (row["pid"].as_i64(), row["comm"].as_str().unwrap_or("?"));
         outcome.must(
-            owner == (Some(pid), crate::boot::WORKLOAD_COMM),
+            owner == (Some(pid), crate::embedded::WORKLOAD_COMM),
             &format!("{which}: a row of {owner:?}, and not of {pid}"),
         );
         let firings = row["firings"].as_i64().unwrap_or(0);

@@ -10,8 +10,8 @@ use settime32_abi::plan::{Plan, Process};
 
 use super::super::stand::{Done, Stand, died};
 use super::told::Said;
-use crate::boot::{WORKLOAD_PATH, WORKLOAD64_PATH};
-use crate::failure::{Failure, GuestError};
+use crate::embedded::{WORKLOAD_PATH, WORKLOAD64_PATH};
+use crate::failure::{Failure, ProgramError};
 use crate::kernels;
 use crate::programs::Ran;
 use crate::session::says_ready;
@@ -101,7 +101,7 @@ impl Stand<'_> {
 
     pub(super) fn run_words(&mut self, program: &[String]) -> Result<Ran, Failure> {
         let id = self.start(program);
-        self.programs.wait(id)
+        Ok(self.programs.wait(id)?)
     }
 
     /// Runs a situation, which must do what it is there for.
@@ -168,7 +168,7 @@ impl Stand<'_> {
 
     /// Makes a file that anybody may write to.
     pub(super) fn make(&mut self, path: &str, content: Vec<u8>) -> Result<(), Failure> {
-        self.programs.put(path, 0o666, content)
+        Ok(self.programs.put(path, 0o666, content)?)
     }
 
     pub(super) fn text(&mut self, path: &str) -> Result<String, Failure> {
@@ -191,7 +191,7 @@ impl Stand<'_> {
     pub(super) fn journal(&mut self, file: PlanFile) -> Result<Done, Failure> {
         let content = self.programs.get(&file.journal)?;
         let journal =
-            Journal::parse(&content).map_err(|source| GuestError::Journal { plan: 0, source })?;
+            Journal::parse(&content).map_err(|source| ProgramError::Journal { plan: 0, source })?;
         Ok(Done { plan: file.plan, journal })
     }
 
@@ -223,7 +223,7 @@ fn whole_lines(ran: &Ran) -> String {
 fn done_well(ran: Ran) -> Result<Ran, Failure> {
     match ran.exit {
         Some(Exit::Code(0)) => Ok(ran),
-        status => Err(GuestError::Workload {
+        status => Err(ProgramError::Workload {
             plan: 0,
             status: status.unwrap_or(Exit::Code(0)),
             said: format!(": {}", ran.said().trim()),

@@ -6,9 +6,9 @@ use super::super::Outcome;
 use super::super::stand::{SIGINT, SIGKILL, Stand};
 use super::guest::{code, tail, with, words};
 use super::told::{Lines, Said};
-use crate::boot::WORKLOAD_COMM;
+use crate::embedded::WORKLOAD_COMM;
 use crate::failure::Failure;
-use crate::verify::FIRES_INLINE;
+use crate::setup::FIRES_INLINE;
 
 /// Timers of a run with events.
 const TIMERS: i64 = 300;
