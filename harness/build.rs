@@ -1,4 +1,4 @@
-//! Embeds what goes into the guest: agent, tracers (the wrong ones, too) and workload.
+//! Embeds what goes into the guest: agent, tracers (the mutants, too) and workload.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     thread::scope(|scope| {
         let workload = scope.spawn(|| embed(Guest::Workload));
         embed(Guest::Static { package: "settime32-tracer", bin: "settime32-tracer" })?;
-        embed(Guest::Static { package: "settime32-wrong-tracer", bin: "settime32-wrong-tracer" })?;
+        embed(Guest::Static { package: "settime32-mutant", bin: "settime32-mutant" })?;
         embed(Guest::Static { package: "settime32-agent", bin: "settime32-agent" })?;
         embed(Guest::Static { package: "settime32-agent", bin: "settime32-bare-init" })?;
         embed(Guest::Static { package: "settime32-empty-probes", bin: "settime32-empty-probes" })?;

@@ -38,7 +38,7 @@ fn greatest_settings(plan: &Plan) -> usize {
     plan.steps.iter().filter(is_one).count()
 }
 
-/// A seed whose 10,000 calls have just one of the setting that the wrong tracer gets wrong.
+/// A seed whose 10,000 calls have just one of the setting that the mutant gets wrong.
 fn seed_with_one() -> u64 {
     (1..).find(|seed| greatest_settings(&generate::plan(*seed, 0, 10_000)) == 1).unwrap()
 }
@@ -47,7 +47,7 @@ fn seed_with_one() -> u64 {
 fn one_call_of_10_000_is_found_shrunk_and_kept() {
     let out = tempfile::tempdir().unwrap();
     let command =
-        format!("fuzz --wrong greatest-setting --seed {} --calls 10000 --out", seed_with_one());
+        format!("fuzz --mutant greatest-setting --seed {} --calls 10000 --out", seed_with_one());
     let (code, report) = report_of(&command, &[out.path()]);
     assert_eq!(
         (code, report["verdict"].as_str(), report["captured"].as_u64()),
@@ -85,7 +85,7 @@ fn it_is_run_first_from_then_on(command: &str, out: &Path, file: &Path) {
     fs::create_dir(other.path().join("regressions")).unwrap();
     fs::copy(file, other.path().join("regressions").join(file.file_name().unwrap())).unwrap();
     let (code, wrong) =
-        report_of("fuzz --wrong greatest-setting --seed 1 --duration 1s --out", &[other.path()]);
+        report_of("fuzz --mutant greatest-setting --seed 1 --duration 1s --out", &[other.path()]);
     let noted = |report: &Value| {
         report["faults"]
             .as_array()
@@ -176,7 +176,7 @@ fn three_shards_joined_are_the_run_without_shards() {
     let part = |name: &str| folder.path().join(name);
     // Seven seeds, the last of which is shorter. One of them at least shows the tracer's error.
     let first = seed_with_one() - 3;
-    let common = format!("fuzz --wrong greatest-setting --seed {first} --calls 65000");
+    let common = format!("fuzz --mutant greatest-setting --seed {first} --calls 65000");
     let (code, whole) = report_of(&format!("{common} --out"), &[&part("whole")]);
     assert_eq!(
         (code, &whole["seeds"], &whole["captured"]),
@@ -287,7 +287,7 @@ fn what_cannot_be_run_is_told_by_its_exit_code() {
     for (arguments, code) in [
         ("fuzz --shard 1/3", 2),
         ("fuzz --shard 4/3 --seed 1", 2),
-        ("fuzz --wrong nonsense", 2),
+        ("fuzz --mutant nonsense", 2),
         ("fuzz --calls 0", 2),
         ("fuzz --qemu /nonexistent/qemu --calls 1", 6),
         ("fuzz --kernel /nonexistent/vmlinuz --calls 1", 6),

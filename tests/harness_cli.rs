@@ -352,7 +352,7 @@ fn the_catalogue_is_listed() {
 }
 
 #[test]
-fn wrong_tracers_are_listed_with_what_catches_them() {
+fn mutants_are_listed_with_what_catches_them() {
     let output = harness().args(["mutants", "--list", "--json"]).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
     let listed: Vec<Value> =
@@ -368,10 +368,10 @@ fn wrong_tracers_are_listed_with_what_catches_them() {
     harness().args(["mutants", "no-such-tracer"]).assert().code(2);
 }
 
-/// Wrong tracers of both halves: by cases, by generated calls, by calls that are lost on purpose,
-/// and by whole lives.
+/// Mutants of both halves: by cases, by generated calls, by calls that are lost on purpose,
+/// and by lifecycles.
 #[test]
-fn wrong_tracers_are_caught_and_the_right_one_passes() {
+fn mutants_are_caught_and_the_right_one_passes() {
     let names = [
         "registers-not-cut",
         "halves-swapped",
@@ -379,10 +379,10 @@ fn wrong_tracers_are_caught_and_the_right_one_passes() {
         "one-in-10000-dropped",
         "losses-not-counted",
     ];
-    let names = [&names[..], &["life-numbers-reused", "life-ticks-always-one"]].concat();
+    let names = [&names[..], &["lifecycle-numbers-reused", "lifecycle-ticks-always-one"]].concat();
     let output = harness().arg("mutants").args(&names).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("7 of 7 wrong tracers caught"), "{text}");
+    assert!(text.contains("7 of 7 mutants caught"), "{text}");
     let line =
         |word: &str| text.lines().filter(move |line| line.contains(word)).collect::<Vec<_>>();
     assert!(
@@ -390,7 +390,7 @@ fn wrong_tracers_are_caught_and_the_right_one_passes() {
         "{text}"
     );
     // The shipped one, and the wrong ones' program with no error in it: with a buffer that is large
-    // enough, without, and of lives.
+    // enough, without, and of lifecycles.
     let passed = line("settime32-").into_iter().filter(|line| line.contains("pass (")).count();
     assert_eq!((passed, output.status.code()), (6, Some(0)), "{text}");
 }
@@ -483,13 +483,13 @@ fn is_alive(pid: u32) -> bool {
         .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
 
-/// Every event of timers that live whole lives, by either way to attach.
+/// Every event of timers that live lifecycles, by either way to attach.
 #[rstest]
 #[case::kprobe("kprobe")]
 #[case::fentry("fentry")]
 fn whole_lives_of_timers_are_told_exactly(#[case] attach: &str) {
     let output = harness()
-        .args(["lives", "--json", "--timers", "300", "--seed", "3", "--attach", attach])
+        .args(["lifecycle", "--json", "--timers", "300", "--seed", "3", "--attach", attach])
         .output()
         .unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

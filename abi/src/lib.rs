@@ -21,7 +21,7 @@ pub mod frame;
 #[cfg(feature = "wire")]
 pub mod journal;
 #[cfg(feature = "wire")]
-pub mod life;
+pub mod lifecycle;
 #[cfg(feature = "wire")]
 pub mod number;
 #[cfg(feature = "wire")]

@@ -11,7 +11,7 @@ use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use crate::life::TimerId;
+use crate::lifecycle::TimerId;
 use crate::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
 
 /// `event` of a [`CallEvent`].

@@ -3,7 +3,7 @@
 //! A plan is closed in itself: it opens every descriptor that it uses, in a process of its own. Its
 //! bytes ([`Plan::encode`]) are a header that a damaged file does not pass, then postcard.
 
-mod life;
+mod lifecycle;
 mod validate;
 
 use alloc::string::String;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::pointer::{Page, Pointer};
 use crate::timespec::{ITIMERSPEC32_SIZE, OldItimerspec32};
-pub use life::{Act, Api, Means, POSIX_TIMERS, PosixAct, TFD_CLOEXEC, TFD_NONBLOCK};
+pub use lifecycle::{Act, Api, Means, POSIX_TIMERS, PosixAct, TFD_CLOEXEC, TFD_NONBLOCK};
 
 /// Slots in the descriptor table.
 pub const SLOTS: usize = 32;
@@ -91,7 +91,7 @@ pub enum Step {
     Silent(Silent),
     /// Something else in a timer's life. A plan with any of these has no threads, no silent calls
     /// and no odd pointers.
-    Life(Act),
+    Lifecycle(Act),
     /// Keep the calling thread, and whoever it starts from now on, on one CPU. While such a thread
     /// waits for a held page it is moved to another CPU, so that its call returns there; the next
     /// one enters on its own again.
@@ -412,9 +412,9 @@ impl Plan {
         validate::check(self)
     }
 
-    /// Whether it is of whole lives of timers, of which everything is journalled.
-    pub fn is_of_lives(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Life(_)))
+    /// Whether it is of lifecycles of timers, of which everything is journalled.
+    pub fn is_of_lifecycles(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Lifecycle(_)))
     }
 
     /// Number of calls under test.

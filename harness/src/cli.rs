@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use settime32_abi::plan::PlanError;
-use settime32_wrong::{About, WRONG_TRACERS};
+use settime32_mutants::{About, MUTANTS};
 
 use crate::boot::{Choice, Cpu, Start};
 use crate::mutants::MutantsOptions;
@@ -24,7 +24,7 @@ use crate::work::{CALLS_PER_PLAN, Work};
 pub use compare::CompareArgs;
 pub use describe::{CompletionsArgs, ManArgs, Manual};
 pub use fuzz::{FuzzArgs, MergeArgs};
-pub use plans::{LivesArgs, ReplayArgs, VerifyArgs};
+pub use plans::{LifecycleArgs, ReplayArgs, VerifyArgs};
 pub use program::{PlaceArgs, ProgramArgs, ShellArgs};
 
 /// Proves a tracer of timerfd_settime32: generated calls in a virtual machine, compared with what
@@ -48,10 +48,10 @@ pub enum Command {
     /// Make generated calls in a guest, trace them, compare, and print a verdict.
     #[command(mut_arg("kernel", or_all))]
     Verify(VerifyArgs),
-    /// Have timers live whole lives in a guest: created, set, read back, waited for, copied,
+    /// Have timers live lifecycles in a guest: created, set, read back, waited for, copied,
     /// passed, inherited, closed. Trace all of it (--events all), and compare each story.
     #[command(mut_arg("kernel", or_all))]
-    Lives(LivesArgs),
+    Lifecycle(LifecycleArgs),
     /// Do again what a failed run did; its report prints the command.
     #[command(mut_arg("kernel", or_all))]
     Replay(ReplayArgs),
@@ -72,7 +72,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run deliberately wrong tracers, each on the calls that must show its error, and the right
+    /// Run mutants, each on the calls that must show its error, and the right
     /// one on all of them; anything but all of them caught, and the right one passed, is a
     /// violation.
     Mutants(MutantsArgs),
@@ -150,7 +150,7 @@ fn known_kernel(name: &str) -> Result<String, String> {
 pub struct MutantsArgs {
     /// Only these; all when none is named.
     #[arg(value_name = "NAME", hide_possible_values = true,
-          value_parser = clap::builder::PossibleValuesParser::new(WRONG_TRACERS.iter().map(|about| about.name)))]
+          value_parser = clap::builder::PossibleValuesParser::new(MUTANTS.iter().map(|about| about.name)))]
     names: Vec<String>,
     /// List them, each with its error and what it is caught by.
     #[arg(long)]
@@ -178,7 +178,7 @@ impl MutantsArgs {
             self.names.is_empty() || self.names.iter().any(|name| name == about.name)
         };
         MutantsOptions {
-            wrong: WRONG_TRACERS.iter().filter(wanted).copied().collect(),
+            wrong: MUTANTS.iter().filter(wanted).copied().collect(),
             seed: self.seed,
             setup: Setup { attach: self.attach, ..self.guest.clone().setup() },
             timeout: self.timeout,
@@ -277,9 +277,9 @@ pub struct RunArgs {
     /// more for each 1,000 calls].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Use a deliberately wrong tracer, which `mutants --list` names, to see its error found.
-    #[arg(long, value_name = "NAME", value_parser = wrong_name, conflicts_with = "here")]
-    wrong: Option<&'static str>,
+    /// Use a mutant, a tracer that is wrong on purpose, which `mutants --list` names, to see its error found.
+    #[arg(long, value_name = "NAME", value_parser = mutant_name, conflicts_with = "here")]
+    mutant: Option<&'static str>,
     /// Cause a failure on purpose, to see that it is told apart.
     #[arg(long, value_enum, value_name = "FAILURE")]
     inject: Option<Injection>,
@@ -363,7 +363,7 @@ impl RunArgs {
             buffer: self.buffer,
             inject: self.inject,
             here: self.here,
-            wrong: self.wrong,
+            mutant: self.mutant,
             ..self.guest.setup()
         };
         let kernels = kernels_named([setup.kernel.clone()]);
@@ -399,10 +399,10 @@ fn attach_modes(text: &str) -> Result<Attaches, String> {
     }
 }
 
-/// The name of a wrong tracer.
-fn wrong_name(text: &str) -> Result<&'static str, String> {
-    let known = WRONG_TRACERS.iter().map(|about| about.name).find(|name| *name == text);
-    known.ok_or_else(|| "no such wrong tracer; `cargo harness mutants --list` names them".into())
+/// The name of a mutant.
+fn mutant_name(text: &str) -> Result<&'static str, String> {
+    let known = MUTANTS.iter().map(|about| about.name).find(|name| *name == text);
+    known.ok_or_else(|| "no such mutant; `cargo harness mutants --list` names them".into())
 }
 
 /// Stands for every kernel of the catalogue.

@@ -26,7 +26,7 @@ static BARE_INIT: Program =
     program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
 static WRONG_TRACER: Program =
-    program!("settime32-wrong-tracer", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
+    program!("settime32-mutant", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
 static WORKLOAD: Program =
     program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 static WORKLOAD64: Program =
@@ -68,8 +68,8 @@ pub(crate) fn bare_init() -> Result<&'static [u8], InfraError> {
     BARE_INIT.content()
 }
 
-/// The wrong tracers' program, which only few runs want in the guest.
-pub(crate) fn wrong_tracer() -> Result<&'static [u8], InfraError> {
+/// The mutants' program, which only few runs want in the guest.
+pub(crate) fn mutant() -> Result<&'static [u8], InfraError> {
     WRONG_TRACER.content()
 }
 

@@ -26,7 +26,7 @@ use settime32_harness::run::{Ended, RunOptions};
 use settime32_harness::verdict::Verdict;
 use settime32_harness::verify::{BOOT_TIMEOUT, verify};
 use settime32_harness::{bench, kernels, matrix, mutants, run as program};
-use settime32_wrong::About;
+use settime32_mutants::About;
 
 fn main() -> ExitCode {
     let command = match command() {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => return run_program(&arguments.options()),
         Command::Shell(arguments) => return run_program(&arguments.options()),
         Command::Verify(arguments) => run(&arguments.job()),
-        Command::Lives(arguments) => run(&arguments.job()),
+        Command::Lifecycle(arguments) => run(&arguments.job()),
         Command::Replay(arguments) => match arguments.job() {
             Ok(job) => run(&job),
             Err(error) => {

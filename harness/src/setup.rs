@@ -100,15 +100,15 @@ pub struct Setup {
     pub here: bool,
     /// Whether the guest may start from a saved state.
     pub start: Start,
-    /// A wrong tracer of this name instead of the shipped one.
-    pub wrong: Option<&'static str>,
+    /// A mutant of this name instead of the shipped one.
+    pub mutant: Option<&'static str>,
     /// What the guest's clock counts.
     pub time: GuestTime,
     /// What the tracer is asked to tell.
     pub tells: Tells,
     /// In which form.
     pub form: Format,
-    /// Of whole lives, which events.
+    /// Of lifecycles, which events.
     pub events: EventSet,
     /// The tracer is asked for threads of the workload's name alone.
     pub by_name: bool,
@@ -118,8 +118,8 @@ pub struct Setup {
 
 /// Kernel of runs that name none.
 pub const DEFAULT_KERNEL: &str = "6.12";
-/// Where the wrong tracers' program is in a guest.
-pub(crate) const WRONG_PATH: &str = "/bin/settime32-wrong-tracer";
+/// Where the mutants' program is in a guest.
+pub(crate) const MUTANT_PATH: &str = "/bin/settime32-mutant";
 /// QEMU's program where none is named.
 pub const DEFAULT_QEMU: &str = "qemu-system-x86_64";
 
@@ -137,7 +137,7 @@ impl Default for Setup {
             inject: None,
             here: false,
             start: Start::Warm,
-            wrong: None,
+            mutant: None,
             time: GuestTime::Host,
             tells: Tells::Calls,
             form: Format::Json,
@@ -212,7 +212,7 @@ impl Setup {
         let (options, tracer) = (self.boot_options(kernel)?, self.tracer_command(&[TRACER_PATH]));
         // A template for each set of events would take more time and room than it saves.
         let is_usual =
-            self.wrong.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
+            self.mutant.is_none() && self.tells != Tells::Nothing && self.events == EventSet::all();
         let order = Order { options: &options, scratch, deadline, say };
         if !is_usual || self.midway {
             return Ok(warm::start(&order)?);
@@ -243,10 +243,10 @@ impl Setup {
 
     /// Puts the tracer into a guest, if it is not one that every guest has.
     pub(crate) fn bring_tracer(&self, vm: &mut Vm, deadline: Deadline) -> Result<(), Failure> {
-        match self.wrong {
+        match self.mutant {
             Some(_) => {
-                let program = embedded::wrong_tracer()?.to_vec();
-                Ok(vm.put(WRONG_PATH, 0o755, program, deadline)?)
+                let program = embedded::mutant()?.to_vec();
+                Ok(vm.put(MUTANT_PATH, 0o755, program, deadline)?)
             }
             None => Ok(()),
         }
@@ -254,8 +254,8 @@ impl Setup {
 
     /// The tracer's program in this guest, and its first arguments.
     pub(crate) fn tracer_program(&self, vm: &Vm) -> Vec<String> {
-        match self.wrong {
-            Some(name) => [WRONG_PATH, name].map(str::to_owned).to_vec(),
+        match self.mutant {
+            Some(name) => [MUTANT_PATH, name].map(str::to_owned).to_vec(),
             None => vec![vm.program(TRACER_PATH)],
         }
     }
@@ -281,14 +281,14 @@ impl Setup {
         let entry_path_needed =
             self.attach == Attach::Kprobe && vm.accelerator == Some(Accelerator::Tcg);
         let (cpus, comm) = (vm.cpus, Some(WORKLOAD_COMM.into()));
-        let (lives, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
+        let (lifecycle, untraced) = (self.tells != Tells::Calls, self.tells == Tells::Nothing);
         let (events, filtered) = (self.events.clone(), self.by_name);
         let fires_inline = kernels::version(&vm.kernel_release) >= FIRES_INLINE;
         oracle::Config {
             cpus,
             comm,
             entry_path_needed,
-            lives,
+            lifecycle,
             events,
             filtered,
             fires_inline,
@@ -303,7 +303,7 @@ impl Setup {
         command.extend(["--output", self.form.as_str(), "--color", "never"].map(str::to_owned));
         // As the tracer's own words are.
         command.extend(["--attach".into(), self.attach.to_string()]);
-        if self.tells == Tells::Lives {
+        if self.tells == Tells::Lifecycle {
             command.extend(["--events".into(), self.events.to_argument()]);
         }
         if self.by_name {

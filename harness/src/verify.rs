@@ -9,12 +9,12 @@ use nix::unistd::geteuid;
 use crate::boot::{Deadline, Scratch, Vm};
 use crate::embedded;
 use crate::failure::{Failure, InfraError};
-use crate::generate::lives::LIVES_PER_PLAN;
+use crate::generate::lifecycle::TIMERS_PER_PLAN;
 use crate::programs::Programs;
 use crate::report::{Report, Seconds};
 use crate::scenario;
 use crate::session::Session;
-use crate::setup::WRONG_PATH;
+use crate::setup::MUTANT_PATH;
 use crate::work::{Tells, Work};
 
 pub use crate::setup::{Attach, BOOT_TIMEOUT, DEFAULT_KERNEL, DEFAULT_QEMU, Setup, VerifyOptions};
@@ -133,8 +133,8 @@ fn play(
     watch: &dyn Watch,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    if options.setup.wrong.is_some() && !options.work.scenarios().is_empty() {
-        programs.put(WRONG_PATH, 0o755, embedded::wrong_tracer()?.to_vec())?;
+    if options.setup.mutant.is_some() && !options.work.scenarios().is_empty() {
+        programs.put(MUTANT_PATH, 0o755, embedded::mutant()?.to_vec())?;
     }
     if options.work.calls_of_plans() == 0 {
         scenario::can_attach(programs, &options.setup)?;
@@ -160,9 +160,9 @@ fn run_plans(
     let mut made = 0;
     for (index, plan) in plans {
         let calls = match options.work {
-            Work::Lives { per_plan, .. } => per_plan,
+            Work::Lifecycle { per_plan, .. } => per_plan,
             _ if options.setup.tells == Tells::Calls => plan.calls() as u64,
-            _ => LIVES_PER_PLAN,
+            _ => TIMERS_PER_PLAN,
         };
         session.run_plan(index, plan)?;
         made += calls;

@@ -50,7 +50,7 @@ pub fn of_step(step: &Step) -> String {
         }
         Step::Pin { cpu: None } => "from here on on any CPU".into(),
         Step::Silent(call) => format!("{call:?}, of which no event may come"),
-        Step::Life(act) => format!("{act:?}"),
+        Step::Lifecycle(act) => format!("{act:?}"),
     }
 }
 

@@ -5,14 +5,14 @@
 mod cases;
 mod coming;
 mod fields;
+mod lifecycle;
 mod lines;
-mod lives;
 mod losses;
 mod races;
 #[path = "../simulate/mod.rs"]
 mod simulate;
-#[path = "../simulate/life/mod.rs"]
-mod simulate_life;
+#[path = "../simulate/lifecycle/mod.rs"]
+mod simulate_lifecycle;
 mod workload;
 
 use proptest::prelude::*;

@@ -112,8 +112,8 @@ impl Machine {
                 }
                 Step::WakeAlarm { allowed } => process.wake_alarm = *allowed,
                 Step::Pin { cpu } => process.cpu = pinned(*cpu),
-                // Those of lives are simulated elsewhere.
-                Step::Silent(_) | Step::Life(_) => {}
+                // Those of lifecycles are simulated elsewhere.
+                Step::Silent(_) | Step::Lifecycle(_) => {}
                 Step::Threads { .. } => self.threads(&mut run, &mut process, index),
                 Step::Wait { timeout_ms, .. } => {
                     self.spend(1_000, i64::from(*timeout_ms) * 1_000_000)

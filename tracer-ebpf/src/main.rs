@@ -20,7 +20,7 @@ mod filter;
 mod follow;
 mod ids;
 mod in_flight;
-mod life;
+mod lifecycle;
 mod losses;
 mod maps;
 mod registers;

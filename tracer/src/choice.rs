@@ -8,7 +8,7 @@ use settime32_abi::output::Abi;
 use settime32_abi::timespec::{NSEC_PER_SEC, OldTimespec32, Timespec64};
 
 use crate::call_event::{has, utmr_used};
-use crate::life::Event;
+use crate::lifecycle::Event;
 use crate::words::ABSTIME;
 
 /// What must be true of a call for it to be printed; nothing by default.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, value_parser};
-use settime32_abi::life::Kind;
+use settime32_abi::lifecycle::Kind;
 use settime32_abi::output;
 
 pub use self::asked::Asked;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::life::Kind;
+use settime32_abi::lifecycle::Kind;
 use settime32_abi::moment::call_flag;
 use settime32_abi::output::{Blind, Lost};
 
@@ -23,7 +23,7 @@ use crate::command::GatedCommand;
 use crate::form::Form;
 use crate::kernel_clock::now_ns;
 use crate::lateness;
-use crate::life::{self, Armed, Decoder, Event};
+use crate::lifecycle::{self, Armed, Decoder, Event};
 use crate::look::is_empty;
 use crate::outcome::Outcome;
 use crate::probes::Ring;
@@ -262,9 +262,9 @@ impl<'a, S: Seam> Drain<'a, S> {
 
     /// Prints what is left once the probes are detached: the buffer, then the calls that were not
     /// seen to return.
-    pub fn finish(&mut self, in_flight: &[RawEvent], life: &life::Rest) -> Result<Rest> {
+    pub fn finish(&mut self, in_flight: &[RawEvent], lifecycle: &lifecycle::Rest) -> Result<Rest> {
         self.take(u64::MAX)?;
-        let mut rest = Rest { in_flight_lost: life.returns_lost, ..self.rest };
+        let mut rest = Rest { in_flight_lost: lifecycle.returns_lost, ..self.rest };
         for raw in in_flight {
             if self.watch.takes_in_flight(raw) || raw.entry_ns >= self.span.until_ns {
                 continue;
@@ -286,7 +286,7 @@ impl<'a, S: Seam> Drain<'a, S> {
             }
         }
         let until_ns = self.span.until_ns;
-        for raw in life.calls.iter().filter(|raw| raw.entry_ns < until_ns) {
+        for raw in lifecycle.calls.iter().filter(|raw| raw.entry_ns < until_ns) {
             let was_lost = raw.flags & call_flag::RESULT_LOST != 0;
             let Some(event) = self.decoder.call_inside(raw) else { continue };
             let is_printed = self.print_of_life(event)?;

@@ -10,7 +10,7 @@ use crate::call_event::Seen;
 use crate::cli::{self, Cli, Format};
 use crate::json;
 use crate::lateness::Lateness;
-use crate::life::{Armed, Event};
+use crate::lifecycle::{Armed, Event};
 use crate::palette::Palette;
 use crate::pretty::Pretty;
 use crate::seam::Seam;

@@ -6,7 +6,7 @@
 
 use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::life::TimerId;
+use settime32_abi::lifecycle::TimerId;
 use settime32_abi::output::{EntryPath, Halves, Summary};
 use settime32_abi::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32, Timespec64};
 
@@ -14,7 +14,7 @@ use crate::call_event::{
     Seen, comm, entry_path, errno_name, has, host_ids, id, old, old_truncated, otmr_written,
     result_errno, toctou, utmr_entry, utmr_entry_err, utmr_used,
 };
-use crate::life::Event;
+use crate::lifecycle::Event;
 
 /// Appends the line of one call.
 pub fn write_line(line: &mut Vec<u8>, raw: &RawEvent, seen: Seen) {

@@ -1,5 +1,5 @@
 //! `settime32-tracer`, from the command line to the exit code. Each stage is in its own module;
-//! this one says in which order they run. A library, so that the harness can make wrong tracers of
+//! this one says in which order they run. A library, so that the harness can make mutants of
 //! it ([`seam`]).
 
 mod attach;
@@ -17,7 +17,7 @@ mod json;
 mod kernel_clock;
 mod kernel_types;
 mod lateness;
-mod life;
+mod lifecycle;
 mod look;
 mod outcome;
 mod own_call;
@@ -51,7 +51,7 @@ use crate::command::GatedCommand;
 use crate::drain::{Drain, Ended, Wanted};
 use crate::form::Form;
 use crate::ids::{Ids, Reported};
-use crate::life::Life;
+use crate::lifecycle::Lifecycle;
 use crate::outcome::{Outcome, SeesNothing};
 use crate::own_call::{NoCall, OwnCall};
 use crate::preflight::{Facts, Refusal};
@@ -105,7 +105,7 @@ fn run(
     let own_call = own_call()?;
     let signals = Signals::install().context("failed to install the signal handlers")?;
     let sink = Sink::stdout(Some(&signals))?;
-    let life = Life::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
+    let lifecycle = Lifecycle::prepare(Path::new("/"), wanted.kinds.clone(), &facts)?;
     let ids = Ids::prepare(Path::new("/"), reported)?;
     let known = Known {
         comm_at: facts.comm_at,
@@ -113,7 +113,7 @@ fn run(
         follow: if command.is_some() { preflight::follow_by(&facts) } else { &[] },
         own_interval: own_call.as_ref().map(OwnCall::interval),
         tells_doors: !facts.one_door,
-        life: life.as_ref(),
+        lifecycle: lifecycle.as_ref(),
         ids: &ids,
         task_pt_regs: preflight::has_task_pt_regs(&facts),
     };
@@ -200,7 +200,7 @@ fn attach_seeing(
             say(&format!("calls may be lost, and counted: {reason}"));
         }
         let (mut probes, mut ring) = load()?;
-        if let Err(error) = attach(&mut probes, seam, known.life, mode, facts) {
+        if let Err(error) = attach(&mut probes, seam, known.lifecycle, mode, facts) {
             say_unless_asked(asked, &format!("{mode} cannot be used: {error:#}"));
             // By kprobe the reason is the kernel's, not that of a way to attach.
             if mode == Mode::Kprobe || failed.is_none() {
@@ -270,16 +270,16 @@ fn modes(asked: Attach, facts: &Facts) -> Result<Vec<Mode>> {
 fn attach(
     probes: &mut Probes,
     seam: &impl Seam,
-    life: Option<&Life>,
+    lifecycle: Option<&Lifecycle>,
     mode: Mode,
     facts: &Facts,
 ) -> Result<()> {
     let programs = seam.programs(mode);
     match mode {
-        Mode::Kprobe => probes.attach(mode, life, &programs),
+        Mode::Kprobe => probes.attach(mode, lifecycle, &programs),
         Mode::Fentry => {
             preflight::check_fentry(facts)?;
-            let attached = probes.attach(mode, life, &programs);
+            let attached = probes.attach(mode, lifecycle, &programs);
             let refusal = |source: anyhow::Error| {
                 source
                     .downcast()

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use itoa::Integer;
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::life::TimerId;
+use settime32_abi::lifecycle::TimerId;
 use settime32_abi::output::Halves;
 use settime32_abi::timespec::{Itimerspec64, OldTimespec32};
 use unicode_width::UnicodeWidthStr;

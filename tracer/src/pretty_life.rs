@@ -1,11 +1,11 @@
 //! The other events for people, in the columns that calls have.
 
-use settime32_abi::life::{Cancel, Expiry, RelatedCall, Release, Wakeup};
+use settime32_abi::lifecycle::{Cancel, Expiry, RelatedCall, Release, Wakeup};
 use settime32_abi::output::Abi;
 
 use crate::call_event::result_errno;
 use crate::json::number;
-use crate::life::Event;
+use crate::lifecycle::Event;
 use crate::pretty::{Pretty, paint, put, write_flags};
 use crate::words::{self, Asks};
 

@@ -24,7 +24,7 @@ use crate::buffer_size::BufferSize;
 use crate::cli::Filter;
 use crate::ids::Ids;
 use crate::inside::Threads;
-use crate::life::{self, Life};
+use crate::lifecycle::{self, Lifecycle};
 use crate::preflight::{self, Refusal};
 
 static OBJECT: &[u8] =
@@ -77,7 +77,7 @@ pub struct Known<'a> {
     /// The ways into the kernel can be told apart.
     pub tells_doors: bool,
     /// What a timer's life needs, if it is asked for.
-    pub life: Option<&'a Life>,
+    pub lifecycle: Option<&'a Lifecycle>,
     /// Which ids are reported.
     pub ids: &'a Ids,
     /// Programs can get at a task's registers.
@@ -93,7 +93,7 @@ pub struct Probes {
     /// Calls are filtered in the kernel.
     filters: bool,
     /// Programs of a timer's life that are attached.
-    life: Vec<(&'static str, &'static str)>,
+    lifecycle: Vec<(&'static str, &'static str)>,
     attached: Option<Attached>,
     /// Nothing sees when kprobes are switched, which programs depend on.
     pub is_switch_unseen: bool,
@@ -118,7 +118,7 @@ impl Probes {
             ebpf,
             follow: known.follow,
             filters: filter.is_any(),
-            life: Vec::new(),
+            lifecycle: Vec::new(),
             attached: None,
             is_switch_unseen: false,
         };
@@ -130,18 +130,18 @@ impl Probes {
     pub fn attach(
         &mut self,
         mode: Mode,
-        life: Option<&Life>,
+        lifecycle: Option<&Lifecycle>,
         programs: &[(&'static str, &'static str)],
     ) -> Result<()> {
         let mut first = vec![EXIT_PROGRAM];
-        self.life = life.map_or_else(Vec::new, |life| life.programs(mode));
-        first.extend(life.map(|_| life::EXIT_PROGRAM));
+        self.lifecycle = lifecycle.map_or_else(Vec::new, |lifecycle| lifecycle.programs(mode));
+        first.extend(lifecycle.map(|_| lifecycle::EXIT_PROGRAM));
         // Where kprobes follow a command, tracepoints still do while kprobes are switched off.
         let by_tracepoint =
             if self.follow == FOLLOW_BY_KPROBE { FOLLOW_BY_TRACEPOINT } else { &[] };
         first.extend(self.follow.iter().chain(by_tracepoint));
         first.extend((!self.follow.is_empty()).then_some(FORGET_PROGRAM));
-        let programs = [self.life.as_slice(), programs].concat();
+        let programs = [self.lifecycle.as_slice(), programs].concat();
         let mut attached = Attached::attach(&mut self.ebpf, mode, &first, &programs)?;
         // Debian's kernels have the function; one without debugfs has no switch.
         self.is_switch_unseen = attached.has_kprobes()
@@ -218,20 +218,20 @@ impl Probes {
 
     /// What threads seem to be doing with timers and are not, if a timer's life is traced. While
     /// the programs are attached, so that what ends is seen to.
-    pub fn life_unseen(&self) -> Result<life::Unseen> {
+    pub fn life_unseen(&self) -> Result<lifecycle::Unseen> {
         let (calls, inside) = self.life_left()?;
-        Ok(life::Unseen::look(Threads::below(Path::new("/")), &calls, &inside))
+        Ok(lifecycle::Unseen::look(Threads::below(Path::new("/")), &calls, &inside))
     }
 
     /// What threads are doing with timers that was not seen to end, though the programs are
     /// detached.
-    pub fn life_rest(&self, unseen: &life::Unseen) -> Result<life::Rest> {
+    pub fn life_rest(&self, unseen: &lifecycle::Unseen) -> Result<lifecycle::Rest> {
         let (calls, inside) = self.life_left()?;
-        Ok(life::rest(unseen, calls, &inside))
+        Ok(lifecycle::rest(unseen, calls, &inside))
     }
 
     fn life_left(&self) -> Result<(Vec<RawCall>, Vec<Inside>)> {
-        if self.life.is_empty() {
+        if self.lifecycle.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
         let calls = entries_of::<u32, [u64; size_of::<RawCall>() / 8]>(&self.ebpf, "CALLS")?;
@@ -243,8 +243,11 @@ impl Probes {
     /// What could not be reported; and what the kernel passed over of which nobody knows whether it
     /// was wanted, at most.
     pub fn losses(&mut self) -> Result<(Lost, u64)> {
-        let of_timers =
-            self.life.iter().map(|(name, _)| *name).filter(|name| !life::is_of_others(name));
+        let of_timers = self
+            .lifecycle
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !lifecycle::is_of_others(name));
         let (missed, forks_missed) = match &self.attached {
             Some(attached) => {
                 let entries = attached.missed_entries(&mut self.ebpf)?
@@ -278,7 +281,7 @@ fn entries_of<K: Pod, V: Pod>(ebpf: &Ebpf, name: &str) -> Result<Vec<(K, V)>> {
     let map = ebpf.map(name).with_context(|| format!("the eBPF object has no map {name}"))?;
     let map: HashMap<_, K, V> = HashMap::try_from(map)?;
     map.iter()
-        .take(2 * life::MAX_INSIDE as usize)
+        .take(2 * lifecycle::MAX_INSIDE as usize)
         .collect::<Result<_, _>>()
         .with_context(|| format!("failed to read what is in {name}"))
 }
@@ -321,15 +324,15 @@ fn load_object(
         .map_max_entries("PIDS", entries(filter.pids.len())?)
         .map_max_entries("COMMS", entries(filter.comms.len())?)
         .map_max_entries("FOLLOWED", if filter.command.is_some() { MAX_FOLLOWED } else { 1 });
-    let offsets = known.life.map_or(&[][..], |life| &life.offsets);
+    let offsets = known.lifecycle.map_or(&[][..], |lifecycle| &lifecycle.offsets);
     for (name, value) in globals.iter().chain(offsets).chain(&known.ids.variables) {
         loader.override_global(name, value, true);
     }
-    if known.life.is_some() {
+    if known.lifecycle.is_some() {
         loader
-            .map_max_entries("CALLS", life::MAX_CALLS)
-            .map_max_entries("INSIDE", life::MAX_INSIDE);
-        loader.map_max_entries("TIMERS", life::MAX_TIMERS);
+            .map_max_entries("CALLS", lifecycle::MAX_CALLS)
+            .map_max_entries("INSIDE", lifecycle::MAX_INSIDE);
+        loader.map_max_entries("TIMERS", lifecycle::MAX_TIMERS);
     }
     raise_memlock();
     let loaded = loader.load(object).context("failed to load the eBPF program");

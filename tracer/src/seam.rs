@@ -1,4 +1,4 @@
-//! Where the harness's wrong tracers depart from this one. Whatever a method does by default is
+//! Where the harness's mutants depart from this one. Whatever a method does by default is
 //! what the shipped program does; it overrides none, and the compiler leaves nothing of the seam in
 //! it.
 
@@ -6,7 +6,7 @@ use settime32_abi::event::RawEvent;
 use settime32_abi::output::Summary;
 
 pub use crate::attach::Mode;
-pub use crate::life::{Armed, Event};
+pub use crate::lifecycle::{Armed, Event};
 pub use crate::preflight::{Refusal, SYMBOL};
 use crate::probes;
 

@@ -12,7 +12,7 @@ use settime32_abi::plan::{Ending, FdKind, Page, Plan, SLOTS, Step};
 use crate::call::{self, Scratch, Turn};
 use crate::journal::Journal;
 use crate::kernel::{ChildError, Kernel, Source};
-use crate::life::Bench;
+use crate::lifecycle::Bench;
 
 /// Why a plan was not done to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,15 +86,21 @@ fn run_between_clocks<K: Kernel>(
     let around = |action| move |errno| Failure::Around { action, errno };
     header.comm = kernel.comm().map_err(around("read the name of this thread"))?;
     let scratch = Scratch::new().map_err(around("map memory for the calls"))?;
-    let life = plan
-        .is_of_lives()
+    let lifecycle = plan
+        .is_of_lifecycles()
         .then(|| Bench::new(plan.process))
         .transpose()
-        .map_err(around("map memory for timers' lives"))?;
+        .map_err(around("map memory for operations on timers"))?;
     header.start = read_clocks(kernel)?;
     let since_ns = header.start.monotonic_after_ns;
-    let mut workbench =
-        Workbench { steps: &plan.steps, table: Table::default(), scratch, life, journal, since_ns };
+    let mut workbench = Workbench {
+        steps: &plan.steps,
+        table: Table::default(),
+        scratch,
+        lifecycle,
+        journal,
+        since_ns,
+    };
     workbench.do_steps(kernel, 0..plan.steps.len())?;
     header.end = read_clocks(kernel)?;
     Ok(())
@@ -109,8 +115,8 @@ struct Workbench<'a> {
     steps: &'a [Step],
     table: Table,
     scratch: Scratch,
-    /// Of a plan of lives.
-    life: Option<Bench>,
+    /// Of a plan of lifecycles.
+    lifecycle: Option<Bench>,
     journal: &'a mut Journal,
     /// When the last call under test had ended, or all threads of the last step had.
     since_ns: i64,
@@ -127,7 +133,7 @@ impl Workbench<'_> {
                 self.scratch.calm();
             }
             match self.steps[step] {
-                _ if self.life.is_some() => next = self.live(kernel, step)?,
+                _ if self.lifecycle.is_some() => next = self.live(kernel, step)?,
                 Step::Call(ref call) => {
                     let ufd = self.number(call.slot);
                     let turn = Turn { step: step as u32, before_ns: self.since_ns };
@@ -159,7 +165,7 @@ impl Workbench<'_> {
                     next += self.steps[step].inner();
                     self.threads(kernel, step + 1, threads, calls)?;
                 }
-                Step::Life(_) => unreachable!("a plan with such a step is of lives"),
+                Step::Lifecycle(_) => unreachable!("a plan with such a step is of lifecycles"),
             }
         }
         Ok(())
@@ -295,6 +301,6 @@ fn action_of(kind: FdKind) -> &'static str {
     }
 }
 
-mod lives;
+mod lifecycle;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ pub mod interpret;
 pub mod journal;
 mod keeper;
 pub mod kernel;
-pub mod life;
+pub mod lifecycle;
 mod memory;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod process;

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use crate::interpret::Failure;
 use crate::journal::Journal;
 use crate::process::NOTHING;
-use crate::{enter, field, life};
+use crate::{enter, field, lifecycle};
 use anyhow::{Context, Result, bail};
 use settime32_abi::journal::Header;
 use settime32_abi::plan::{Plan, Process};
@@ -81,7 +81,7 @@ fn read_plan(path: &OsStr) -> Result<Plan> {
 
 /// Writes the journal also when the plan failed, so that what was done can be seen.
 fn do_and_write(plan: &Plan, path: &OsStr) -> Result<()> {
-    let mut journal = Journal::with_capacity(life::most_operations(plan))
+    let mut journal = Journal::with_capacity(lifecycle::most_operations(plan))
         .context("failed to map memory for the journal")?;
     let (header, done) = run(plan, &mut journal)?;
     let written = write_journal(&journal, &header, path)

@@ -137,11 +137,11 @@ fn steps_that_cannot_be_done_are_refused() {
 }
 
 #[test]
-fn steps_of_lives_that_cannot_be_done_are_refused() {
+fn steps_of_lifecycles_that_cannot_be_done_are_refused() {
     let refused = |process, steps: Vec<Step>| Plan { process, steps }.validate().is_err();
     let timer = Step::Open { slot: 0, kind: FdKind::Timer(Clock::Monotonic) };
     let with = |step: Step| vec![timer.clone(), step];
-    let get = |api| Step::Life(Act::Gettime { slot: 0, api });
+    let get = |api| Step::Lifecycle(Act::Gettime { slot: 0, api });
     assert!(
         refused(Process::I386, with(get(Api::Native)))
             && !refused(Process::Amd64, with(get(Api::Native)))
@@ -150,7 +150,7 @@ fn steps_of_lives_that_cannot_be_done_are_refused() {
         !refused(Process::I386, with(get(Api::Time32)))
             && refused(Process::I386, vec![get(Api::Time32)])
     );
-    let close = Step::Life(Act::Close { slot: 0 });
+    let close = Step::Lifecycle(Act::Close { slot: 0 });
     assert!(refused(Process::I386, vec![timer.clone(), close.clone(), get(Api::Time64)]));
     // What a child closes is open in its parent.
     assert!(!refused(
@@ -164,17 +164,17 @@ fn steps_of_lives_that_cannot_be_done_are_refused() {
         old: true,
         api: Api::Time32,
     };
-    assert!(refused(Process::I386, with(Step::Life(set))));
+    assert!(refused(Process::I386, with(Step::Lifecycle(set))));
     for slots in [0, 2, 3] {
         assert!(
             refused(
                 Process::I386,
-                with(Step::Life(Act::Wait { slots, by: Means::Poll, timeout_ms: 0 }))
+                with(Step::Lifecycle(Act::Wait { slots, by: Means::Poll, timeout_ms: 0 }))
             ),
             "{slots}"
         );
     }
-    let posix = |act| Step::Life(Act::Posix { timer: 1, act });
+    let posix = |act| Step::Lifecycle(Act::Posix { timer: 1, act });
     let create = posix(PosixAct::Create { clock: Clock::Monotonic });
     assert!(
         refused(Process::I386, vec![posix(PosixAct::Get)])
@@ -185,5 +185,5 @@ fn steps_of_lives_that_cannot_be_done_are_refused() {
     assert!(refused(Process::I386, vec![get(Api::Time32), Step::Silent(Silent::TimerSettime32)]));
     let odd = Call { utmr: Pointer::Unaligned(3), ..Call::plain(0, OldItimerspec32::default()) };
     assert!(refused(Process::I386, vec![timer.clone(), get(Api::Time32), Step::Call(odd)]));
-    assert!(!refused(Process::I386, vec![timer, Step::Call(odd)]), "only in a plan of lives");
+    assert!(!refused(Process::I386, vec![timer, Step::Call(odd)]), "only in a plan of lifecycles");
 }

@@ -17,7 +17,7 @@ pub(super) fn check(plan: &Plan) -> Result<(), PlanError> {
     }
     let mut walk = Walk {
         process: plan.process,
-        of_lives: plan.is_of_lives(),
+        of_lifecycles: plan.is_of_lifecycles(),
         filled: [false; SLOTS],
         posix: [false; POSIX_TIMERS],
         inside: None,
@@ -47,7 +47,7 @@ struct Inside {
 
 struct Walk {
     process: Process,
-    of_lives: bool,
+    of_lifecycles: bool,
     filled: [bool; SLOTS],
     posix: [bool; POSIX_TIMERS],
     inside: Option<Inside>,
@@ -71,10 +71,10 @@ impl Walk {
             _ if threads && !matches!(step, Step::Call(_)) => {
                 Some("a step of a thread that is no call")
             }
-            Step::Threads { .. } | Step::Silent(_) if self.of_lives => {
-                Some("threads or a silent call in a plan of lives")
+            Step::Threads { .. } | Step::Silent(_) if self.of_lifecycles => {
+                Some("threads or a silent call in a plan of lifecycles")
             }
-            Step::Life(act) => self.fault_of_act(act),
+            Step::Lifecycle(act) => self.fault_of_act(act),
             Step::Open { slot, .. } if usize::from(slot) >= SLOTS => Some("no such slot"),
             Step::Open { kind: FdKind::Dup(of) | FdKind::Passed(of), .. } if !known(of) => {
                 Some("a copy of an empty slot")
@@ -143,13 +143,13 @@ impl Walk {
             .inside
             .as_ref()
             .is_some_and(|inside| inside.ending == Some(Ending::Kill) && inside.end == index + 1);
-        if self.of_lives
+        if self.of_lifecycles
             && !(plain(call.utmr)
                 && plain(call.otmr)
                 && call.meanwhile.is_none()
                 && call.entry != Entry::Rewritten)
         {
-            return Some("an odd call in a plan of lives");
+            return Some("an odd call in a plan of lifecycles");
         }
         if let Some(reason) = call.utmr.fault(None).or(call.otmr.fault(Some(call.utmr))) {
             return Some(reason);
@@ -198,14 +198,14 @@ impl Walk {
             ending,
         };
         match *step {
-            Step::Open { slot, .. } | Step::Life(Act::Create { slot, .. }) => {
+            Step::Open { slot, .. } | Step::Lifecycle(Act::Create { slot, .. }) => {
                 self.filled[usize::from(slot)] = true
             }
-            Step::Life(Act::Close { slot }) => self.filled[usize::from(slot)] = false,
-            Step::Life(Act::Posix { timer, act: PosixAct::Create { .. } }) => {
+            Step::Lifecycle(Act::Close { slot }) => self.filled[usize::from(slot)] = false,
+            Step::Lifecycle(Act::Posix { timer, act: PosixAct::Create { .. } }) => {
                 self.posix[usize::from(timer)] = true
             }
-            Step::Life(Act::Posix { timer, act: PosixAct::Delete }) => {
+            Step::Lifecycle(Act::Posix { timer, act: PosixAct::Delete }) => {
                 self.posix[usize::from(timer)] = false
             }
             Step::Fork { ending, .. } => {
@@ -240,7 +240,7 @@ fn process_of(this: Process, step: &Step) -> Process {
     let (utmr, otmr, entry) = match step {
         Step::Call(Call { utmr, otmr, entry, .. }) => (utmr, otmr, entry),
         Step::Silent(call) => return call.process(),
-        Step::Life(
+        Step::Lifecycle(
             Act::Settime64 { api: Api::Native, .. } | Act::Gettime { api: Api::Native, .. },
         ) => return Process::Amd64,
         _ => return this,

@@ -36,7 +36,7 @@ pub(crate) fn detect(guest: Guest) -> Result<Toolchain, String> {
         Guest::Workload => workload(),
         // They would be built, with a stub inside.
         Guest::Static {
-            package: "settime32-tracer" | "settime32-empty-probes" | "settime32-wrong-tracer",
+            package: "settime32-tracer" | "settime32-empty-probes" | "settime32-mutant",
             ..
         } => ebpf().and_then(|_| static_program()),
         Guest::Static { .. } => static_program(),

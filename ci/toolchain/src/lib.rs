@@ -60,14 +60,14 @@ impl Guest {
     /// Folders of the workspace that the program is made from.
     fn sources(self) -> &'static [&'static str] {
         match self {
-            Self::Ebpf { .. } => &["tracer-ebpf", "harness/wrong/src", "abi"],
+            Self::Ebpf { .. } => &["tracer-ebpf", "harness/mutants/src", "abi"],
             Self::Workload => &["workload-i686", "abi"],
             Self::Static { .. } => &[
                 "tracer",
                 "tracer-ebpf",
                 "harness/agent",
                 "harness/empty-probes",
-                "harness/wrong",
+                "harness/mutants",
                 "workload-i686",
                 "abi",
             ],

@@ -35,15 +35,15 @@ pub enum Work {
         /// Calls of each at least; those that can be repeated are, under the seeds that follow.
         least: u64,
     },
-    /// Whole lives of timers; each counts as a call.
-    Lives {
+    /// Lifecycles of timers; each counts as a call.
+    Lifecycle {
         /// Timers in all.
         timers: u64,
         /// Timers in one plan.
         per_plan: u64,
     },
     /// One plan of such a run.
-    OneOfLives {
+    OneLifecyclePlan {
         /// Its index.
         index: u64,
         /// Its timers.
@@ -63,8 +63,10 @@ impl Work {
     pub fn calls(&self) -> u64 {
         match self {
             Self::Run { calls } | Self::OnePlan { calls, .. } => *calls,
-            Self::Lives { timers, .. } | Self::OneOfLives { timers, .. } => *timers,
-            Self::Literal { plan, .. } if plan.is_of_lives() => generate::lives::timers(plan),
+            Self::Lifecycle { timers, .. } | Self::OneLifecyclePlan { timers, .. } => *timers,
+            Self::Literal { plan, .. } if plan.is_of_lifecycles() => {
+                generate::lifecycle::timers(plan)
+            }
             Self::Cases { names, least } => cases(names).map(|case| case.calls(*least)).sum(),
             Self::Literal { plan, .. } => plan.calls() as u64,
         }
@@ -73,8 +75,8 @@ impl Work {
     /// What the tracer must tell.
     pub fn tells(&self) -> Tells {
         match self {
-            Self::Lives { .. } | Self::OneOfLives { .. } => Tells::Lives,
-            Self::Literal { plan, .. } if plan.is_of_lives() => Tells::Lives,
+            Self::Lifecycle { .. } | Self::OneLifecyclePlan { .. } => Tells::Lifecycle,
+            Self::Literal { plan, .. } if plan.is_of_lifecycles() => Tells::Lifecycle,
             _ => Tells::Calls,
         }
     }
@@ -113,8 +115,8 @@ impl Work {
         let single = match self {
             Self::Run { calls } => *calls <= CALLS_PER_PLAN,
             Self::Cases { names, least } => names.len() == 1 && *least == 0,
-            Self::Lives { timers, per_plan } => timers <= per_plan,
-            Self::OnePlan { .. } | Self::OneOfLives { .. } | Self::Literal { .. } => true,
+            Self::Lifecycle { timers, per_plan } => timers <= per_plan,
+            Self::OnePlan { .. } | Self::OneLifecyclePlan { .. } | Self::Literal { .. } => true,
         };
         self.plans(seed)
             .find(|(index, _)| single || Some(*index) == only)
@@ -139,18 +141,18 @@ impl Work {
                 let (index, calls) = (*index, *calls);
                 Box::new(std::iter::once_with(move || generated(index, calls)))
             }
-            Self::Lives { timers, per_plan } => {
+            Self::Lifecycle { timers, per_plan } => {
                 let (timers, per_plan) = (*timers, *per_plan);
                 let sizes = (0..timers.div_ceil(per_plan))
                     .map(move |index| (index, per_plan.min(timers - index * per_plan)));
                 Box::new(sizes.map(move |(index, timers)| {
-                    (index, generate::lives::plan(seed, index, timers))
+                    (index, generate::lifecycle::plan(seed, index, timers))
                 }))
             }
-            Self::OneOfLives { index, timers } => {
+            Self::OneLifecyclePlan { index, timers } => {
                 let (index, timers) = (*index, *timers);
                 Box::new(std::iter::once_with(move || {
-                    (index, generate::lives::plan(seed, index, timers))
+                    (index, generate::lifecycle::plan(seed, index, timers))
                 }))
             }
             Self::Cases { names, least } => {
@@ -178,8 +180,8 @@ pub enum Tells {
     #[default]
     Calls,
     /// Everything about the timers (`settime32-tracer --events all`).
-    Lives,
-    /// Of whole lives nothing, since no tracer runs: only the journal is compared with the model.
+    Lifecycle,
+    /// Of lifecycles nothing, since no tracer runs: only the journal is compared with the model.
     Nothing,
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use settime32_abi::life::Kind;
+use settime32_abi::lifecycle::Kind;
 use settime32_abi::output::CALL_EVENT;
 
 const FILTERS: &str = "Filters of --trace";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{fresh_seed, kernels_named, wrong_name};
+use super::{fresh_seed, kernels_named, mutant_name};
 use crate::boot::{Choice, Cpu};
 use crate::cache;
 use crate::fuzz::shard::Shard;
@@ -48,9 +48,9 @@ pub struct FuzzArgs {
     /// to the user's cache, and nothing else is kept].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Use a deliberately wrong tracer, which `mutants --list` names, to see its error found.
-    #[arg(long, value_name = "NAME", value_parser = wrong_name)]
-    wrong: Option<&'static str>,
+    /// Use a mutant, a tracer that is wrong on purpose, which `mutants --list` names, to see its error found.
+    #[arg(long, value_name = "NAME", value_parser = mutant_name)]
+    mutant: Option<&'static str>,
     /// Size of the tracer's ring buffer, such as 256K.
     #[arg(long, value_name = "SIZE")]
     buffer: Option<String>,
@@ -100,7 +100,7 @@ impl FuzzArgs {
             qemu: self.qemu,
             append: self.append,
             buffer: self.buffer,
-            wrong: self.wrong,
+            mutant: self.mutant,
             ..Setup::default()
         };
         let cell =

@@ -1,4 +1,4 @@
-//! The jobs that do plans and compare: drawn ones, whole lives of timers, and those that failed
+//! The jobs that do plans and compare: drawn ones, lifecycles of timers, and those that failed
 //! before.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use settime32_abi::plan::Plan;
 
 use super::{ALL_KERNELS, Attaches, Job, RunArgs, UsageError, fresh_seed};
 use crate::generate::catalogue::CASES;
-use crate::generate::lives::LIVES_PER_PLAN;
+use crate::generate::lifecycle::TIMERS_PER_PLAN;
 use crate::oracle::{EventSet, EventSets};
 use crate::regression::Regression;
 use crate::setup::{Setup, VerifyOptions};
@@ -46,9 +46,9 @@ pub struct VerifyArgs {
     run: RunArgs,
 }
 
-/// Arguments of `lives`.
+/// Arguments of `lifecycle`.
 #[derive(Args, Debug)]
-pub struct LivesArgs {
+pub struct LifecycleArgs {
     /// Timers to make.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     timers: u64,
@@ -130,15 +130,15 @@ impl VerifyArgs {
     }
 }
 
-impl LivesArgs {
+impl LifecycleArgs {
     /// The job.
     pub fn job(self) -> Job {
         let EventSets(sets) = self.events;
         let timers = self.timers.div_ceil(sets.len() as u64);
-        let per_plan = if self.midway { MIDWAY_PER_PLAN } else { LIVES_PER_PLAN };
-        let work = self
-            .plan
-            .map_or(Work::Lives { timers, per_plan }, |index| Work::OneOfLives { index, timers });
+        let per_plan = if self.midway { MIDWAY_PER_PLAN } else { TIMERS_PER_PLAN };
+        let work = self.plan.map_or(Work::Lifecycle { timers, per_plan }, |index| {
+            Work::OneLifecyclePlan { index, timers }
+        });
         let mut job = self.run.job(work, self.seed.unwrap_or_else(fresh_seed));
         let with_each = |cell: VerifyOptions| {
             let with = move |(events, index): (&EventSet, u64)| {

@@ -194,10 +194,9 @@ fn begin(options: &FuzzOptions) -> Result<State, FuzzError> {
         seed,
         calls: options.calls,
         calls_per_seed: CALLS_PER_PLAN,
-        tracer: options.cells[0].wrong.map_or_else(
-            || "settime32-tracer".into(),
-            |name| format!("settime32-wrong-tracer {name}"),
-        ),
+        tracer: options.cells[0]
+            .mutant
+            .map_or_else(|| "settime32-tracer".into(), |name| format!("settime32-mutant {name}")),
         cells: options
             .cells
             .iter()

@@ -1,14 +1,14 @@
-//! Whether a wrong tracer was caught: by a finding that its error must lead to, and by no other.
+//! Whether a mutant was caught: by a finding that its error must lead to, and by no other.
 
 use std::fmt;
 
 use serde::Serialize;
-use settime32_wrong::Shows;
+use settime32_mutants::Shows;
 
 use crate::oracle::{Finding, Findings, Kind};
 use crate::scenario;
 
-/// What became of a wrong tracer.
+/// What became of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {

@@ -1,5 +1,5 @@
-//! Runs the wrong tracers of `settime32-wrong`, one after the other in one guest, each on the calls
-//! that it is to be caught by; before them the shipped tracer, and the wrong tracers' program with
+//! Runs the mutants of `settime32-mutants`, one after the other in one guest, each on the calls
+//! that it is to be caught by; before them the shipped tracer, and the mutants' program with
 //! no error in it, on all of those. What is a catch is decided by [`judge`], what the whole comes
 //! to by [`score`].
 
@@ -9,26 +9,26 @@ mod score;
 use std::time::{Duration, Instant};
 
 use settime32_abi::plan::Plan;
-use settime32_wrong::{About, RIGHT};
+use settime32_mutants::{About, RIGHT};
 
 use crate::boot::{self, Deadline, Scratch, Vm};
 use crate::embedded::{self, TRACER_PATH};
 use crate::failure::Failure;
 use crate::generate::catalogue::{self, Does, Field, Scenario};
-use crate::generate::lives::LIVES_PER_PLAN;
+use crate::generate::lifecycle::TIMERS_PER_PLAN;
 use crate::kernels::{self, Kernel};
 use crate::oracle::Findings;
 use crate::programs::Programs;
 use crate::scenario;
-use crate::setup::{Setup, WRONG_PATH};
+use crate::setup::{MUTANT_PATH, Setup};
 use crate::verify::Watch;
 use crate::work::{Tells, Work};
 
 pub use judge::Outcome;
 pub use score::{Caught, Passed, Score};
 
-/// What a wrong tracer is caught by.
-pub type CaughtBy = settime32_wrong::Work;
+/// What a mutant is caught by.
+pub type CaughtBy = settime32_mutants::Work;
 
 /// A ring buffer that a bulk plan fills many times over.
 const STARVED_BUFFER: &str = "4K";
@@ -36,7 +36,7 @@ const STARVED_BUFFER: &str = "4K";
 /// What to run, and on what.
 #[derive(Clone, Debug)]
 pub struct MutantsOptions {
-    /// The wrong tracers.
+    /// The mutants.
     pub wrong: Vec<About>,
     /// Where the calls come from.
     pub seed: u64,
@@ -55,11 +55,10 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
     let started = Instant::now();
     let mut lane = Lane { options, kernel, deadline, watch, guest: None, calls_made: 0 };
     let mut score = Score::new(options);
-    for (tracer, command) in [
-        ("settime32-tracer", vec![TRACER_PATH]),
-        ("settime32-wrong-tracer none", wrong_command(RIGHT)),
-    ] {
-        for asked in [Asked::Calls, Asked::Starved, Asked::Lives] {
+    for (tracer, command) in
+        [("settime32-tracer", vec![TRACER_PATH]), ("settime32-mutant none", mutant_command(RIGHT))]
+    {
+        for asked in [Asked::Calls, Asked::Starved, Asked::Lifecycle] {
             let mut works: Vec<CaughtBy> =
                 distinct(&options.wrong).filter(|work| Asked::for_work(*work) == asked).collect();
             works.sort_by_key(|work| place(*work));
@@ -72,9 +71,7 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
             score.right.push(passed);
         }
     }
-    for (tracer, wrong) in
-        [("settime32-tracer", None), ("settime32-wrong-tracer none", Some(RIGHT))]
-    {
+    for (tracer, wrong) in [("settime32-tracer", None), ("settime32-mutant none", Some(RIGHT))] {
         for work in distinct(&options.wrong) {
             let Some(scenario) = scenario_of(work) else { continue };
             let passed = Passed::played(tracer, work, lane.play(scenario, wrong)?);
@@ -86,7 +83,9 @@ pub fn run(options: &MutantsOptions, watch: &dyn Watch) -> Result<Score, Failure
         let caught = match scenario_of(about.caught_by) {
             _ if lane.version()? < about.since => Caught::not_run(about),
             Some(scenario) => Caught::played(about, lane.play(scenario, Some(about.name))?),
-            None => Caught::new(about, lane.trace(&wrong_command(about.name), &[about.caught_by])?),
+            None => {
+                Caught::new(about, lane.trace(&mutant_command(about.name), &[about.caught_by])?)
+            }
         };
         watch.say(&format!("{}: {}", about.name, caught.outcome));
         score.wrong.push(caught);
@@ -111,7 +110,7 @@ pub fn described(caught_by: CaughtBy) -> String {
         CaughtBy::Starved { calls } => {
             format!("{calls} generated calls, --buffer {STARVED_BUFFER}")
         }
-        CaughtBy::Lives { timers } => format!("{timers} whole lives"),
+        CaughtBy::Lifecycle { timers } => format!("{timers} lifecycles"),
     }
 }
 
@@ -124,8 +123,8 @@ fn scenario_of(caught_by: CaughtBy) -> Option<Scenario> {
     }
 }
 
-fn wrong_command(name: &'static str) -> Vec<&'static str> {
-    vec![WRONG_PATH, name]
+fn mutant_command(name: &'static str) -> Vec<&'static str> {
+    vec![MUTANT_PATH, name]
 }
 
 /// How a tracer is asked to trace; one process of it does all works of one kind.
@@ -133,7 +132,7 @@ fn wrong_command(name: &'static str) -> Vec<&'static str> {
 enum Asked {
     Calls,
     Starved,
-    Lives,
+    Lifecycle,
     /// Each scenario starts tracers of its own.
     Scenario,
 }
@@ -143,7 +142,7 @@ impl Asked {
         match work {
             CaughtBy::Case(_) | CaughtBy::Bulk { .. } => Self::Calls,
             CaughtBy::Starved { .. } => Self::Starved,
-            CaughtBy::Lives { .. } => Self::Lives,
+            CaughtBy::Lifecycle { .. } => Self::Lifecycle,
             CaughtBy::Scenario(_) => Self::Scenario,
         }
     }
@@ -169,7 +168,7 @@ fn work(caught_by: CaughtBy) -> Work {
             Work::Cases { names: vec![name], least: 0 }
         }
         CaughtBy::Bulk { calls } | CaughtBy::Starved { calls } => Work::Run { calls },
-        CaughtBy::Lives { timers } => Work::Lives { timers, per_plan: LIVES_PER_PLAN },
+        CaughtBy::Lifecycle { timers } => Work::Lifecycle { timers, per_plan: TIMERS_PER_PLAN },
     }
 }
 
@@ -206,10 +205,10 @@ impl Lane<'_> {
     fn play(
         &mut self,
         scenario: Scenario,
-        wrong: Option<&'static str>,
+        mutant: Option<&'static str>,
     ) -> Result<Result<scenario::Outcome, Failure>, Failure> {
         let guest = self.take_guest()?;
-        let setup = Setup { wrong, ..self.options.setup.clone() };
+        let setup = Setup { mutant, ..self.options.setup.clone() };
         let mut programs = Programs::new(guest, self.deadline);
         let played = scenario::play(scenario, &mut programs, &setup, self.options.seed);
         // The model takes a guest for one that never slept.
@@ -226,14 +225,14 @@ impl Lane<'_> {
 
     fn boot(&self) -> Result<Vm, Failure> {
         self.watch.say(&format!("booting {}", self.kernel.name));
-        let program = embedded::wrong_tracer()?;
+        let program = embedded::mutant()?;
         let mut guest = self.options.setup.boot(
             self.kernel.clone(),
             &Scratch::new()?,
             self.deadline,
             &|text| self.watch.say(text),
         )?;
-        guest.put(WRONG_PATH, 0o755, program.to_vec(), self.deadline)?;
+        guest.put(MUTANT_PATH, 0o755, program.to_vec(), self.deadline)?;
         Ok(guest)
     }
 
@@ -245,7 +244,7 @@ impl Lane<'_> {
     ) -> Result<(Vm, Findings), Failure> {
         let any = |asked| works.iter().any(|work| Asked::for_work(*work) == asked);
         let buffer = any(Asked::Starved).then(|| STARVED_BUFFER.to_owned());
-        let tells = if any(Asked::Lives) { Tells::Lives } else { Tells::Calls };
+        let tells = if any(Asked::Lifecycle) { Tells::Lifecycle } else { Tells::Calls };
         let setup = Setup { buffer, tells, ..self.options.setup.clone() };
         let mut session = setup.session(guest, tracer, self.deadline);
         session.attach()?;
@@ -253,7 +252,7 @@ impl Lane<'_> {
             plans(*caught_by, self.options.seed).map(move |plan| (*caught_by, plan))
         });
         for (index, (caught_by, plan)) in (0..).zip(plans) {
-            let calls = if let CaughtBy::Lives { timers } = caught_by {
+            let calls = if let CaughtBy::Lifecycle { timers } = caught_by {
                 timers
             } else {
                 plan.calls() as u64
@@ -285,13 +284,13 @@ fn plans(caught_by: CaughtBy, seed: u64) -> impl Iterator<Item = Plan> {
 
 #[cfg(test)]
 mod tests {
-    use settime32_wrong::WRONG_TRACERS;
+    use settime32_mutants::MUTANTS;
 
     use super::*;
 
     #[test]
     fn every_case_that_catches_is_in_the_catalogue() {
-        for about in WRONG_TRACERS {
+        for about in MUTANTS {
             if let CaughtBy::Scenario(name) = about.caught_by {
                 assert!(
                     scenario_of(about.caught_by).is_some(),
@@ -301,7 +300,7 @@ mod tests {
                 continue;
             }
             assert!(calls_of(about) > 0, "{} is caught by no calls", about.name);
-            if let CaughtBy::Lives { .. } = about.caught_by {
+            if let CaughtBy::Lifecycle { .. } = about.caught_by {
                 assert_eq!(plans(about.caught_by, 1).count(), 1, "{}", about.name);
             }
             if let CaughtBy::Case(name) = about.caught_by {

@@ -1,10 +1,10 @@
-//! What the wrong tracers and the right one came to: a table for people, one object for programs.
+//! What the mutants and the right one came to: a table for people, one object for programs.
 
 use std::time::Duration;
 
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
-use settime32_wrong::About;
+use settime32_mutants::About;
 
 use super::judge::{self, Outcome};
 use super::{Asked, CaughtBy, MutantsOptions, described};
@@ -29,7 +29,7 @@ pub struct Score {
     pub seed: u64,
     /// Tracers without an error.
     pub right: Vec<Passed>,
-    /// Wrong tracers.
+    /// Mutants.
     pub wrong: Vec<Caught>,
     /// How many of them were caught.
     pub caught: usize,
@@ -56,7 +56,7 @@ pub struct Passed {
     pub finding: Option<String>,
 }
 
-/// A wrong tracer on its calls.
+/// A mutant on its calls.
 #[derive(Clone, Debug, Serialize)]
 pub struct Caught {
     /// Its name.
@@ -225,7 +225,7 @@ impl Score {
         };
     }
 
-    /// How many wrong tracers were run.
+    /// How many mutants were run.
     fn run(&self) -> usize {
         self.wrong.iter().filter(|wrong| wrong.outcome != Outcome::NotRun).count()
     }
@@ -259,7 +259,7 @@ impl Score {
         let Self { kernel, attach, seed, caught, seconds, verdict, .. } = self;
         let of = self.run();
         format!(
-            "{table}\n{caught} of {of} wrong tracers caught ({kernel}, {attach}, seed {seed}, {seconds:.1} s): {verdict}\n"
+            "{table}\n{caught} of {of} mutants caught ({kernel}, {attach}, seed {seed}, {seconds:.1} s): {verdict}\n"
         )
     }
 }
@@ -318,7 +318,7 @@ mod tests {
             assert!(
                 score
                     .text()
-                    .contains("1 of 2 wrong tracers caught (k, kprobe, seed 7, 1.0 s): violation")
+                    .contains("1 of 2 mutants caught (k, kprobe, seed 7, 1.0 s): violation")
             );
         }
         assert_eq!(score(pass(), vec![]).verdict, Verdict::Violation);

@@ -279,21 +279,22 @@ impl Report {
             (Work::Run { calls }, None) => {
                 write!(command, " --seed {} --calls {calls}", options.seed)
             }
-            (Work::Lives { timers, .. }, None) => {
-                command = format!("cargo harness lives --seed {} --timers {timers}", options.seed);
+            (Work::Lifecycle { timers, .. }, None) => {
+                command =
+                    format!("cargo harness lifecycle --seed {} --timers {timers}", options.seed);
                 Ok(())
             }
-            (Work::Lives { timers, per_plan }, Some(index)) => {
+            (Work::Lifecycle { timers, per_plan }, Some(index)) => {
                 let timers = (*per_plan).min(timers - index * per_plan);
                 command = format!(
-                    "cargo harness lives --seed {} --plan {index} --timers {timers}",
+                    "cargo harness lifecycle --seed {} --plan {index} --timers {timers}",
                     options.seed
                 );
                 Ok(())
             }
-            (Work::OneOfLives { index, timers }, _) => {
+            (Work::OneLifecyclePlan { index, timers }, _) => {
                 command = format!(
-                    "cargo harness lives --seed {} --plan {index} --timers {timers}",
+                    "cargo harness lifecycle --seed {} --plan {index} --timers {timers}",
                     options.seed
                 );
                 Ok(())
@@ -447,8 +448,8 @@ pub(crate) fn setup_words(setup: &Setup) -> String {
         if setup.here { "--here".into() } else { format!("--kernel {}", quoted(&setup.kernel)) };
     let mut command = format!(" {kernel} --attach {}", setup.attach);
     let defaults = Setup::default();
-    if let Some(wrong) = setup.wrong {
-        command += &format!(" --wrong {wrong}");
+    if let Some(wrong) = setup.mutant {
+        command += &format!(" --mutant {wrong}");
     }
     if setup.cpu != defaults.cpu {
         command += &format!(" --cpu {}", value_name(&setup.cpu));

@@ -113,7 +113,7 @@ fn of_step(index: usize, step: &Step) -> Result<String, NotInC> {
             format!("    syscall(SYS_sched_setaffinity, 0, sizeof(long), (unsigned long[]){{{cpus}}});\n")
         }
         Step::Silent(_) => return not("a call that is to go unreported"),
-        Step::Life(_) => return not("a step of a timer's whole life"),
+        Step::Lifecycle(_) => return not("a step of a timer's whole life"),
     })
 }
 

@@ -137,7 +137,7 @@ fn remove_step(plan: &mut Plan, index: usize) {
 
 /// The plan without the descriptors that nothing needs.
 fn tidied(mut plan: Plan) -> Plan {
-    if plan.is_of_lives() {
+    if plan.is_of_lifecycles() {
         // There a descriptor has a life of its own.
         return plan;
     }

@@ -154,7 +154,7 @@ impl<E> Search<'_, E> {
 
     /// Numbers the slots in the order in which they are opened.
     pub(super) fn renumber(&mut self) -> Result<(), E> {
-        if self.best.is_of_lives() {
+        if self.best.is_of_lifecycles() {
             return Ok(());
         }
         let mut names: [Option<u8>; SLOTS] = [None; SLOTS];

@@ -1,7 +1,7 @@
 //! The names of events on the command line.
 
 use clap::ValueEnum;
-use settime32_abi::life::Kind;
+use settime32_abi::lifecycle::Kind;
 
 /// What is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,7 @@ use settime32_abi::timespec::{Itimerspec64, Timespec64};
 
 use super::clock::Reading;
 use super::owner::Owner;
-use crate::life::Armed;
+use crate::lifecycle::Armed;
 use crate::words::ABSTIME;
 
 /// A call that set a timer, as far as the call itself says it.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use serde::Serialize;
-use settime32_abi::life::{By, Expiry, TimerId, Wakeup};
+use settime32_abi::lifecycle::{By, Expiry, TimerId, Wakeup};
 
 use super::arming::Arming;
 use super::clock::{Cause, Reading};

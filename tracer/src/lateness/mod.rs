@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use settime32_abi::event::{RawEvent, flag};
-use settime32_abi::life::{Kind, TimerId};
+use settime32_abi::lifecycle::{Kind, TimerId};
 use settime32_abi::output::Summary;
 use settime32_abi::timespec::Itimerspec64;
 
@@ -34,7 +34,7 @@ use self::story::{Story, Turn};
 use crate::call_event::{comm, has, host_ids};
 use crate::cli::{Per, Report};
 use crate::json;
-use crate::life::{Armed, Event};
+use crate::lifecycle::{Armed, Event};
 
 /// What it needs to see beside the call itself.
 pub const KINDS: [Kind; 4] = [Kind::TimerfdSettime, Kind::Expiry, Kind::Wakeup, Kind::Release];

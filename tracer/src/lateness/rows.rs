@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
-use settime32_abi::life::TimerId;
+use settime32_abi::lifecycle::TimerId;
 
 use super::owner::Owner;
 use super::row::Row;

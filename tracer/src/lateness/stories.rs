@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use settime32_abi::life::TimerId;
+use settime32_abi::lifecycle::TimerId;
 
 use super::story::Story;
 

@@ -8,13 +8,13 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use settime32_abi::life::{Expiry, TimerId, Wakeup};
+use settime32_abi::lifecycle::{Expiry, TimerId, Wakeup};
 
 use super::arming::{Arming, Setting};
 use super::clock::Reading;
 use super::firing::{Firing, Told};
 use super::owner::Owner;
-use crate::life::Armed;
+use crate::lifecycle::Armed;
 
 /// The timer was cancelled, and what it told before that is gone (`timerfd_read`, `fs/timerfd.c`).
 const ECANCELED: i64 = -125;

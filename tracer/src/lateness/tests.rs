@@ -1,5 +1,5 @@
 use serde_json::Value;
-use settime32_abi::life::{By, Expiry, Release, Wakeup};
+use settime32_abi::lifecycle::{By, Expiry, Release, Wakeup};
 use settime32_abi::output::{Lost, SUMMARY_EVENT};
 use settime32_abi::timespec::{OldItimerspec32, OldTimespec32};
 

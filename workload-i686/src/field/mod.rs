@@ -6,7 +6,7 @@
 //! `--to` writes there instead of to standard output; `--hold` waits until that file is there.
 
 mod clocks;
-mod lives;
+mod lifecycle;
 mod names;
 mod timer;
 mod uring;
@@ -27,24 +27,24 @@ type Situation = (&'static str, fn(&mut Told, &[String]) -> Result<()>);
 
 const SITUATIONS: &[Situation] = &[
     ("absolute", clocks::absolute),
-    ("arm", lives::arm),
-    ("churn", lives::churn),
+    ("arm", lifecycle::arm),
+    ("churn", lifecycle::churn),
     ("clock-step", clocks::step),
-    ("dead-threads", lives::dead_threads),
-    ("exec", lives::exec),
+    ("dead-threads", lifecycle::dead_threads),
+    ("exec", lifecycle::exec),
     ("fork-while-off", fork_while_off),
-    ("give", lives::give),
-    ("held", lives::held),
-    ("metronome", lives::metronome),
+    ("give", lifecycle::give),
+    ("held", lifecycle::held),
+    ("metronome", lifecycle::metronome),
     ("names", names::names),
     ("readv", waits::readv),
     ("rest", rest),
     ("set-ticks", clocks::set_ticks),
-    ("short", lives::short),
+    ("short", lifecycle::short),
     ("suspend", clocks::suspend),
     ("switch", switch),
-    ("take", lives::take),
-    ("thread", lives::thread),
+    ("take", lifecycle::take),
+    ("thread", lifecycle::thread),
     ("throw", throw),
     ("uring", uring::uring),
     ("waits", waits::waits),

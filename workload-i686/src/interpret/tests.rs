@@ -646,20 +646,20 @@ fn each_step_of_a_life_is_an_operation() {
     let mut fake = Fake::new();
     let (slot, api) = (4, Api::Time64);
     let steps = vec![
-        Step::Life(Act::Create { slot, clockid: 1, flags: 0 }),
+        Step::Lifecycle(Act::Create { slot, clockid: 1, flags: 0 }),
         Step::Call(Call::plain(slot, NEW)),
         Step::Open { slot: 5, kind: FdKind::Dup(slot) },
-        Step::Life(Act::Close { slot }),
-        Step::Life(Act::Wait { slots: 1 << 5, by: Means::Select, timeout_ms: 9 }),
-        Step::Life(Act::Read { slot: 5, blocking: true }),
+        Step::Lifecycle(Act::Close { slot }),
+        Step::Lifecycle(Act::Wait { slots: 1 << 5, by: Means::Select, timeout_ms: 9 }),
+        Step::Lifecycle(Act::Read { slot: 5, blocking: true }),
         Step::Fork { steps: 1, ending: Ending::Exit },
-        Step::Life(Act::Gettime { slot: 5, api }),
+        Step::Lifecycle(Act::Gettime { slot: 5, api }),
         Step::SetClock,
-        Step::Life(Act::Posix { timer: 0, act: PosixAct::Create { clock: Clock::Monotonic } }),
+        Step::Lifecycle(Act::Posix { timer: 0, act: PosixAct::Create { clock: Clock::Monotonic } }),
     ];
     let plan = Plan { steps, ..Plan::default() };
     plan.validate().unwrap();
-    let mut journal = Journal::with_capacity(crate::life::most_operations(&plan)).unwrap();
+    let mut journal = Journal::with_capacity(crate::lifecycle::most_operations(&plan)).unwrap();
     let (header, done) = run(&plan, &mut fake, &mut journal);
     assert_eq!(done, Ok(()));
     assert_eq!(header.operations, 10);

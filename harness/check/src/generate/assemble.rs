@@ -139,7 +139,7 @@ fn prologue(body: &[Step]) -> Vec<Step> {
             | Step::WakeAlarm { .. }
             | Step::Silent(_)
             | Step::Pin { .. }
-            | Step::Life(_) => {}
+            | Step::Lifecycle(_) => {}
         }
     }
     // Backwards, since a copy stands behind what it is a copy of.

@@ -12,7 +12,7 @@
 mod assemble;
 pub mod catalogue;
 mod gene;
-pub mod lives;
+pub mod lifecycle;
 mod table;
 mod values;
 

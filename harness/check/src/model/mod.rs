@@ -9,7 +9,7 @@
 //! threads set one timer, another thread writes what a call reads) it says so, and follows what it
 //! is told was seen.
 
-pub mod life;
+pub mod lifecycle;
 pub mod memory;
 mod slots;
 mod timer;
@@ -189,8 +189,8 @@ impl Model {
             // `timerfd_poll` changes nothing, silent calls have timers of their own, and no answer
             // depends on the CPU.
             Step::Wait { .. } | Step::Silent(_) | Step::Call(_) | Step::Pin { .. } => {}
-            // Plans of lives have a model of their own.
-            Step::Life(_) => {}
+            // Plans of lifecycles have a model of their own.
+            Step::Lifecycle(_) => {}
             Step::Threads { .. } => {
                 self.start_threads(steps);
                 self.threads_until = index + 1 + step.inner();

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use settime32_abi::life::Kind;
+use settime32_abi::lifecycle::Kind;
 use settime32_abi::output::CALL_EVENT;
 
 /// Names of events, as `settime32-tracer --events` takes them.

@@ -47,7 +47,7 @@ mod expected;
 mod facts;
 mod field;
 mod finding;
-mod life;
+mod lifecycle;
 mod pairing;
 mod race;
 mod reading;
@@ -90,14 +90,14 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than
     /// there are calls without an event.
     pub loses_lines: bool,
-    /// The plans are of whole lives; see [`life`].
-    pub lives: bool,
-    /// What it was asked for, where the plans are of whole lives.
+    /// The plans are of lifecycles; see [`life`].
+    pub lifecycle: bool,
+    /// What it was asked for, where the plans are of lifecycles.
     pub events: EventSet,
-    /// Of whole lives, the tracer tells of some threads only: a timer that was there before it is
+    /// Of lifecycles, the tracer tells of some threads only: a timer that was there before it is
     /// known once such a thread has come to it.
     pub filtered: bool,
-    /// Of whole lives, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be
+    /// Of lifecycles, when the tracer was ready, `CLOCK_MONOTONIC`: what began before need not be
     /// told, but what is told of it must be right.
     pub since_ns: i64,
     /// The kernel fires a timer that is due as it is set in the call that sets it (since 7.2).
@@ -124,7 +124,7 @@ impl Default for Config {
             entry_path_needed: false,
             of_others: false,
             loses_lines: false,
-            lives: false,
+            lifecycle: false,
             events: EventSet::all(),
             filtered: false,
             since_ns: i64::MIN,
@@ -164,8 +164,8 @@ pub struct Oracle {
     waiting_events: usize,
     /// Last events of threads whose plans are settled, to tell copies from strangers.
     settled: HashMap<u32, (u64, Recent)>,
-    /// Of whole lives, which takes everything then.
-    lives: Option<life::Lives>,
+    /// Of lifecycles, which takes everything then.
+    lifecycle: Option<lifecycle::Lifecycle>,
 }
 
 impl Oracle {
@@ -182,7 +182,7 @@ impl Oracle {
             unfinished: 0,
         };
         let (owners, waiting, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let lives = config.lives.then(life::Lives::default);
+        let lifecycle = config.lifecycle.then(lifecycle::Lifecycle::default);
         Self {
             config,
             report,
@@ -192,15 +192,15 @@ impl Oracle {
             waiting,
             waiting_events: 0,
             settled,
-            lives,
+            lifecycle,
         }
     }
 
     /// Takes a plan that was done, with its journal. Plans are added in the order in which they
     /// were done, each under an index of its own; events may have come before.
     pub fn plan_done(&mut self, index: u64, plan: Plan, journal: Journal) {
-        if let Some(lives) = &mut self.lives {
-            return lives.plan_done(index, plan, journal, &self.config, &mut self.report);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            return lifecycle.plan_done(index, plan, journal, &self.config, &mut self.report);
         }
         let pids: Vec<u32> = journal
             .operations
@@ -270,8 +270,11 @@ impl Oracle {
     pub fn line(&mut self, line: &[u8]) {
         const CALL_PREFIX: &[u8] = br#"{"event":"timerfd_settime32","#;
         const SUMMARY_PREFIX: &[u8] = br#"{"event":"summary","#;
-        let of_life =
-            self.lives.is_some().then(|| life::Event::read(line, &mut self.contract)).flatten();
+        let of_life = self
+            .lifecycle
+            .is_some()
+            .then(|| lifecycle::Event::read(line, &mut self.contract))
+            .flatten();
         let faults = if let Some(read) = of_life {
             read.map(|(event, faults)| (self.life_event(event), faults).1)
         } else if line.starts_with(CALL_PREFIX) {
@@ -296,7 +299,7 @@ impl Oracle {
         }
     }
 
-    fn life_event(&mut self, event: life::Event) {
+    fn life_event(&mut self, event: lifecycle::Event) {
         if self.report.findings.summary.is_some() {
             self.report.note(Place::default(), Kind::Summary, "an event came after it".to_owned());
         }
@@ -304,8 +307,8 @@ impl Oracle {
         let (result_lost, unfinished) = event.is_cut_short();
         self.report.results_lost += u64::from(result_lost);
         self.report.unfinished += u64::from(unfinished);
-        if let Some(lives) = &mut self.lives {
-            lives.take(event);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            lifecycle.take(event);
         }
     }
 
@@ -333,8 +336,9 @@ impl Oracle {
     /// and are right; after a fault at the end of a thread a few may stay until [`Oracle::finish`],
     /// so nobody should wait for 0 for ever.
     pub fn outstanding(&self) -> u64 {
-        let lives = self.lives.as_ref().map_or(0, life::Lives::outstanding);
-        lives + self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum::<u64>()
+        let in_lifecycles = self.lifecycle.as_ref().map_or(0, lifecycle::Lifecycle::outstanding);
+        in_lifecycles
+            + self.replays.values().map(|(replay, _)| replay.calls_left() as u64).sum::<u64>()
     }
 
     /// Findings so far; losses are judged at the end only.
@@ -363,12 +367,12 @@ impl Oracle {
     /// Whether this plan, whose journal is there, was compared to its end.
     pub fn is_compared(&self, index: u64) -> bool {
         !self.replays.contains_key(&index)
-            && self.lives.as_ref().is_none_or(|lives| lives.is_judged(index))
+            && self.lifecycle.as_ref().is_none_or(|lifecycle| lifecycle.is_judged(index))
     }
 
     fn settle(&mut self) {
-        if let Some(lives) = &mut self.lives {
-            lives.settle(&self.config, &mut self.report);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            lifecycle.settle(&self.config, &mut self.report);
         }
         while let Some(index) = self.replays.keys().next().copied() {
             self.close(index);
@@ -499,8 +503,8 @@ impl Oracle {
         let excused = summary.as_ref().map_or(Some(0), |summary| finding::excused(&summary.lost));
         // Of an expiry that no answer shows nobody knows, so that one may have been lost that is
         // not missing.
-        let has_unseen =
-            self.config.lives && self.config.events.has(settime32_abi::life::Kind::Expiry.as_str());
+        let has_unseen = self.config.lifecycle
+            && self.config.events.has(settime32_abi::lifecycle::Kind::Expiry.as_str());
         let may_be_more = self.config.partial || self.config.loses_lines || has_unseen;
         if let Some(counted) = excused.filter(|counted| *counted > missing && !may_be_more) {
             let difference = Difference {

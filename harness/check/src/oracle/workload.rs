@@ -49,7 +49,7 @@ pub(super) fn processes(plan: &Plan, journal: &Journal) -> Vec<u32> {
             | Step::Silent(_)
             | Step::Pin { .. }
             | Step::Threads { .. }
-            | Step::Life(_) => {}
+            | Step::Lifecycle(_) => {}
         }
     }
     if let Some((_, first)) = fork {
@@ -217,7 +217,7 @@ impl Descriptors {
             | Step::WakeAlarm { .. }
             | Step::Silent(_)
             | Step::Threads { .. }
-            | Step::Life(_) => {}
+            | Step::Lifecycle(_) => {}
         }
     }
 
@@ -526,7 +526,7 @@ pub(super) fn outside_forks(plan: &Plan) -> Option<usize> {
             | Step::Silent(_)
             | Step::Pin { .. }
             | Step::Threads { .. }
-            | Step::Life(_) => {}
+            | Step::Lifecycle(_) => {}
         }
     }
     None

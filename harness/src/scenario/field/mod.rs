@@ -11,7 +11,7 @@ mod clocks;
 mod containers;
 mod ends;
 mod guest;
-mod lives;
+mod lifecycle;
 mod privileges;
 mod sight;
 mod told;
@@ -32,7 +32,7 @@ pub(super) fn play(field: Field, stand: Stand<'_>, plans: Vec<Plan>) -> Result<O
         Field::Container => containers::container(stand, plans),
         Field::ProcessEnded => containers::process_ended(stand),
         Field::Exec => containers::exec(stand),
-        Field::Taken => lives::taken(stand),
+        Field::Taken => lifecycle::taken(stand),
         Field::ForkWhileOff => sight::fork_while_off(stand),
         Field::InsideAtEnd => ends::inside_at_end(stand),
         Field::Suspended => clocks::suspended(stand),
@@ -43,11 +43,11 @@ pub(super) fn play(field: Field, stand: Stand<'_>, plans: Vec<Plan>) -> Result<O
         Field::Privileges => privileges::privileges(stand, plans),
         Field::BlindFromBegin => sight::blind_from_begin(stand, plans),
         Field::SwitchThrown => sight::switch_thrown(stand, plans),
-        Field::Churn => lives::churn(stand),
-        Field::Short => lives::short(stand),
-        Field::Readv => lives::readv(stand),
-        Field::Uring => lives::uring(stand),
-        Field::WaitsByName => lives::waits_by_name(stand),
+        Field::Churn => lifecycle::churn(stand),
+        Field::Short => lifecycle::short(stand),
+        Field::Readv => lifecycle::readv(stand),
+        Field::Uring => lifecycle::uring(stand),
+        Field::WaitsByName => lifecycle::waits_by_name(stand),
         Field::ReaderGone => ends::reader_gone(stand, plans),
         Field::AttachMidst => ends::attach_midst(stand),
     }

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use settime32_abi::life::By;
+use settime32_abi::lifecycle::By;
 use settime32_abi::timespec::{Itimerspec64, Timespec64};
 
 use super::super::clock::Cause;
