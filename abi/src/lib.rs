@@ -2,7 +2,7 @@
 //!
 //! [`timespec`], [`event`] and [`moment`] are shared by the eBPF program and the tracer and need
 //! nothing but `core`; so does [`hook`]. The `wire` feature adds what user space exchanges:
-//! [`output`] and [`life`] (tracer → anyone), [`plan`] and [`journal`] (harness ↔ workload) and
+//! [`output`], [`lifecycle`] and [`exit`] (tracer → anyone), [`plan`] and [`journal`] (harness ↔ workload) and
 //! [`frame`] (harness ↔ guest agent).
 #![no_std]
 
@@ -16,6 +16,8 @@ pub mod timespec;
 
 #[cfg(feature = "wire")]
 pub mod errno;
+#[cfg(feature = "wire")]
+pub mod exit;
 #[cfg(feature = "wire")]
 pub mod frame;
 #[cfg(feature = "wire")]

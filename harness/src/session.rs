@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGINT, SIGKILL};
+use settime32_abi::exit;
 use settime32_abi::frame::{Exit, Fault, Reply, Request, Spawn, Stdin, Stream};
 use settime32_abi::journal::Journal;
 use settime32_abi::plan::{Plan, Process};
@@ -55,16 +56,12 @@ const STALL: Duration = Duration::from_secs(10);
 /// Whether the tracer has said on stderr that it is attached: the whole line, since a guest that is
 /// kept as a template in the middle of it would go on with the rest.
 pub(crate) fn says_ready(stderr: &str) -> bool {
-    stderr.split_inclusive('\n').any(|line| line.ends_with('\n') && line.contains(": ready"))
+    stderr.split_inclusive('\n').any(|line| line.ends_with('\n') && line.contains(exit::READY))
 }
 
-/// Exit code of a tracer that lost events and says so (`settime32-tracer --help`).
-const TRACER_LOST: i32 = 3;
-
-/// Exit codes with which the tracer says what the kernel cannot do (`settime32-tracer --help`): too
-/// old, no BTF, no i386 entry, fentry not safe. A tracer that fails where it should work has
-/// others.
-const KERNEL_CANNOT: [i32; 4] = [11, 14, 15, 18];
+/// Exit codes with which the tracer says what the kernel cannot do. One that fails where it should
+/// work has others.
+const KERNEL_CANNOT: [u8; 4] = [exit::TOO_OLD, exit::NO_BTF, exit::NO_ENTRY, exit::FENTRY_UNSAFE];
 
 /// A guest and the tracer in it.
 #[derive(Debug)]
@@ -285,9 +282,11 @@ impl Session {
         }
         let so_far = self.oracle.so_far();
         let unknown = so_far.summary.as_ref().map_or(0, |summary| summary.unknown);
-        let expected = if so_far.lost > 0 || unknown > 0 { [0, TRACER_LOST] } else { [0, 0] };
+        let expected = if so_far.lost > 0 || unknown > 0 { exit::LOST } else { exit::SEEN };
         if so_far.summary.is_none()
-            || !expected.map(Exit::Code).map(Some).contains(&self.tracer_exit)
+            || ![exit::SEEN, expected]
+                .map(|code| Some(Exit::Code(code.into())))
+                .contains(&self.tracer_exit)
         {
             self.fail_if_tracer_ended("it stopped")?;
         }
@@ -457,7 +456,7 @@ pub(crate) fn attach_beforehand(
 /// for.
 pub(crate) fn kernel_cannot(status: Exit, said: &str) -> Result<(), Failure> {
     match status {
-        Exit::Code(code) if KERNEL_CANNOT.contains(&code) => {
+        Exit::Code(code) if KERNEL_CANNOT.map(i32::from).contains(&code) => {
             let reason =
                 said.trim().rsplit("settime32-tracer: ").next().unwrap_or_default().to_string();
             Err(InfraError::KernelCannot { reason }.into())

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use settime32_abi::exit;
 use settime32_abi::output::{Blind, Lost, SUMMARY_EVENT, Summary};
 
 use crate::command::ExecError;
@@ -10,17 +11,6 @@ use crate::drain::Ended;
 use crate::own_call::NoCall;
 use crate::preflight::Refusal;
 use crate::sink::SinkError;
-
-/// Tracing failed in a way that has no code of its own.
-const FAILED: u8 = 1;
-/// Calls were lost.
-const LOST: u8 = 3;
-/// No 32-bit call can be made.
-const NO_ENTRY: u8 = 15;
-/// Events could not be written.
-pub const NOT_WRITTEN: u8 = 16;
-/// The probes were attached and saw nothing.
-const BLIND: u8 = 20;
 
 /// Everything is attached, and nothing comes of it.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +56,7 @@ impl Outcome {
                 || self.summary.unknown > 0
                 || !self.summary.blind.is_empty() =>
             {
-                LOST
+                exit::LOST
             }
             Ended::Command(code) => code,
             Ended::Signal
@@ -134,13 +124,13 @@ pub fn exit_code_of(error: &anyhow::Error) -> u8 {
     } else if let Some(error) = error.downcast_ref::<ExecError>() {
         error.exit_code()
     } else if error.downcast_ref::<SinkError>().is_some() {
-        NOT_WRITTEN
+        exit::NOT_WRITTEN
     } else if matches!(error.downcast_ref(), Some(NoCall::NoEntry)) {
-        NO_ENTRY
+        exit::NO_ENTRY
     } else if error.downcast_ref::<SeesNothing>().is_some() {
-        BLIND
+        exit::BLIND
     } else {
-        FAILED
+        exit::FAILED
     }
 }
 

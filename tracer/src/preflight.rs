@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
+use settime32_abi::exit;
 use thiserror::Error;
 
 use crate::attach::{FOLLOW_BY_KPROBE, FOLLOW_BY_TRACEPOINT, Places};
@@ -257,25 +258,27 @@ impl Refusal {
     /// The exit code that stands for it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreadable { .. } | Self::NoProcess { .. } | Self::OfThread { .. } => 1,
-            Self::Stub { .. } => 10,
-            Self::KernelTooOld { .. } => 11,
+            Self::Unreadable { .. } | Self::NoProcess { .. } | Self::OfThread { .. } => {
+                exit::FAILED
+            }
+            Self::Stub { .. } => exit::STUB,
+            Self::KernelTooOld { .. } => exit::TOO_OLD,
             Self::Unprivileged { .. }
             | Self::UserNamespace
             | Self::BpfRefused { .. }
             | Self::Memlock { .. }
             | Self::NoKprobe { .. }
             | Self::NoPidfd { .. }
-            | Self::Files { .. } => 12,
-            Self::LockedDown => 13,
+            | Self::Files { .. } => exit::UNPRIVILEGED,
+            Self::LockedDown => exit::LOCKED_DOWN,
             Self::NoBtf { .. }
             | Self::EventsNeedBtf { .. }
             | Self::FollowNeedsBtf { .. }
-            | Self::IdsNeedBtf => 14,
-            Self::NoSymbol { .. } => 15,
-            Self::NoFentry { .. } => 17,
-            Self::FentryUnsafe { .. } => 18,
-            Self::NoMember { .. } | Self::NoIds { .. } => 19,
+            | Self::IdsNeedBtf => exit::NO_BTF,
+            Self::NoSymbol { .. } => exit::NO_ENTRY,
+            Self::NoFentry { .. } => exit::NO_FENTRY,
+            Self::FentryUnsafe { .. } => exit::FENTRY_UNSAFE,
+            Self::NoMember { .. } | Self::NoIds { .. } => exit::NO_MEMBER,
         }
     }
 }

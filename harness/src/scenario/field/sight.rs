@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use settime32_abi::exit;
 use settime32_abi::output::CALL_EVENT;
 use settime32_abi::plan::Plan;
 
@@ -113,7 +114,7 @@ pub(super) fn switch_thrown(mut stand: Stand<'_>, plans: Vec<Plan>) -> Result<Ou
             explained(stand.judge_by(config, [&done], &ran, without_spans), &done, &ran, &blind);
         if !blind.is_empty() {
             outcome.must(
-                code(&ran) == 3,
+                code(&ran) == i32::from(exit::LOST),
                 &format!("{name}: it was blind and ends with {}", code(&ran)),
             );
             outcome.say(&format!("{name}: blind in {} spans", blind.len()));
