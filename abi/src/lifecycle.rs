@@ -10,13 +10,9 @@ use alloc::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::moment::By;
+pub use crate::output::TimerId;
 use crate::output::{Abi, nullable_id};
 use crate::timespec::Itimerspec64;
-
-/// A timer of `timerfd_create`, as long as the kernel has it: a number that is given by the tracer,
-/// from 1, and never used again. It is the kernel object's (`struct timerfd_ctx`, `fs/timerfd.c`),
-/// whatever descriptors of whichever processes refer to it.
-pub type TimerId = u64;
 
 /// What can be asked for by `--events` beside `timerfd_settime32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,8 +11,12 @@ use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::TimerId;
 use crate::timespec::{Itimerspec64, OldItimerspec32, OldTimespec32};
+
+/// A timer of `timerfd_create`, as long as the kernel has it: a number that is given by the tracer,
+/// from 1, and never used again. It is the kernel object's (`struct timerfd_ctx`, `fs/timerfd.c`),
+/// whatever descriptors of whichever processes refer to it.
+pub type TimerId = u64;
 
 /// `event` of a [`CallEvent`].
 pub const CALL_EVENT: &str = "timerfd_settime32";

@@ -12,6 +12,7 @@ mod head;
 mod lay;
 mod modules;
 mod mounts;
+mod output;
 mod port;
 mod power;
 mod restored;

@@ -13,7 +13,7 @@ use nix::pty::{Winsize, openpty};
 use nix::unistd::setsid;
 use settime32_abi::frame::{COMMAND_STDERR, COMMAND_STDOUT, WindowSize};
 
-use crate::children::Output;
+use crate::output::Output;
 
 nix::ioctl_write_int_bad!(set_controlling_terminal, libc::TIOCSCTTY);
 nix::ioctl_write_ptr_bad!(set_window_size, libc::TIOCSWINSZ, Winsize);

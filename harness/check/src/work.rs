@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use settime32_abi::plan::Plan;
 
+pub use crate::generate::CALLS_PER_PLAN;
 use crate::generate::{self, catalogue};
-
-/// The most calls in one plan, which is one process of the workload.
-pub const CALLS_PER_PLAN: u64 = 10_000;
 
 /// Numbers that each case of the catalogue has for its plans.
 pub const PLANS_PER_CASE: u64 = 1 << 20;

@@ -51,6 +51,9 @@ impl Mix {
         Self { set_clock: 6000, reopen: 6000, wait: 1000, fork: 3500, pin: 3500 };
 }
 
+/// The most calls in one plan, which is one process of the workload.
+pub const CALLS_PER_PLAN: u64 = 10_000;
+
 /// The plan number `index` of the run with this seed: exactly `calls` calls, the same on every
 /// machine.
 ///

@@ -19,7 +19,7 @@ mod values;
 
 use settime32_abi::plan::Plan;
 
-use crate::work::CALLS_PER_PLAN;
+use crate::generate::CALLS_PER_PLAN;
 pub use field::Field;
 pub use scenarios::plans as scenario_plans;
 use script::Script;

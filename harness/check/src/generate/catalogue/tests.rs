@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use settime32_abi::plan::Step;
 
 use super::*;
+use crate::generate::CALLS_PER_PLAN;
 use crate::model::{Bounds, Rule, Timeline, outcomes};
-use crate::work::CALLS_PER_PLAN;
 
 /// The only plan of a case.
 fn plan_of(name: &str, seed: u64) -> Plan {
