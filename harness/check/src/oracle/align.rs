@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use super::seen::{Seen, differences};
-use super::timing::{entered_within, is_within, nanos};
+use super::timing::{SLACK_NS, entered_within, is_within, nanos};
 use crate::model::Bounds;
 
 /// Events that are looked through for one that came out of order, or calls for one that an event
@@ -61,6 +61,8 @@ pub(super) struct Window<'a, F, W> {
     pub expected: F,
     /// When the n-th was made.
     pub made: W,
+    /// When the plan had ended.
+    pub end: i64,
     /// No more events will come.
     pub closing: bool,
 }
@@ -74,8 +76,12 @@ impl<F: Fn(usize) -> Seen, W: Fn(usize) -> Bounds> Window<'_, F, W> {
         if self.recent.has(head) {
             return Move::Doubled;
         }
-        if is_within(head, (self.made)(0)) && self.agree(0, 0) {
+        if is_within(head, (self.made)(0)) && self.agree(0, 0) && !self.is_rather_of_later(head) {
             return Move::Take;
+        }
+        // Perhaps of a later process with the same number.
+        if !self.closing && nanos(head.entry_ns) > self.end.saturating_add(SLACK_NS) {
+            return Move::Starved;
         }
         // Only what follows tells an event out of order from one of a later call, and an altered
         // one from one too many.
@@ -93,6 +99,13 @@ impl<F: Fn(usize) -> Seen, W: Fn(usize) -> Bounds> Window<'_, F, W> {
             (None, Some(_)) => Move::Extra,
             (None, None) => self.without_time(),
         }
+    }
+
+    /// Whether the first event entered after the next call had ended, by less than clocks may
+    /// disagree, and is as much that of the call behind it.
+    fn is_rather_of_later(&self, head: &Seen) -> bool {
+        nanos(head.entry_ns) > (self.made)(0).high
+            && self.call_at(head).is_some_and(|gap| gap > 0 && self.agree(0, gap))
     }
 
     fn agree(&self, event: usize, call: usize) -> bool {

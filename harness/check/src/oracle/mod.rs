@@ -202,23 +202,23 @@ impl Oracle {
         if let Some(lifecycle) = &mut self.lifecycle {
             return lifecycle.plan_done(index, plan, journal, &self.config, &mut self.report);
         }
-        let pids: Vec<u32> = journal
-            .operations
-            .iter()
-            .map(|record| record.pid)
-            .chain([journal.header.pid])
-            .collect();
+        let start_ns = journal.header.start.monotonic_before_ns;
+        let made = journal.operations.iter().flat_map(|made| [made.pid, made.tid]);
+        let tids: Vec<u32> = made.chain([journal.header.pid]).collect();
         let Some(mut replay) = Replay::new(index, plan, journal, &self.config, &mut self.report)
         else {
-            self.owners.extend(pids.iter().map(|pid| (*pid, Owner::Nobody)));
-            pids.iter().for_each(|pid| self.forget(*pid));
+            self.owners.extend(tids.iter().map(|tid| (*tid, Owner::Nobody)));
+            tids.iter().for_each(|tid| self.forget(*tid));
             return;
         };
         for tid in replay.tids().collect::<Vec<_>>() {
             // The kernel gave the number to another process, so that plan's events have all come.
             if let Some(Owner::Plan(earlier)) = self.owners.insert(tid, Owner::Plan(index)) {
+                let before = self.replays.get_mut(&earlier);
+                let ours = before.map(|(before, _)| before.split_off(tid, start_ns));
                 self.close(earlier);
                 self.owners.insert(tid, Owner::Plan(index));
+                ours.into_iter().flatten().for_each(|seen| _ = replay.push(seen));
             }
             self.settled.remove(&tid);
             let waited = self.waiting.remove(&tid).unwrap_or_default();

@@ -17,7 +17,7 @@ use super::finding::{Difference, Finding, Findings, Kind, Place};
 use super::pairing;
 use super::race::Race;
 use super::seen::{Name, Names, Seen, WHOLE, describe, differences};
-use super::timing::Timing;
+use super::timing::{Timing, nanos};
 use super::workload::{self, Caller, Descriptors};
 use crate::model::{Bounds, Model, Outcome};
 
@@ -102,6 +102,8 @@ pub(super) struct Thread {
     gap: usize,
     /// When the last of its calls with an event returned.
     exit_ns: Option<u64>,
+    /// The last of its calls with an event, if that says that the call had not returned.
+    unfinished: Option<Place>,
     /// Of another tracer: what was decided of its events and calls, from the next on.
     moves: VecDeque<Move>,
     /// The first and the last call with an event.
@@ -228,6 +230,16 @@ impl Replay {
         self.pids.len() - self.call
     }
 
+    /// Gives back the events of a thread that entered at this time or later: they are of another
+    /// process, which has its number now.
+    pub(super) fn split_off(&mut self, tid: u32, time: i64) -> VecDeque<Seen> {
+        let Some(thread) = self.threads.get_mut(&tid) else { return VecDeque::new() };
+        let is_later = |seen: &Seen| seen.is_timed() && nanos(seen.entry_ns) >= time;
+        let (later, ours) = thread.queue.drain(..).partition(is_later);
+        thread.queue = ours;
+        later
+    }
+
     /// Takes an event of one of its threads and says whether it is time to [`Replay::advance`].
     pub(super) fn push(&mut self, seen: Seen) -> bool {
         let waited_for = self.tids.get(self.call).copied();
@@ -329,7 +341,8 @@ impl Replay {
         let expected = |ahead: usize| self.expected(thread.calls[thread.done + ahead] as usize);
         let made = |ahead: usize| self.timing.of_call(thread.calls[thread.done + ahead] as usize);
         let (queue, recent, calls_left) = (&thread.queue, &thread.recent, thread.calls_left());
-        Window { queue, recent, calls_left, expected, made, closing }.next_move()
+        let end = self.timing.end();
+        Window { queue, recent, calls_left, expected, made, end, closing }.next_move()
     }
 
     /// Of another tracer: decides which event is of which call, once all of them have come.
@@ -381,6 +394,16 @@ impl Replay {
             None => (self.timing.of_call(self.call), None),
             Some(seen) => self.timing.judge(self.call, seen, last, next),
         };
+        if seen.is_some()
+            && let Some(place) = thread.unfinished.take()
+        {
+            let difference = Difference {
+                field: "unfinished",
+                expected: "false: its thread made another call".to_owned(),
+                found: "true".to_owned(),
+            };
+            report.add(place, Kind::Field, differing(vec![difference]));
+        }
         if let Some(seen) = seen.filter(|seen| seen.is_timed() && fault.is_none()) {
             thread.exit_ns = seen.exit_ns.or(thread.exit_ns);
         }
@@ -392,7 +415,7 @@ impl Replay {
             tid,
             started: self.step < self.threads_until,
             not,
-            begin: self.timing.begin_of(self.call, &self.tids),
+            begin: self.timing.begin_of(self.call, &self.tids, &self.journal.operations),
             end: self.timing.end(),
         };
         let lies = workload::lies(caller, call, &record, &mut self.descriptors);
@@ -408,6 +431,10 @@ impl Replay {
                 &seen,
             )
         });
+        if seen.is_some_and(|seen| seen.unfinished) && fields.is_empty() {
+            self.threads.get_mut(&tid).expect("every call's thread is there").unfinished =
+                Some(place);
+        }
         if let Some(seen) =
             seen.filter(|_| self.of_others && lies.is_empty() && contradictions.is_empty())
         {

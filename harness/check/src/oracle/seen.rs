@@ -177,7 +177,7 @@ impl Seen {
 
     /// Whether it says when the call entered.
     pub(super) const fn is_timed(&self) -> bool {
-        Fields::ENTRY_TIME.within(self.reported)
+        Fields::ENTRY_TIME.within(self.reported) && !self.unfit.has(Field::EntryNs)
     }
 
     pub(super) fn new(event: &CallEvent<'_>, names: &mut Names) -> Self {
@@ -223,7 +223,14 @@ impl Seen {
     /// Whether it says of itself that the return was lost, and tells nothing that only the return
     /// can tell.
     const fn lost_its_result_honestly(&self) -> bool {
-        self.result_lost && self.ret.is_none() && self.otmr_written.is_none()
+        self.result_lost && self.tells_no_return()
+    }
+
+    const fn tells_no_return(&self) -> bool {
+        self.exit_ns.is_none()
+            && self.ret.is_none()
+            && self.errno.is_none()
+            && self.otmr_written.is_none()
     }
 
     /// What it tells.
@@ -279,8 +286,7 @@ pub(super) fn differences(expected: &Seen, found: &Seen) -> Fields {
 
 /// What an event cannot say that says of itself that its call had not returned.
 fn unknown_if_unfinished(seen: &Seen) -> Fields {
-    let is_honest =
-        seen.unfinished && seen.ret.is_none() && seen.otmr_written.is_none() && !seen.toctou;
+    let is_honest = seen.unfinished && seen.tells_no_return() && !seen.result_lost && !seen.toctou;
     // The later facts may be there already, and then they count.
     let used = if seen.utmr_used.is_some() { Fields::UTMR_USED } else { Fields::NONE };
     let old = if seen.old.is_some() { Fields::OLD } else { Fields::NONE };

@@ -45,7 +45,7 @@ impl Timing {
             } else {
                 Bounds::new(since, plan.high)
             };
-            ended.insert(*tid, if record.after_ns == end { end } else { call.low });
+            ended.insert(*tid, if record.after_ns == end { end.max(call.low) } else { call.low });
             calls.push(call);
         }
         Self { plan, calls }
@@ -58,9 +58,9 @@ impl Timing {
 
     /// What [`Operation::before_ns`] may be: the end of the call before it where the same thread made
     /// that.
-    pub(super) fn begin_of(&self, call: usize, tids: &[u32]) -> Bounds {
+    pub(super) fn begin_of(&self, call: usize, tids: &[u32], records: &[Operation]) -> Bounds {
         match call.checked_sub(1).filter(|before| tids[*before] == tids[call]) {
-            Some(before) => Bounds::exactly(self.calls[before].high),
+            Some(before) => Bounds::exactly(records[before].after_ns),
             None => self.plan,
         }
     }
@@ -114,7 +114,7 @@ impl Timing {
 /// Whether an event's call entered within these bounds.
 pub(super) fn entered_within(seen: &Seen, window: Bounds) -> bool {
     let entry = nanos(seen.entry_ns);
-    window.low - SLACK_NS <= entry && entry <= window.high.saturating_add(SLACK_NS)
+    window.low.saturating_sub(SLACK_NS) <= entry && entry <= window.high.saturating_add(SLACK_NS)
 }
 
 /// Whether an event's call entered and, as far as that is known, returned within these bounds.

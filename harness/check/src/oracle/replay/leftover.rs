@@ -11,7 +11,7 @@ use super::super::timing::Timing;
 use super::{Missing, Replay, Report, Thread, differing};
 
 /// How much of an event at a wrong place may differ for it to be a call's that has none; see
-/// [`pairing::misfit`].
+/// [`pairing::misfit_of_contents`].
 const FEW: u32 = 3;
 
 impl Replay {
@@ -76,7 +76,7 @@ impl Replay {
         let of_it = |seen: &&(usize, u32)| seen.1 <= FEW;
         let ours = self.strays.iter().enumerate().filter(|(_, seen)| seen.tid == expected.tid);
         let misfits: Vec<(usize, u32)> =
-            ours.map(|(at, seen)| (at, pairing::misfit(seen, expected))).collect();
+            ours.map(|(at, seen)| (at, pairing::misfit_of_contents(seen, expected))).collect();
         let Some((at, _)) = misfits.iter().filter(of_it).min_by_key(|(_, misfit)| *misfit).copied()
         else {
             return false;
