@@ -33,7 +33,7 @@ pub fn plans(scenario: Scenario, seed: u64) -> Vec<Plan> {
             steady("restart/first", seed, 400, true),
             steady("restart/second", seed, 200, false),
         ],
-        Scenario::SmallBuffer => vec![flood(seed)],
+        Scenario::SmallBuffer => vec![flood(seed), flood_with_pairs(seed)],
         Scenario::OtherProcess => two_processes(seed),
         Scenario::Pretty | Scenario::Tracee => OF_FORMS
             .iter()
@@ -99,9 +99,18 @@ fn burst(script: &mut Script) {
 fn flood(seed: u64) -> Plan {
     let mut script = Script::new("volume/flood", seed);
     script.timer(0, Clock::Monotonic);
-    for _ in 0..100 {
-        (0..100).for_each(|_| script.arm(0));
-        // Both are inside as the first of them is lost: as many as 5.10 has return probes for.
+    (0..10_000).for_each(|_| script.arm(0));
+    script.into_plan()
+}
+
+/// As a flood, with pairs of threads between, of which both are inside as the first of them is
+/// lost: as many as 5.10 has return probes for.
+fn flood_with_pairs(seed: u64) -> Plan {
+    let mut script = Script::new("volume/flood-with-pairs", seed);
+    script.timer(0, Clock::Monotonic);
+    // The reader catches up while threads start, so that few of the pairs are lost.
+    for _ in 0..500 {
+        (0..40).for_each(|_| script.arm(0));
         script.step(Step::Threads { threads: 2, calls: 1 });
         for _ in 0..2 {
             let new = script.valid();
