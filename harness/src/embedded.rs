@@ -25,8 +25,7 @@ static AGENT: Program = program!("settime32-agent", "SETTIME32_STUB_REASON_SETTI
 static BARE_INIT: Program =
     program!("settime32-bare-init", "SETTIME32_STUB_REASON_SETTIME32_BARE_INIT");
 static TRACER: Program = program!("settime32-tracer", "SETTIME32_STUB_REASON_SETTIME32_TRACER");
-static WRONG_TRACER: Program =
-    program!("settime32-mutant", "SETTIME32_STUB_REASON_SETTIME32_WRONG_TRACER");
+static MUTANT: Program = program!("settime32-mutant", "SETTIME32_STUB_REASON_SETTIME32_MUTANT");
 static WORKLOAD: Program =
     program!("settime32-workload", "SETTIME32_STUB_REASON_SETTIME32_WORKLOAD");
 static WORKLOAD64: Program =
@@ -70,7 +69,7 @@ pub(crate) fn bare_init() -> Result<&'static [u8], InfraError> {
 
 /// The mutants' program, which only few runs want in the guest.
 pub(crate) fn mutant() -> Result<&'static [u8], InfraError> {
-    WRONG_TRACER.content()
+    MUTANT.content()
 }
 
 /// The program that attaches empty probes, which goes only into the guests that measure.

@@ -90,7 +90,7 @@ pub struct Config {
     /// What it counts as lost are lines, several of which tell of one call: it may count more than
     /// there are calls without an event.
     pub loses_lines: bool,
-    /// The plans are of lifecycles; see [`life`].
+    /// The plans are of lifecycles; see [`lifecycle`].
     pub lifecycle: bool,
     /// What it was asked for, where the plans are of lifecycles.
     pub events: EventSet,
